@@ -1,0 +1,1 @@
+"""The atd command: options in, one call, what a person reads out."""

@@ -1,0 +1,1 @@
+"""What every part may know: values, files and formats; numpy, Pillow and safetensors only."""

@@ -1,0 +1,104 @@
+"""The bank: adapters and heads of many tasks, stacked so that one frozen graph serves all of them.
+
+The shared graph takes, besides `images` float32 [N, 3, H, W],
+
+    image  int64 [B]   which image each row asks about
+    task   int64 [B]   each row's place in the bank
+
+and one stacked tensor per adapter tensor and block, named as in the adapter file, laid out [in, out] so that a
+row multiplies without a transpose:
+
+    blocks.{l}.adapter.down.weight [T, D, r]    blocks.{l}.adapter.down.bias [T, r]
+    blocks.{l}.adapter.up.weight   [T, r, D]    blocks.{l}.adapter.up.bias   [T, D]
+    head.weight [T, features, C]                head.bias [T, C]
+
+T tasks, r the largest rank, C the largest class count. Padding with zeros is exact: a padded hidden unit is
+GELU(0) = 0 times a zero row of `up`, and a block that a task leaves alone adds zero. A row's logits beyond its
+own class count are padding, and the caller cuts them off. `alpha` is folded into `up`.
+
+One tensor per block, not one with a block axis: the gather then copies only what a block needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.tensors import Array
+
+IMAGES = "images"
+IMAGE = "image"
+TASK = "task"
+LOGITS = "logits"
+HEAD_WEIGHT = "head.weight"
+HEAD_BIAS = "head.bias"
+
+
+def bank_names(slots: Sequence[int]) -> tuple[str, ...]:
+    """Return the bank inputs of a shared graph with adapter slots after these blocks, in the graph's order."""
+    names = [
+        tensor_name(block, side, kind) for block in slots for side in ("down", "up") for kind in ("weight", "bias")
+    ]
+    return (*names, HEAD_WEIGHT, HEAD_BIAS)
+
+
+def folded(adapter: Adapter) -> dict[str, Array]:
+    """Return one task's tensors in graph layout: weights [in, out], alpha folded into `up`, float32."""
+    alpha = np.float32(adapter.task.adapter.alpha)
+    result: dict[str, Array] = {}
+    for name, tensor in adapter.tensors.items():
+        scaled = tensor * alpha if ".up." in name else tensor
+        result[name] = np.ascontiguousarray(scaled.T) if scaled.ndim == 2 else scaled
+    return result
+
+
+def stack(adapters: Sequence[Adapter], slots: Sequence[int]) -> dict[str, Array]:
+    """Return the bank of `adapters`, in their order, for a graph with adapter slots after the blocks `slots`.
+
+    Raises:
+        FormatError: a task adapts a block that the graph has no slot for.
+    """
+    for adapter in adapters:
+        check_slots(adapter.task.name, adapter.task.adapter.blocks, slots)
+    parts = [folded(adapter) for adapter in adapters]
+    rank = max(adapter.task.adapter.rank for adapter in adapters)
+    width = parts[0][tensor_name(adapters[0].task.adapter.blocks[0], "up", "bias")].shape[0]
+    features = parts[0][HEAD_WEIGHT].shape[0]
+    classes = max(len(adapter.task.labels) for adapter in adapters)
+    bank: dict[str, Array] = {}
+    for name in bank_names(slots):
+        shape = _slot_shape(name, width, rank, features, classes)
+        bank[name] = np.zeros((len(parts), *shape), dtype=np.float32)
+        for row, part in enumerate(parts):
+            if name in part:
+                value = part[name]
+                corner = tuple(slice(size) for size in value.shape)
+                bank[name][row][corner] = value
+    return bank
+
+
+def check_slots(task: str, blocks: Sequence[int], slots: Sequence[int]) -> None:
+    """Raise FormatError when a task adapts a block that the graph has no slot for."""
+    homeless = [block for block in blocks if block not in slots]
+    if homeless:
+        raise FormatError(
+            f"task '{task}' adapts block {homeless[0]}, but the shared graph has slots after blocks "
+            f"{', '.join(map(str, slots))} only; run atd export again with this task"
+        )
+
+
+def _slot_shape(name: str, width: int, rank: int, features: int, classes: int) -> tuple[int, ...]:
+    if name == HEAD_WEIGHT:
+        return (features, classes)
+    if name == HEAD_BIAS:
+        return (classes,)
+    if name.endswith("down.weight"):
+        return (width, rank)
+    if name.endswith("down.bias"):
+        return (rank,)
+    if name.endswith("up.weight"):
+        return (rank, width)
+    return (width,)

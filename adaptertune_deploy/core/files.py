@@ -1,0 +1,193 @@
+"""Files that are never half written, and JSON that is never half understood."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+from adaptertune_deploy.core.errors import FormatError, did_you_mean
+
+Value = TypeVar("Value")
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never a part.
+
+    The data goes to a temporary file in the same folder, is flushed to the disk and then renamed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def staged_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that takes its place when the block ends without an error.
+
+    After an error the folder is removed and what stood at `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        stage.chmod(0o755)
+        yield stage
+        _swap(stage, path)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def _swap(stage: Path, path: Path) -> None:
+    if not path.exists():
+        stage.rename(path)
+        return
+    retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    path.rename(retired / path.name)
+    try:
+        stage.rename(path)
+    except BaseException:
+        (retired / path.name).rename(path)
+        raise
+    finally:
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def dump_json(value: object) -> str:
+    """Return a dataclass as JSON text, fields in the order of their definition."""
+    return json.dumps(dataclasses.asdict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"  # type: ignore[call-overload]
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a dataclass as JSON, atomically."""
+    write_bytes(path, dump_json(value).encode())
+
+
+def read_json(path: Path, kind: type[Value], version: int) -> Value:
+    """Read a JSON file into the dataclass `kind`.
+
+    Args:
+        path: the file.
+        kind: a frozen dataclass whose first field is `format_version: int`.
+        version: the only format version this release reads.
+
+    Raises:
+        FormatError: absent or unreadable file, another version, an unknown or missing field, a wrong type.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise FormatError(f"{path}: holds {type(data).__name__}, expected an object")
+    found = data.get("format_version")
+    if found != version:
+        raise FormatError(f"{path}: format_version is {found!r}, this release reads {version}; use a matching release")
+    return typing.cast(Value, parse(data, kind, str(path)))
+
+
+def parse(data: object, kind: Any, where: str) -> Any:
+    """Turn JSON data into `kind`: a dataclass, tuple[X, ...], dict[str, X], X | None, str, int, float or bool.
+
+    Raises:
+        FormatError: names the place (`where`), what was found and what was expected.
+    """
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _parse_dataclass(data, kind, where)
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType):
+        if data is None:
+            return None
+        (inner,) = (argument for argument in typing.get_args(kind) if argument is not type(None))
+        return parse(data, inner, where)
+    if origin is tuple:
+        return _parse_tuple(data, kind, where)
+    if origin is dict:
+        _expect(isinstance(data, dict), data, "an object", where)
+        inner = typing.get_args(kind)[1]
+        return {
+            key: parse(value, inner, f"{where}: {key}") for key, value in typing.cast(Mapping[str, Any], data).items()
+        }
+    return _parse_scalar(data, kind, where)
+
+
+def _parse_dataclass(data: object, kind: type[Value], where: str) -> Value:
+    _expect(isinstance(data, dict), data, "an object", where)
+    fields = typing.cast(Mapping[str, Any], data)
+    hints = typing.get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in fields:
+        if name not in known:
+            raise FormatError(f"{where}: unknown field '{name}'.{did_you_mean(name, known)}")
+    for name, field in known.items():
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if name not in fields and not optional:
+            raise FormatError(f"{where}: field '{name}' is missing")
+    values = {name: parse(value, hints[name], f"{where}: {name}") for name, value in fields.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from None
+
+
+def _parse_tuple(data: object, kind: Any, where: str) -> tuple[Any, ...]:
+    _expect(isinstance(data, list), data, "a list", where)
+    items = typing.cast(list[Any], data)
+    inner = typing.get_args(kind)
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        return tuple(parse(item, inner[0], f"{where}[{i}]") for i, item in enumerate(items))
+    if len(items) != len(inner):
+        raise FormatError(f"{where}: holds {len(items)} values, expected {len(inner)}")
+    return tuple(parse(item, of, f"{where}[{i}]") for i, (item, of) in enumerate(zip(items, inner, strict=True)))
+
+
+def _parse_scalar(data: object, kind: Any, where: str) -> Any:
+    checks: dict[Any, tuple[Callable[[Any], bool], str]] = {
+        str: (lambda value: isinstance(value, str), "text"),
+        bool: (lambda value: isinstance(value, bool), "true or false"),
+        int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+        float: (lambda value: isinstance(value, (int, float)) and not isinstance(value, bool), "a number"),
+    }
+    check, expected = checks[kind]
+    _expect(check(data) and not (isinstance(data, float) and not math.isfinite(data)), data, expected, where)
+    return float(typing.cast(float, data)) if kind is float else data
+
+
+def _expect(condition: bool, data: object, expected: str, where: str) -> None:
+    if not condition:
+        raise FormatError(f"{where}: found {data!r:.60}, expected {expected}")

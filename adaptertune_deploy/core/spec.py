@@ -1,0 +1,126 @@
+"""The values that travel between training, export and serving; each checks itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def check_task_name(name: str) -> None:
+    """Raise ValueError unless `name` is a safe file name of at most 64 letters, digits, '.', '_' or '-'."""
+    _check(
+        TASK_NAME.fullmatch(name) is not None and ".." not in name,
+        f"task name {name!r:.80} must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
+    )
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """How image bytes become the model's input: timm's evaluation transform (timm.data.create_transform).
+
+    size: (height, width) of the input in pixels.
+    crop_pct: share of the resized image's side that the crop keeps, 0 < crop_pct <= 1.
+    crop_mode: "center" resizes the shorter side and crops, "squash" resizes both sides, "border" fits and pads.
+    interpolation: "nearest", "bilinear", "bicubic" or "lanczos", in Pillow's meaning (antialiased).
+    mean, std: per RGB channel, for pixels scaled to 0..1.
+    """
+
+    size: tuple[int, int]
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        _check(min(self.size) > 0, f"size {self.size} must be positive")
+        _check(0 < self.crop_pct <= 1, f"crop_pct {self.crop_pct} must lie in (0, 1]")
+        _check(
+            self.crop_mode in CROP_MODES,
+            f"crop_mode '{self.crop_mode}' must be one of {', '.join(CROP_MODES)}",
+        )
+        _check(
+            self.interpolation in INTERPOLATIONS,
+            f"interpolation '{self.interpolation}' must be one of {', '.join(INTERPOLATIONS)}",
+        )
+        _check(min(self.std) > 0, f"std {self.std} must be positive")
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Which frozen network: its full timm name and the hash of its weights.
+
+    name: timm name with its tag, "architecture.tag".
+    width: D, channels of a token.
+    depth: number of transformer blocks.
+    features: input channels of the head; equals `width` unless the backbone pools by concatenation.
+    image_size: (height, width) in pixels.
+    sha256: of the frozen weights (model.backbone.weights_sha256).
+
+    Random weights, which only tests use, carry the tag "random".
+    """
+
+    name: str
+    width: int
+    depth: int
+    features: int
+    image_size: tuple[int, int]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _check(min(self.width, self.depth, self.features) > 0, "width, depth and features must be positive")
+        _check(
+            re.fullmatch(r"[0-9a-f]{64}", self.sha256) is not None,
+            f"sha256 {self.sha256!r:.80} must be 64 hexadecimal digits",
+        )
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """Shape of one task's adapters: x + alpha * up(GELU(down(x))) after each listed block (arXiv 2603.14706).
+
+    rank: r, width of the bottleneck.
+    alpha: scale of the branch; stored here and folded into `up` only when a bank or graph is made.
+    blocks: indices of the adapted blocks, ascending.
+    init: "zero" (up and all biases zero, down Xavier-uniform).
+    activation: "gelu" (the exact form with erf).
+    """
+
+    rank: int
+    alpha: float
+    blocks: tuple[int, ...]
+    init: str = "zero"
+    activation: str = "gelu"
+
+    def __post_init__(self) -> None:
+        _check(self.rank >= 1, f"rank {self.rank} must be at least 1")
+        _check(len(self.blocks) > 0, "blocks must name at least one block")
+        _check(
+            list(self.blocks) == sorted(set(self.blocks)) and self.blocks[0] >= 0,
+            f"blocks {self.blocks} must be ascending, without repeats, from 0",
+        )
+        _check(self.init == "zero", f"init '{self.init}' must be 'zero'")
+        _check(self.activation == "gelu", f"activation '{self.activation}' must be 'gelu'")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One classification task: its name, its labels in the order of the logits, and its adapters."""
+
+    name: str
+    labels: tuple[str, ...]
+    adapter: AdapterSpec
+
+    def __post_init__(self) -> None:
+        check_task_name(self.name)
+        _check(len(self.labels) >= 2, f"task '{self.name}' has {len(self.labels)} labels, expected at least 2")
+        _check(len(set(self.labels)) == len(self.labels), f"task '{self.name}' has repeated labels")

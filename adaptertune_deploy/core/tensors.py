@@ -1,0 +1,106 @@
+"""Safetensors files of float32 arrays, read without trust: every name, shape and value is checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from adaptertune_deploy.core.errors import FormatError
+
+Array = npt.NDArray[np.float32]
+HEADER_LIMIT = 1 << 20
+STORED_DTYPES = ("F32", "F16")
+
+
+def pack(tensors: Mapping[str, Array]) -> bytes:
+    """Return the tensors as one safetensors file, float32, sorted by name.
+
+    Arrays are made contiguous first: safetensors writes a transposed view in the wrong order without an error.
+    """
+    ordered = {name: np.ascontiguousarray(tensors[name], dtype=np.float32) for name in sorted(tensors)}
+    return safetensors.numpy.save(ordered)
+
+
+def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> dict[str, Array]:
+    """Return exactly the tensors named in `shapes` as float32 arrays.
+
+    Args:
+        data: a safetensors file's bytes, stored as F32 or F16.
+        shapes: every expected name with its shape.
+        where: the file, for messages.
+
+    Raises:
+        FormatError: not a safetensors file, header over 1 MiB, missing or unknown names, wrong shapes or
+            dtypes, NaN or infinite values.
+    """
+    header = _read_header(data, where)
+    _check_names(set(header), set(shapes), where)
+    for name, shape in shapes.items():
+        entry = header[name]
+        found = tuple(entry["shape"])
+        if found != shape:
+            raise FormatError(f"{where}: tensor '{name}' has shape {list(found)}, expected {list(shape)}")
+        if entry["dtype"] not in STORED_DTYPES:
+            raise FormatError(f"{where}: tensor '{name}' has dtype {entry['dtype']}, expected F32 or F16")
+    try:
+        tensors = safetensors.numpy.load(data)
+    except (SafetensorError, ValueError) as error:
+        raise FormatError(f"{where}: not a safetensors file ({error})") from None
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise FormatError(f"{where}: tensor '{name}' holds NaN or infinite values; train the adapter again")
+    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        FormatError: absent, or larger than `limit` bytes.
+    """
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise FormatError(f"{path}: holds {size:,} bytes, expected at most {limit:,}")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file") from None
+
+
+def size_limit(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the largest size in bytes that a safetensors file of these shapes may have."""
+    return 8 + HEADER_LIMIT + 4 * sum(math.prod(shape) for shape in shapes.values())
+
+
+def _read_header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
+    """Return name -> entry from the JSON header (github.com/huggingface/safetensors, section Format)."""
+    if len(data) < 8:
+        raise FormatError(f"{where}: not a safetensors file ({len(data)} bytes)")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(HEADER_LIMIT, len(data) - 8):
+        raise FormatError(f"{where}: not a safetensors file (header of {length:,} bytes in a file of {len(data):,})")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        header.pop("__metadata__", None)
+        if not all(isinstance(entry["shape"], list) and "dtype" in entry for entry in header.values()):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise FormatError(f"{where}: not a safetensors file (its header is not what the format asks)") from None
+    return header  # type: ignore[no-any-return]
+
+
+def _check_names(found: set[str], expected: set[str], where: str) -> None:
+    missing, unknown = sorted(expected - found), sorted(found - expected)
+    if missing:
+        raise FormatError(f"{where}: tensor '{missing[0]}' is missing ({len(missing)} missing in all)")
+    if unknown:
+        raise FormatError(f"{where}: tensor '{unknown[0]}' is not part of this adapter ({len(unknown)} such in all)")

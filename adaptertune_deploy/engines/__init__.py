@@ -1,0 +1,1 @@
+"""The device side: run a graph on named numpy arrays."""

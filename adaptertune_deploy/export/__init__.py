@@ -1,0 +1,1 @@
+"""Turn a backbone and its tasks into ONNX graphs and verify them."""

@@ -1,0 +1,1 @@
+"""Answer images for many tasks from one backbone over HTTP."""

@@ -1,0 +1,1 @@
+"""Fit adapters and a head for one task, and report what was measured."""

@@ -1,0 +1,1 @@
+"""Pretraining of the small embedded backbone on images drawn by formulas."""

@@ -1,0 +1,50 @@
+"""Targets computed from the pixels: where edges of each direction and which colours lie in the image.
+
+Regressing such hand-made features teaches a network what they see (MaskFeat, arXiv 2112.09133); here they
+describe the whole image, so that the pooled feature learns to hold the layout.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+DIRECTIONS = 8
+LENGTH = DIRECTIONS * (16 + 16 + 4) + 6 * 16
+"""Numbers in a descriptor."""
+
+
+def describe(images: Tensor) -> Tensor:
+    """Compute the descriptors of a batch.
+
+    Args:
+        images: float32 [batch, 3, 64, 64] within 0..1.
+
+    Returns:
+        float32 [batch, 384]: edge histograms of the image (4x4 cells), of the image at half and at a quarter
+        of the size (4x4 and 2x2 cells), and colour mean and spread of 4x4 cells.
+    """
+    grey = images.mean(dim=1, keepdim=True)
+    edges = [
+        _edges(grey, 4),
+        _edges(functional.avg_pool2d(grey, 2), 4),
+        _edges(functional.avg_pool2d(grey, 4), 2),
+    ]
+    mean = functional.adaptive_avg_pool2d(images, 4)
+    square = functional.adaptive_avg_pool2d(images * images, 4)
+    spread = (square - mean * mean).clamp(min=1e-6).sqrt()
+    return torch.cat([*edges, mean.flatten(1), spread.flatten(1)], dim=1)
+
+
+def _edges(grey: Tensor, cells: int) -> Tensor:
+    """Histogram of gradient directions (0 to pi) a cell, square-rooted, scaled to length 1 an image."""
+    across = functional.pad(grey[..., 2:] - grey[..., :-2], (1, 1, 0, 0))
+    down = functional.pad(grey[..., 2:, :] - grey[..., :-2, :], (0, 0, 1, 1))
+    strength = torch.sqrt(across * across + down * down + 1e-12)
+    position = torch.atan2(down, across) / torch.pi * DIRECTIONS % DIRECTIONS
+    centres = torch.arange(DIRECTIONS).view(1, -1, 1, 1)
+    distance = (position - centres).abs()
+    vote = (1 - torch.minimum(distance, DIRECTIONS - distance)).clamp(min=0) * strength
+    histogram = functional.adaptive_avg_pool2d(vote, cells).flatten(1)
+    return functional.normalize(torch.sqrt(histogram + 1e-8), dim=1)

@@ -1,0 +1,18 @@
+"""Fixtures that several parts of the suite use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("ATD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with real datasets and a pretrained DeiT-Tiny; a test that needs it is skipped when it is absent."""
+    if not (SHARED_DATA / "weights").is_dir():
+        pytest.skip(f"no real datasets at {SHARED_DATA}; set ATD_TEST_DATA to a folder that holds them")
+    return SHARED_DATA
