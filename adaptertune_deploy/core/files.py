@@ -36,21 +36,29 @@ def sha256_file(path: Path) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a part.
+    """Write a file so that a reader sees the old bytes or the new ones, never a part."""
+    with staged_file(path) as stage:
+        stage.write_bytes(data)
 
-    The data goes to a temporary file in the same folder, is flushed to the disk and then renamed.
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary file beside `path` that takes its place when the block ends without an error.
+
+    The temporary file is flushed to the disk before it is renamed; after an error it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    stage = Path(temporary)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
+        yield stage
+        with stage.open("rb") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        stage.chmod(0o644)
+        stage.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        stage.unlink(missing_ok=True)
         raise
 
 

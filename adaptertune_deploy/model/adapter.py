@@ -1,0 +1,45 @@
+"""The adapter and its equation (AdapterTune, arXiv 2603.14706)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Adapter(nn.Module):
+    """The residual branch  A(x) = alpha * up(GELU(down(x))).
+
+    `down` starts Xavier-uniform; `up` and both biases start at zero, so a network with new adapters computes exactly
+    what it computed without them. GELU is the exact form with erf: the branch is not linear and can't be folded into
+    the block's weights.
+
+    Args:
+        width: D, channels of a token.
+        rank: r, width of the bottleneck.
+        alpha: scale of the branch, not trained.
+    """
+
+    def __init__(self, width: int, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.down = nn.Linear(width, rank)
+        self.up = nn.Linear(rank, width)
+        nn.init.xavier_uniform_(self.down.weight)
+        for tensor in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(tensor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the branch's value for tokens `x`, both (batch, tokens, width)."""
+        branch: Tensor = self.up(functional.gelu(self.down(x)))
+        return branch if self.alpha == 1.0 else self.alpha * branch
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of elements in all parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device that holds a module's parameters."""
+    return next(module.parameters()).device

@@ -1,0 +1,212 @@
+"""timm name -> frozen Vision Transformer with its BackboneSpec and PreprocessSpec."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from timm.models import get_pretrained_cfg, load_state_dict, split_model_name_tag
+from torch import Tensor, nn
+
+from adaptertune_deploy.core.errors import BackboneError, did_you_mean
+from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec
+from adaptertune_deploy.model import weights_cache
+from adaptertune_deploy.model.embedded import EMBEDDED_NAME, EMBEDDED_WEIGHTS
+
+RANDOM_TAG = "random"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen Vision Transformer.
+
+    module: the timm model without classifier, in eval mode, no parameter requires a gradient.
+    notes: sentences a person should read, about the tag that was chosen for an untagged name for example.
+    """
+
+    module: nn.Module
+    spec: BackboneSpec
+    preprocess: PreprocessSpec
+    notes: tuple[str, ...] = ()
+
+
+def load_backbone(
+    name: str, weights: Path | None = None, *, sha256: str | None = None, allow_random: bool = False
+) -> Backbone:
+    """Load a timm Vision Transformer with pretrained weights and freeze it.
+
+    Args:
+        name: timm name, with or without a tag; the tag "random" asks for random weights.
+        weights: a local weights file (safetensors or a torch checkpoint of plain tensors); None takes the embedded
+            file, the weights cache (when `sha256` is given) or timm's download.
+        sha256: the expected hash of the frozen weights; another one is refused.
+        allow_random: whether the tag "random" may be used.
+
+    Raises:
+        BackboneError: unknown name, no transformer blocks, no weights, weights that do not fit, another hash.
+    """
+    architecture, tag, notes = _resolve(name)
+    if tag == RANDOM_TAG:
+        if not allow_random:
+            raise BackboneError(
+                f"backbone '{name}' asks for random weights; they are for tests: --allow-random-backbone"
+            )
+        module = _create(architecture)
+    else:
+        source = weights or _known_file(f"{architecture}.{tag}", sha256)
+        module = _create_from_file(architecture, tag, source) if source else _create_pretrained(architecture, tag)
+    module = _freeze(module, name)
+    backbone = _describe(module, f"{architecture}.{tag}", notes)
+    if sha256 is not None and backbone.spec.sha256 != sha256:
+        raise BackboneError(
+            f"the weights of {backbone.spec.name} have sha256 {backbone.spec.sha256[:12]}..., expected {sha256[:12]}...; "
+            "give the file that the adapter was trained with: --weights FILE"
+        )
+    if weights is not None:
+        weights_cache.remember(weights, backbone.spec.sha256)
+    return backbone
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Return the hash of every parameter and buffer: name, shape and float32 bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{list(values.shape)}".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _resolve(name: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return architecture, tag and notes for a timm name; an untagged name gets timm's own default tag."""
+    architecture, tag = split_model_name_tag(name)
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        raise BackboneError(
+            f"timm {timm.__version__} has no model '{architecture}'.{did_you_mean(architecture, known)}"
+        )
+    if tag == RANDOM_TAG:
+        return architecture, tag, ()
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError:  # timm's answer to a tag it does not know
+        config = None
+    if config is None:
+        tags = sorted(split_model_name_tag(full)[1] for full in timm.list_models(f"{architecture}.*", pretrained=True))
+        raise BackboneError(f"timm has no weights '{name}', only {architecture} with tag {', '.join(tags) or '(none)'}")
+    found = str(config.tag or "untagged")
+    notes = (
+        () if tag or not config.tag else (f"'{name}' names no weights; using timm's default, {architecture}.{found}",)
+    )
+    return architecture, tag or found, notes
+
+
+def _known_file(name: str, sha256: str | None) -> Path | None:
+    if name == EMBEDDED_NAME:
+        return EMBEDDED_WEIGHTS
+    return weights_cache.find(sha256) if sha256 else None
+
+
+def _create(architecture: str, **options: Any) -> nn.Module:
+    model: nn.Module = timm.create_model(architecture, num_classes=0, **options)
+    return model
+
+
+def _create_pretrained(architecture: str, tag: str) -> nn.Module:
+    """Let timm download the weights and load them with all keys matching; then drop the classifier."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it prints every retry; the error below says it once
+    try:
+        model: Any = timm.create_model(f"{architecture}.{tag}", pretrained=True)
+    except Exception as error:  # noqa: BLE001  huggingface_hub, requests and urllib each raise their own kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackboneError(
+            f"no weights for {architecture}.{tag}: timm could not download them ({reason:.120}); "
+            "connect to the network once, or give a file: --weights FILE"
+        ) from None
+    model.reset_classifier(0)
+    return model  # type: ignore[no-any-return]
+
+
+def _create_from_file(architecture: str, tag: str, path: Path) -> nn.Module:
+    """Load every tensor of the network from a file; a missing tensor is an error, a classifier is dropped."""
+    if not path.is_file():
+        raise BackboneError(f"{path}: no such weights file; give one with --weights FILE")
+    name = architecture if tag == "untagged" else f"{architecture}.{tag}"
+    model: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    try:
+        state = _converted(model, load_state_dict(str(path)))
+    except Exception as error:  # noqa: BLE001  safetensors, zipfile and pickle errors for a file that is no checkpoint
+        raise BackboneError(
+            f"{path}: not a weights file for {architecture} ({str(error).splitlines()[0]:.120})"
+        ) from None
+    heads = _classifier_names(model)
+    state = {key: value for key, value in state.items() if not key.startswith(heads)}
+    wanted = model.state_dict()
+    missing = sorted(set(wanted) - set(state))
+    unknown = sorted(set(state) - set(wanted))
+    misfit = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    if missing or unknown or misfit:
+        first = (missing or unknown or misfit)[0]
+        raise BackboneError(
+            f"{path}: does not fit {architecture}: {len(missing)} tensors missing, {len(unknown)} unknown, "
+            f"{len(misfit)} of another shape, '{first}' for one; give the weights of this architecture"
+        )
+    model.load_state_dict(state)
+    return model  # type: ignore[no-any-return]
+
+
+def _converted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Apply the architecture's own key conversion, which timm keeps beside the model class."""
+    convert: Callable[..., dict[str, Tensor]] | None
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return convert(state, model) if convert else state
+
+
+def _classifier_names(model: nn.Module) -> tuple[str, ...]:
+    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+
+
+def _freeze(module: nn.Module, name: str) -> nn.Module:
+    blocks = getattr(module, "blocks", None)
+    if not isinstance(blocks, (nn.Sequential, nn.ModuleList)) or not hasattr(module, "forward_head"):
+        raise BackboneError(
+            f"'{name}' has no list of transformer blocks; choose a Vision Transformer, "
+            "whose timm names begin with vit, deit, eva or beit"
+        )
+    return module.eval().requires_grad_(False)
+
+
+def _describe(module: Any, name: str, notes: tuple[str, ...]) -> Backbone:
+    data: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
+    size = (int(data["input_size"][1]), int(data["input_size"][2]))
+    spec = BackboneSpec(
+        name=name,
+        width=int(module.embed_dim),
+        depth=len(module.blocks),
+        features=int(module.num_features),
+        image_size=size,
+        sha256=weights_sha256(module),
+    )
+    preprocess = PreprocessSpec(
+        size=size,
+        crop_pct=float(data["crop_pct"]),
+        crop_mode=str(data["crop_mode"]),
+        interpolation=str(data["interpolation"]),
+        mean=_triple(data["mean"]),
+        std=_triple(data["std"]),
+    )
+    return Backbone(module, spec, preprocess, notes)
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
