@@ -31,12 +31,14 @@ class DatasetRecord:
     """What an adapter was trained on.
 
     name: dataset name as given to `atd train`.
+    val_split: the rule that made the validation split: "official", "stratified:0.1" or "none".
     train, val, test: number of images in each split.
     split_sha256: hash of the sample names of every split, in order.
     licence: the dataset's terms as its publisher states them, or a sentence saying that they are unknown.
     """
 
     name: str
+    val_split: str
     train: int
     val: int
     test: int

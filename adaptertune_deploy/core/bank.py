@@ -22,6 +22,7 @@ One tensor per block, not one with a block axis: the gather then copies only wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,6 +36,8 @@ TASK = "task"
 LOGITS = "logits"
 HEAD_WEIGHT = "head.weight"
 HEAD_BIAS = "head.bias"
+
+Size = TypeVar("Size", int, str)
 
 
 def bank_names(slots: Sequence[int]) -> tuple[str, ...]:
@@ -59,8 +62,10 @@ def stack(adapters: Sequence[Adapter], slots: Sequence[int]) -> dict[str, Array]
     """Return the bank of `adapters`, in their order, for a graph with adapter slots after the blocks `slots`.
 
     Raises:
-        FormatError: a task adapts a block that the graph has no slot for.
+        FormatError: no adapter at all, or one with a block that the graph has no slot for.
     """
+    if not adapters:
+        raise FormatError("no task to put into a bank; a bundle needs at least one, add it with: atd export")
     for adapter in adapters:
         check_slots(adapter.task.name, adapter.task.adapter.blocks, slots)
     parts = [folded(adapter) for adapter in adapters]
@@ -90,7 +95,12 @@ def check_slots(task: str, blocks: Sequence[int], slots: Sequence[int]) -> None:
         )
 
 
-def _slot_shape(name: str, width: int, rank: int, features: int, classes: int) -> tuple[int, ...]:
+def input_shapes(slots: Sequence[int], width: int, features: int) -> dict[str, tuple[int | str, ...]]:
+    """Return the bank inputs' shapes for a backbone, in the graph's order; "T", "r" and "C" are dynamic."""
+    return {name: ("T", *_slot_shape(name, width, "r", features, "C")) for name in bank_names(slots)}
+
+
+def _slot_shape(name: str, width: int, rank: Size, features: int, classes: Size) -> tuple[int | Size, ...]:
     if name == HEAD_WEIGHT:
         return (features, classes)
     if name == HEAD_BIAS:

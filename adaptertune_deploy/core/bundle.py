@@ -12,6 +12,7 @@ removes the old file: whoever reads, or is killed, in between finds the old task
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 BACKBONE_NAME = "backbone.onnx"
+FILE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,12 @@ class Manifest:
         paths = [record.file for record in self.tasks]
         paths += [graph.file for graph in (self.shared, *(record.merged for record in self.tasks)) if graph]
         for path in paths:
-            if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise ValueError(f"file '{path}' lies outside the bundle")
+            if FILE.fullmatch(path) is None or not {".", ".."}.isdisjoint(path.split("/")):
+                raise ValueError(
+                    f"file {path!r:.80} must be a path below the bundle, of letters, digits, '.', '_', '-'"
+                )
+        if len(set(paths)) != len(paths):
+            raise ValueError("a file is named twice")
 
 
 def tensor_file(task: str, sha256: str) -> str:
@@ -180,14 +186,24 @@ def check_same_model(config: AdapterConfig, backbone: BackboneSpec, preprocess: 
     """Raise FormatError when an adapter was trained on another backbone or with other preprocessing."""
     if config.backbone != backbone:
         raise FormatError(
-            f"task '{config.task.name}' was trained on {config.backbone.name} ({config.backbone.sha256[:12]}...), "
-            f"{where} holds {backbone.name} ({backbone.sha256[:12]}...); export it into a bundle of its own"
+            f"task '{config.task.name}' was trained on {_describe(config.backbone)}, {where} holds "
+            f"{_describe(backbone)}; export it into a bundle of its own"
         )
-    if config.preprocess != preprocess:
+    differing = [
+        f"{name} {getattr(config.preprocess, name)}, not {getattr(preprocess, name)}"
+        for name in (item.name for item in dataclasses.fields(preprocess))
+        if getattr(config.preprocess, name) != getattr(preprocess, name)
+    ]
+    if differing:
         raise FormatError(
-            f"task '{config.task.name}' was trained with {config.preprocess}, {where} holds {preprocess}; "
-            "train it again or export it into a bundle of its own"
+            f"task '{config.task.name}' was trained on images prepared otherwise than {where} does it: "
+            f"{'; '.join(differing)}; train it again or export it into a bundle of its own"
         )
+
+
+def _describe(backbone: BackboneSpec) -> str:
+    height, width = backbone.image_size
+    return f"{backbone.name} at {height} x {width} ({backbone.sha256[:12]}...)"
 
 
 def add_task(folder: Path, source: Path) -> TaskRecord:
@@ -198,7 +214,8 @@ def add_task(folder: Path, source: Path) -> TaskRecord:
         source: the folder adapters/<task>/.
 
     Returns:
-        The new record. Its parity is None: the graph was verified before, this task's answers were not.
+        The new record. Its parity is None: the graph was verified before, this task's answers were not. A task that
+        the bundle holds already keeps its record.
 
     Raises:
         FormatError: a damaged adapter, another backbone or preprocessing, no slot for a block, no shared graph.
@@ -212,11 +229,15 @@ def add_task(folder: Path, source: Path) -> TaskRecord:
         )
     bank.check_slots(config.task.name, config.task.adapter.blocks, manifest.slots)
     record = write_task(folder, source, config)
-    kept = tuple(old for old in manifest.tasks if old.task.name != config.task.name)
-    write_manifest(folder, dataclasses.replace(manifest, tasks=(*kept, record)))
-    for old in manifest.tasks:
-        if old.task.name == config.task.name:
-            _remove_replaced(folder, old, record)
+    old = next((held for held in manifest.tasks if held.task.name == config.task.name), None)
+    if old is None:
+        write_manifest(folder, dataclasses.replace(manifest, tasks=(*manifest.tasks, record)))
+        return record
+    if (old.task, old.file, old.sha256) == (record.task, record.file, record.sha256):
+        return old
+    tasks = tuple(record if held is old else held for held in manifest.tasks)
+    write_manifest(folder, dataclasses.replace(manifest, tasks=tasks))
+    _remove_replaced(folder, old, record)
     return record
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import shutil
+import sys
 import tempfile
 import types
 import typing
@@ -60,6 +60,16 @@ def staged_file(path: Path) -> Iterator[Path]:
     except BaseException:
         stage.unlink(missing_ok=True)
         raise
+    _flush_names(path.parent)
+
+
+def _flush_names(folder: Path) -> None:
+    """Flush a folder's entries, so that files renamed one after the other survive a power cut in that order."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -89,9 +99,9 @@ def _swap(stage: Path, path: Path) -> None:
         stage.rename(path)
     except BaseException:
         (retired / path.name).rename(path)
+        retired.rmdir()
         raise
-    finally:
-        shutil.rmtree(retired, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def dump_json(value: object) -> str:
@@ -116,17 +126,33 @@ def read_json(path: Path, kind: type[Value], version: int) -> Value:
         FormatError: absent or unreadable file, another version, an unknown or missing field, a wrong type.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes(), object_pairs_hook=unique_fields)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(data, dict):
         raise FormatError(f"{path}: holds {type(data).__name__}, expected an object")
     found = data.get("format_version")
     if found != version:
-        raise FormatError(f"{path}: format_version is {found!r}, this release reads {version}; use a matching release")
+        raise FormatError(
+            f"{path}: format_version is {found!r:.60}, this release reads {version}; use a matching release"
+        )
     return typing.cast(Value, parse(data, kind, str(path)))
+
+
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's fields; an `object_pairs_hook` for `json`, which by itself keeps the last of two.
+
+    Raises:
+        ValueError: a field is given twice.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ValueError(f"field {name!r:.80} is given twice")
+        fields[name] = value
+    return fields
 
 
 def parse(data: object, kind: Any, where: str) -> Any:
@@ -161,7 +187,7 @@ def _parse_dataclass(data: object, kind: type[Value], where: str) -> Value:
     known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in fields:
         if name not in known:
-            raise FormatError(f"{where}: unknown field '{name}'.{did_you_mean(name, known)}")
+            raise FormatError(f"{where}: unknown field {name!r:.80}.{did_you_mean(name, known)}")
     for name, field in known.items():
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if name not in fields and not optional:
@@ -184,15 +210,31 @@ def _parse_tuple(data: object, kind: Any, where: str) -> tuple[Any, ...]:
     return tuple(parse(item, of, f"{where}[{i}]") for i, (item, of) in enumerate(zip(items, inner, strict=True)))
 
 
-def _parse_scalar(data: object, kind: Any, where: str) -> Any:
-    checks: dict[Any, tuple[Callable[[Any], bool], str]] = {
-        str: (lambda value: isinstance(value, str), "text"),
-        bool: (lambda value: isinstance(value, bool), "true or false"),
-        int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-        float: (lambda value: isinstance(value, (int, float)) and not isinstance(value, bool), "a number"),
-    }
-    check, expected = checks[kind]
-    _expect(check(data) and not (isinstance(data, float) and not math.isfinite(data)), data, expected, where)
+def _is_text(value: object) -> bool:
+    # JSON can spell half a surrogate pair, which no file and no answer can carry on.
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    # Compared, not converted: a whole number in JSON can be too large for a float.
+    return (isinstance(value, float) or _is_whole(value)) and abs(typing.cast(float, value)) <= sys.float_info.max
+
+
+SCALARS: dict[type, tuple[Callable[[object], bool], str]] = {
+    str: (_is_text, "text"),
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (_is_whole, "a whole number"),
+    float: (_is_number, "a number"),
+}
+
+
+def _parse_scalar(data: object, kind: type, where: str) -> Any:
+    check, expected = SCALARS[kind]
+    _expect(check(data), data, expected, where)
     return float(typing.cast(float, data)) if kind is float else data
 
 

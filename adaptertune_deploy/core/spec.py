@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -52,7 +53,8 @@ class PreprocessSpec:
             self.interpolation in INTERPOLATIONS,
             f"interpolation '{self.interpolation}' must be one of {', '.join(INTERPOLATIONS)}",
         )
-        _check(min(self.std) > 0, f"std {self.std} must be positive")
+        _check(all(map(math.isfinite, self.mean)), f"mean {self.mean} must be finite")
+        _check(all(1e-6 <= value < math.inf for value in self.std), f"std {self.std} must be at least 1e-6")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ class BackboneSpec:
     sha256: str
 
     def __post_init__(self) -> None:
-        _check(min(self.width, self.depth, self.features) > 0, "width, depth and features must be positive")
+        _check(
+            min(self.width, self.depth, self.features, *self.image_size) > 0,
+            "width, depth, features and image_size must be positive",
+        )
         _check(
             re.fullmatch(r"[0-9a-f]{64}", self.sha256) is not None,
             f"sha256 {self.sha256!r:.80} must be 64 hexadecimal digits",
@@ -103,6 +108,7 @@ class AdapterSpec:
 
     def __post_init__(self) -> None:
         _check(self.rank >= 1, f"rank {self.rank} must be at least 1")
+        _check(math.isfinite(self.alpha), f"alpha {self.alpha} must be finite")
         _check(len(self.blocks) > 0, "blocks must name at least one block")
         _check(
             list(self.blocks) == sorted(set(self.blocks)) and self.blocks[0] >= 0,

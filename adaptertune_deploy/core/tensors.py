@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.files import unique_fields
 
 Array = npt.NDArray[np.float32]
 HEADER_LIMIT = 1 << 20
@@ -48,9 +50,9 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> di
         entry = header[name]
         found = tuple(entry["shape"])
         if found != shape:
-            raise FormatError(f"{where}: tensor '{name}' has shape {list(found)}, expected {list(shape)}")
+            raise FormatError(f"{where}: tensor '{name}' has shape {list(found)!r:.80}, expected {list(shape)}")
         if entry["dtype"] not in STORED_DTYPES:
-            raise FormatError(f"{where}: tensor '{name}' has dtype {entry['dtype']}, expected F32 or F16")
+            raise FormatError(f"{where}: tensor '{name}' has dtype {entry['dtype']!r:.20}, expected F32 or F16")
     try:
         tensors = safetensors.numpy.load(data)
     except (SafetensorError, ValueError) as error:
@@ -65,15 +67,18 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        FormatError: absent, or larger than `limit` bytes.
+        FormatError: absent, unreadable, or larger than `limit` bytes.
     """
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise FormatError(f"{path}: holds {size:,} bytes, expected at most {limit:,}")
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > limit:
+                raise FormatError(f"{path}: holds {size:,} bytes, expected at most {limit:,}")
+            return stream.read(size)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
+    except OSError as error:
+        raise FormatError(f"{path}: not readable ({error.strerror})") from None
 
 
 def size_limit(shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -89,11 +94,11 @@ def _read_header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
     if length > min(HEADER_LIMIT, len(data) - 8):
         raise FormatError(f"{where}: not a safetensors file (header of {length:,} bytes in a file of {len(data):,})")
     try:
-        header = json.loads(data[8 : 8 + length])
+        header = json.loads(data[8 : 8 + length], object_pairs_hook=unique_fields)
         header.pop("__metadata__", None)
         if not all(isinstance(entry["shape"], list) and "dtype" in entry for entry in header.values()):
             raise ValueError
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise FormatError(f"{where}: not a safetensors file (its header is not what the format asks)") from None
     return header  # type: ignore[no-any-return]
 
@@ -101,6 +106,8 @@ def _read_header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
 def _check_names(found: set[str], expected: set[str], where: str) -> None:
     missing, unknown = sorted(expected - found), sorted(found - expected)
     if missing:
-        raise FormatError(f"{where}: tensor '{missing[0]}' is missing ({len(missing)} missing in all)")
+        raise FormatError(f"{where}: tensor {missing[0]!r} is missing ({len(missing)} missing in all)")
     if unknown:
-        raise FormatError(f"{where}: tensor '{unknown[0]}' is not part of this adapter ({len(unknown)} such in all)")
+        raise FormatError(
+            f"{where}: tensor {unknown[0]!r:.80} is not part of this adapter ({len(unknown)} such in all)"
+        )

@@ -67,8 +67,8 @@ def load_backbone(
     backbone = _describe(module, f"{architecture}.{tag}", notes)
     if sha256 is not None and backbone.spec.sha256 != sha256:
         raise BackboneError(
-            f"the weights of {backbone.spec.name} have sha256 {backbone.spec.sha256[:12]}..., expected {sha256[:12]}...; "
-            "give the file that the adapter was trained with: --weights FILE"
+            f"the weights of {backbone.spec.name} have sha256 {backbone.spec.sha256[:12]}..., expected "
+            f"{sha256[:12]}...; give the file that the adapter was trained with: --weights FILE"
         )
     if weights is not None:
         weights_cache.remember(weights, backbone.spec.sha256)

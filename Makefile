@@ -1,0 +1,58 @@
+# make quickstart   the whole path on small data; needs Python 3.10 or newer and pip, nothing else
+# make test         the whole test suite
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: quickstart test test-all test-device lint types format bench-infer clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/atd quickstart
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow and not gpu and not tensorrt" --cov --cov-report=term --cov-fail-under=90
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+# What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
+test-device: $(VENV)-device/.installed
+	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/device
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 adaptertune_deploy/core adaptertune_deploy/engines adaptertune_deploy/serve adaptertune_deploy/cli
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench-infer: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.infer
+
+clean:
+	rm -rf $(VENV) $(VENV)-device
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing torch, timm, onnx and onnxruntime into $(VENV): some gigabytes, a few minutes"
+	$(PIP) --editable '.[cpu,train,export]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the package with all that its tests use into $(VENV): some gigabytes, a few minutes"
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)-device/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-device
+	$(VENV)-device/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[cpu]' pytest httpx hypothesis 'tritonclient[http]'
+	touch $@

@@ -1,0 +1,61 @@
+"""What a graph says about itself: the JSON text that export keeps in an ONNX file's metadata_props.
+
+With it one .onnx file is enough to prepare an image, run the graph and name the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adaptertune_deploy.core import files
+from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
+
+FORMAT_VERSION = 1
+KEY = "adaptertune"
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """The facts of one graph.
+
+    preprocess: how an image becomes the input `images`.
+    slots: indices of the blocks after which the graph adapts: by its own weights, or from the bank's inputs.
+    task: the one task of a merged graph, its labels in the order of the logits; None for a shared graph.
+    """
+
+    format_version: int
+    backbone: BackboneSpec
+    preprocess: PreprocessSpec
+    slots: tuple[int, ...]
+    task: TaskSpec | None = None
+
+
+def to_metadata(facts: GraphFacts) -> dict[str, str]:
+    """Return the facts as ONNX metadata, key -> value."""
+    return {KEY: files.dump_json(facts)}
+
+
+def from_metadata(metadata: Mapping[str, str], where: str) -> GraphFacts:
+    """Read a graph's facts.
+
+    Args:
+        metadata: the graph's key-value pairs, engines.engine.Engine.metadata.
+        where: the file, for messages.
+
+    Raises:
+        FormatError: no facts, another version, an unknown or missing field, a wrong type.
+    """
+    if KEY not in metadata:
+        raise FormatError(f"{where}: says nothing about its task and preprocessing; make graphs with: atd export")
+    try:
+        data = json.loads(metadata[KEY], object_pairs_hook=files.unique_fields)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where}: metadata '{KEY}' is not JSON ({error})") from None
+    found = data.get("format_version") if isinstance(data, dict) else None
+    if found != FORMAT_VERSION:
+        raise FormatError(f"{where}: metadata '{KEY}' has version {found!r:.20}, this release reads {FORMAT_VERSION}")
+    facts: GraphFacts = files.parse(data, GraphFacts, f"{where}: metadata '{KEY}'")
+    return facts

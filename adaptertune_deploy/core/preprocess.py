@@ -1,0 +1,155 @@
+"""Image bytes to model input: the one definition that evaluates, verifies and serves.
+
+Decoding does what torchvision's ImageFolder does (`Image.open`, `convert("RGB")`), so a served image has the pixels
+it would have had in training: EXIF orientation and ICC profiles are ignored, transparency is dropped and shows the
+colour beneath it, of an animation only the first frame is decoded. One mode differs on purpose: 16-bit gray is
+scaled to 8 bits, where `convert` would cut every value above 255 to white.
+
+The transform repeats timm.data.create_transform(is_training=False) without torch, bit for bit under one Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.spec import PreprocessSpec
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+MAX_PIXELS = 50_000_000
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# Pillow reports odd headers by warnings, whose filters belong to the whole process: one thread at a time mutes them.
+_HEADER_LOCK = threading.Lock()
+
+
+def preprocess(data: bytes, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Return an encoded image as model input, float32 [3, H, W], normalised.
+
+    Raises:
+        ImageError: see decode and transform.
+    """
+    return transform(decode(data), spec)
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a JPEG, PNG, WebP, BMP or GIF file, told apart by content, never by name; returns an RGB image.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: largest allowed width times height; compared with the header, before anything is decoded.
+
+    Raises:
+        ImageError: 415 for bytes of no such format, 413 for too many pixels, 400 for an empty, truncated or
+            damaged image.
+    """
+    if not data:
+        raise ImageError("the image is empty (0 bytes); send a JPEG, PNG, WebP, BMP or GIF file")
+    image = _open(data)
+    if image.width * image.height > max_pixels:
+        raise ImageError(_too_many(f"{image.width} x {image.height}", max_pixels), status=413)
+    try:
+        image.load()
+        # `convert` would carry the transparent colour along, with a warning for the usual kind of PNG.
+        image.info.pop("transparency", None)
+        if image.mode.startswith("I"):
+            image = _eight_bits(image)
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except Exception as error:  # Pillow raises more than a dozen types on damaged data
+        raise ImageError("the image is truncated or damaged; send it again in full") from error
+
+
+def transform(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Resize, crop or pad, scale and normalise: timm.data.create_transform(is_training=False).
+
+    Args:
+        image: RGB.
+        spec: what the backbone was trained with.
+
+    Returns:
+        float32 [3, H, W], C-contiguous.
+
+    Raises:
+        ImageError: 400 for an image so elongated that resizing it gives over MAX_PIXELS pixels or none.
+    """
+    height, width = _resized_size(image.height, image.width, spec)
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise ImageError(
+            f"the image has {image.width} x {image.height} pixels, too elongated to resize; "
+            "send one whose sides differ less"
+        )
+    if (image.height, image.width) != (height, width):
+        image = image.resize((width, height), RESAMPLING[spec.interpolation])
+    pixels = np.asarray(_crop_or_pad(image, spec)).transpose(2, 0, 1)
+    # The order and precision of torchvision's to_tensor and normalize, on which the last bit depends.
+    result = np.empty((3, *spec.size), dtype=np.float32)
+    np.divide(pixels, np.float32(255), out=result, dtype=np.float32)
+    result -= np.array(spec.mean, dtype=np.float32)[:, None, None]
+    result /= np.array(spec.std, dtype=np.float32)[:, None, None]
+    return result
+
+
+def _open(data: bytes) -> Image.Image:
+    """Read an image's header; no pixel is decoded."""
+    try:
+        with _HEADER_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_many("far too many", MAX_PIXELS), status=413) from error
+    except UnidentifiedImageError as error:
+        raise ImageError("the data is not a JPEG, PNG, WebP, BMP or GIF image", status=415) from error
+    except Exception as error:  # Pillow raises more than a dozen types on damaged data
+        raise ImageError("the image's header is damaged; send it again in full") from error
+
+
+def _too_many(found: str, limit: int) -> str:
+    return f"the image has {found} pixels, expected at most {limit:,} in all; send a smaller one"
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit gray to 8-bit gray: divided by 257, rounded to nearest."""
+    deep = np.asarray(image).astype(np.uint16)
+    quotient = deep // np.uint16(257)
+    quotient += deep - quotient * np.uint16(257) > 128
+    return Image.fromarray(quotient.astype(np.uint8))
+
+
+def _resized_size(height: int, width: int, spec: PreprocessSpec) -> tuple[int, int]:
+    """Return (height, width) after timm's resize; timm.data.transforms_factory.transforms_imagenet_eval."""
+    target = (math.floor(spec.size[0] / spec.crop_pct), math.floor(spec.size[1] / spec.crop_pct))
+    if spec.crop_mode == "squash":
+        return target
+    if spec.crop_mode == "center" and target[0] == target[1]:
+        # torchvision.transforms.functional._compute_resized_output_size
+        side = target[0]
+        return (int(side * height / width), side) if width <= height else (side, int(side * width / height))
+    # timm.data.transforms.ResizeKeepRatio
+    ratios = (height / target[0], width / target[1])
+    ratio = max(ratios) if spec.crop_mode == "border" else min(ratios)
+    return round(height / ratio), round(width / ratio)
+
+
+def _crop_or_pad(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
+    """Cut the centre out, or pad around it: torchvision's center_crop, timm's center_crop_or_pad."""
+    height, width = spec.size
+    fill = tuple(round(255 * value) for value in spec.mean) if spec.crop_mode == "border" else (0, 0, 0)
+    canvas = Image.new("RGB", (width, height), fill)
+    canvas.paste(image, (_offset(image.width, width), _offset(image.height, height)))
+    return canvas
+
+
+def _offset(found: int, wanted: int) -> int:
+    """Return where an axis of `found` pixels starts on one of `wanted`; both roundings are torchvision's."""
+    return (wanted - found) // 2 if found <= wanted else -round((found - wanted) / 2)

@@ -1,0 +1,61 @@
+"""Which device trains, and in which precision its steps gain from autocast."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch.amp.grad_scaler import GradScaler
+
+from adaptertune_deploy.core.errors import UsageError
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device with the precision of its training steps; frozen weights, adapters and optimiser stay float32.
+
+    precision: "fp32", "bf16" or "fp16".
+    """
+
+    torch: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which a training step's forward runs."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.torch.type, dtype=AUTOCAST[self.precision])
+
+    def scaler(self) -> GradScaler:
+        """Return the loss scaler, which does nothing unless the precision is fp16."""
+        return GradScaler(self.torch.type, enabled=self.precision == "fp16")
+
+
+def choose_device(device: str, precision: str) -> Device:
+    """Resolve "auto" and check what was named.
+
+    Raises:
+        UsageError: no such device here, or a precision that it does not have.
+    """
+    cuda = torch.cuda.is_available()
+    name = ("cuda" if cuda else "cpu") if device == "auto" else device
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
+    if name.startswith("cuda") and not cuda:
+        raise UsageError(f"--device {device}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
+    if precision not in ("auto", "fp32", *AUTOCAST):
+        raise UsageError(f"--precision {precision}: expected auto, fp32, bf16 or fp16")
+    if precision == "fp16" and name == "cpu":
+        raise UsageError("--precision fp16: a CPU gains nothing from it; use bf16 or fp32")
+    chosen = torch.device(name)
+    return Device(chosen, _best_precision(chosen) if precision == "auto" else precision)
+
+
+def _best_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")) else "fp32"

@@ -1,0 +1,51 @@
+"""The 1,797 scans of handwritten digits that come with scikit-learn (8x8 pixels, 17 grey levels)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.progress import Progress
+from adaptertune_deploy.train import downloads
+from adaptertune_deploy.train.samples import ArrayReader, Dataset, Split
+from adaptertune_deploy.train.stratify import hold_out
+
+NAME = "digits"
+LICENCE = "CC BY 4.0 (Optical Recognition of Handwritten Digits, UCI Machine Learning Repository)"
+TEST_FRACTION = 0.2
+BRIGHTEST = 16
+
+
+def open_digits(data_dir: Path | None, task: str | None, allow_missing: bool, progress: Progress) -> Dataset:
+    """Open the digits; a fixed stratified fifth is the test split, since scikit-learn hands out one pool.
+
+    The images stay 8x8: the backbone's own preprocessing enlarges them.
+
+    Raises:
+        UsageError: a data folder was given.
+        DatasetError: scikit-learn is not installed.
+    """
+    del allow_missing, progress
+    if data_dir is not None:
+        raise UsageError(f"--data-dir: {NAME} comes with scikit-learn and reads no folder; leave the option out")
+    downloads.require(NAME, "sklearn")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    grey = np.rint(bunch.images * (255 / BRIGHTEST)).astype(np.uint8)
+    names = tuple(f"digits/{row:04d}" for row in range(len(grey)))
+    reader = ArrayReader({name: np.repeat(scan[:, :, None], 3, axis=2) for name, scan in zip(names, grey, strict=True)})
+    train, test = hold_out(Split(names, bunch.target.astype(np.int64), reader), TEST_FRACTION, f"{NAME} test")
+    return Dataset(
+        name=NAME,
+        task=task or NAME,
+        labels=tuple(str(digit) for digit in range(10)),
+        train=train,
+        val=None,
+        test=test,
+        licence=LICENCE,
+        non_commercial=False,
+        augment="digits",
+    )

@@ -1,0 +1,103 @@
+"""Download a dataset once, whoever asks for it, and never leave half of one where a whole one is looked for."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adaptertune_deploy.core.errors import DatasetError
+
+
+def require(name: str, *modules: str) -> None:
+    """Raise DatasetError unless the modules that dataset `name` needs are installed; call it before a download."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise DatasetError(f"{name}: needs {module}; install it with: pip install 'adaptertune-deploy[train]'")
+
+
+def ensure(
+    name: str, root: Path, folder: str, complete: Callable[[Path], bool], fetch: Callable[[Path], object], hint: str
+) -> None:
+    """See that `root`/`folder` holds the dataset, downloading it when it does not.
+
+    The download goes to a folder beside it that takes its place when whole; a second process waits for the first
+    and then finds the dataset. After a failure the archives that arrived stay there for the next attempt.
+
+    Args:
+        name: of the dataset, for messages and for the lock file.
+        root: the folder given by --data-dir.
+        folder: the dataset's folder below `root`.
+        complete: tells whether a folder holds the whole dataset.
+        fetch: downloads into a root, as torchvision's dataset classes do with download=True.
+        hint: what the folder should hold and how to get it by hand.
+
+    Raises:
+        DatasetError: it can't be downloaded; the message says why and ends with `hint`.
+    """
+    if complete(root / folder):
+        return
+    nested = root / name
+    if complete(nested / folder):
+        raise DatasetError(f"{name}: {root} holds no {folder}/, but {nested} does; use --data-dir {nested}")
+    try:
+        with _made(root), _locked(root / f".{name}.lock"):
+            if not complete(root / folder):
+                _fetch(root / f".{name}.download", root / folder, fetch)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"{name}: not found in {root} and not downloadable ({reason:.200}); {hint}") from None
+    if not complete(root / folder):
+        raise DatasetError(f"{name}: the download to {root} is incomplete; {hint}")
+
+
+def _fetch(stage: Path, target: Path, fetch: Callable[[Path], object]) -> None:
+    try:
+        fetch(stage)
+    finally:
+        if not any(path.is_file() for path in stage.rglob("*")):
+            shutil.rmtree(stage, ignore_errors=True)
+    if target.exists():
+        raise OSError(f"{target} is there but incomplete; remove it first")
+    for archive in (stage / target.name).glob("*.t*gz"):
+        archive.unlink()
+    (stage / target.name).rename(target)
+    shutil.rmtree(stage)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and, if nothing came into it, remove it again."""
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if not was_there and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock that the system frees when the process ends, however it ends; the file goes with it."""
+    while True:
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if not _is_at(stream.fileno(), path):
+                continue  # whoever held it before has removed this file: lock the one that is there now
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

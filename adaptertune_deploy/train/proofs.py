@@ -1,0 +1,85 @@
+"""Proofs that run in every training: the start is exact, the backbone stayed frozen, every adapter learned.
+
+A run whose proof fails stops with an error: its numbers would look plausible and mean nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adaptertune_deploy.core.errors import TrainingError
+from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
+from adaptertune_deploy.model.backbone import weights_sha256
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What was shown, for the report.
+
+    start_is_exact: before the first step the adapted features equal the backbone's bit for bit.
+    start_images: number of images this was shown on.
+    frozen_tensors: parameters and buffers of the backbone whose bytes are unchanged at the end.
+    frozen_sha256: their hash, before and after.
+    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step.
+    """
+
+    start_is_exact: bool
+    start_images: int
+    frozen_tensors: int
+    frozen_sha256: str
+    adapters_with_gradient: int
+
+
+@torch.no_grad()
+def prove_start(model: AdaptedViT, images: Tensor) -> int:
+    """Check in float32 that new adapters change nothing; returns the number of images compared.
+
+    Args:
+        model: before its first step, in eval mode.
+        images: (batch, 3, H, W) float32, on the model's device.
+
+    Raises:
+        TrainingError: an element of the features differs.
+    """
+    adapted, frozen = model.features(images), pooled_features(model.backbone, images)
+    if not torch.equal(adapted, frozen):
+        worst = float((adapted - frozen).abs().max())
+        raise TrainingError(
+            f"before the first step the adapted features differ from the backbone's by {worst:.3g}, expected 0; "
+            "this backbone does not compute the same twice: train it with --precision fp32 or on another device"
+        )
+    return len(images)
+
+
+def prove_gradients(model: AdaptedViT) -> int:
+    """Check after the first backward pass that every adapter's `up` got a gradient; returns their number.
+
+    Raises:
+        TrainingError: names the first block whose adapter got none, as reentrant gradient checkpointing causes.
+    """
+    for block, adapter in model.adapters.items():
+        gradient = adapter.get_submodule("up").weight.grad
+        if not isinstance(gradient, Tensor) or not bool(gradient.any()):
+            raise TrainingError(
+                f"the adapter after block {block} got no gradient in the first step, so it would never learn; "
+                "switch gradient checkpointing off in the backbone"
+            )
+    return len(model.adapters)
+
+
+def prove_frozen(model: AdaptedViT, sha256: str) -> int:
+    """Check that no parameter or buffer of the backbone changed; returns their number.
+
+    Raises:
+        TrainingError: the hash differs from the one before training.
+    """
+    found = weights_sha256(model.backbone)
+    if found != sha256:
+        raise TrainingError(
+            f"the frozen backbone changed while training: sha256 {found[:12]}..., before {sha256[:12]}...; "
+            "something outside this command wrote to its tensors"
+        )
+    return len(model.backbone.state_dict())

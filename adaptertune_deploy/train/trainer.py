@@ -1,0 +1,286 @@
+"""One training run from a dataset's name to the folder adapters/<task>/."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import adaptertune_deploy
+from adaptertune_deploy.core import adapter as artefact
+from adaptertune_deploy.core import files
+from adaptertune_deploy.core.adapter import AdapterConfig, DatasetRecord
+from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
+from adaptertune_deploy.model.adapter import count_parameters
+from adaptertune_deploy.model.backbone import Backbone, load_backbone
+from adaptertune_deploy.train import proofs
+from adaptertune_deploy.train.card import model_card
+from adaptertune_deploy.train.datasets import open_dataset
+from adaptertune_deploy.train.device import Device, choose_device
+from adaptertune_deploy.train.evaluate import Scores, outputs, score
+from adaptertune_deploy.train.fit import Fit, fit
+from adaptertune_deploy.train.loader import EvaluationLoader, evaluation_loader, training_loader
+from adaptertune_deploy.train.probe import Head, Targets, fit_probe
+from adaptertune_deploy.train.proofs import Proofs
+from adaptertune_deploy.train.recipe import Recipe, count_epochs, place
+from adaptertune_deploy.train.report import Measured, write_report
+from adaptertune_deploy.train.samples import Dataset, Split
+from adaptertune_deploy.train.splits import Splits, split
+
+EVALUATION_BATCH = 64
+START_PROOF_IMAGES = 8
+SAMPLE_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `atd train` was asked.
+
+    dataset: a known name or the path of an image folder.
+    backbone: timm name.
+    out: folder that holds the adapter folders.
+    task: name of the task; None takes the dataset's.
+    data_dir: where the dataset lies or goes; None takes data/<dataset>.
+    weights: local weights of the backbone.
+    val_split: "auto", "official", "stratified:0.1" or "none".
+    allow_missing: skip images that a list names and the disk lacks.
+    allow_random: permit the backbone tag "random".
+    """
+
+    dataset: str
+    backbone: str
+    out: Path
+    recipe: Recipe = field(default_factory=Recipe)
+    task: str | None = None
+    data_dir: Path | None = None
+    weights: Path | None = None
+    val_split: str = "auto"
+    allow_missing: bool = False
+    allow_random: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training made: the artefact's folder and config, what was measured, and what a person should read."""
+
+    folder: Path
+    config: AdapterConfig
+    measured: Measured
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every step of a run needs."""
+
+    dataset: Dataset
+    splits: Splits
+    backbone: Backbone
+    device: Device
+    recipe: Recipe
+    progress: Progress
+
+    def loader(self, part: Split) -> EvaluationLoader:
+        workers = _workers(self.recipe, self.device)
+        return evaluation_loader(part, self.backbone.preprocess, EVALUATION_BATCH, workers=workers)
+
+    @property
+    def heldback(self) -> tuple[str, Split]:
+        """The split that scores are reported on, with its name."""
+        if self.splits.test is not None:
+            return "test", self.splits.test
+        if self.splits.val is not None:
+            return "val", self.splits.val
+        raise DatasetError(
+            f"dataset '{self.dataset.name}' is too small to hold images back, so nothing could be measured; add images"
+        )
+
+
+def train_task(request: TrainRequest, progress: Progress = silent) -> TrainResult:
+    """Train one task and write its folder; an older folder of that name is replaced only at the end.
+
+    Raises:
+        DatasetError, BackboneError, UsageError: what was asked can't be had.
+        TrainingError: the loss is not finite or a proof failed; nothing is written.
+    """
+    started = time.perf_counter()
+    run = _prepare(request, progress)
+    frozen_sha256 = run.backbone.spec.sha256
+    model, head, head_scores = _start(run, request)
+    start_images = _prove_start(run, model)
+    result = _fit(run, model)
+    frozen_tensors = proofs.prove_frozen(model, frozen_sha256)
+    shown = Proofs(True, start_images, frozen_tensors, frozen_sha256, result.adapters_with_gradient)
+    name, part = run.heldback
+    scores = score(*outputs(model, run.loader(part), _exact(run.device), f"test adapter on {name}", progress))
+    measured = _measured(run, model, head, (head_scores, scores), result, shown, time.perf_counter() - started)
+    config = _write(request, run, model, measured)
+    notes = (*run.backbone.notes, *run.dataset.notes, *run.splits.notes)
+    return TrainResult(request.out / config.task.name, config, measured, notes)
+
+
+def _prepare(request: TrainRequest, progress: Progress) -> _Run:
+    """Open everything that can fail before any time is spent on training."""
+    device = choose_device(request.recipe.device, request.recipe.precision)
+    dataset = open_dataset(request.dataset, request.data_dir, request.task, request.allow_missing, progress)
+    splits = split(dataset, request.val_split)
+    backbone = load_backbone(request.backbone, request.weights, allow_random=request.allow_random)
+    backbone.module.to(device.torch)
+    run = _Run(dataset, splits, backbone, device, request.recipe, progress)
+    _ = run.heldback
+    return run
+
+
+def _start(run: _Run, request: TrainRequest) -> tuple[AdaptedViT, Head, Scores]:
+    """Return the network at its start, its head at the linear probe's optimum, and the probe's own scores."""
+    torch.manual_seed(request.recipe.seed)
+    blocks = place(request.recipe.placement, run.backbone.spec.depth)
+    task = TaskSpec(
+        run.dataset.task, run.dataset.labels, AdapterSpec(request.recipe.rank, request.recipe.alpha, blocks)
+    )
+    model = AdaptedViT(run.backbone, task).to(run.device.torch).eval()
+    train = _frozen_features(run, run.splits.train, "train")
+    val = _frozen_features(run, run.splits.val, "val") if run.splits.val is not None else None
+    head = fit_probe(*train, len(task.labels), val, progress=run.progress)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(head.weight))
+        model.head.bias.copy_(torch.from_numpy(head.bias))
+    name, part = run.heldback
+    features, targets = val if name == "val" and val is not None else _frozen_features(run, part, name)
+    return model, head, score(head.logits(features), targets)
+
+
+def _frozen_features(run: _Run, part: Split, name: str) -> tuple[Array, Targets]:
+    module = run.backbone.module
+    what = f"frozen features of {name}"
+    return outputs(
+        lambda images: pooled_features(module, images), run.loader(part), _exact(run.device), what, run.progress
+    )
+
+
+def _prove_start(run: _Run, model: AdaptedViT) -> int:
+    part = run.splits.train.take(np.arange(min(START_PROOF_IMAGES, len(run.splits.train))))
+    batch = next(iter(run.loader(part)))
+    return proofs.prove_start(model, batch.images.to(run.device.torch))
+
+
+def _fit(run: _Run, model: AdaptedViT) -> Fit:
+    recipe, splits = run.recipe, run.splits
+    batches = training_loader(
+        splits.train,
+        run.backbone.preprocess,
+        run.dataset.augment,
+        min(recipe.batch_size, len(splits.train)),
+        recipe.seed,
+        workers=_workers(recipe, run.device),
+        pin=run.device.torch.type == "cuda",
+        progress=run.progress,
+    )
+    val = run.loader(splits.val) if splits.val is not None else None
+    epochs = count_epochs(recipe, len(splits.train), run.device.torch.type)
+    return fit(model, batches, val, recipe, epochs, run.device, run.progress)
+
+
+def _measured(
+    run: _Run, model: AdaptedViT, head: Head, scores: tuple[Scores, Scores], result: Fit, shown: Proofs, seconds: float
+) -> Measured:
+    return Measured(
+        split=run.heldback[0],
+        head_only=scores[0],
+        adapter=scores[1],
+        fit=result,
+        proofs=shown,
+        recipe=run.recipe,
+        trainable=sum(parameter.numel() for parameter in model.trainable().values()),
+        frozen=count_parameters(run.backbone.module),
+        penalty=head.penalty,
+        precision=run.device.precision,
+        device=_processor(run.device),
+        seconds=seconds,
+    )
+
+
+def _write(request: TrainRequest, run: _Run, model: AdaptedViT, measured: Measured) -> AdapterConfig:
+    """Write the whole folder beside its place, then move it there."""
+    name, part = run.heldback
+    with files.staged_directory(request.out / model.task.name) as folder:
+        sha256 = artefact.write_tensors(folder, model.export_tensors())
+        config = AdapterConfig(
+            format_version=artefact.FORMAT_VERSION,
+            task=model.task,
+            backbone=run.backbone.spec,
+            preprocess=run.backbone.preprocess,
+            dataset=_record(run),
+            tensors_sha256=sha256,
+            metrics=_metrics(measured, name),
+            versions=_versions(),
+        )
+        write_report(folder / "report", measured, model.task.labels)
+        card = model_card(config, measured, run.dataset.non_commercial)
+        files.write_bytes(folder / "README.md", card.encode())
+        write_samples(folder / artefact.SAMPLES_NAME, part, model.task.labels)
+        artefact.write_config(folder, config)
+    return config
+
+
+def write_samples(folder: Path, part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> None:
+    """Copy up to `count` images of a split, evenly spread, as their original files, for export to verify graphs on."""
+    for index in np.unique(np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(int)):
+        data, suffix = part.encoded(int(index))
+        label = re.sub(r"[^A-Za-z0-9]+", "_", labels[part.targets[index]])
+        files.write_bytes(folder / f"{index:05d}_{label}{suffix}", data)
+
+
+def _record(run: _Run) -> DatasetRecord:
+    splits = run.splits
+    return DatasetRecord(
+        name=run.dataset.name,
+        val_split=splits.rule,
+        train=len(splits.train),
+        val=len(splits.val or ()),
+        test=len(splits.test or ()),
+        split_sha256=splits.sha256,
+        licence=run.dataset.licence,
+    )
+
+
+def _metrics(measured: Measured, name: str) -> dict[str, float]:
+    return {
+        f"{name}_top1": measured.adapter.top1,
+        f"{name}_top1_head_only": measured.head_only.top1,
+        f"{name}_loss": measured.adapter.loss,
+        f"{name}_loss_head_only": measured.head_only.loss,
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "timm", "torchvision", "numpy")
+    return {"adaptertune-deploy": adaptertune_deploy.__version__} | {n: importlib.metadata.version(n) for n in names}
+
+
+def _workers(recipe: Recipe, device: Device) -> int:
+    """Return the number of reading processes: none on a CPU, which has no cores to spare while it trains."""
+    if recipe.workers >= 0:
+        return recipe.workers
+    return 0 if device.torch.type == "cpu" else min(8, torch.multiprocessing.cpu_count())
+
+
+def _exact(device: Device) -> Device:
+    """Return the same device in float32, for everything that is measured or stored."""
+    return Device(device.torch, "fp32")
+
+
+def _processor(device: Device) -> str:
+    if device.torch.type == "cuda":
+        return torch.cuda.get_device_name(device.torch)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,41 @@
+"""The house stays livable: every file has its test, no file and no function grows without end."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "adaptertune_deploy"
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_has_a_test_file_of_its_name(module: Path) -> None:
+    place = module.relative_to(PACKAGE)
+    assert (ROOT / "tests" / place.parent / f"test_{place.name}").is_file()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_stay_short(module: Path) -> None:
+    text = module.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 90, f"{node.name} has {length} lines"
+
+
+def test_no_file_names_a_registry_or_a_private_place() -> None:
+    forbidden = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "/" + "work/")
+    suffixes = {".py", ".md", ".toml", ".txt", ".json", ".yml", ""}
+    for path in ROOT.rglob("*"):
+        inside = path.relative_to(ROOT).parts
+        if not path.is_file() or path.suffix not in suffixes or any(part.startswith(".") for part in inside[:-1]):
+            continue
+        if inside[0] in {"adapters", "bundle", "data"} or path.stat().st_size > 1_000_000:
+            continue
+        text = path.read_text(errors="ignore")
+        assert not [word for word in forbidden if word in text], path

@@ -1,0 +1,125 @@
+"""The house's rules on imports, read from the source and seen in fresh interpreters."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "adaptertune_deploy"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# part -> parts it may import from
+ALLOWED = {
+    "core": {"core"},
+    "model": {"core", "model"},
+    "engines": {"core", "engines"},
+    "train": {"core", "model", "train"},
+    "export": {"core", "model", "engines", "export"},
+    "serve": {"core", "engines", "serve"},
+    "cli": {"core", "model", "engines", "train", "export", "serve", "cli"},
+}
+# heavy library -> files that may import it
+HOMES = {
+    "timm": {"model/backbone.py", "model/embedded.py"},
+    "onnxruntime": {"engines/ort.py"},
+    "tensorrt": {"engines/tensorrt.py"},
+    "onnx": {"export/"},
+    "onnxscript": {"export/"},
+    "onnx_ir": {"export/"},
+    "torch": {"model/", "train/", "export/"},
+    "torchvision": {"train/"},
+    "sklearn": {"train/"},
+    "starlette": {"serve/"},
+    "uvicorn": {"serve/"},
+    "typer": {"cli/"},
+    "rich": {"cli/"},
+}
+
+
+def part_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0]
+
+
+def imports(module: Path, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(module.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_its_part_may_know(module: Path) -> None:
+    if module.parent == PACKAGE:
+        return
+    for name in imports(module):
+        if name.startswith("adaptertune_deploy."):
+            assert name.split(".")[1] in ALLOWED[part_of(module)], f"{module.name} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_heavy_library_stays_in_its_home(module: Path) -> None:
+    place = str(module.relative_to(PACKAGE))
+    for name in imports(module):
+        homes = HOMES.get(name.split(".")[0])
+        if homes is not None:
+            assert any(place.startswith(home) for home in homes), f"{place} imports {name}"
+
+
+def test_no_import_cycle() -> None:
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        name = "adaptertune_deploy." + ".".join(module.relative_to(PACKAGE).with_suffix("").parts)
+        graph[name] = set()
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adaptertune_deploy"):
+                graph[name] |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    finished: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name in finished:
+            return
+        for target in graph[name] & graph.keys():
+            visit(target, (*path, name))
+        finished.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.name == "__init__.py"], ids=str)
+def test_an_init_file_holds_no_code(module: Path) -> None:
+    body = ast.parse(module.read_text()).body
+    assert all(isinstance(node, (ast.Expr, ast.Assign)) for node in body)
+
+
+HEAVY = ("torch", "timm", "onnx", "onnxruntime", "sklearn", "matplotlib", "starlette", "uvicorn", "numpy", "PIL")
+DEVICE_SIDE = ("torch", "timm", "onnx", "sklearn", "matplotlib")
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_command_line_starts_without_any_heavy_library() -> None:
+    loaded = loaded_after("import adaptertune_deploy.cli.main")
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize("part", ["core", "engines", "serve"])
+def test_the_device_side_loads_without_the_training_side(part: str) -> None:
+    files = sorted((PACKAGE / part).rglob("*.py"))
+    names = ["adaptertune_deploy." + ".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files]
+    loaded = loaded_after("\n".join(f"import {name}" for name in names if not name.endswith("__init__")))
+    assert not loaded & set(DEVICE_SIDE)

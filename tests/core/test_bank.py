@@ -1,0 +1,153 @@
+"""core.bank against the adapter's equation, written out in float64 for one task at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.tensors import Array
+from tests.builders import make_adapter, make_backbone_spec, make_task
+
+Doubles = npt.NDArray[np.float64]
+WIDTH, DEPTH, FEATURES = 6, 5, 9
+
+
+def gelu(x: Doubles) -> Doubles:
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    result: Doubles = 0.5 * x * (1 + erf(x / math.sqrt(2)))
+    return result
+
+
+class Network:
+    """Frozen blocks and a pooling that stand for a backbone; tokens are float64 [rows, tokens, WIDTH]."""
+
+    def __init__(self, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        self.blocks = generator.normal(size=(DEPTH, WIDTH, WIDTH)) / WIDTH
+        self.pool = generator.normal(size=(WIDTH, FEATURES)) / WIDTH
+        self.tokens = generator.normal(size=(7, 4, WIDTH))
+
+    def block(self, index: int, x: Doubles) -> Doubles:
+        result: Doubles = x + np.tanh(x @ self.blocks[index])
+        return result
+
+    def alone(self, adapter: Adapter, x: Doubles) -> Doubles:
+        """One task by its own tensors in torch's [out, in] layout: x + alpha * up(GELU(down(x)))."""
+        t = {name: value.astype(np.float64) for name, value in adapter.tensors.items()}
+        for index in range(DEPTH):
+            x = self.block(index, x)
+            if index in adapter.task.adapter.blocks:
+                down, up = f"blocks.{index}.adapter.down", f"blocks.{index}.adapter.up"
+                hidden = gelu(x @ t[f"{down}.weight"].T + t[f"{down}.bias"])
+                x = x + adapter.task.adapter.alpha * (hidden @ t[f"{up}.weight"].T + t[f"{up}.bias"])
+        result: Doubles = (x.mean(axis=1) @ self.pool) @ t["head.weight"].T + t["head.bias"]
+        return result
+
+    def shared(self, stacked: dict[str, Array], slots: Sequence[int], tasks: npt.NDArray[np.int64]) -> Doubles:
+        """Every row by its own place in the bank, as the shared graph computes it."""
+        t = {name: value.astype(np.float64)[tasks] for name, value in stacked.items()}
+        x = self.tokens
+        for index in range(DEPTH):
+            x = self.block(index, x)
+            if index in slots:
+                down, up = f"blocks.{index}.adapter.down", f"blocks.{index}.adapter.up"
+                hidden = gelu(x @ t[f"{down}.weight"] + t[f"{down}.bias"][:, None])
+                x = x + hidden @ t[f"{up}.weight"] + t[f"{up}.bias"][:, None]
+        pooled = (x.mean(axis=1) @ self.pool)[:, None]
+        result: Doubles = (pooled @ t["head.weight"])[:, 0] + t["head.bias"]
+        return result
+
+
+BACKBONE = make_backbone_spec(WIDTH, DEPTH, FEATURES)
+# Powers of two, which fold into `up` without rounding; the rest of the comparison is float64.
+TASKS = st.tuples(
+    st.integers(1, 5),
+    st.integers(2, 8),
+    st.sets(st.integers(0, DEPTH - 1), min_size=1),
+    st.sampled_from([1.0, 0.5, 4.0, -2.0, 0.0]),
+)
+
+
+@given(tasks=st.lists(TASKS, min_size=1, max_size=4), extra=st.sets(st.integers(0, DEPTH - 1)), seed=st.integers(0, 99))
+def test_each_row_gets_what_its_task_alone_computes(
+    tasks: list[tuple[int, int, set[int], float]], extra: set[int], seed: int
+) -> None:
+    held = [
+        make_adapter(make_task(f"task{place}", classes, rank, sorted(blocks), alpha), BACKBONE, seed + place)
+        for place, (rank, classes, blocks, alpha) in enumerate(tasks)
+    ]
+    slots = sorted(extra.union(*(adapter.task.adapter.blocks for adapter in held)))
+    network = Network(seed)
+    rows = np.random.default_rng(seed).integers(0, len(held), len(network.tokens))
+    logits = network.shared(bank.stack(held, slots), slots, rows)
+    assert logits.shape == (len(rows), max(len(adapter.task.labels) for adapter in held))
+    for row, place in enumerate(rows):
+        classes = len(held[place].task.labels)
+        expected = network.alone(held[place], network.tokens[row : row + 1])[0]
+        np.testing.assert_allclose(logits[row, :classes], expected, rtol=1e-11, atol=1e-11)
+        assert not logits[row, classes:].any()
+
+
+def test_any_alpha_is_folded_to_float32_precision() -> None:
+    adapter = make_adapter(make_task(alpha=0.3, blocks=(0, 4)), BACKBONE)
+    network = Network(0)
+    rows = np.zeros(len(network.tokens), dtype=np.int64)
+    logits = network.shared(bank.stack([adapter], (0, 4)), (0, 4), rows)
+    np.testing.assert_allclose(logits, network.alone(adapter, network.tokens), rtol=1e-5, atol=1e-5)
+    unfolded = make_adapter(make_task(alpha=1.0, blocks=(0, 4)), BACKBONE)
+    assert np.abs(logits - network.alone(unfolded, network.tokens)).max() > 0.1
+
+
+def test_the_bank_has_the_documented_names_and_shapes() -> None:
+    held = [
+        make_adapter(make_task("a", classes=3, rank=2, blocks=(1, 3)), BACKBONE),
+        make_adapter(make_task("b", classes=7, rank=4, blocks=(3,)), BACKBONE),
+    ]
+    stacked = bank.stack(held, (1, 3))
+    assert {name: value.shape for name, value in stacked.items()} == {
+        "blocks.1.adapter.down.weight": (2, WIDTH, 4),
+        "blocks.1.adapter.down.bias": (2, 4),
+        "blocks.1.adapter.up.weight": (2, 4, WIDTH),
+        "blocks.1.adapter.up.bias": (2, WIDTH),
+        "blocks.3.adapter.down.weight": (2, WIDTH, 4),
+        "blocks.3.adapter.down.bias": (2, 4),
+        "blocks.3.adapter.up.weight": (2, 4, WIDTH),
+        "blocks.3.adapter.up.bias": (2, WIDTH),
+        "head.weight": (2, FEATURES, 7),
+        "head.bias": (2, 7),
+    }
+    assert tuple(stacked) == bank.bank_names((1, 3))
+    assert all(value.dtype == np.float32 and value.flags.c_contiguous for value in stacked.values())
+
+
+def test_folding_and_stacking_leave_the_adapter_as_it_was() -> None:
+    adapter = make_adapter(make_task(alpha=3.0), BACKBONE)
+    before = {name: value.copy() for name, value in adapter.tensors.items()}
+    for value in bank.stack([adapter, adapter], (0, 1, 2, 3)).values():
+        value[:] = 0
+    folded = bank.folded(adapter)
+    for name, value in before.items():
+        np.testing.assert_array_equal(adapter.tensors[name], value, strict=True)
+        expected = value * np.float32(3) if ".up." in name else value
+        np.testing.assert_array_equal(folded[name], expected.T, strict=True)
+        assert folded[name].flags.c_contiguous
+
+
+def test_a_block_without_a_slot_is_named_with_the_slots_there_are() -> None:
+    adapter = make_adapter(make_task("pets", blocks=(0, 2)), BACKBONE)
+    with pytest.raises(FormatError, match=r"task 'pets' adapts block 0, .* slots after blocks 2, 3 only"):
+        bank.stack([adapter], (2, 3))
+
+
+def test_a_bank_of_nothing_is_refused() -> None:
+    with pytest.raises(FormatError, match="needs at least one"):
+        bank.stack([], (0, 1))

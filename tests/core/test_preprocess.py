@@ -1,0 +1,139 @@
+"""core.preprocess.transform against timm's own transform, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm.data
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.datasets.folder import pil_loader
+
+from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.spec import CROP_MODES, INTERPOLATIONS, PreprocessSpec
+from tests.builders import encode, make_image, make_preprocess_spec
+
+SPECS = (
+    make_preprocess_spec((224, 224), 0.9, "center", "bicubic"),
+    make_preprocess_spec((224, 224), 0.875, "center", "bilinear"),
+    make_preprocess_spec((224, 224), 1.0, "squash", "bicubic"),
+    make_preprocess_spec((96, 160), 0.95, "center", "lanczos"),
+    make_preprocess_spec((224, 224), 0.95, "border", "bicubic"),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """Tensors this small gain nothing from threads, which on a busy machine wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def timm_transform(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
+    transform = timm.data.create_transform(
+        input_size=(3, *spec.size),
+        is_training=False,
+        interpolation=spec.interpolation,
+        mean=spec.mean,
+        std=spec.std,
+        crop_pct=spec.crop_pct,
+        crop_mode=spec.crop_mode,
+    )
+    return transform(image).numpy()
+
+
+def test_generated_images_match_timm_to_the_last_bit() -> None:
+    for spec in SPECS:
+        for seed, (width, height) in enumerate([(500, 375), (375, 500), (32, 32), (224, 224), (1200, 80), (7, 5)]):
+            image = make_image(width, height, seed)
+            ours = preprocess.transform(image, spec)
+            assert ours.dtype == np.float32
+            assert ours.shape == (3, *spec.size)
+            assert ours.flags.c_contiguous
+            np.testing.assert_array_equal(ours, timm_transform(image, spec), strict=True)
+
+
+@given(
+    image=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.integers(1, 40).map(lambda side: (side, side)),
+    crop_pct=st.sampled_from([0.875, 0.9, 0.95, 1.0]) | st.floats(0.1, 1.0),
+    crop_mode=st.sampled_from(CROP_MODES),
+    interpolation=st.sampled_from(INTERPOLATIONS),
+    mean=st.tuples(*[st.floats(0, 1)] * 3),
+    std=st.tuples(*[st.floats(0.01, 2)] * 3),
+)
+def test_every_spec_matches_timm_to_the_last_bit(
+    image: tuple[int, int],
+    size: tuple[int, int],
+    crop_pct: float,
+    crop_mode: str,
+    interpolation: str,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> None:
+    spec = PreprocessSpec(size, crop_pct, crop_mode, interpolation, mean, std)
+    picture = make_image(*image)
+    try:
+        expected = timm_transform(picture, spec)
+    except ValueError:  # a side that rounds to nothing
+        with pytest.raises(ImageError, match="elongated"):
+            preprocess.transform(picture, spec)
+        return
+    np.testing.assert_array_equal(preprocess.transform(picture, spec), expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["pets/**/*.jpg", "flowers/**/*.jpg", "cifar10/test/**/*.jpg"],
+    ids=["pets", "flowers", "cifar10"],
+)
+def test_photographs_match_the_training_transform_to_the_last_bit(shared_data: Path, pattern: str) -> None:
+    files = sorted(shared_data.glob(pattern))[::3][:70]
+    assert len(files) == 70
+    for index, file in enumerate(files):
+        spec = SPECS[index % len(SPECS)]
+        expected = timm_transform(pil_loader(file), spec)
+        np.testing.assert_array_equal(preprocess.preprocess(file.read_bytes(), spec), expected, strict=True)
+
+
+def test_a_wrong_interpolation_or_crop_would_be_noticed() -> None:
+    image = make_image(300, 200)
+    right = timm_transform(image, make_preprocess_spec(crop_pct=0.9, crop_mode="center", interpolation="bicubic"))
+    mutants = [
+        *(make_preprocess_spec(interpolation=name) for name in INTERPOLATIONS if name != "bicubic"),
+        *(make_preprocess_spec(crop_mode=mode) for mode in CROP_MODES if mode != "center"),
+        make_preprocess_spec(crop_pct=0.875),
+    ]
+    for mutant in mutants:
+        assert not np.array_equal(preprocess.transform(image, mutant), right), mutant
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 100), (100, 1), (2, 90)])
+@pytest.mark.parametrize("crop_mode", CROP_MODES)
+def test_tiny_and_narrow_images_match_timm(size: tuple[int, int], crop_mode: str) -> None:
+    spec = make_preprocess_spec((224, 224), crop_mode=crop_mode)
+    image = make_image(*size)
+    np.testing.assert_array_equal(preprocess.transform(image, spec), timm_transform(image, spec), strict=True)
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
+@pytest.mark.parametrize("crop_mode", ["center", "border"])
+def test_an_image_that_resizes_to_gigabytes_or_to_nothing_is_refused(size: tuple[int, int], crop_mode: str) -> None:
+    spec = make_preprocess_spec((224, 224), crop_mode=crop_mode)
+    with pytest.raises(ImageError, match=f"{size[0]} x {size[1]} pixels, too elongated") as caught:
+        preprocess.transform(make_image(*size), spec)
+    assert caught.value.status == 400
+
+
+def test_preprocess_is_decode_then_transform() -> None:
+    data = encode(make_image(90, 70), "JPEG")
+    expected = timm_transform(preprocess.decode(data), SPECS[0])
+    np.testing.assert_array_equal(preprocess.preprocess(data, SPECS[0]), expected, strict=True)

@@ -1,0 +1,95 @@
+"""core.spec: every value refuses what contradicts itself, and says what it found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core import files, spec
+from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
+
+NAN, INFINITE = float("nan"), float("inf")
+ADAPTER = make_task().adapter
+
+
+@pytest.mark.parametrize(
+    ("value", "change", "message"),
+    [
+        (make_preprocess_spec(), {"size": (0, 32)}, r"size \(0, 32\) must be positive"),
+        (make_preprocess_spec(), {"crop_pct": 0.0}, "crop_pct 0.0 must lie in"),
+        (make_preprocess_spec(), {"crop_pct": 1.01}, "crop_pct 1.01 must lie in"),
+        (make_preprocess_spec(), {"crop_pct": NAN}, "crop_pct nan must lie in"),
+        (make_preprocess_spec(), {"crop_mode": "centre"}, "'centre' must be one of center, squash, border"),
+        (make_preprocess_spec(), {"interpolation": "box"}, "'box' must be one of nearest, bilinear"),
+        (make_preprocess_spec(), {"mean": (0.5, NAN, 0.5)}, "mean .* must be finite"),
+        (make_preprocess_spec(), {"std": (0.5, 0.0, 0.5)}, "std .* must be at least 1e-6"),
+        (make_preprocess_spec(), {"std": (0.5, 0.5, NAN)}, "std .* must be at least 1e-6"),
+        (make_preprocess_spec(), {"std": (INFINITE, 0.5, 0.5)}, "std .* must be at least 1e-6"),
+        (make_backbone_spec(), {"width": 0}, "must be positive"),
+        (make_backbone_spec(), {"depth": -1}, "must be positive"),
+        (make_backbone_spec(), {"image_size": (0, 4)}, "must be positive"),
+        (make_backbone_spec(), {"sha256": "B" * 64}, "must be 64 hexadecimal digits"),
+        (make_backbone_spec(), {"sha256": "b" * 63}, "must be 64 hexadecimal digits"),
+        (make_backbone_spec(), {"sha256": "b" * 64 + "\n"}, "must be 64 hexadecimal digits"),
+        (ADAPTER, {"rank": 0}, "rank 0 must be at least 1"),
+        (ADAPTER, {"alpha": NAN}, "alpha nan must be finite"),
+        (ADAPTER, {"blocks": ()}, "at least one block"),
+        (ADAPTER, {"blocks": (1, 0)}, "ascending"),
+        (ADAPTER, {"blocks": (1, 1)}, "ascending"),
+        (ADAPTER, {"blocks": (-1, 0)}, "from 0"),
+        (ADAPTER, {"init": "normal"}, "init 'normal' must be 'zero'"),
+        (ADAPTER, {"activation": "relu"}, "activation 'relu' must be 'gelu'"),
+        (make_task(), {"labels": ("cat",)}, "has 1 labels, expected at least 2"),
+        (make_task(), {"labels": ("cat", "dog", "cat")}, "repeated labels"),
+    ],
+)
+def test_a_contradiction_is_refused(value: Any, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(value, **change)
+
+
+@pytest.mark.parametrize("name", ["pets", "a", "7", "a.b_c-d", "model-1.5", "x" * 64])
+def test_safe_task_names(name: str) -> None:
+    assert make_task(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", ".", "..", "../etc", "a/../b", "a/b", "/etc/passwd", "model/", " ..", ".. ", "a..b", "..a", "a.."),
+        *("..%2f..%2fetc", "%2e%2e/", "a\\b", "a\0b", "a\r\nb", "a\n", "-rf", ".hidden", "x" * 65, "x" * 10_000),
+        *("\u0440\u0435ts", "pets\u200b", "\uff50\uff45ts", "a b", "~", "C:"),
+    ],
+)
+def test_names_that_could_leave_their_folder_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be 1 to 64 letters") as caught:
+        spec.check_task_name(name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@given(st.text(max_size=70))
+def test_an_accepted_name_is_one_plain_path_component(name: str) -> None:
+    try:
+        spec.check_task_name(name)
+    except ValueError:
+        return
+    assert name.isascii()
+    assert not set(name) & set("/\\\0 \n%")
+    assert name not in (".", "..")
+
+
+@pytest.mark.parametrize("value", [make_preprocess_spec(), make_backbone_spec(), make_task()])
+def test_a_spec_survives_json(value: Any) -> None:
+    assert files.parse(json.loads(files.dump_json(value)), type(value), "here") == value
+
+
+def test_specs_are_values() -> None:
+    assert len({make_task(), make_task(), make_preprocess_spec(), make_backbone_spec()}) == 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_task().name = "other"  # type: ignore[misc]
