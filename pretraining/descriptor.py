@@ -6,6 +6,8 @@ describe the whole image, so that the pooled feature learns to hold the layout.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -38,13 +40,17 @@ def describe(images: Tensor) -> Tensor:
 
 
 def _edges(grey: Tensor, cells: int) -> Tensor:
-    """Histogram of gradient directions (0 to pi) a cell, square-rooted, scaled to length 1 an image."""
-    across = functional.pad(grey[..., 2:] - grey[..., :-2], (1, 1, 0, 0))
-    down = functional.pad(grey[..., 2:, :] - grey[..., :-2, :], (0, 0, 1, 1))
-    strength = torch.sqrt(across * across + down * down + 1e-12)
-    position = torch.atan2(down, across) / torch.pi * DIRECTIONS % DIRECTIONS
-    centres = torch.arange(DIRECTIONS).view(1, -1, 1, 1)
-    distance = (position - centres).abs()
-    vote = (1 - torch.minimum(distance, DIRECTIONS - distance)).clamp(min=0) * strength
-    histogram = functional.adaptive_avg_pool2d(vote, cells).flatten(1)
+    """Histogram of edge directions (0 to pi) a cell, square-rooted, scaled to length 1 an image.
+
+    Each edge votes for the one or two nearest of the directions. The angle enters doubled, which makes
+    opposite gradients equal and spares the arc tangent.
+    """
+    across, down = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2], grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
+    strength = torch.sqrt(across * across + down * down + 1e-8)
+    doubled = torch.cat([(across * across - down * down) / strength, 2 * across * down / strength, strength], 1)
+    angle = torch.arange(DIRECTIONS) * (2 * torch.pi / DIRECTIONS)
+    nearest = torch.full_like(angle, -math.cos(2 * torch.pi / DIRECTIONS))
+    weight = torch.stack([angle.cos(), angle.sin(), nearest], dim=1)
+    votes = functional.conv2d(doubled, weight.view(DIRECTIONS, 3, 1, 1)).relu()
+    histogram = functional.adaptive_avg_pool2d(votes, cells).flatten(1)
     return functional.normalize(torch.sqrt(histogram + 1e-8), dim=1)

@@ -53,11 +53,10 @@ CLASSES = sum(family.classes for family in FAMILIES)
 
 def formula(seed: int, label: int) -> Formula:
     """Return the formula of a class; labels count through the families in order."""
-    rng = np.random.default_rng([seed, label])
     first = 0
     for family in FAMILIES:
-        if label < first + family.classes:
-            return family.sample(rng)
+        if first <= label < first + family.classes:
+            return family.sample(np.random.default_rng([seed, label]))
         first += family.classes
     raise ValueError(f"label {label}: expected 0 to {CLASSES - 1}")
 

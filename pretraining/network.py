@@ -1,29 +1,21 @@
-"""The embedded backbone's architecture: a small Vision Transformer for 64x64 images."""
+"""The network that is pretrained: the package's own small Vision Transformer."""
 
 from __future__ import annotations
 
+from typing import cast
+
+import timm
 from timm.models.vision_transformer import VisionTransformer
 
-NAME = "vit_pico_patch8_64"
-TAG = "atd_formula"
+from adaptertune_deploy.model import embedded
+
+NAME, TAG = embedded.EMBEDDED_NAME.split(".")
+FILE = embedded.EMBEDDED_WEIGHTS.name
 
 
-def create(num_classes: int = 0, patch_drop_rate: float = 0.0) -> VisionTransformer:
-    """Build the network with random weights: 8 blocks of width 128, 64 tokens of 8x8 pixels, mean pooling.
+def create() -> VisionTransformer:
+    """Build it with random weights and no classifier.
 
-    Args:
-        num_classes: outputs of the head; 0 gives the pooled features, float32 [batch, 128].
-        patch_drop_rate: share of the tokens left out in training mode.
+    It answers float32 [batch, 3, 64, 64] within -1..1 with its mean-pooled features, float32 [batch, 128].
     """
-    return VisionTransformer(
-        img_size=64,
-        patch_size=8,
-        embed_dim=128,
-        depth=8,
-        num_heads=4,
-        mlp_ratio=4,
-        class_token=False,
-        global_pool="avg",
-        num_classes=num_classes,
-        patch_drop_rate=patch_drop_rate,
-    )
+    return cast("VisionTransformer", timm.create_model(NAME, num_classes=0))

@@ -52,6 +52,10 @@ def run() -> None:
     except AtdError as error:
         console.print_error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        console.print_error(f"{place}{error.strerror or error}; check the disk and the folder's permissions")
+        sys.exit(1)
     except KeyboardInterrupt:
         console.print_error("stopped")
         sys.exit(130)

@@ -33,7 +33,7 @@ def pack(tensors: Mapping[str, Array]) -> bytes:
 
 
 def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> dict[str, Array]:
-    """Return exactly the tensors named in `shapes` as float32 arrays.
+    """Return exactly the tensors named in `shapes`, in that order, as float32 arrays.
 
     Args:
         data: a safetensors file's bytes, stored as F32 or F16.
@@ -54,13 +54,15 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> di
         if entry["dtype"] not in STORED_DTYPES:
             raise FormatError(f"{where}: tensor '{name}' has dtype {entry['dtype']!r:.20}, expected F32 or F16")
     try:
-        tensors = safetensors.numpy.load(data)
+        loaded = safetensors.numpy.load(data)
     except (SafetensorError, ValueError) as error:
         raise FormatError(f"{where}: not a safetensors file ({error})") from None
+    # In the order of `shapes`: safetensors gives them in another order each time.
+    tensors = {name: loaded[name].astype(np.float32) for name in shapes}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise FormatError(f"{where}: tensor '{name}' holds NaN or infinite values; train the adapter again")
-    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    return tensors
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

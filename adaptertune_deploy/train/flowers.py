@@ -42,6 +42,7 @@ def open_flowers(data_dir: Path | None, task: str | None, allow_missing: bool, p
         licence=LICENCE,
         non_commercial=None,
         augment="fine",
+        notes=listing.notes(skipped),
         skipped=skipped,
     )
 
@@ -67,17 +68,19 @@ def _hint(root: Path) -> str:
 def _listed(folder: Path) -> dict[str, tuple[list[str], Targets]]:
     """Return split -> (file names, targets) from the official .mat files; image ids and classes count from 1 there."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
-        classes = loadmat(folder / "imagelabels.mat", squeeze_me=True)["labels"].astype(np.int64) - 1
-        ids = loadmat(folder / "setid.mat", squeeze_me=True)
-        listed = {}
-        for split, key in SPLITS.items():
-            numbers = ids[key].astype(np.int64)
-            listed[split] = ([f"image_{number:05d}.jpg" for number in numbers], classes[numbers - 1])
-    except (MatReadError, KeyError, ValueError, IndexError, TypeError, OSError, NotImplementedError) as error:
+        classes = np.ravel(loadmat(folder / "imagelabels.mat")["labels"]).astype(np.int64) - 1
+        ids = loadmat(folder / "setid.mat")
+        listed = {split: _named(np.ravel(ids[key]).astype(np.int64), classes) for split, key in SPLITS.items()}
+    except Exception as error:  # scipy raises a dozen types on damaged files
         raise DatasetError(
-            f"{folder}: imagelabels.mat or setid.mat is damaged ({error:.80}); get both again from {SOURCE}"
-        ) from None
+            f"{folder}: imagelabels.mat or setid.mat is damaged ({type(error).__name__}); get both again from {SOURCE}"
+        ) from error
     return listed
+
+
+def _named(ids: Targets, classes: Targets) -> tuple[list[str], Targets]:
+    if ids.min() < 1:
+        raise ValueError("image ids count from 1")
+    return [f"image_{number:05d}.jpg" for number in ids], classes[ids - 1]

@@ -41,3 +41,10 @@ def present(
             raise DatasetError(f"{name}: none of the {len(files):,} images of {split} is in {reader.root}")
         splits[split] = Split(tuple(files[row] for row in rows), targets[np.array(rows)], reader)
     return splits, skipped
+
+
+def notes(skipped: Sequence[str]) -> tuple[str, ...]:
+    """Return what a person should know about images that were left out; nothing when there are none."""
+    if not skipped:
+        return ()
+    return (f"{len(skipped):,} listed images are absent and were left out (first: {', '.join(skipped[:3])})",)

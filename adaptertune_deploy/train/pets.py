@@ -49,6 +49,7 @@ def open_pets(data_dir: Path | None, task: str | None, allow_missing: bool, prog
         licence=LICENCE,
         non_commercial=False,
         augment="fine",
+        notes=listing.notes(skipped),
         skipped=skipped,
     )
 

@@ -58,7 +58,7 @@ class Noise:
         ink = np.clip(0.5 + 0.25 * field / (field.std() + 1e-9), 0, 0.999)
         if self.levels:
             ink = np.floor(ink * self.levels) / (self.levels - 1)
-        return ink.astype(np.float32)
+        return np.asarray(ink, np.float32)
 
     def _cells(self, rng: np.random.Generator, size: int) -> Ink:
         axis = np.linspace(-1, 1, size, dtype=np.float32)
@@ -70,8 +70,8 @@ class Noise:
         nearest = np.partition(squared, 1, axis=0)[:2]
         first, second = np.sqrt(nearest[0]), np.sqrt(nearest[1])
         if self.levels == 0:
-            return np.clip(first * np.sqrt(self.cells) * 0.8, 0, 1).astype(np.float32)
+            return np.asarray(np.clip(first * np.sqrt(self.cells) * 0.8, 0, 1), np.float32)
         if self.levels == 2:
-            return ((second - first) * np.sqrt(self.cells) < 0.35).astype(np.float32)
+            return np.asarray((second - first) * np.sqrt(self.cells) < 0.35, np.float32)
         shades = rng.random(self.cells, dtype=np.float32)
-        return shades[squared.argmin(axis=0)]
+        return np.asarray(shades[squared.argmin(axis=0)])

@@ -40,7 +40,7 @@ def clouds(rng: np.random.Generator, size: int) -> Layer:
     spread = rng.uniform(0.1, 0.5)
     grid = random_colour(rng) + spread * (rng.random((cells, cells, 3), dtype=np.float32) - 0.5)
     small = PillowImage.fromarray((np.clip(grid, 0, 1) * 255).astype(np.uint8))
-    return np.asarray(small.resize((size, size), PillowImage.Resampling.BICUBIC), np.float32) / 255
+    return np.asarray(small.resize((size, size), PillowImage.Resampling.BICUBIC), np.float32) / np.float32(255)
 
 
 def random_layer(rng: np.random.Generator, size: int) -> Layer:

@@ -40,4 +40,4 @@ def canvas(size: int) -> PillowImage.Image:
 
 def to_ink(drawn: PillowImage.Image) -> Ink:
     """Reduce an oversampled canvas to ink."""
-    return np.asarray(drawn.reduce(OVERSAMPLING), np.float32) / 255
+    return np.asarray(drawn.reduce(OVERSAMPLING), np.float32) / np.float32(255)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ImageDraw
 
 from pretraining.formulas.contour import Contour
@@ -84,7 +85,7 @@ def _light(rng: np.random.Generator, size: int) -> Layer:
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     ramp = np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]
-    return (1 - strength / 2 + strength / 2 * ramp).astype(np.float32)[..., None]
+    return np.asarray(1 - strength / 2 + strength / 2 * ramp, np.float32)[..., None]
 
 
 def _ink(
@@ -92,7 +93,7 @@ def _ink(
     rng: np.random.Generator,
     size: int,
     zoom: float,
-    shift: np.typing.NDArray[np.float64],
+    shift: NDArray[np.float64],
     mirror: float,
 ) -> Ink:
     """The part's filled outline where the common shift, zoom and mirror put it."""

@@ -129,6 +129,15 @@ def test_the_bank_has_the_documented_names_and_shapes() -> None:
     assert all(value.dtype == np.float32 and value.flags.c_contiguous for value in stacked.values())
 
 
+def test_the_declared_input_shapes_are_those_of_a_bank() -> None:
+    held = [make_adapter(make_task(name, classes=7, rank=4, blocks=(1, 3)), BACKBONE) for name in ("a", "b", "c")]
+    declared = bank.input_shapes((1, 3), WIDTH, FEATURES)
+    sizes: dict[int | str, int] = {"T": 3, "r": 4, "C": 7}
+    found = {name: tuple(sizes.get(size, size) for size in shape) for name, shape in declared.items()}
+    assert found == {name: value.shape for name, value in bank.stack(held, (1, 3)).items()}
+    assert tuple(declared) == bank.bank_names((1, 3))
+
+
 def test_folding_and_stacking_leave_the_adapter_as_it_was() -> None:
     adapter = make_adapter(make_task(alpha=3.0), BACKBONE)
     before = {name: value.copy() for name, value in adapter.tensors.items()}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import re
 import struct
+import sys
 import tempfile
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,14 +255,36 @@ def test_odd_metadata_neither_warns_nor_refuses() -> None:
         assert preprocess.decode(data).mode == "RGB"
 
 
-def test_decoding_in_many_threads_leaves_the_warning_filters_alone() -> None:
-    before = list(warnings.filters)
-    images = [MODES["jpeg"], MODES["png palette alpha"], MODES["webp"]]
-    bombs = [header_only(13_000, 13_000)]
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Let threads change places as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless_threads")
+def test_one_thread_at_a_time_mutes_warnings_and_restores_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    filters, alone, crowded, real = list(warnings.filters), threading.Lock(), [], Image.open
+
+    def slow_open(*arguments: Any, **options: Any) -> Image.Image:
+        if not alone.acquire(blocking=False):
+            crowded.append(threading.get_ident())
+            return real(*arguments, **options)
+        try:
+            return [real(*arguments, **options) for _ in range(30)][-1]
+        finally:
+            alone.release()
+
+    monkeypatch.setattr(Image, "open", slow_open)
+    images = [MODES["jpeg"], MODES["png palette alpha"], MODES["webp"], header_only(13_000, 13_000)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(attempt, (images + bombs) * 50))
-    assert warnings.filters == before
-    expected = [trained_on(data) for data in images]
+        answers = list(pool.map(attempt, images * 25))
+    monkeypatch.undo()
+    assert crowded == []
+    assert warnings.filters == filters
+    expected = [trained_on(data) for data in images[:3]]
     for index, answer in enumerate(answers):
         if index % 4 == 3:
             assert isinstance(answer, ImageError)

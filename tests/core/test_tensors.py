@@ -84,6 +84,7 @@ HOSTILE = {
     "header length 0": (bytes(8), "header is not what the format asks"),
     "header beyond the file": (struct.pack("<Q", 100) + b"{}", "header of 100 bytes in a file of 10"),
     "header of 100 MB": (struct.pack("<Q", 100 << 20) + bytes(2 << 20), "header of 104,857,600 bytes"),
+    "header of 2 MiB": (raw(b"{}" + b" " * ((2 << 20) - 2)), "header of 2,097,152 bytes in a file of 2,097,160"),
     "header of 2^64-1": (b"\xff" * 8 + b"{}", "header of 18,446,744,073,709,551,615 bytes"),
     "not json": (raw(b"\x80\x04abc"), "header is not"),
     "not utf-8": (raw(b'{"\xff": 1}'), "header is not"),

@@ -115,5 +115,7 @@ def _ask(root: Path, start: multiprocessing.synchronize.Barrier) -> None:
 
 def test_a_missing_module_is_named_with_the_extra_that_holds_it() -> None:
     downloads.require("flowers", "numpy")
-    with pytest.raises(DatasetError, match=r"flowers: needs no_such_module; install it with: .*adaptertune-deploy\[train\]"):
+    with pytest.raises(
+        DatasetError, match=r"flowers: needs no_such_module; install it with: .*adaptertune-deploy\[train\]"
+    ):
         downloads.require("flowers", "numpy", "no_such_module")

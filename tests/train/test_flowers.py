@@ -45,6 +45,7 @@ def test_the_real_splits_agree_with_torchvision(shared_data: Path) -> None:
     assert sorted(dataset.test.names) == sorted(f"image_{int(number):05d}.jpg" for number in present)
     assert np.bincount(dataset.test.targets).tolist() == [4] * CLASSES
     assert len(dataset.skipped) == 6149 - 408
+    assert dataset.notes[0].startswith("5,741 listed images are absent and were left out (first: image_")
     assert dataset.non_commercial is None
 
 
@@ -87,7 +88,9 @@ def test_without_a_network_one_line_tells_the_layout_and_the_source(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("content", [b"", b"no matrix", b"MATLAB 5.0 MAT-file" + bytes(200)], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no matrix", b"MATLAB 5.0 MAT-file" + bytes(200)], ids=["empty", "text", "cut"]
+)
 def test_a_damaged_mat_file_is_one_line(tmp_path: Path, content: bytes) -> None:
     root = make_flowers(tmp_path)
     (root / "flowers-102" / "setid.mat").write_bytes(content)

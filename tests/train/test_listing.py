@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.train.listing import present
+from adaptertune_deploy.train.listing import notes, present
 from adaptertune_deploy.train.samples import FileReader
 from tests.train.builders import save_image
 
@@ -42,3 +42,10 @@ def test_a_split_without_any_image_is_refused_even_so(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     with pytest.raises(DatasetError, match="none of the 2 images of test"):
         present("x", LISTED, FileReader(tmp_path), allow_missing=True)
+
+
+def test_what_was_left_out_is_counted_and_named() -> None:
+    assert notes(()) == ()
+    assert notes([f"{letter}.png" for letter in "abcd"]) == (
+        "4 listed images are absent and were left out (first: a.png, b.png, c.png)",
+    )

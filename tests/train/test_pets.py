@@ -91,7 +91,13 @@ def test_without_a_network_one_line_tells_the_layout_and_the_source(
     with pytest.raises(DatasetError) as caught:
         open_dataset("pets", root)
     message = str(caught.value)
-    for part in ("Name or service not known", f"{root}/oxford-iiit-pet/images/*.jpg", "trainval.txt", "https://", "--data-dir"):
+    for part in (
+        "Name or service not known",
+        f"{root}/oxford-iiit-pet/images/*.jpg",
+        "trainval.txt",
+        "https://",
+        "--data-dir",
+    ):
         assert part in message
     assert "\n" not in message
     assert "Traceback" not in message + "".join(capfd.readouterr())

@@ -1,0 +1,210 @@
+"""ONNX Runtime: one session on the CPU or on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
+from adaptertune_deploy.engines.engine import AnyArray, TensorInfo, check_feeds
+from adaptertune_deploy.engines.self_contained import check_self_contained
+
+try:
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+except ImportError as error:
+    raise EngineError(
+        f"ONNX Runtime can't be imported ({error}); install it with: pip install 'adaptertune-deploy[cpu]' "
+        "(or [gpu] for an NVIDIA GPU)"
+    ) from None
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+PROVIDERS = {"cpu": CPU, "cuda": CUDA}
+DEVICES = {CPU: "cpu", CUDA: "cuda"}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int8)": np.dtype(np.int8),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(bool)": np.dtype(np.bool_),
+}
+# ONNX Runtime's exceptions have no common base of their own.
+FAILURES: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
+
+
+class OrtEngine:
+    """An ONNX Runtime session that keeps engines.engine.Engine.
+
+    Bound tensors live on the provider's device, and every run refers to them there; nothing is copied per run but the
+    feeds. A run takes one snapshot of what is bound, so `bind` may replace a bank while other threads run.
+
+    Args:
+        session: a session that runs on `provider`.
+        provider: "CPUExecutionProvider" or "CUDAExecutionProvider".
+    """
+
+    def __init__(self, session: Any, provider: str) -> None:
+        self.provider = provider
+        self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs())
+        self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs())
+        self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        self._session: Any = session
+        self._bound: dict[str, Any] = {}
+
+    def bind(self, constants: Mapping[str, AnyArray]) -> None:
+        """See Engine.bind; the arrays are copied, so the caller may change them afterwards."""
+        self._open_session()
+        check_feeds(self.inputs, constants, complete=False)
+        device = DEVICES[self.provider]
+        try:
+            values = {
+                name: ort.OrtValue.ortvalue_from_numpy(np.array(array, order="C"), device)
+                for name, array in constants.items()
+            }
+        except FAILURES as error:
+            raise EngineError(f"the tensors don't fit on the device: {_first_line(error)}") from None
+        self._bound = {**self._bound, **values}
+
+    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """See Engine.run; a feed goes before a bound tensor of the same name."""
+        session, bound = self._open_session(), self._bound
+        check_feeds(self.inputs, feeds, complete=False)
+        missing = [name for name in self.inputs if name not in feeds and name not in bound]
+        if missing:
+            raise EngineError(f"input '{missing[0]}' was neither given nor bound ({len(missing)} missing in all)")
+        try:
+            binding = session.io_binding()
+            for name, value in bound.items():
+                if name not in feeds:
+                    binding.bind_ortvalue_input(name, value)
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, np.ascontiguousarray(array))
+            for name in self.outputs:
+                binding.bind_output(name, "cpu")
+            session.run_with_iobinding(binding)
+            return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
+        except FAILURES as error:
+            raise EngineError(f"ONNX Runtime could not run the graph: {_first_line(error)}") from None
+
+    def close(self) -> None:
+        """See Engine.close."""
+        self._session = None
+        self._bound = {}
+
+    def _open_session(self) -> Any:
+        if self._session is None:
+            raise EngineError("this engine is closed; open the graph again")
+        return self._session
+
+
+def open_ort(graph: Path, provider: str, threads: int) -> OrtEngine:
+    """Load a graph into ONNX Runtime.
+
+    Args:
+        graph: a self-contained ONNX file.
+        provider: "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it really loads, else the CPU.
+        threads: CPU threads for one run; 0 lets ONNX Runtime take every physical core.
+
+    Raises:
+        UsageError: no such provider.
+        EngineError: not a graph that ONNX Runtime runs, or the named provider does not work here.
+    """
+    if provider not in ("auto", *PROVIDERS):
+        known = ("auto", *PROVIDERS)
+        raise UsageError(
+            f"ONNX Runtime has no provider '{provider}' here, only {', '.join(known)}.{did_you_mean(provider, known)}"
+        )
+    if threads < 0:
+        raise UsageError(f"threads is {threads}, expected 0 (all cores) or more")
+    check_self_contained(graph)
+    if provider == "auto" and CUDA in ort.get_available_providers():
+        with contextlib.suppress(EngineError):
+            return _open(graph, CUDA, threads)
+    return _open(graph, PROVIDERS.get(provider, CPU), threads)
+
+
+def _open(graph: Path, provider: str, threads: int) -> OrtEngine:
+    if provider == CUDA:
+        _load_cuda()
+    chain = [CUDA, CPU] if provider == CUDA else [CPU]  # shape arithmetic of a CUDA graph runs on the CPU
+    try:
+        session = ort.InferenceSession(graph, _options(threads), providers=chain, enable_fallback=0)
+    except FAILURES as error:
+        raise EngineError(f"{graph}: ONNX Runtime refuses this graph: {_first_line(error)}") from None
+    found = session.get_providers()
+    if provider not in found:  # ONNX Runtime goes on without a provider that does not load
+        raise EngineError(
+            f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
+            "CUDA and cuDNN match: pip install --force-reinstall 'adaptertune-deploy[gpu]', or choose --provider cpu"
+        )
+    return OrtEngine(session, provider)
+
+
+def _options(threads: int) -> Any:
+    """Return session options.
+
+    No spinning: idle worker threads that spin take the CPU from decoding, other sessions and other processes.
+    No memory pattern: with a new batch size in every run it only keeps more memory, and no run is slower without.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = FATAL_ONLY
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _load_cuda() -> None:
+    """Make the CUDA libraries of the nvidia-* wheels loadable; what is missing shows when the session opens.
+
+    Raises:
+        EngineError: this onnxruntime has no CUDA provider at all.
+    """
+    if CUDA not in ort.get_available_providers():
+        raise EngineError(
+            f"this onnxruntime {ort.__version__} has no CUDA provider; in a fresh environment: "
+            "pip install 'adaptertune-deploy[gpu]' (onnxruntime and onnxruntime-gpu exclude each other)"
+        )
+    ort.set_default_logger_severity(FATAL_ONLY)
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+
+
+def _describe(arguments: Any) -> dict[str, TensorInfo]:
+    """Return inputs or outputs by name; an unnamed dynamic dimension gets the name "?"."""
+    result = {}
+    for argument in arguments:
+        if argument.type not in DTYPES:
+            raise EngineError(f"'{argument.name}' has type {argument.type}, expected one of {', '.join(DTYPES)}")
+        shape = tuple("?" if size is None else size for size in argument.shape)
+        result[argument.name] = TensorInfo(argument.name, DTYPES[argument.type], shape)
+    return result
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an ONNX Runtime message without its prefix, "[ONNXRuntimeError] : 2 : NAME : "."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return PREFIX.sub("", lines[0])[:300]

@@ -1,0 +1,73 @@
+"""The real images that graphs are verified on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adaptertune_deploy.core.adapter import SAMPLES_NAME
+from adaptertune_deploy.core.errors import ExportError, ImageError
+from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.spec import PreprocessSpec
+from adaptertune_deploy.core.tensors import Array
+
+MAX_IMAGES = 32
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+
+
+def find_images(adapters: Sequence[Path], folder: Path | None = None) -> tuple[Path, ...]:
+    """Return at most MAX_IMAGES image files, spread evenly over their source.
+
+    Args:
+        adapters: adapter folders; each may hold held-back images in `samples/`, of which every task gives its share.
+        folder: a folder to search at any depth instead.
+
+    Raises:
+        ExportError: no image there.
+    """
+    if folder is not None:
+        if not folder.is_dir():
+            raise ExportError(f"{folder}: no such folder of images; give one with --images DIR")
+        found = _spread(_images_below(folder), MAX_IMAGES)
+        if not found:
+            raise ExportError(
+                f"{folder}: holds no image ({', '.join(SUFFIXES)}); give another folder with --images DIR"
+            )
+        return found
+    sources = [_images_below(adapter / SAMPLES_NAME) for adapter in adapters]
+    taken: list[Path] = []
+    waiting = sorted((source for source in sources if source), key=len)
+    for left, source in zip(range(len(waiting), 0, -1), waiting, strict=True):
+        taken += _spread(source, max(1, (MAX_IMAGES - len(taken)) // left))
+    if not taken:
+        raise ExportError(
+            f"{adapters[0]}: holds no {SAMPLES_NAME}/ to verify the graphs on; give real images: --images DIR"
+        )
+    return tuple(taken[:MAX_IMAGES])
+
+
+def read_images(paths: Sequence[Path], spec: PreprocessSpec) -> Array:
+    """Return the images as model input, float32 [N, 3, H, W].
+
+    Raises:
+        ExportError: a file that can't be read or is no image.
+    """
+    rows = []
+    for path in paths:
+        try:
+            rows.append(preprocess(path.read_bytes(), spec))
+        except (OSError, ImageError) as error:
+            raise ExportError(f"{path}: no image to verify on ({error}); remove it or give --images DIR") from None
+    return np.stack(rows)
+
+
+def _images_below(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))
+
+
+def _spread(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
+    """Return `count` of the paths at even distances, or all of them when there are fewer."""
+    count = min(count, len(paths))
+    return tuple(paths[index * len(paths) // count] for index in range(count))

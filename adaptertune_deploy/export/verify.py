@@ -1,0 +1,169 @@
+"""Does a graph compute what torch computes? Measured on real images, on the engine that will run it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.bundle import ParityReport
+from adaptertune_deploy.core.errors import ParityError
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.engine import AnyArray, Engine
+from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.backbone import Backbone
+
+TOLERANCE = 1e-4  # largest |difference| of logits in fp32
+BATCHES = (1, 2, 7, 32)
+Index = npt.NDArray[np.int64]
+
+
+def torch_logits(backbone: Backbone, adapter: Adapter, images: Array) -> Array:
+    """Return torch's logits [N, C] for images [N, 3, H, W], float32 on the CPU: what every graph must reproduce."""
+    network = AdaptedViT(backbone, adapter.task).eval()
+    network.load(adapter)
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), 8):
+            parts.append(network(torch.from_numpy(images[start : start + 8])).numpy())
+    return np.concatenate(parts)
+
+
+def compare(
+    found: Array, expected: Array, images: int, provider: str, what: str, tolerance: float = TOLERANCE
+) -> ParityReport:
+    """Return how far a graph's logits lie from torch's.
+
+    Args:
+        found: the graph's logits [rows, C].
+        expected: torch's logits [rows, C].
+        images: number of different images among the rows.
+        provider: the execution provider that ran the graph.
+        what: name of the graph, for messages.
+        tolerance: largest allowed |difference|.
+
+    Raises:
+        ParityError: out of tolerance, or NaN.
+    """
+    wanted = expected.astype(np.float64)
+    difference = np.abs(found - wanted)
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    cosines = (found * wanted).sum(axis=1) / np.maximum(norms, 1e-30)
+    report = ParityReport(
+        images=images,
+        max_abs=float(difference.max()),
+        mean_abs=float(difference.mean()),
+        cosine=float(np.minimum(cosines, 1).min()),
+        top1_agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        tolerance=tolerance,
+        provider=provider,
+    )
+    if not report.max_abs <= tolerance:  # so that NaN fails too
+        raise ParityError(
+            f"{what} differs from torch by up to {report.max_abs:.1e} on {provider}, expected at most {tolerance:.0e} "
+            f"(mean {report.mean_abs:.1e}, smallest cosine {report.cosine:.6f}, same first class in "
+            f"{report.top1_agreement:.1%} of {len(found)} rows); the bundle was not written, verify with another "
+            "--provider or take another backbone"
+        )
+    return report
+
+
+def verify_merged(
+    engine: Engine, expected: Array, images: Array, what: str, tolerance: float = TOLERANCE
+) -> ParityReport:
+    """Compare a merged graph with torch at every batch size of BATCHES.
+
+    Args:
+        engine: holds the merged graph.
+        expected: torch's logits [N, C].
+        images: [N, 3, H, W]; repeated where a batch is larger than N.
+        what: name of the graph, for messages.
+        tolerance: largest allowed |difference|.
+
+    Raises:
+        ParityError: out of tolerance.
+    """
+    rows = [np.arange(start, start + size) % len(images) for start, size in _chunks(max(len(images), sum(BATCHES)))]
+    found = [engine.run({bank.IMAGES: images[chunk]})[bank.LOGITS] for chunk in rows]
+    return compare(np.concatenate(found), expected[np.concatenate(rows)], len(images), engine.provider, what, tolerance)
+
+
+def verify_shared(
+    engine: Engine,
+    adapters: Sequence[Adapter],
+    slots: Sequence[int],
+    expected: Sequence[Array],
+    images: Array,
+    tolerance: float = TOLERANCE,
+) -> tuple[ParityReport, ...]:
+    """Compare the shared graph with torch: every task on every image, tasks mixed in every batch.
+
+    The batch sizes are those of BATCHES, so rows also run alone; at last one image is asked about every task at once.
+
+    Args:
+        engine: holds the shared graph; the bank of `adapters` is bound to it.
+        adapters: the tasks.
+        slots: the graph's slots.
+        expected: torch's logits [N, C] for each task.
+        images: [N, 3, H, W].
+        tolerance: largest allowed |difference|.
+
+    Returns:
+        One report per task.
+
+    Raises:
+        ParityError: out of tolerance.
+    """
+    engine.bind(bank.stack(adapters, slots))
+    tasks = len(adapters)
+    pairs = np.array(
+        [(image, (image + turn) % tasks) for turn in range(tasks) for image in range(len(images))], dtype=np.int64
+    )
+    batches = [
+        pairs[np.arange(start, start + size) % len(pairs)] for start, size in _chunks(max(len(pairs), sum(BATCHES)))
+    ]
+    batches.append(np.array([(0, task) for task in range(tasks)], dtype=np.int64))
+    found: list[list[Array]] = [[] for _ in adapters]
+    wanted: list[list[Array]] = [[] for _ in adapters]
+    for batch in batches:
+        for (image, task), row in zip(batch.tolist(), _answer(engine, batch, images), strict=True):
+            target = expected[task][image]
+            found[task].append(row[: len(target)])
+            wanted[task].append(target)
+    return tuple(
+        compare(
+            np.stack(found[task]),
+            np.stack(wanted[task]),
+            len(images),
+            engine.provider,
+            f"the shared graph with task '{adapter.task.name}'",
+            tolerance,
+        )
+        for task, adapter in enumerate(adapters)
+    )
+
+
+def _answer(engine: Engine, batch: Index, images: Array) -> Array:
+    """Return the logits [B, C] for rows (image, task), every image handed over once."""
+    different, place = np.unique(batch[:, 0], return_inverse=True)
+    feeds: dict[str, AnyArray] = {
+        bank.IMAGES: images[different],
+        bank.IMAGE: place.reshape(-1).astype(np.int64),
+        bank.TASK: np.ascontiguousarray(batch[:, 1]),
+    }
+    return engine.run(feeds)[bank.LOGITS]
+
+
+def _chunks(total: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, size) of batches that cover `total` rows, with every size of BATCHES in turn."""
+    start = 0
+    for size in itertools.cycle(BATCHES):
+        if start >= total:
+            return
+        yield start, size
+        start += size

@@ -1,0 +1,89 @@
+"""The ASGI application: routes, error answers, start and end of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adaptertune_deploy.serve import describe, metrics, v2
+from adaptertune_deploy.serve.predict import predict
+from adaptertune_deploy.serve.responses import HANDLERS, json_answer
+from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.settings import Settings
+
+
+def make_app(session: Session, settings: Settings | None = None) -> Starlette:
+    """Return an application that answers from `session`, which stays the caller's to close.
+
+    The application's lifespan starts the service, which warms up while health already answers, and ends it after
+    every accepted request is answered. `app.state.service` is the service.
+
+    Args:
+        session: see session.open_session.
+        settings: limits; None for the defaults.
+    """
+    service = Service(session, settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await service.close()
+
+    app = Starlette(
+        routes=[
+            Route("/", index),
+            Route("/metrics", show_metrics),
+            Route("/v1/predict", predict, methods=["POST"]),
+            *v2.routes(),
+        ],
+        middleware=[Middleware(_CloseWhenDraining, service=service)],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+async def index(request: Request) -> Response:
+    """Answer GET /: what this server is, which tasks it serves, where to ask."""
+    session: Session = request.app.state.service.session
+    return json_answer(
+        {
+            **describe.server_metadata(),
+            "form": session.form,
+            "provider": session.provider,
+            "tasks": {task.name: {"classes": len(task.labels)} for task in session.tasks},
+            "endpoints": sorted({route.path for route in request.app.routes if isinstance(route, Route)}),
+        }
+    )
+
+
+async def show_metrics(request: Request) -> Response:
+    """Answer GET /metrics in Prometheus' text format."""
+    return Response(request.app.state.service.metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+class _CloseWhenDraining:
+    """Adds `Connection: close` to answers while the server drains, so that clients reconnect elsewhere."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._service.draining:
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, closing)

@@ -1,0 +1,128 @@
+"""The documents in which a v2 server describes itself, its models and their statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import adaptertune_deploy
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.serve.protocol import INPUT, OUTPUT, VERSION
+from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
+
+NAME = "adaptertune-deploy"
+EXTENSIONS = ("classification", "binary_tensor_data", "model_configuration", "statistics")
+
+
+def server_metadata() -> dict[str, Any]:
+    """Return the answer to GET /v2; only extensions that work are listed."""
+    return {"name": NAME, "version": adaptertune_deploy.__version__, "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(task: TaskSpec, session: Session) -> dict[str, Any]:
+    """Return a model's name, versions, inputs and outputs; -1 is the batch dimension."""
+    return {
+        "name": task.name,
+        "versions": [VERSION],
+        "platform": f"adaptertune_{session.form}",
+        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1, 1]}],
+        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(task.labels)]}],
+    }
+
+
+def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[str, Any]:
+    """Return a model's configuration with the keys that Triton's clients read; dims leave the batch out.
+
+    github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md
+    """
+    kind = "KIND_CPU" if session.provider == "CPUExecutionProvider" else "KIND_GPU"
+    return {
+        "name": task.name,
+        "platform": "",
+        "backend": f"adaptertune_{session.form}",
+        "runtime": "",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": settings.max_request_rows,
+        "input": [
+            {
+                "name": INPUT,
+                "data_type": "TYPE_STRING",
+                "format": "FORMAT_NONE",
+                "dims": [1],
+                "is_shape_tensor": False,
+                "allow_ragged_batch": False,
+                "optional": False,
+                "is_non_linear_format_io": False,
+            }
+        ],
+        "output": [
+            {
+                "name": OUTPUT,
+                "data_type": "TYPE_FP32",
+                "dims": [len(task.labels)],
+                "label_filename": "labels.txt",
+                "is_shape_tensor": False,
+                "is_non_linear_format_io": False,
+            }
+        ],
+        "batch_input": [],
+        "batch_output": [],
+        "dynamic_batching": {
+            "preferred_batch_size": [settings.max_batch],
+            "max_queue_delay_microseconds": 0,
+            "preserve_ordering": False,
+            "priority_levels": 0,
+            "default_priority_level": 0,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": 0,
+                "allow_timeout_override": True,
+                "max_queue_size": settings.queue_limit,
+            },
+            "priority_queue_policy": {},
+        },
+        "instance_group": [{"name": task.name, "kind": kind, "count": 1, "gpus": []}],
+        "default_model_filename": "",
+        "cc_model_filenames": {},
+        "metric_tags": {},
+        "parameters": {},
+        "model_warmup": [],
+    }
+
+
+def model_statistics(name: str, entry: TaskStatistics) -> dict[str, Any]:
+    """Return one element of "model_stats"; times in nanoseconds, `last_inference` in milliseconds."""
+    nothing = Tally()
+    return {
+        "name": name,
+        "version": VERSION,
+        "last_inference": entry.last_inference_ms,
+        "inference_count": entry.rows,
+        "execution_count": entry.executions,
+        "inference_stats": {
+            "success": _tally(entry.success),
+            "fail": _tally(entry.fail),
+            "queue": _tally(entry.queue),
+            "compute_input": _tally(entry.compute_input),
+            "compute_infer": _tally(entry.compute_infer),
+            "compute_output": _tally(entry.compute_output),
+            "cache_hit": _tally(nothing),
+            "cache_miss": _tally(nothing),
+        },
+        "response_stats": {},
+        "batch_stats": [
+            {
+                "batch_size": rows,
+                "compute_input": _tally(nothing),
+                "compute_infer": _tally(tally),
+                "compute_output": _tally(nothing),
+            }
+            for rows, tally in sorted(entry.batches.items())
+        ],
+        "memory_usage": [],
+    }
+
+
+def _tally(tally: Tally) -> dict[str, int]:
+    return {"count": tally.count, "ns": tally.ns}

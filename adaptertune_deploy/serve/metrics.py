@@ -1,0 +1,90 @@
+"""GET /metrics: Triton's nv_* names, for which dashboards exist, and our own atd_* ones.
+
+The nv_* lines are written here, since prometheus_client ends every counter's name in `_total` and Triton's don't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+
+from adaptertune_deploy.serve.batcher import BatchRecord
+from adaptertune_deploy.serve.statistics import Statistics, TaskStatistics, Timing
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+# name -> (type, help, value); https://github.com/triton-inference-server/server/blob/main/docs/user_guide/metrics.md
+NV_METRICS: dict[str, tuple[str, str, Callable[[TaskStatistics], float]]] = {
+    "nv_inference_request_success": ("counter", "Requests answered", lambda task: task.success.count),
+    "nv_inference_count": ("counter", "Rows that ran", lambda task: task.rows),
+    "nv_inference_exec_count": ("counter", "Engine runs with a row of this model", lambda task: task.executions),
+    "nv_inference_pending_request_count": ("gauge", "Requests not yet answered", lambda task: task.pending),
+    "nv_inference_request_duration_us": ("counter", "From arrival to answer", lambda task: task.success.ns // 1000),
+    "nv_inference_queue_duration_us": ("counter", "In the queue", lambda task: task.queue.ns // 1000),
+    "nv_inference_compute_input_duration_us": ("counter", "Preprocessing", lambda task: task.compute_input.ns // 1000),
+    "nv_inference_compute_infer_duration_us": ("counter", "In the engine", lambda task: task.compute_infer.ns // 1000),
+    "nv_inference_compute_output_duration_us": (
+        "counter",
+        "Making the answer",
+        lambda task: task.compute_output.ns // 1000,
+    ),
+}
+NV_FAILURE = "nv_inference_request_failure"
+
+
+class Metrics:
+    """The instruments of one server, in a registry of their own."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        """Register every instrument."""
+        self._statistics = statistics
+        self._names = tuple(statistics.tasks)
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._request = Histogram("atd_request_seconds", "From arrival to answer", buckets=SECONDS, registry=registry)
+        self._queue = Histogram("atd_queue_seconds", "Waiting for the engine", buckets=SECONDS, registry=registry)
+        self._preprocess = Histogram(
+            "atd_preprocess_seconds", "Decoding and resizing", buckets=SECONDS, registry=registry
+        )
+        self._infer = Histogram("atd_batch_seconds", "One engine run", buckets=SECONDS, registry=registry)
+        self._rows = Histogram("atd_batch_rows", "Rows of one engine run", buckets=ROWS, registry=registry)
+        self._mix = Histogram("atd_batch_tasks", "Different tasks in one engine run", buckets=ROWS, registry=registry)
+        self._nonfinite = Counter(
+            "atd_nonfinite_rows", "Rows withheld because their logits were NaN or infinite", ["task"], registry=registry
+        )
+        for name in self._names:
+            self._nonfinite.labels(name)
+
+    def answered(self, timing: Timing) -> None:
+        """Observe an answered request."""
+        self._request.observe(timing.total_s)
+        self._queue.observe(timing.queue_s)
+        self._preprocess.observe(timing.preprocess_s)
+
+    def executed(self, batch: BatchRecord) -> None:
+        """Observe an engine run."""
+        self._infer.observe(batch.seconds)
+        self._rows.observe(batch.size)
+        self._mix.observe(len(batch.rows))
+        for task, rows in batch.nonfinite.items():
+            self._nonfinite.labels(self._names[task]).inc(rows)
+
+    def render(self) -> bytes:
+        """Return every metric in Prometheus' text format 0.0.4."""
+        lines = "\n".join(self._nv_lines()) + "\n"
+        return lines.encode() + generate_latest(self._registry)
+
+    def _nv_lines(self) -> Iterator[str]:
+        for name, (kind, text, value) in NV_METRICS.items():
+            yield f"# HELP {name} {text}"
+            yield f"# TYPE {name} {kind}"
+            for task, entry in self._statistics.tasks.items():
+                yield f'{name}{{model="{task}",version="1"}} {value(entry)}'
+        yield f"# HELP {NV_FAILURE} Requests that got no answer, by reason"
+        yield f"# TYPE {NV_FAILURE} counter"
+        for task, entry in self._statistics.tasks.items():
+            for reason, count in entry.failures.items():
+                yield f'{NV_FAILURE}{{model="{task}",reason="{reason}",version="1"}} {count}'

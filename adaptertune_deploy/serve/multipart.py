@@ -1,0 +1,117 @@
+"""The files of a multipart/form-data body (RFC 7578), taken apart in memory: nothing touches a disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from adaptertune_deploy.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
+MAX_NAME = 255
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file of a form.
+
+    name: the file name that the client gave, cut to 255 characters; never used as a path.
+    data: its bytes.
+    """
+
+    name: str
+    data: bytes
+
+
+@dataclass
+class _Collector:
+    """Gathers what the parser calls out; a part without a file name is refused, so is one file too many."""
+
+    limit: int
+    uploads: list[Upload] = field(default_factory=list)
+    complete: bool = False
+    _header: bytearray = field(default_factory=bytearray)
+    _value: bytearray = field(default_factory=bytearray)
+    _data: bytearray = field(default_factory=bytearray)
+    _disposition: bytes = b""
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+            "on_end": self._on_end,
+        }
+
+    def _on_part_begin(self) -> None:
+        if len(self.uploads) == self.limit:
+            raise RequestError(f"the form holds more than {self.limit} files; send fewer at a time", 413)
+        self._disposition = b""
+        self._data = bytearray()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header, self._value = bytearray(), bytearray()
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._data += data[start:end]
+
+    def _on_part_end(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"filename" not in options:
+            raise RequestError("the form has a part without a file name; send images only, and options in the URL")
+        name = options[b"filename"].decode("utf-8", errors="replace")[:MAX_NAME]
+        self.uploads.append(Upload(name, bytes(self._data)))
+
+    def _on_end(self) -> None:
+        self.complete = True
+
+
+def is_multipart(content_type: str) -> bool:
+    """Tell whether a Content-Type header announces a multipart form."""
+    return content_type.split(";")[0].strip().lower() == "multipart/form-data"
+
+
+def parse(body: bytes, content_type: str, limit: int) -> list[Upload]:
+    """Return the files of a form, in order.
+
+    Args:
+        body: the whole body.
+        content_type: its Content-Type header, with the boundary.
+        limit: the most files that are taken.
+
+    Raises:
+        RequestError: 400 for a malformed or cut form, or a part that is no file; 413 for too many files.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    if not 0 < len(boundary) <= MAX_BOUNDARY:
+        raise RequestError(f"the form's boundary has {len(boundary)} characters, expected 1 to {MAX_BOUNDARY}")
+    collector = _Collector(limit)
+    try:
+        parser = MultipartParser(boundary, collector.callbacks())
+        parser.write(body)
+        parser.finalize()
+    except FormParserError:
+        raise RequestError("the body is not a valid multipart form; send it as multipart/form-data") from None
+    if not collector.complete:
+        raise RequestError("the multipart form ends before its closing boundary; send it again in full")
+    if not collector.uploads:
+        raise RequestError("the form holds no file; send at least one image")
+    return collector.uploads

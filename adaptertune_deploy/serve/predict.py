@@ -1,0 +1,139 @@
+"""POST /v1/predict: images in, labels out.
+
+    curl --data-binary @cat.jpg 'http://127.0.0.1:8000/v1/predict?tasks=pets,flowers&top_k=5'
+    curl -F a=@cat.jpg -F b=@rose.jpg 'http://127.0.0.1:8000/v1/predict?tasks=pets,flowers'
+
+The body is one encoded image, or a multipart form of several. The whole request is refused when one image is bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adaptertune_deploy.core.errors import RequestError, did_you_mean
+from adaptertune_deploy.serve import multipart
+from adaptertune_deploy.serve.answers import Answer, answer
+from adaptertune_deploy.serve.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.multipart import Upload
+from adaptertune_deploy.serve.responses import json_answer
+from adaptertune_deploy.serve.service import Served, Service
+
+PARAMETERS = ("tasks", "top_k")
+DEFAULT_TOP_K = 5
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the URL asks: indices of the session's tasks, in the order asked, and labels per answer."""
+
+    tasks: tuple[int, ...]
+    top_k: int
+
+
+async def predict(request: Request) -> Response:
+    """Answer POST /v1/predict."""
+    arrived = monotonic()
+    service: Service = request.app.state.service
+    question = parse_question(request.query_params, service)
+    encoding = request.headers.get("content-encoding", "")
+    check_encoding(encoding)
+    service.batcher.check_room(len(question.tasks))
+    body = await read_body(request, service.settings.body_limit)
+    content_type = request.headers.get("content-type", "")
+
+    async def work() -> tuple[list[Upload], Served]:
+        uploads = await service.images.call(_unpack, body, encoding, content_type, service)
+        return uploads, await service.answer([upload.data for upload in uploads], question.tasks, arrived)
+
+    uploads, served = await unless_gone(request, work())
+    return json_answer(_document(service, question, uploads, served))
+
+
+def parse_question(query: QueryParams, service: Service) -> Question:
+    """Read the URL's parameters; without `tasks` every task answers.
+
+    Raises:
+        RequestError: 404 for an unknown task, 400 for anything else that is wrong.
+    """
+    for name in query:
+        if name not in PARAMETERS:
+            raise RequestError(
+                f"unknown parameter '{name[:60]}', only {', '.join(PARAMETERS)}.{did_you_mean(name[:60], PARAMETERS)}"
+            )
+        if len(query.getlist(name)) > 1:
+            raise RequestError(f"parameter '{name}' is given twice; give it once")
+    return Question(_parse_tasks(query.get("tasks"), service), _parse_top_k(query.get("top_k")))
+
+
+def _parse_tasks(text: str | None, service: Service) -> tuple[int, ...]:
+    known = [task.name for task in service.session.tasks]
+    if text is None:
+        return tuple(range(len(known)))
+    names = text.split(",")
+    if len(set(names)) != len(names):
+        raise RequestError("parameter 'tasks' names a task twice; name each once")
+    places = []
+    for name in names:
+        place = service.place(name)
+        if place is None:
+            raise RequestError(f"no task '{name[:60]}', only {', '.join(known)}.{service.nearest(name[:60])}", 404)
+        places.append(place)
+    return tuple(places)
+
+
+def _parse_top_k(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_TOP_K
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) >= 1 and len(text) <= 9):
+        raise RequestError(f"parameter 'top_k' is '{text[:60]}', expected a whole number from 1")
+    return int(text)
+
+
+def _unpack(body: bytes, encoding: str, content_type: str, service: Service) -> list[Upload]:
+    """Return the images in a body; runs in a decoding thread."""
+    plain = decompress(body, encoding, service.settings.body_limit)
+    if multipart.is_multipart(content_type):
+        return multipart.parse(plain, content_type, service.settings.max_request_rows)
+    return [Upload("", plain)]
+
+
+def _document(service: Service, question: Question, uploads: Sequence[Upload], served: Served) -> dict[str, object]:
+    width = len(question.tasks)
+    images = []
+    for place, upload in enumerate(uploads):
+        rows = served.logits[place * width : (place + 1) * width]
+        answers = [
+            answer(place, service.session.tasks[task], row, question.top_k)
+            for task, row in zip(question.tasks, rows, strict=True)
+        ]
+        name = {"name": upload.name} if upload.name else {}
+        images.append({"image": place, **name, "tasks": {item.task: _labels(item) for item in answers}})
+    timing = served.timing
+    return {
+        "images": images,
+        "latency_ms": {
+            "preprocess": _ms(timing.preprocess_s),
+            "queue": _ms(timing.queue_s),
+            "infer": _ms(timing.infer_s),
+            "total": _ms(timing.total_s),
+        },
+        "batch": {"rows": served.batch.size, "images": served.batch.images, "tasks": len(served.batch.rows)},
+    }
+
+
+def _labels(item: Answer) -> list[dict[str, object]]:
+    return [
+        {"label": label.label, "index": label.index, "probability": round(label.probability, DIGITS)}
+        for label in item.top
+    ]
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,171 @@
+"""Running the application on uvicorn: binding, start, orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator
+from time import monotonic
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
+from adaptertune_deploy.serve.service import Service
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KEEP_ALIVE_S = 15
+BACKLOG = 256
+
+
+class Server(uvicorn.Server):
+    """uvicorn that says "not ready" as soon as it is told to stop, and ends with exit code 0."""
+
+    def __init__(self, app: Starlette, on_started: Callable[[], None]) -> None:
+        """Prepare a server for an application of app.make_app."""
+        self.service: Service = app.state.service
+        self._on_started = on_started
+        self._stop_at: float | None = None
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(self.service.settings.drain_timeout)),
+        )
+        super().__init__(config)
+
+    def stop(self) -> None:
+        """Say "not ready" at once and end after the drain delay, when every accepted request is answered.
+
+        May be called from any thread and from a signal handler.
+        """
+        self.service.draining = True
+        if self._stop_at is None:
+            self._stop_at = monotonic() + self.service.settings.drain_delay
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then tell the caller."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Decide, ten times a second, whether to end."""
+        if self.service.batcher.failure is not None:
+            return True
+        if self._stop_at is not None and monotonic() >= self._stop_at:
+            return True
+        return await super().on_tick(counter)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle SIGINT and SIGTERM while serving; uvicorn's own version would raise them again at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop_at is not None:
+            sys.stderr.flush()
+            os._exit(128 + number)
+        self.stop()
+
+
+def serve(
+    app: Starlette,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    on_started: Callable[[str, int], None] = lambda host, port: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; returns when every accepted request is answered.
+
+    A second signal ends the process at once, with exit code 128 + its number.
+
+    Args:
+        app: see app.make_app.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        on_started: called with the host and the port once the server listens (it may still be warming up).
+
+    Raises:
+        UsageError: the address can't be used.
+        EngineError: the engine failed its first run.
+    """
+    listener = bind(host, port)
+    try:
+        server = Server(app, lambda: on_started(host, listener.getsockname()[1]))
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+    failure = server.service.batcher.failure
+    if failure is not None:
+        raise failure if isinstance(failure, AtdError) else EngineError(f"the engine failed its first run: {failure}")
+
+
+@contextlib.contextmanager
+def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve in a background thread for the length of a `with` block; yields the server's URL.
+
+    The server listens when the block begins; GET /v2/health/ready tells when it is warm.
+
+    Raises:
+        UsageError: the address can't be used.
+        EngineError: the server did not start.
+    """
+    listener = bind(host, port)
+    settled = threading.Event()
+    server = Server(app, settled.set)
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        finally:
+            settled.set()
+
+    thread = threading.Thread(target=run, name="server")
+    thread.start()
+    try:
+        settled.wait()
+        if not server.started:
+            raise EngineError("the server did not start; its log says why")
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        server.stop()
+        thread.join()
+        listener.close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening-ready TCP socket.
+
+    Raises:
+        UsageError: no such address here, not allowed, or in use.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "a port lies between 0 and 65535"
+        raise UsageError(f"can't listen on {host}:{port} ({reason}); choose another with --host or --port") from None
+    return listener

@@ -1,0 +1,141 @@
+"""A loaded bundle that answers rows: the Protocol, opening one from a folder, and warming it up."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import Manifest, TaskRecord
+from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.serve.merged_session import MergedSession
+from adaptertune_deploy.serve.shared_session import SharedSession
+
+FORMS = ("auto", "shared", "merged")
+
+
+class Session(Protocol):
+    """Tasks over one backbone, loaded and ready to run.
+
+    Attributes:
+        tasks: what it answers; a task's index is its place here.
+        preprocess: how an image becomes its input.
+        provider: the execution provider that runs it.
+        form: "shared" or "merged".
+    """
+
+    tasks: tuple[TaskSpec, ...]
+    preprocess: PreprocessSpec
+    provider: str
+    form: str
+
+    def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
+        """Answer B rows about N images.
+
+        Args:
+            images: float32 [N, 3, H, W], preprocessed.
+            image: int64 [B], which image each row asks about.
+            task: int64 [B], which task each row asks for.
+
+        Returns:
+            B arrays, float32 [classes of the row's task].
+
+        Raises:
+            EngineError: the engine failed.
+        """
+
+    def close(self) -> None:
+        """Release what the session holds."""
+
+
+def open_session(
+    folder: Path,
+    tasks: list[str] | None = None,
+    form: str = "auto",
+    engine: str = "onnxruntime",
+    provider: str = "auto",
+    threads: int = 0,
+) -> Session:
+    """Open a bundle's tasks for answering.
+
+    Args:
+        folder: the bundle.
+        tasks: which tasks, in this order; None for all of them.
+        form: "shared", "merged", or "auto" for the shared form when the bundle holds it.
+        engine: see engines.engine.open_engine.
+        provider: see engines.engine.open_engine.
+        threads: see engines.engine.open_engine.
+
+    Raises:
+        UsageError: an unknown task, form, engine or provider, or a form that the bundle does not hold.
+        FormatError: a damaged bundle.
+        EngineError: the engine refuses a graph.
+    """
+    if form not in FORMS:
+        raise UsageError(f"no form '{form}', only {', '.join(FORMS)}")
+    manifest = bundle.read_manifest(folder)
+    records = bundle.select(manifest, tasks)
+    if not records:
+        raise UsageError(f"{folder}: holds no task to serve; export one with: atd export")
+    if form == "merged" or (form == "auto" and manifest.shared is None):
+        return _open_merged(folder, manifest, records, engine, provider, threads)
+    return _open_shared(folder, manifest, records, engine, provider, threads)
+
+
+def _open_shared(
+    folder: Path, manifest: Manifest, records: tuple[TaskRecord, ...], engine: str, provider: str, threads: int
+) -> Session:
+    if manifest.shared is None:
+        raise UsageError(f"{folder}: holds no shared graph; make one with atd export, or serve --form merged")
+    adapters = [bundle.read_task(folder, manifest, record) for record in records]
+    with ExitStack() as undo:
+        opened = open_engine(bundle.graph_path(folder, manifest.shared), engine, provider, threads)
+        undo.callback(opened.close)
+        session = SharedSession(opened, adapters, manifest.slots, manifest.preprocess)
+        undo.pop_all()
+    return session
+
+
+def _open_merged(
+    folder: Path, manifest: Manifest, records: tuple[TaskRecord, ...], engine: str, provider: str, threads: int
+) -> Session:
+    engines: list[Engine] = []
+    with ExitStack() as undo:
+        for record in records:
+            if record.merged is None:
+                raise UsageError(
+                    f"{folder}: holds no merged graph of task '{record.task.name}'; make one with atd export --merge"
+                )
+            opened = open_engine(bundle.graph_path(folder, record.merged), engine, provider, threads)
+            undo.callback(opened.close)
+            engines.append(opened)
+        session = MergedSession(engines, [record.task for record in records], manifest.preprocess)
+        undo.pop_all()
+    return session
+
+
+def warm_up(session: Session, max_batch: int) -> None:
+    """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    count = len(session.tasks)
+    alone = range(count) if session.form == "merged" else range(1)
+    batches = [[task] for task in alone] + [[row % count for row in range(max_batch)]]
+    for rows in batches:
+        images = np.zeros((len(rows), 3, *session.preprocess.size), dtype=np.float32)
+        session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
+
+
+def check_finite(task: TaskSpec, logits: Array) -> None:
+    """Raise EngineError when a row's logits hold NaN or infinity: such an answer is never given out."""
+    if not np.isfinite(logits).all():
+        raise EngineError(f"task '{task.name}' gave logits that are NaN or infinite; the answer is withheld")

@@ -1,0 +1,109 @@
+"""Per-task counters, in the terms of Triton's statistics extension.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from adaptertune_deploy.serve.batcher import BatchRecord
+
+REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+
+
+@dataclass
+class Tally:
+    """How often something happened and how long it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Count one more."""
+        self.count += 1
+        self.ns += round(seconds * 1e9)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that one answered request spent, from its arrival on."""
+
+    total_s: float
+    queue_s: float
+    preprocess_s: float
+    infer_s: float
+    output_s: float = 0.0
+
+
+@dataclass
+class TaskStatistics:
+    """What happened to one task since the server started.
+
+    failures: reason -> requests.
+    rows: rows that ran; executions: engine runs with a row of this task.
+    pending: requests accepted and not yet answered.
+    last_inference_ms: milliseconds since the epoch, 0 before the first.
+    batches: rows of this task in a batch -> engine runs of that kind.
+    """
+
+    success: Tally = field(default_factory=Tally)
+    fail: Tally = field(default_factory=Tally)
+    queue: Tally = field(default_factory=Tally)
+    compute_input: Tally = field(default_factory=Tally)
+    compute_infer: Tally = field(default_factory=Tally)
+    compute_output: Tally = field(default_factory=Tally)
+    failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    rows: int = 0
+    executions: int = 0
+    pending: int = 0
+    last_inference_ms: int = 0
+    batches: dict[int, Tally] = field(default_factory=dict)
+
+
+class Statistics:
+    """The counters of every task; touched only on the event loop."""
+
+    def __init__(self, tasks: Iterable[str]) -> None:
+        """Start every counter at 0."""
+        self.tasks = {name: TaskStatistics() for name in tasks}
+        self._names = tuple(self.tasks)
+
+    def began(self, tasks: Sequence[int]) -> None:
+        """Count a request as pending for each of its tasks."""
+        for task in tasks:
+            self.tasks[self._names[task]].pending += 1
+
+    def ended(self, tasks: Sequence[int]) -> None:
+        """Count a request as no longer pending."""
+        for task in tasks:
+            self.tasks[self._names[task]].pending -= 1
+
+    def succeeded(self, tasks: Sequence[int], timing: Timing) -> None:
+        """Count an answered request for each of its tasks."""
+        for task in tasks:
+            entry = self.tasks[self._names[task]]
+            entry.success.add(timing.total_s)
+            entry.queue.add(timing.queue_s)
+            entry.compute_input.add(timing.preprocess_s)
+            entry.compute_infer.add(timing.infer_s)
+            entry.compute_output.add(timing.output_s)
+
+    def failed(self, tasks: Sequence[int], reason: str, seconds: float) -> None:
+        """Count a failed request for each of its tasks; `reason` is one of REASONS."""
+        for task in tasks:
+            entry = self.tasks[self._names[task]]
+            entry.fail.add(seconds)
+            entry.failures[reason] += 1
+
+    def executed(self, batch: BatchRecord) -> None:
+        """Count an engine run for every task in it."""
+        now = time.time_ns() // 1_000_000
+        for task, rows in batch.rows.items():
+            entry = self.tasks[self._names[task]]
+            entry.rows += rows
+            entry.executions += 1
+            entry.last_inference_ms = now
+            entry.batches.setdefault(rows, Tally()).add(batch.seconds)

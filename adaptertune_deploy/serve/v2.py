@@ -1,0 +1,140 @@
+"""The endpoints under /v2: Open Inference Protocol v2, one model per task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.serve import describe, protocol
+from adaptertune_deploy.serve.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.protocol import InferRequest
+from adaptertune_deploy.serve.responses import error_answer, json_answer
+from adaptertune_deploy.serve.service import Service
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+async def live(request: Request) -> Response:
+    """Answer GET /v2/health/live: the event loop runs."""
+    return json_answer({"live": True})
+
+
+async def ready(request: Request) -> Response:
+    """Answer GET /v2/health/ready: 503 while warming up and while shutting down."""
+    reason = _service(request).not_ready
+    return json_answer({"ready": True}) if reason is None else error_answer(f"not ready: {reason}", 503)
+
+
+async def server_metadata(request: Request) -> Response:
+    """Answer GET /v2."""
+    return json_answer(describe.server_metadata())
+
+
+async def list_models(request: Request) -> Response:
+    """Answer GET /v2/models, which KServe's own server has too."""
+    return json_answer({"models": [task.name for task in _service(request).session.tasks]})
+
+
+async def model_metadata(request: Request) -> Response:
+    """Answer GET /v2/models/{model}[/versions/1]."""
+    return json_answer(describe.model_metadata(_model(request)[1], _service(request).session))
+
+
+async def model_ready(request: Request) -> Response:
+    """Answer GET /v2/models/{model}[/versions/1]/ready."""
+    task = _model(request)[1]
+    reason = _service(request).not_ready
+    if reason is not None:
+        return error_answer(f"model '{task.name}' is not ready: {reason}", 503)
+    return json_answer({"name": task.name, "ready": True})
+
+
+async def model_config(request: Request) -> Response:
+    """Answer GET /v2/models/{model}[/versions/1]/config."""
+    service = _service(request)
+    return json_answer(describe.model_config(_model(request)[1], service.session, service.settings))
+
+
+async def model_statistics(request: Request) -> Response:
+    """Answer GET /v2/models/{model}[/versions/1]/stats."""
+    name = _model(request)[1].name
+    entry = _service(request).statistics.tasks[name]
+    return json_answer({"model_stats": [describe.model_statistics(name, entry)]})
+
+
+async def all_statistics(request: Request) -> Response:
+    """Answer GET /v2/models/stats."""
+    entries = _service(request).statistics.tasks.items()
+    return json_answer({"model_stats": [describe.model_statistics(name, entry) for name, entry in entries]})
+
+
+async def infer(request: Request) -> Response:
+    """Answer POST /v2/models/{model}[/versions/1]/infer."""
+    arrived = monotonic()
+    service = _service(request)
+    place, task = _model(request)
+    encoding = request.headers.get("content-encoding", "")
+    check_encoding(encoding)
+    service.batcher.check_room(1)
+    body = await read_body(request, service.settings.body_limit)
+    length = request.headers.get(protocol.HEADER_LENGTH)
+
+    async def work() -> tuple[bytes, dict[str, str]]:
+        parsed = await service.images.call(_parse, body, encoding, length, task.name, service)
+        served = await service.answer(parsed.images, [place], arrived, parsed.timeout_s)
+        return protocol.answer(parsed, task.name, task.labels, served.logits)
+
+    content, headers = await unless_gone(request, work())
+    return Response(content, headers=headers)
+
+
+def routes() -> list[Route]:
+    """Return every route under /v2."""
+    per_model: list[tuple[str, Endpoint, str]] = [
+        ("", model_metadata, "GET"),
+        ("/ready", model_ready, "GET"),
+        ("/config", model_config, "GET"),
+        ("/stats", model_statistics, "GET"),
+        ("/infer", infer, "POST"),
+    ]
+    found = [
+        Route("/v2", server_metadata),
+        Route("/v2/health/live", live),
+        Route("/v2/health/ready", ready),
+        Route("/v2/models", list_models),
+        Route("/v2/models/stats", all_statistics),
+    ]
+    for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        found += [Route(base + path, endpoint, methods=[method]) for path, endpoint, method in per_model]
+    return found
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _model(request: Request) -> tuple[int, TaskSpec]:
+    """Return the index and the task that the path names, or raise RequestError (404)."""
+    service = _service(request)
+    name = request.path_params["model"]
+    place = service.place(name)
+    if place is None:
+        raise RequestError(f"Request for unknown model: '{name[:80]}' is not found{service.nearest(name[:80])}", 404)
+    version = request.path_params.get("version", protocol.VERSION)
+    if version != protocol.VERSION:
+        raise RequestError(f"Request for unknown model: '{name}' version {version[:20]} is not found", 404)
+    return place, service.session.tasks[place]
+
+
+def _parse(body: bytes, encoding: str, length: str | None, model: str, service: Service) -> InferRequest:
+    """Parse an infer request; runs in a decoding thread, since base64 and gzip take their time."""
+    plain = decompress(body, encoding, service.settings.body_limit)
+    return protocol.parse(plain, length, model, service.settings.max_request_rows)

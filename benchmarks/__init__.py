@@ -1,0 +1,1 @@
+"""One command a table; peers side by side in the same run."""

@@ -1,0 +1,52 @@
+"""The quickstart does the main job for real: its folder and its facts are checked, not only its exit code."""
+
+from __future__ import annotations
+
+import json
+
+from adaptertune_deploy.core.adapter import read_adapter
+from adaptertune_deploy.core.bundle import graph_path, read_manifest
+from tests.flow.conftest import Workspace
+
+
+def test_it_trains_both_tasks_and_counts_their_parameters(workspace: Workspace) -> None:
+    assert [row["task"] for row in workspace.facts["tasks"]] == ["digits", "shapes"]
+    for row in workspace.facts["tasks"]:
+        config, adapter = read_adapter(workspace.folder / "adapters" / row["task"])
+        assert row["trainable"] == sum(tensor.size for tensor in adapter.tensors.values())
+        assert 0 < row["share"] < 0.05
+        assert config.metrics["test_top1"] == row["adapter_top1"]
+
+
+def test_both_forms_agree_with_torch(workspace: Workspace) -> None:
+    manifest = read_manifest(workspace.folder / "bundle")
+    assert manifest.shared is not None
+    for record in manifest.tasks:
+        assert record.merged is not None
+        for graph in (manifest.shared, record.merged):
+            assert graph_path(workspace.folder / "bundle", graph).stat().st_size > 1_000_000
+        for parity in (record.shared_parity, record.merged_parity):
+            assert parity is not None
+            assert parity.max_abs < 1e-4
+            assert parity.top1_agreement == 1.0
+            assert parity.images >= 32
+
+
+def test_the_server_answered_images_of_both_tasks_in_one_request(workspace: Workspace) -> None:
+    assert workspace.facts["mixed_batch_images"] == 16
+    assert workspace.facts["mixed_batch_right"] >= 8
+    assert workspace.facts["largest_difference_served"] < 1e-5
+    assert all(row["latency_ms"] > 0 for row in workspace.facts["tasks"])
+
+
+def test_one_backbone_with_adapters_is_smaller_than_merged_graphs(workspace: Workspace) -> None:
+    assert workspace.facts["shared_bytes"] < 0.6 * workspace.facts["merged_bytes"]
+
+
+def test_the_report_keeps_the_proofs(workspace: Workspace) -> None:
+    for task in ("digits", "shapes"):
+        report = json.loads((workspace.folder / "adapters" / task / "report" / "report.json").read_text())
+        assert report["proofs"]["start_is_exact"] is True
+        assert report["proofs"]["adapters_with_gradient"] == 8
+        assert report["proofs"]["frozen_tensors"] > 50
+        assert report["proofs"]["frozen_sha256"] == read_manifest(workspace.folder / "bundle").backbone.sha256

@@ -1,0 +1,179 @@
+"""An engine that computes in numpy, can be held and made to fail, and the sessions and servers built on it.
+
+The network: mean colour of the image times a fixed [3, D] matrix, the adapters one after another, the head. It has
+the shared graph's inputs and meaning (core.bank), so shared, merged and plain per-task results can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.serve.merged_session import MergedSession
+from adaptertune_deploy.serve.shared_session import SharedSession
+from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
+
+Array = npt.NDArray[np.float32]
+SLOTS = (0, 1, 2, 3)
+WIDTH = 8
+WAIT_S = 30
+_ERF = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def projection(width: int = WIDTH) -> Array:
+    """Return the fixed [3, D] matrix that stands for the backbone."""
+    return np.cos(np.arange(3 * width, dtype=np.float64)).reshape(3, width).astype(np.float32)
+
+
+def gelu(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return x * 0.5 * (1 + _ERF(x / math.sqrt(2)))
+
+
+def reference(image: Array, adapter: Adapter) -> npt.NDArray[np.float64]:
+    """Return one task's logits [C] for one image [3, H, W], straight from the adapter file's layout, in float64."""
+    tensors = {name: value.astype(np.float64) for name, value in adapter.tensors.items()}
+    x = image.astype(np.float64).mean(axis=(1, 2)) @ projection().astype(np.float64)
+    for block in adapter.task.adapter.blocks:
+        down, up = (
+            (tensors[tensor_name(block, side, "weight")], tensors[tensor_name(block, side, "bias")])
+            for side in ("down", "up")
+        )
+        x = x + adapter.task.adapter.alpha * (up[0] @ gelu(down[0] @ x + down[1]) + up[1])
+    return tensors["head.weight"] @ x + tensors["head.bias"]
+
+
+def shared_network(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
+    """Compute the shared graph in numpy: logits [B, C]."""
+    task = feeds[bank.TASK]
+    x = (feeds[bank.IMAGES].mean(axis=(2, 3), dtype=np.float64) @ projection())[feeds[bank.IMAGE]]
+    for block in SLOTS:
+        down, up = (
+            (feeds[tensor_name(block, side, "weight")][task], feeds[tensor_name(block, side, "bias")][task])
+            for side in ("down", "up")
+        )
+        hidden = gelu(np.einsum("bd,bdr->br", x, down[0]) + down[1])
+        x = x + np.einsum("br,brd->bd", hidden, up[0]) + up[1]
+    logits = np.einsum("bd,bdc->bc", x, feeds[bank.HEAD_WEIGHT][task]) + feeds[bank.HEAD_BIAS][task]
+    return logits.astype(np.float32)
+
+
+def merged_network(adapter: Adapter) -> Callable[[Mapping[str, npt.NDArray[Any]]], Array]:
+    """Return a function that computes one task's merged graph: logits [N, C]."""
+    held = bank.stack([adapter], SLOTS)
+
+    def compute(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
+        rows = np.arange(len(feeds[bank.IMAGES]))
+        return shared_network({**held, **feeds, bank.IMAGE: rows, bank.TASK: np.zeros_like(rows)})
+
+    return compute
+
+
+@dataclass
+class FakeEngine:
+    """An engine whose runs can be held, counted and spoiled.
+
+    gate: while cleared, a run waits inside the engine.
+    entered: gets one item for every run that begins.
+    calls: the feeds of every run.
+    error: raised by every run while set.
+    poison: indices of bank tasks whose rows come back as NaN.
+    """
+
+    compute: Callable[[Mapping[str, npt.NDArray[Any]]], Array] = shared_network
+    provider: str = "CPUExecutionProvider"
+    inputs: Mapping[str, TensorInfo] = field(default_factory=dict)
+    outputs: Mapping[str, TensorInfo] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    bound: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    calls: list[dict[str, npt.NDArray[Any]]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: queue.SimpleQueue[int] = field(default_factory=queue.SimpleQueue)
+    error: Exception | None = None
+    poison: frozenset[int] = frozenset()
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def bind(self, constants: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.bound |= constants
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        self.calls.append(dict(feeds))
+        self.entered.put(len(self.calls))
+        if not self.gate.wait(WAIT_S):
+            raise EngineError("the test never opened the gate")
+        if self.error is not None:
+            raise self.error
+        logits = self.compute({**self.bound, **feeds})
+        for task in self.poison:
+            logits[feeds[bank.TASK] == task] = np.nan
+        return {bank.LOGITS: logits}
+
+    def close(self) -> None:
+        self.closed = True
+
+    def wait_entered(self) -> None:
+        """Return when a run has begun that no earlier call of this function has seen."""
+        self.entered.get(timeout=WAIT_S)
+
+    def forget(self) -> None:
+        """Forget the runs so far, warm-up for example."""
+        self.calls.clear()
+        while not self.entered.empty():
+            self.entered.get()
+
+
+def make_adapters() -> list[Adapter]:
+    """Return three tasks that differ in rank, blocks, alpha and class count."""
+    tasks = (
+        make_task("pets", classes=3, rank=2, alpha=0.5),
+        make_task("flowers", classes=5, rank=4, blocks=(1, 3), alpha=2.0),
+        make_task("digits", classes=2, rank=1, blocks=(2,)),
+    )
+    backbone = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
+    return [make_adapter(task, backbone, seed) for seed, task in enumerate(tasks)]
+
+
+def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | None = None) -> SharedSession:
+    return SharedSession(engine or FakeEngine(), adapters or make_adapters(), SLOTS, make_preprocess_spec())
+
+
+def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSession, list[FakeEngine]]:
+    held = list(adapters or make_adapters())
+    engines = [FakeEngine(merged_network(adapter)) for adapter in held]
+    return MergedSession(engines, [adapter.task for adapter in held], make_preprocess_spec()), engines
+
+
+OPENED: list[FakeEngine] = []
+
+
+def open_fake(graph: Path, provider: str, threads: int) -> FakeEngine:
+    """Open a "graph" whose bytes say which network it stands for: b"shared" or a task's name."""
+    name = graph.read_bytes().decode()
+    if name == "broken":
+        raise EngineError(f"{graph}: refused")
+    by_task = {adapter.task.name: adapter for adapter in make_adapters()}
+    engine = FakeEngine(shared_network if name == "shared" else merged_network(by_task[name]))
+    OPENED.append(engine)
+    return engine
+
+
+def random_images(count: int, seed: int = 0, size: tuple[int, int] = (32, 32)) -> Array:
+    return np.random.default_rng(seed).normal(size=(count, 3, *size)).astype(np.float32)
+
+
+def indices(*values: int) -> npt.NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,48 @@
+"""A server process whose engine waits for a line on stdin; prints "listening PORT", then "running" in an engine run.
+
+Arguments: how the engine fares, "fine" or "broken".
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.serve.app import make_app
+from adaptertune_deploy.serve.server import serve
+from tests.serve.fakes import FakeEngine, make_shared
+
+
+def main() -> None:
+    engine = FakeEngine()
+    if sys.argv[1] == "broken":
+        engine.error = RuntimeError("no such device")
+    app = make_app(make_shared(engine))
+
+    def report() -> None:
+        while not app.state.service.batcher.warm:
+            engine.wait_entered()
+        engine.gate.clear()
+        engine.forget()
+        say("held")
+        engine.wait_entered()
+        say("running")
+        sys.stdin.readline()
+        engine.gate.set()
+
+    threading.Thread(target=report, daemon=True).start()
+    try:
+        serve(app, port=0, on_started=lambda host, port: say(f"listening {port}"))
+    except AtdError as error:
+        say(f"error {error}")
+        sys.exit(error.exit_code)
+    say("ended")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

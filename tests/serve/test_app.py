@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from adaptertune_deploy.serve import predict
+from adaptertune_deploy.serve.app import make_app
+from adaptertune_deploy.serve.server import serving
+from tests.serve.conftest import Launcher, Running
+from tests.serve.fakes import FakeEngine, make_shared
+
+
+def test_the_index_lists_tasks_and_endpoints(server: Running) -> None:
+    document = server.client.get("/").json()
+    assert document["tasks"] == {"pets": {"classes": 3}, "flowers": {"classes": 5}, "digits": {"classes": 2}}
+    assert (document["form"], document["provider"]) == ("shared", "CPUExecutionProvider")
+    assert {"/v1/predict", "/v2/models/{model}/infer", "/metrics"} <= set(document["endpoints"])
+
+
+def test_metrics_are_plain_text(server: Running, png: bytes) -> None:
+    server.client.post("/v1/predict?tasks=digits", content=png)
+    response = server.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = re.search(r'^nv_inference_request_success{model="digits",version="1"} (\d+)$', response.text, re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) >= 1
+    assert "atd_batch_rows_bucket" in response.text
+
+
+def test_unknown_paths_and_methods_are_json_errors(server: Running) -> None:
+    assert server.client.get("/nothing").json() == {"error": "Not Found"}
+    response = server.client.get("/v1/predict")
+    assert (response.status_code, response.json(), response.headers["allow"]) == (
+        405,
+        {"error": "Method Not Allowed"},
+        "POST",
+    )
+
+
+def test_while_draining_ready_says_no_and_answers_close_their_connection(launch: Launcher, png: bytes) -> None:
+    running = launch()
+    assert "connection" not in running.client.get("/v2/health/ready").headers
+    running.service.draining = True
+    response = running.client.get("/v2/health/ready")
+    assert (response.status_code, response.json()) == (503, {"error": "not ready: the server is shutting down"})
+    assert response.headers["connection"] == "close"
+    assert running.client.post("/v1/predict", content=png).status_code == 200
+    running.service.draining = False
+
+
+def test_a_fault_of_our_own_is_a_500_without_details(
+    server: Running, png: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("<object at 0x7f0011223344> in /opt/secret")
+
+    monkeypatch.setattr(predict, "_document", broken)
+    response = server.client.post("/v1/predict", content=png)
+    assert (response.status_code, response.json()) == (500, {"error": "internal error"})
+    assert "/opt/secret" in caplog.text
+
+
+def test_the_session_outlives_the_application() -> None:
+    engine = FakeEngine()
+    with serving(make_app(make_shared(engine))) as url:
+        assert httpx.get(f"{url}/v2/health/live").status_code == 200
+    assert not engine.closed

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.body import decompress, read_body, unless_gone
+from tests.serve.fakes import WAIT_S
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+def make_request(messages: Sequence[Message], headers: dict[str, str] | None = None) -> Request:
+    """Return a request that receives these messages and then nothing more."""
+    waiting = list(messages)
+
+    async def receive() -> Message:
+        if not waiting:
+            await asyncio.Event().wait()
+        return waiting.pop(0)
+
+    raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    return Request({"type": "http", "method": "POST", "headers": raw}, receive)
+
+
+def chunks(*parts: bytes) -> list[Message]:
+    last = len(parts) - 1
+    return [{"type": "http.request", "body": part, "more_body": place < last} for place, part in enumerate(parts)]
+
+
+def test_a_body_up_to_the_limit_is_returned() -> None:
+    assert asyncio.run(read_body(make_request(chunks(b"ab", b"", b"cd")), 4)) == b"abcd"
+
+
+def test_reading_stops_at_the_limit() -> None:
+    messages = chunks(b"ab", b"cde", b"never read")
+    request = make_request(messages)
+    with pytest.raises(RequestError, match="larger than 4 bytes") as caught:
+        asyncio.run(read_body(request, 4))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("length", ["5", "9" * 40])
+def test_an_announced_length_over_the_limit_is_refused_unread(length: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        asyncio.run(asyncio.wait_for(read_body(make_request([], {"content-length": length}), 4), WAIT_S))
+    assert caught.value.status == 413
+
+
+def test_a_client_that_leaves_midway_ends_the_reading() -> None:
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(read_body(make_request([chunks(b"a", b"b")[0], DISCONNECT]), 4))
+
+
+@given(st.binary(max_size=2000))
+def test_compressed_bodies_come_back(data: bytes) -> None:
+    assert decompress(gzip.compress(data), "gzip", 2000) == data
+    assert decompress(zlib.compress(data), " Deflate ", 2000) == data
+    assert decompress(data, "", 0) == data
+    assert decompress(data, "identity", 0) == data
+
+
+def test_a_bomb_is_refused_without_being_unpacked() -> None:
+    bomb = gzip.compress(bytes(65_000_000))
+    tracemalloc.start()
+    with pytest.raises(RequestError, match="decompressed body is larger than 1,000,000 bytes") as caught:
+        decompress(bomb, "gzip", 1_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.status == 413
+    assert peak < 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "status"),
+    [
+        (b"\x1f\x8b no gzip", "gzip", 400),
+        (gzip.compress(b"whole")[:-3], "gzip", 400),
+        (gzip.compress(b"one") + b"more", "gzip", 400),
+        (b"", "gzip", 400),
+        (zlib.compress(b"x")[2:], "deflate", 400),
+        (b"x", "br", 415),
+        (b"x", "gzip, gzip", 415),
+    ],
+)
+def test_damaged_or_unknown_encodings_are_refused(data: bytes, encoding: str, status: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        decompress(data, encoding, 1000)
+    assert caught.value.status == status
+
+
+def test_work_ends_with_its_result_or_its_error() -> None:
+    async def play() -> None:
+        async def fine() -> int:
+            return 7
+
+        async def bad() -> int:
+            raise RequestError("no")
+
+        assert await unless_gone(make_request([]), fine()) == 7
+        with pytest.raises(RequestError, match="no"):
+            await unless_gone(make_request([]), bad())
+
+    asyncio.run(asyncio.wait_for(play(), WAIT_S))
+
+
+def test_work_is_cancelled_when_the_client_leaves() -> None:
+    async def play() -> bool:
+        cancelled = False
+
+        async def forever() -> None:
+            nonlocal cancelled
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+
+        with pytest.raises(ClientDisconnect):
+            await unless_gone(make_request([*chunks(b""), DISCONNECT]), forever())
+        return cancelled
+
+    assert asyncio.run(asyncio.wait_for(play(), WAIT_S))

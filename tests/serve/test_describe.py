@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import adaptertune_deploy
+from adaptertune_deploy.serve import describe
+from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
+from tests.serve.fakes import FakeEngine, make_merged, make_shared
+
+
+def test_the_server_claims_only_what_works() -> None:
+    document = describe.server_metadata()
+    assert document["name"] == "adaptertune-deploy"
+    assert document["version"] == adaptertune_deploy.__version__
+    assert set(document["extensions"]) == {
+        "classification", "binary_tensor_data", "model_configuration", "statistics"
+    }  # fmt: skip
+
+
+def test_a_model_takes_images_and_gives_logits() -> None:
+    session = make_shared()
+    assert describe.model_metadata(session.tasks[1], session) == {
+        "name": "flowers",
+        "versions": ["1"],
+        "platform": "adaptertune_shared",
+        "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}],
+        "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 5]}],
+    }
+    merged, _ = make_merged()
+    assert describe.model_metadata(merged.tasks[0], merged)["platform"] == "adaptertune_merged"
+
+
+def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
+    session = make_shared(FakeEngine(provider="CUDAExecutionProvider"))
+    config = describe.model_config(session.tasks[0], session, Settings(max_batch=4, max_request_rows=16))
+    assert config["max_batch_size"] == 16
+    assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
+        ("image", "TYPE_STRING", [1])
+    ]
+    assert [(item["name"], item["data_type"], item["dims"]) for item in config["output"]] == [
+        ("logits", "TYPE_FP32", [3])
+    ]
+    assert config["dynamic_batching"]["preferred_batch_size"] == [4]
+    assert config["instance_group"][0]["kind"] == "KIND_GPU"
+    assert describe.model_config(session.tasks[0], make_shared(), Settings())["instance_group"][0]["kind"] == "KIND_CPU"
+
+
+def test_statistics_have_tritons_shape() -> None:
+    entry = TaskStatistics(success=Tally(2, 30), rows=5, executions=2, last_inference_ms=7, batches={3: Tally(1, 20)})
+    document = describe.model_statistics("pets", entry)
+    assert (document["inference_count"], document["execution_count"], document["last_inference"]) == (5, 2, 7)
+    assert document["inference_stats"]["success"] == {"count": 2, "ns": 30}
+    assert set(document["inference_stats"]) == {
+        "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss"
+    }  # fmt: skip
+    assert document["batch_stats"][0]["batch_size"] == 3
+    assert document["batch_stats"][0]["compute_infer"] == {"count": 1, "ns": 20}

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core import bank
+from tests.serve.fakes import indices, make_adapters, make_merged, make_shared, random_images
+
+rows_of_three = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=9)
+
+
+@given(rows_of_three)
+def test_it_answers_as_the_shared_form_does(rows: list[tuple[int, int]]) -> None:
+    adapters, images = make_adapters(), random_images(3)
+    image, task = indices(*(row[0] for row in rows)), indices(*(row[1] for row in rows))
+    merged, engines = make_merged(adapters)
+    expected = make_shared(adapters=adapters).run(images, image, task)
+    for found, wanted in zip(merged.run(images, image, task), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert [len(engine.calls) for engine in engines] == [int(place in task) for place in range(3)]
+
+
+def test_images_asked_in_order_are_not_copied() -> None:
+    images = random_images(2)
+    merged, engines = make_merged()
+    merged.run(images, indices(0, 0, 1, 1), indices(0, 1, 0, 1))
+    assert engines[0].calls[0][bank.IMAGES] is images
+
+
+def test_it_says_what_it_is_and_closes_every_engine() -> None:
+    merged, engines = make_merged()
+    assert (merged.form, merged.provider) == ("merged", "CPUExecutionProvider")
+    merged.close()
+    assert all(engine.closed for engine in engines)

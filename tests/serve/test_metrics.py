@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from adaptertune_deploy.serve.batcher import BatchRecord
+from adaptertune_deploy.serve.metrics import Metrics
+from adaptertune_deploy.serve.statistics import Statistics, Timing
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def read(metrics: Metrics) -> Samples:
+    """Parse the exposition: (name, sorted labels) -> value.
+
+    prometheus_client's parser checks the whole text, but ends counters' names in `_total`, so lines are read here.
+    """
+    text = metrics.render().decode()
+    assert list(text_string_to_metric_families(text))
+    samples: Samples = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, labels, value = re.fullmatch(r"(\w+)(?:{(.*)})? (\S+)", line).groups()  # type: ignore[union-attr]
+            samples[name, tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels or "")))] = float(value)
+    return samples
+
+
+def nv(name: str, model: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return name, tuple(sorted({"model": model, "version": "1", **labels}.items()))
+
+
+def test_every_name_is_there_at_zero_from_the_start() -> None:
+    samples = read(Metrics(Statistics(["pets", "flowers"])))
+    for model in ("pets", "flowers"):
+        for name in ("request_success", "count", "exec_count", "pending_request_count"):
+            assert samples[nv(f"nv_inference_{name}", model)] == 0
+        for part in ("request", "queue", "compute_input", "compute_infer", "compute_output"):
+            assert samples[nv(f"nv_inference_{part}_duration_us", model)] == 0
+        for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER"):
+            assert samples[nv("nv_inference_request_failure", model, reason=reason)] == 0
+        assert samples["atd_nonfinite_rows_total", (("task", model),)] == 0
+
+
+def test_counters_follow_the_statistics() -> None:
+    statistics = Statistics(["pets", "flowers"])
+    metrics = Metrics(statistics)
+    timing = Timing(total_s=0.02, queue_s=0.001, preprocess_s=0.003, infer_s=0.015)
+    statistics.succeeded([0], timing)
+    statistics.failed([1], "REJECTED", 0.1)
+    batch = BatchRecord({0: 2, 1: 1}, images=1, seconds=0.015, nonfinite={1: 1})
+    statistics.executed(batch)
+    metrics.executed(batch)
+    metrics.answered(timing)
+    samples = read(metrics)
+    assert samples[nv("nv_inference_request_success", "pets")] == 1
+    assert samples[nv("nv_inference_count", "pets")] == 2
+    assert samples[nv("nv_inference_request_duration_us", "pets")] == 20_000
+    assert samples[nv("nv_inference_compute_infer_duration_us", "pets")] == 15_000
+    assert samples[nv("nv_inference_request_failure", "flowers", reason="REJECTED")] == 1
+    assert samples["atd_batch_rows_sum", ()] == 3
+    assert samples["atd_batch_tasks_sum", ()] == 2
+    assert samples["atd_request_seconds_count", ()] == 1
+    assert samples["atd_nonfinite_rows_total", (("task", "flowers"),)] == 1
+
+
+def test_every_help_and_type_line_names_the_metric_that_follows() -> None:
+    lines = Metrics(Statistics(["pets"])).render().decode().splitlines()
+    for before, line in zip(lines, lines[1:], strict=False):
+        if before.startswith("# TYPE nv_"):
+            assert line.split("{")[0] == before.split()[2]
+
+
+def test_two_servers_do_not_share_counters() -> None:
+    one, two = (Metrics(Statistics(["pets"])) for _ in range(2))
+    one.executed(BatchRecord({0: 1}, images=1, seconds=0.1, nonfinite={}))
+    assert read(two)["atd_batch_rows_count", ()] == 0

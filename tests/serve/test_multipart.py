@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.multipart import Upload, is_multipart, parse
+
+BOUNDARY = "multipart/form-data; boundary=xyz"
+
+
+def form(*files: tuple[str, bytes]) -> tuple[bytes, str]:
+    """Let httpx build a form."""
+    request = httpx.Request("POST", "http://x/", files=[("image", file) for file in files])
+    return request.read(), request.headers["content-type"]
+
+
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=5))
+def test_the_files_of_a_real_clients_form_come_back_in_order(contents: list[bytes]) -> None:
+    body, content_type = form(*((f"{place}.png", data) for place, data in enumerate(contents)))
+    assert parse(body, content_type, 5) == [Upload(f"{place}.png", data) for place, data in enumerate(contents)]
+
+
+def test_line_ends_and_boundary_look_alikes_in_the_data_survive() -> None:
+    data = b"\r\n--xy\r\n--\r\n\r\r\n-"
+    body = b'--xyz\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n' + data + b"\r\n--xyz--\r\n"
+    assert parse(body, BOUNDARY, 1) == [Upload("b", data)]
+
+
+def test_a_file_name_is_only_a_name() -> None:
+    body, content_type = form(("../../etc/" + "x" * 300, b"data"))
+    (upload,) = parse(body, content_type, 1)
+    assert len(upload.name) == 255
+
+
+def test_too_many_files_are_refused() -> None:
+    body, content_type = form(*[("a", b"1")] * 3)
+    with pytest.raises(RequestError, match="more than 2 files") as caught:
+        parse(body, content_type, 2)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        (b"", "multipart/form-data", "boundary has 0 characters"),
+        (b"", "multipart/form-data; boundary=" + "x" * 71, "boundary has 71 characters"),
+        (b"", BOUNDARY, "ends before its closing boundary"),
+        (b"no form", BOUNDARY, "not a valid multipart form"),
+        (b'--xyz\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\ncut', BOUNDARY, "ends before"),
+        (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n', BOUNDARY, "without a file name"),
+        (b"--xyz\r\nX-Other: 1\r\n\r\n1\r\n--xyz--\r\n", BOUNDARY, "without a file name"),
+    ],
+)
+def test_what_is_no_form_of_files_is_refused(body: bytes, content_type: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        parse(body, content_type, 5)
+    assert caught.value.status == 400
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_files_or_a_request_error(body: bytes) -> None:
+    try:
+        assert parse(body, BOUNDARY, 3)
+    except RequestError as error:
+        assert error.status in (400, 413)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [("Multipart/Form-Data; boundary=x", True), ("application/x-www-form-urlencoded", False), ("", False)],
+)
+def test_forms_are_told_by_their_content_type(content_type: str, expected: bool) -> None:
+    assert is_multipart(content_type) is expected

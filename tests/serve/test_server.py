@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.serve.app import make_app
+from adaptertune_deploy.serve.server import bind, serve, serving
+from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def process(engine: str = "fine") -> Iterator[subprocess.Popen[str]]:
+    """Run held_server.py and end it whatever happens."""
+    command = [sys.executable, "-m", "tests.serve.held_server", engine]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def read_line(child: subprocess.Popen[str], start: str) -> str:
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    assert line.startswith(start), line + (child.stderr.read() if child.stderr and not line else "")
+    return line.removeprefix(start).strip()
+
+
+def wait_refused(port: int) -> None:
+    """Return when nobody listens on the port any more."""
+    for _ in range(1_000_000):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=WAIT_S).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionError:
+            continue
+    raise AssertionError("the server never stopped listening")
+
+
+def test_sigterm_answers_what_was_accepted_and_exits_with_0(png: bytes) -> None:
+    with process() as child, ThreadPoolExecutor(4) as threads:
+        port = int(read_line(child, "listening "))
+        read_line(child, "held")
+        url = f"http://127.0.0.1:{port}/v1/predict"
+        running = threads.submit(httpx.post, url, content=png, timeout=WAIT_S)
+        read_line(child, "running")
+        queued = [threads.submit(httpx.post, url, content=png, timeout=WAIT_S) for _ in range(2)]
+        while 'nv_inference_pending_request_count{model="pets",version="1"} 3' not in (
+            httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S).text
+        ):
+            assert child.poll() is None
+        child.send_signal(signal.SIGTERM)
+        wait_refused(port)
+        assert not running.done()
+        assert child.stdin is not None
+        child.stdin.write("go on\n")
+        child.stdin.flush()
+        for future in (running, *queued):
+            response = future.result()
+            assert response.status_code == 200
+            assert response.headers["connection"] == "close"
+        read_line(child, "ended")
+        assert child.wait(WAIT_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_process_at_once(png: bytes, number: signal.Signals) -> None:
+    with process() as child, ThreadPoolExecutor(1) as threads:
+        port = int(read_line(child, "listening "))
+        read_line(child, "held")
+        lost = threads.submit(httpx.post, f"http://127.0.0.1:{port}/v1/predict", content=png, timeout=WAIT_S)
+        read_line(child, "running")
+        child.send_signal(number)
+        wait_refused(port)
+        child.send_signal(number)
+        assert child.wait(WAIT_S) == 128 + number
+        with pytest.raises(httpx.TransportError):
+            lost.result()
+
+
+def test_an_engine_that_fails_its_first_run_ends_the_server_with_one_line() -> None:
+    with process("broken") as child:
+        read_line(child, "listening ")
+        assert read_line(child, "error ") == "the engine failed its first run: no such device"
+        assert child.wait(WAIT_S) == 1
+
+
+def test_an_address_in_use_is_one_clear_error() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(UsageError, match=f"can't listen on 127.0.0.1:{port} .*choose another with --host or"):
+            serve(make_app(make_shared()), port=port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("no such host", 0)])
+def test_an_impossible_address_is_one_clear_error(host: str, port: int) -> None:
+    with pytest.raises(UsageError, match="can't listen on"):
+        bind(host, port)
+
+
+def test_serving_takes_a_free_port_and_ends_with_its_block() -> None:
+    engine = FakeEngine()
+    with serving(make_app(make_shared(engine))) as url:
+        assert httpx.get(f"{url}/v2/health/live").json() == {"live": True}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/v2/health/live")
+
+
+def test_two_servers_live_in_one_process() -> None:
+    with serving(make_app(make_shared())) as one, serving(make_app(make_shared())) as two:
+        assert one != two
+        assert {httpx.get(f"{url}/v2/health/live").status_code for url in (one, two)} == {200}
+
+
+def test_a_server_that_can_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(make_shared())
+
+    def broken() -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(app.state.service, "start", broken)
+    with pytest.raises(EngineError, match="the server did not start"), serving(app):
+        pass

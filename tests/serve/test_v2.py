@@ -1,0 +1,212 @@
+"""The /v2 endpoints over real HTTP; statuses and texts as in the recorded traffic of tritonserver 2.51."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import socket
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core import bank, preprocess
+from adaptertune_deploy.serve.bytes_tensor import pack
+from adaptertune_deploy.serve.protocol import HEADER_LENGTH
+from adaptertune_deploy.serve.settings import Settings
+from tests.builders import encode, make_image, make_preprocess_spec
+from tests.serve.conftest import Launcher, Running
+from tests.serve.fakes import WAIT_S, FakeEngine, make_adapters, reference
+
+UNKNOWN = "Request for unknown model: 'nope' is not found"
+
+
+def logits_of(image: bytes, task: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return reference(preprocess.preprocess(image, make_preprocess_spec()), make_adapters()[task])
+
+
+def json_request(*images: bytes, **more: Any) -> dict[str, Any]:
+    data = [base64.b64encode(image).decode() for image in images]
+    return {"inputs": [{"name": "image", "shape": [len(images), 1], "datatype": "BYTES", "data": data}], **more}
+
+
+def test_health_and_metadata(server: Running) -> None:
+    assert server.client.get("/v2/health/live").json() == {"live": True}
+    assert server.client.get("/v2/health/ready").json() == {"ready": True}
+    assert server.client.get("/v2").json()["name"] == "adaptertune-deploy"
+    assert server.client.get("/v2/models").json() == {"models": ["pets", "flowers", "digits"]}
+    for path in ("/v2/models/pets", "/v2/models/pets/versions/1"):
+        assert server.client.get(path).json()["outputs"] == [{"name": "logits", "datatype": "FP32", "shape": [-1, 3]}]
+        assert server.client.get(f"{path}/ready").json() == {"name": "pets", "ready": True}
+        assert server.client.get(f"{path}/config").json()["output"][0]["dims"] == [3]
+        assert server.client.get(f"{path}/stats").json()["model_stats"][0]["name"] == "pets"
+    names = [entry["name"] for entry in server.client.get("/v2/models/stats").json()["model_stats"]]
+    assert names == ["pets", "flowers", "digits"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/v2/", 404, "Not Found"),
+        ("GET", "/v2/nonsense", 404, "Not Found"),
+        ("GET", "/v2/logging", 404, "Not Found"),
+        ("GET", "/v2/systemsharedmemory/status", 404, "Not Found"),
+        ("POST", "/v2/repository/index", 404, "Not Found"),
+        ("GET", "/v2/models/nope", 404, UNKNOWN),
+        ("GET", "/v2/models/nope/ready", 404, UNKNOWN),
+        ("GET", "/v2/models/nope/config", 404, UNKNOWN),
+        ("GET", "/v2/models/nope/stats", 404, UNKNOWN),
+        ("POST", "/v2/models/nope/infer", 404, UNKNOWN),
+        ("GET", "/v2/models/pest", 404, "Request for unknown model: 'pest' is not found Did you mean 'pets'?"),
+        ("GET", "/v2/models/pets/versions/9", 404, "Request for unknown model: 'pets' version 9 is not found"),
+        ("GET", "/v2/models/pets/versions/9/ready", 404, "Request for unknown model: 'pets' version 9 is not found"),
+        ("POST", "/v2/models/pets/versions/9/infer", 404, "Request for unknown model: 'pets' version 9 is not found"),
+        ("GET", "/v2/models/pets/infer", 405, "Method Not Allowed"),
+        ("POST", "/v2/health/live", 405, "Method Not Allowed"),
+        ("DELETE", "/v2/models/pets", 405, "Method Not Allowed"),
+    ],
+)
+def test_what_is_not_there(server: Running, method: str, path: str, status: int, error: str) -> None:
+    response = server.client.request(method, path)
+    assert (response.status_code, response.json()) == (status, {"error": error})
+    assert ("allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    "name", ["../etc", "..%2f..%2fetc", "%2e%2e", "%00", "a%0d%0ab", "x" * 10_000, "%20", "%ed%a0%80", "p%C3%A9ts"]
+)
+def test_strange_model_names_are_unknown_models(server: Running, name: str) -> None:
+    for path in ("", "/ready", "/config", "/stats"):
+        response = server.client.get(f"{server.url}/v2/models/{name}{path}")
+        assert response.status_code == 404
+        assert list(response.json()) == ["error"]
+
+
+def test_json_images_and_logits(server: Running) -> None:
+    images = [encode(make_image(seed=seed)) for seed in range(2)]
+    response = server.client.post("/v2/models/flowers/infer", json=json_request(*images, id="42"))
+    document = response.json()
+    assert (document["id"], document["model_name"], document["model_version"]) == ("42", "flowers", "1")
+    (output,) = document["outputs"]
+    assert (output["name"], output["datatype"], output["shape"]) == ("logits", "FP32", [2, 5])
+    expected = np.concatenate([logits_of(image, 1) for image in images])
+    np.testing.assert_allclose(output["data"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate"])
+def test_a_binary_request_in_every_encoding(server: Running, png: bytes, encoding: str) -> None:
+    tensor = pack([png])
+    parameters = {"binary_data_size": len(tensor)}
+    entry = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "parameters": parameters}
+    text = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
+    pack_body = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    headers = {HEADER_LENGTH: str(len(text)), **({"Content-Encoding": encoding} if encoding else {})}
+    response = server.client.post("/v2/models/pets/infer", content=pack_body(text + tensor), headers=headers)
+    check_binary(response.content, int(response.headers[HEADER_LENGTH]), png)
+    assert response.headers["content-type"] == "application/octet-stream"
+
+
+def test_a_bare_image_needs_no_client_library(server: Running, png: bytes) -> None:
+    response = server.client.post("/v2/models/pets/versions/1/infer", content=png, headers={HEADER_LENGTH: "0"})
+    check_binary(response.content, int(response.headers[HEADER_LENGTH]), png)
+
+
+def check_binary(content: bytes, length: int, image: bytes) -> None:
+    output = json.loads(content[:length])["outputs"][0]
+    assert output["parameters"] == {"binary_data_size": 12}
+    np.testing.assert_allclose(np.frombuffer(content[length:], "<f4"), logits_of(image), rtol=1e-4, atol=1e-5)
+
+
+def test_classification_names_labels(server: Running, png: bytes) -> None:
+    outputs = [{"name": "logits", "parameters": {"classification": 2}}]
+    document = server.client.post("/v2/models/pets/infer", json=json_request(png, outputs=outputs)).json()
+    order = np.argsort(-logits_of(png))[:2]
+    assert document["outputs"][0]["shape"] == [1, 2]
+    assert [text.split(":")[1:] for text in document["outputs"][0]["data"]] == [[str(i), f"pets {i}"] for i in order]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "message"),
+    [
+        (b"", {}, 400, "the body is empty"),
+        (b"{not json", {}, 400, "failed to parse the request JSON"),
+        (b"{}", {}, 400, "JSON object with an array 'inputs'"),
+        (b'{"inputs":[]}', {HEADER_LENGTH: "99999"}, 400, r"range \(0, 13\), got: 99999"),
+        (b'{"inputs":[]}', {HEADER_LENGTH: "-1"}, 400, "got: -1"),
+        (b'{"inputs":[]}', {HEADER_LENGTH: "abc"}, 400, "got: abc"),
+        (b"\x1f\x8bnot gzip", {"Content-Encoding": "gzip"}, 400, "not valid gzip data"),
+        (b"{}", {"Content-Encoding": "br"}, 415, "unsupported Content-Encoding"),
+        (gzip.compress(bytes(30_000_000)), {"Content-Encoding": "gzip"}, 413, "decompressed body is larger"),
+        (b"no image", {HEADER_LENGTH: "0"}, 415, "image"),
+    ],
+)
+def test_wrong_requests_harm_nobody(
+    server: Running, png: bytes, content: bytes, headers: dict[str, str], status: int, message: str
+) -> None:
+    before = server.client.post("/v2/models/pets/infer", json=json_request(png)).content
+    response = server.client.post("/v2/models/pets/infer", content=content, headers=headers)
+    assert response.status_code == status
+    (error,) = response.json().values()
+    assert re.search(message, error)
+    assert server.client.get("/v2/health/live").status_code == 200
+    assert server.client.post("/v2/models/pets/infer", json=json_request(png)).content == before
+
+
+def test_a_batch_over_the_limit_is_refused(server: Running, png: bytes) -> None:
+    response = server.client.post("/v2/models/pets/infer", json=json_request(*[png] * 65))
+    assert response.status_code == 400
+    assert response.json() == {"error": "inference request batch-size must be <= 64 for 'pets', got 65"}
+
+
+def test_a_deadline_is_answered_while_the_engine_is_busy(launch: Launcher, png: bytes) -> None:
+    running = launch()
+    running.engine.gate.clear()
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(running.client.post, "/v2/models/pets/infer", json=json_request(png))
+        running.engine.wait_entered()
+        late = running.client.post("/v2/models/digits/infer", json=json_request(png, parameters={"timeout": 50_000}))
+        assert late.status_code == 504
+        assert late.json()["error"].startswith("Request timeout expired")
+        assert not held.done()
+        running.engine.gate.set()
+        assert held.result().status_code == 200
+    assert [call[bank.TASK].tolist() for call in running.engine.calls] == [[0]]
+    stats = running.client.get("/v2/models/digits/stats").json()["model_stats"][0]
+    assert (stats["execution_count"], stats["inference_stats"]["fail"]["count"]) == (0, 1)
+    assert 'nv_inference_request_failure{model="digits",reason="REJECTED",version="1"} 1' in (
+        running.client.get("/metrics").text
+    )
+
+
+def test_statistics_count_requests_rows_and_runs(launch: Launcher, png: bytes) -> None:
+    running = launch(settings=Settings(max_batch=2))
+    running.client.post("/v2/models/pets/infer", json=json_request(png, png, png))
+    stats = running.client.get("/v2/models/pets/stats").json()["model_stats"][0]
+    assert (stats["inference_count"], stats["execution_count"]) == (3, 2)
+    assert stats["inference_stats"]["success"]["count"] == 1
+    assert [entry["batch_size"] for entry in stats["batch_stats"]] == [1, 2]
+
+
+def test_models_are_not_ready_while_the_server_is_not(launch: Launcher) -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    running = launch(engine, warm=False)
+    for path in ("/v2/health/ready", "/v2/models/pets/ready"):
+        response = running.client.get(path)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        assert response.json()["error"].endswith("not ready: the engine is warming up")
+    assert running.client.get("/v2/health/live").status_code == 200
+    assert running.client.get("/v2/models/nope/ready").status_code == 404
+
+
+def test_a_large_body_that_expects_100_continue_is_told_to_go_on(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as connection:
+        head = "POST /v2/models/pets/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n"
+        connection.sendall(f"{head}{HEADER_LENGTH}: 0\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(bytes(2_000_000))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 415 ")
