@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def shared_data() -> Path:
     if not (SHARED_DATA / "weights").is_dir():
         pytest.skip(f"no real datasets at {SHARED_DATA}; set ATD_TEST_DATA to a folder that holds them")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test away from the cache of the person who runs the suite."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -82,10 +82,10 @@ def show_manifest(out: Path, manifest: Manifest) -> None:
         "task",
         "graph",
         "images",
-        "max |difference|",
+        "max diff",
         "mean",
         "cosine",
-        "same top-1",
+        "top-1",
         "size",
     )
     for record in manifest.tasks:

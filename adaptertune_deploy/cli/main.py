@@ -52,6 +52,9 @@ def run() -> None:
     except AtdError as error:
         console.print_error(str(error))
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        console.print_error(_missing(error))
+        sys.exit(1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         console.print_error(f"{place}{error.strerror or error}; check the disk and the folder's permissions")
@@ -59,3 +62,14 @@ def run() -> None:
     except KeyboardInterrupt:
         console.print_error("stopped")
         sys.exit(130)
+
+
+# command -> the extra of the package that it needs
+EXTRAS = {"train": "train", "evaluate": "train", "export": "export", "quickstart": "cpu,train,export"}
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Say which extra brings a library that a command needs and this environment lacks."""
+    command = next((word for word in sys.argv[1:] if word in EXTRAS), "")
+    extra = EXTRAS.get(command, "cpu")
+    return f"{command or 'atd'} needs {error.name}, which is not installed; pip install 'adaptertune-deploy[{extra}]'"

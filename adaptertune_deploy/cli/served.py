@@ -132,7 +132,7 @@ def _time_requests(url: str, task: str, data: bytes, progress: Progress) -> floa
         _post(url, data, "application/octet-stream")
         milliseconds.append((time.perf_counter() - started) * 1000)
         progress(f"serve {task}", done, REQUESTS)
-    return median(milliseconds)
+    return float(median(milliseconds))
 
 
 def _largest_difference(session: Session, samples: Sequence[Sample], document: dict[str, Any]) -> float:

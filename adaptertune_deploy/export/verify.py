@@ -48,12 +48,16 @@ def compare(
         tolerance: largest allowed |difference|.
 
     Raises:
-        ParityError: out of tolerance, or NaN.
+        ParityError: out of tolerance, NaN, or logits of another shape.
     """
-    wanted = expected.astype(np.float64)
-    difference = np.abs(found - wanted)
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
-    cosines = (found * wanted).sum(axis=1) / np.maximum(norms, 1e-30)
+    if found.shape != expected.shape:
+        raise ParityError(f"{what} gives logits of shape {list(found.shape)}, torch {list(expected.shape)}")
+    if not np.isfinite(found).all():
+        raise ParityError(f"{what} gives NaN or infinite logits on {provider}; verify with another --provider")
+    logits, wanted = found.astype(np.float64), expected.astype(np.float64)
+    difference = np.abs(logits - wanted)
+    norms = np.linalg.norm(logits, axis=1) * np.linalg.norm(wanted, axis=1)
+    cosines = (logits * wanted).sum(axis=1) / np.maximum(norms, 1e-300)
     report = ParityReport(
         images=images,
         max_abs=float(difference.max()),
@@ -63,7 +67,7 @@ def compare(
         tolerance=tolerance,
         provider=provider,
     )
-    if not report.max_abs <= tolerance:  # so that NaN fails too
+    if report.max_abs > tolerance:
         raise ParityError(
             f"{what} differs from torch by up to {report.max_abs:.1e} on {provider}, expected at most {tolerance:.0e} "
             f"(mean {report.mean_abs:.1e}, smallest cosine {report.cosine:.6f}, same first class in "

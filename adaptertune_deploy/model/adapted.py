@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptertune_deploy.core import adapter as files
-from adaptertune_deploy.core.errors import BackboneError
+from adaptertune_deploy.core.errors import BackboneError, FormatError
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.model.adapter import Adapter
@@ -103,7 +103,19 @@ class AdaptedViT(nn.Module):
 
     @torch.no_grad()
     def load(self, adapter: files.Adapter) -> None:
-        """Copy a trained task's tensors into this network; they were checked against the task when read."""
+        """Copy a trained task's tensors into this network.
+
+        Raises:
+            FormatError: a tensor is missing, unknown or of another shape, as those of another task are.
+        """
+        expected = {name: tuple(parameter.shape) for name, parameter in self.trainable().items()}
+        found = {name: tensor.shape for name, tensor in adapter.tensors.items()}
+        if found != expected:
+            first = min(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+            raise FormatError(
+                f"task '{adapter.task.name}' does not fit the network of '{self.task.name}': tensor '{first}' has "
+                f"shape {found.get(first)}, expected {expected.get(first)}"
+            )
         for name, parameter in self.trainable().items():
             parameter.copy_(torch.from_numpy(adapter.tensors[name]))
 

@@ -22,6 +22,8 @@ from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.embedded import EMBEDDED_NAME, EMBEDDED_WEIGHTS
 
 RANDOM_TAG = "random"
+RANDOM_SEED = 0
+CHOOSE = "choose a Vision Transformer, whose timm names begin with vit, deit, eva or beit"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def load_backbone(
     """Load a timm Vision Transformer with pretrained weights and freeze it.
 
     Args:
-        name: timm name, with or without a tag; the tag "random" asks for random weights.
+        name: timm name, with or without a tag; the tag "random" asks for random weights, the same on every call.
         weights: a local weights file (safetensors or a torch checkpoint of plain tensors); None takes the embedded
             file, the weights cache (when `sha256` is given) or timm's download.
         sha256: the expected hash of the frozen weights; another one is refused.
@@ -53,18 +55,16 @@ def load_backbone(
     Raises:
         BackboneError: unknown name, no transformer blocks, no weights, weights that do not fit, another hash.
     """
-    architecture, tag, notes = _resolve(name)
-    if tag == RANDOM_TAG:
-        if not allow_random:
-            raise BackboneError(
-                f"backbone '{name}' asks for random weights; they are for tests: --allow-random-backbone"
-            )
-        module = _create(architecture)
+    full_name, notes = _resolve(name)
+    if split_model_name_tag(full_name)[1] == RANDOM_TAG:
+        _check_random(name, weights, allow_random)
+        module = _create_random(full_name)
+    elif source := weights or _known_file(full_name, sha256):
+        module, found = _create_from_file(full_name, source)
+        notes += found
     else:
-        source = weights or _known_file(f"{architecture}.{tag}", sha256)
-        module = _create_from_file(architecture, tag, source) if source else _create_pretrained(architecture, tag)
-    module = _freeze(module, name)
-    backbone = _describe(module, f"{architecture}.{tag}", notes)
+        module = _create_pretrained(full_name)
+    backbone = _describe(_freeze(module, name), full_name, notes)
     if sha256 is not None and backbone.spec.sha256 != sha256:
         raise BackboneError(
             f"the weights of {backbone.spec.name} have sha256 {backbone.spec.sha256[:12]}..., expected "
@@ -85,8 +85,8 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _resolve(name: str) -> tuple[str, str, tuple[str, ...]]:
-    """Return architecture, tag and notes for a timm name; an untagged name gets timm's own default tag."""
+def _resolve(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name with its tag, and notes; a name without a tag gets timm's own default."""
     architecture, tag = split_model_name_tag(name)
     if not timm.is_model(architecture):
         known = timm.list_models()
@@ -94,7 +94,7 @@ def _resolve(name: str) -> tuple[str, str, tuple[str, ...]]:
             f"timm {timm.__version__} has no model '{architecture}'.{did_you_mean(architecture, known)}"
         )
     if tag == RANDOM_TAG:
-        return architecture, tag, ()
+        return name, ()
     try:
         config = get_pretrained_cfg(name)
     except RuntimeError:  # timm's answer to a tag it does not know
@@ -102,11 +102,10 @@ def _resolve(name: str) -> tuple[str, str, tuple[str, ...]]:
     if config is None:
         tags = sorted(split_model_name_tag(full)[1] for full in timm.list_models(f"{architecture}.*", pretrained=True))
         raise BackboneError(f"timm has no weights '{name}', only {architecture} with tag {', '.join(tags) or '(none)'}")
-    found = str(config.tag or "untagged")
-    notes = (
-        () if tag or not config.tag else (f"'{name}' names no weights; using timm's default, {architecture}.{found}",)
-    )
-    return architecture, tag or found, notes
+    if tag or not config.tag:
+        return name, ()
+    chosen = f"{architecture}.{config.tag}"
+    return chosen, (f"'{name}' names no weights; using timm's default, {chosen}",)
 
 
 def _known_file(name: str, sha256: str | None) -> Path | None:
@@ -115,38 +114,47 @@ def _known_file(name: str, sha256: str | None) -> Path | None:
     return weights_cache.find(sha256) if sha256 else None
 
 
-def _create(architecture: str, **options: Any) -> nn.Module:
-    model: nn.Module = timm.create_model(architecture, num_classes=0, **options)
+def _check_random(name: str, weights: Path | None, allowed: bool) -> None:
+    if not allowed:
+        raise BackboneError(f"backbone '{name}' asks for random weights; they are for tests: --allow-random-backbone")
+    if weights is not None:
+        raise BackboneError(
+            f"backbone '{name}' asks for random weights, so it can't load {weights}; leave one of them out"
+        )
+
+
+def _create_random(full_name: str) -> nn.Module:
+    """Initialise by a fixed seed, so that every command finds the same weights; the caller's random state is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(RANDOM_SEED)
+        model: nn.Module = timm.create_model(split_model_name_tag(full_name)[0], num_classes=0)
     return model
 
 
-def _create_pretrained(architecture: str, tag: str) -> nn.Module:
+def _create_pretrained(full_name: str) -> nn.Module:
     """Let timm download the weights and load them with all keys matching; then drop the classifier."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it prints every retry; the error below says it once
     try:
-        model: Any = timm.create_model(f"{architecture}.{tag}", pretrained=True)
+        model: Any = timm.create_model(full_name, pretrained=True)
     except Exception as error:  # noqa: BLE001  huggingface_hub, requests and urllib each raise their own kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BackboneError(
-            f"no weights for {architecture}.{tag}: timm could not download them ({reason:.120}); "
+            f"no weights for {full_name}: timm could not download them ({_first_line(error)}); "
             "connect to the network once, or give a file: --weights FILE"
         ) from None
     model.reset_classifier(0)
     return model  # type: ignore[no-any-return]
 
 
-def _create_from_file(architecture: str, tag: str, path: Path) -> nn.Module:
+def _create_from_file(full_name: str, path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """Load every tensor of the network from a file; a missing tensor is an error, a classifier is dropped."""
     if not path.is_file():
         raise BackboneError(f"{path}: no such weights file; give one with --weights FILE")
-    name = architecture if tag == "untagged" else f"{architecture}.{tag}"
-    model: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    model: nn.Module = timm.create_model(full_name, pretrained=False, num_classes=0)
     try:
-        state = _converted(model, load_state_dict(str(path)))
+        stored = load_state_dict(str(path), weights_only=True)
+        state = _converted(model, dict(stored))
     except Exception as error:  # noqa: BLE001  safetensors, zipfile and pickle errors for a file that is no checkpoint
-        raise BackboneError(
-            f"{path}: not a weights file for {architecture} ({str(error).splitlines()[0]:.120})"
-        ) from None
+        raise BackboneError(f"{path}: not a weights file for {full_name} ({_first_line(error)})") from None
     heads = _classifier_names(model)
     state = {key: value for key, value in state.items() if not key.startswith(heads)}
     wanted = model.state_dict()
@@ -156,11 +164,17 @@ def _create_from_file(architecture: str, tag: str, path: Path) -> nn.Module:
     if missing or unknown or misfit:
         first = (missing or unknown or misfit)[0]
         raise BackboneError(
-            f"{path}: does not fit {architecture}: {len(missing)} tensors missing, {len(unknown)} unknown, "
+            f"{path}: does not fit {full_name}: {len(missing)} tensors missing, {len(unknown)} unknown, "
             f"{len(misfit)} of another shape, '{first}' for one; give the weights of this architecture"
         )
     model.load_state_dict(state)
-    return model  # type: ignore[no-any-return]
+    resampled = [key for key in state if key in stored and stored[key].numel() != state[key].numel()]
+    notes = (f"{path}: {', '.join(resampled)} resampled; it holds weights for another image or patch size",)
+    return model, notes if resampled else ()
+
+
+def _first_line(error: Exception) -> str:
+    return f"{(str(error).splitlines() or [type(error).__name__])[0]:.120}"
 
 
 def _converted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -178,21 +192,19 @@ def _classifier_names(model: nn.Module) -> tuple[str, ...]:
 def _freeze(module: nn.Module, name: str) -> nn.Module:
     blocks = getattr(module, "blocks", None)
     if not isinstance(blocks, (nn.Sequential, nn.ModuleList)) or not hasattr(module, "forward_head"):
-        raise BackboneError(
-            f"'{name}' has no list of transformer blocks; choose a Vision Transformer, "
-            "whose timm names begin with vit, deit, eva or beit"
-        )
+        raise BackboneError(f"'{name}' has no list of transformer blocks; {CHOOSE}")
     return module.eval().requires_grad_(False)
 
 
 def _describe(module: Any, name: str, notes: tuple[str, ...]) -> Backbone:
     data: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
     size = (int(data["input_size"][1]), int(data["input_size"][2]))
+    width, features = _measure(module, size, name)
     spec = BackboneSpec(
         name=name,
-        width=int(module.embed_dim),
+        width=width,
         depth=len(module.blocks),
-        features=int(module.num_features),
+        features=features,
         image_size=size,
         sha256=weights_sha256(module),
     )
@@ -205,6 +217,30 @@ def _describe(module: Any, name: str, notes: tuple[str, ...]) -> Backbone:
         std=_triple(data["std"]),
     )
     return Backbone(module, spec, preprocess, notes)
+
+
+@torch.no_grad()
+def _measure(module: Any, size: tuple[int, int], name: str) -> tuple[int, int]:
+    """Return the channels of a token and of the pooled features, as one blank image shows them.
+
+    Attributes don't tell: timm's convolutional networks have `blocks` too, and some transformers hand on two streams
+    of tokens, a grid or a width that grows.
+    """
+    outputs: list[Any] = []
+    handles = [
+        block.register_forward_hook(lambda _block, _inputs, output: outputs.append(output)) for block in module.blocks
+    ]
+    try:
+        features = module.forward_head(module.forward_features(torch.zeros(1, 3, *size)), pre_logits=True)
+    except NotImplementedError as error:  # timm's answer from an encoder without pooling
+        raise BackboneError(f"'{name}' can't classify ({_first_line(error)}); {CHOOSE}") from None
+    finally:
+        for handle in handles:
+            handle.remove()
+    widths = {output.shape[2] if isinstance(output, Tensor) and output.ndim == 3 else 0 for output in outputs}
+    if len(outputs) != len(handles) or len(widths) != 1 or 0 in widths or features.ndim != 2:
+        raise BackboneError(f"the blocks of '{name}' don't hand on one sequence of tokens of one width; {CHOOSE}")
+    return int(widths.pop()), int(features.shape[1])
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

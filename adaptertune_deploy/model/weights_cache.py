@@ -6,6 +6,7 @@ hash of the frozen weights it loads to (BackboneSpec.sha256), so an entry can't 
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -29,13 +30,13 @@ def find(sha256: str) -> Path | None:
 def remember(weights: Path, sha256: str) -> None:
     """Copy a weights file into the cache under the hash of the frozen weights it loads to.
 
-    The copy is a hard link where the file system allows it. A cache that can't be written is not an error: later
-    commands then ask for the file again.
+    An entry that differs, one damaged since it was written for example, is replaced. A cache that can't be written is
+    not an error: later commands then ask for the file again.
     """
-    target = cache_folder() / f"{sha256}{weights.suffix}"
-    if target.exists():
-        return
+    target = cache_folder() / f"{sha256}{weights.suffix or '.bin'}"
     try:
+        if target.exists() and filecmp.cmp(weights, target, shallow=False):
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with files.staged_file(target) as stage:
             shutil.copyfile(weights, stage)

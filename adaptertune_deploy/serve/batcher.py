@@ -10,82 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from time import monotonic
 
-import numpy as np
-import numpy.typing as npt
-
-from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
+from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.session import Session, check_finite, warm_up
+from adaptertune_deploy.serve.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
+from adaptertune_deploy.serve.session import Session, warm_up
 
-Indices = npt.NDArray[np.int64]
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class BatchRecord:
-    """One engine run that succeeded.
-
-    rows: task index -> rows of that task.
-    images: images in the batch.
-    seconds: inside the engine.
-    nonfinite: task index -> rows whose logits were NaN or infinite.
-    """
-
-    rows: Mapping[int, int]
-    images: int
-    seconds: float
-    nonfinite: Mapping[int, int]
-
-    @property
-    def size(self) -> int:
-        """Rows of all tasks."""
-        return sum(self.rows.values())
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the engine answered to one request.
-
-    logits: float32 [classes of the row's task] for each of its rows, in their order.
-    queue_s: seconds from submission until its first batch began.
-    infer_s: seconds inside the engine, over the batches it rode in.
-    batch: the largest of these batches.
-    """
-
-    logits: list[Array]
-    queue_s: float
-    infer_s: float
-    batch: BatchRecord
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request in the queue; `taken` of its rows are already in a batch."""
-
-    images: Array
-    image: Indices
-    task: Indices
-    future: asyncio.Future[Outcome]
-    submitted: float
-    taken: int = 0
-    queue_s: float = 0.0
-    logits: list[Array] = field(default_factory=list)
-    batches: list[BatchRecord] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Rows start..stop of a job, as they ride in one batch."""
-
-    job: _Job
-    start: int
-    stop: int
 
 
 class Batcher:
@@ -106,7 +41,7 @@ class Batcher:
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._on_batch = on_batch
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Job] = deque()
         self._admitted = 0
         self._running = False
         self._closing = False
@@ -167,7 +102,7 @@ class Batcher:
             A future that ends with RequestError, or with EngineError when its batch failed.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(images, image, task, loop.create_future(), monotonic())
+        job = Job(images, image, task, loop.create_future(), monotonic())
         job.future.add_done_callback(lambda _: self._forget(job))
         if deadline is not None:
             timer = loop.call_later(max(0.0, deadline - monotonic()), self._expire, job)
@@ -209,12 +144,12 @@ class Batcher:
     def _give_up(self, error: Exception) -> None:
         self.failure = error
         for job in list(self._queue):
-            _fail(job, RequestError("the engine failed its first run; this server can't answer", 503))
+            job.fail(RequestError("the engine failed its first run; this server can't answer", 503))
         self._changed.set()
 
-    def _take(self) -> list[_Part]:
+    def _take(self) -> list[Part]:
         """Take the next batch from the head of the queue; a request that does not fit whole is split."""
-        parts: list[_Part] = []
+        parts: list[Part] = []
         space = self._max_batch
         while self._queue and space:
             job = self._queue[0]
@@ -222,96 +157,40 @@ class Batcher:
             if not job.future.done():
                 if job.taken == 0:
                     job.queue_s = monotonic() - job.submitted
-                parts.append(_Part(job, job.taken, stop))
+                parts.append(Part(job, job.taken, stop))
                 space -= stop - job.taken
                 job.taken = stop
             if job.future.done() or job.taken == len(job.task):
                 self._queue.popleft()
         return parts
 
-    async def _execute(self, parts: list[_Part]) -> None:
+    async def _execute(self, parts: list[Part]) -> None:
         self._running = True
         try:
             loop = asyncio.get_running_loop()
             logits, seconds = await loop.run_in_executor(self._thread, self._run, parts)
-            self._deliver(parts, logits, seconds)
+            self._on_batch(deliver(parts, logits, seconds, self._session.tasks))
         except Exception:
             logger.exception("a batch of %d requests failed", len(parts))
             for part in parts:
-                _fail(part.job, EngineError("the engine failed on the batch of this request; send it again"))
+                part.job.fail(EngineError("the engine failed on the batch of this request; send it again"))
         finally:
             self._running = False
             self._changed.set()
 
-    def _run(self, parts: list[_Part]) -> tuple[list[Array], float]:
+    def _run(self, parts: list[Part]) -> tuple[list[Array], float]:
         """Run one batch; the only code outside the event loop's thread."""
-        images, image, task = _join(parts)
+        images, image, task = join(parts)
         start = monotonic()
         logits = self._session.run(images, image, task)
         return logits, monotonic() - start
 
-    def _deliver(self, parts: list[_Part], logits: list[Array], seconds: float) -> None:
-        """Hand each request its rows; rows that are not finite fail their own request only."""
-        rows: Counter[int] = Counter()
-        nonfinite: Counter[int] = Counter()
-        images = 0
-        errors: dict[_Job, AtdError] = {}
-        place = 0
-        for part in parts:
-            job = part.job
-            images += len(np.unique(job.image[part.start : part.stop]))
-            for task in job.task[part.start : part.stop].tolist():
-                rows[task] += 1
-                try:
-                    check_finite(self._session.tasks[task], logits[place])
-                except EngineError as error:
-                    nonfinite[task] += 1
-                    errors[job] = error
-                job.logits.append(logits[place])
-                place += 1
-        record = BatchRecord(rows, images, seconds, nonfinite)
-        self._on_batch(record)
-        for part in parts:
-            part.job.batches.append(record)
-            if part.job in errors:
-                _fail(part.job, errors[part.job])
-            elif part.stop == len(part.job.task):
-                _finish(part.job)
-
-    def _expire(self, job: _Job) -> None:
+    def _expire(self, job: Job) -> None:
         if job.taken == 0:
-            _fail(job, RequestError("Request timeout expired: the deadline passed before the request could run", 504))
+            job.fail(RequestError("Request timeout expired: the deadline passed before the request could run", 504))
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Job) -> None:
         """Drop a request that ended while it waited, so that its images are freed at once."""
         if job in self._queue:
             self._queue.remove(job)
         self._changed.set()
-
-
-def _join(parts: list[_Part]) -> tuple[Array, Indices, Indices]:
-    """Return images [N, 3, H, W], image [B] and task [B] of a batch; no copy when it has one part."""
-    images: list[Array] = []
-    image: list[Indices] = []
-    offset = 0
-    for part in parts:
-        rows = part.job.image[part.start : part.stop]
-        first, last = int(rows[0]), int(rows[-1])
-        images.append(part.job.images[first : last + 1])
-        image.append(rows - (first - offset))
-        offset += last + 1 - first
-    task = np.concatenate([part.job.task[part.start : part.stop] for part in parts])
-    joined = images[0] if len(images) == 1 else np.concatenate(images)
-    return joined, np.concatenate(image), task
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    if not job.future.done():
-        job.future.set_exception(error)
-
-
-def _finish(job: _Job) -> None:
-    if not job.future.done():
-        infer_s = sum(batch.seconds for batch in job.batches)
-        largest = max(job.batches, key=lambda batch: batch.size)
-        job.future.set_result(Outcome(job.logits, job.queue_s, infer_s, largest))

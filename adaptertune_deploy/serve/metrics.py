@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
-from adaptertune_deploy.serve.batcher import BatchRecord
+from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import Statistics, TaskStatistics, Timing
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

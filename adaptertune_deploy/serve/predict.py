@@ -44,7 +44,7 @@ async def predict(request: Request) -> Response:
     question = parse_question(request.query_params, service)
     encoding = request.headers.get("content-encoding", "")
     check_encoding(encoding)
-    service.batcher.check_room(len(question.tasks))
+    service.check_room(question.tasks, arrived)
     body = await read_body(request, service.settings.body_limit)
     content_type = request.headers.get("content-type", "")
 

@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
+from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.service import Service
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -69,6 +69,20 @@ class Server(uvicorn.Server):
             return True
         return await super().on_tick(counter)
 
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            EngineError: the application did not start, or the engine failed its first run.
+        """
+        try:
+            self.run(sockets=[listener])
+        except SystemExit:  # how uvicorn reports that the application did not start; it has logged why
+            raise EngineError("the server did not start; its log says why") from None
+        failure = self.service.batcher.failure
+        if failure is not None:
+            raise EngineError(f"the engine failed its first run: {failure}")
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle SIGINT and SIGTERM while serving; uvicorn's own version would raise them again at the end."""
@@ -107,17 +121,13 @@ def serve(
 
     Raises:
         UsageError: the address can't be used.
-        EngineError: the engine failed its first run.
+        EngineError: the application did not start, or the engine failed its first run.
     """
     listener = bind(host, port)
     try:
-        server = Server(app, lambda: on_started(host, listener.getsockname()[1]))
-        server.run(sockets=[listener])
+        Server(app, lambda: on_started(host, listener.getsockname()[1])).serve_on(listener)
     finally:
         listener.close()
-    failure = server.service.batcher.failure
-    if failure is not None:
-        raise failure if isinstance(failure, AtdError) else EngineError(f"the engine failed its first run: {failure}")
 
 
 @contextlib.contextmanager
@@ -128,15 +138,18 @@ def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[
 
     Raises:
         UsageError: the address can't be used.
-        EngineError: the server did not start.
+        EngineError: the application did not start, or, after the block, the engine failed its first run.
     """
     listener = bind(host, port)
     settled = threading.Event()
     server = Server(app, settled.set)
+    errors: list[EngineError] = []
 
     def run() -> None:
         try:
-            server.run(sockets=[listener])
+            server.serve_on(listener)
+        except EngineError as error:
+            errors.append(error)
         finally:
             settled.set()
 
@@ -144,13 +157,15 @@ def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[
     thread.start()
     try:
         settled.wait()
-        if not server.started:
-            raise EngineError("the server did not start; its log says why")
+        if errors:
+            raise errors[0]
         yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         server.stop()
         thread.join()
         listener.close()
+    if errors:
+        raise errors[0]
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -160,7 +175,8 @@ def bind(host: str, port: int) -> socket.socket:
         UsageError: no such address here, not allowed, or in use.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Only for a socket that names TCP does asyncio turn Nagle's delay off, which costs 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

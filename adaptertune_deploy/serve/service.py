@@ -11,7 +11,8 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError, RequestError, did_you_mean
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.batcher import Batcher, BatchRecord
+from adaptertune_deploy.serve.batch import BatchRecord
+from adaptertune_deploy.serve.batcher import Batcher
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.session import Session
@@ -79,6 +80,18 @@ class Service:
         self.draining = True
         await self.batcher.drain()
         self.images.close()
+
+    def check_room(self, tasks: Sequence[int], arrived: float) -> None:
+        """Refuse a request before its body is read when even one image would not fit; counts the refusal.
+
+        Raises:
+            RequestError: 503, see Batcher.check_room.
+        """
+        try:
+            self.batcher.check_room(len(tasks))
+        except RequestError:
+            self.statistics.failed(tasks, "REJECTED", monotonic() - arrived)
+            raise
 
     async def answer(
         self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, timeout_s: float | None = None

@@ -82,7 +82,7 @@ async def infer(request: Request) -> Response:
     place, task = _model(request)
     encoding = request.headers.get("content-encoding", "")
     check_encoding(encoding)
-    service.batcher.check_room(1)
+    service.check_room([place], arrived)
     body = await read_body(request, service.settings.body_limit)
     length = request.headers.get(protocol.HEADER_LENGTH)
 

@@ -156,6 +156,10 @@ def _validate(
         return Epoch(epoch, lr, train_loss, math.nan, math.nan)
     model.eval()
     result = score(*outputs(model, val, device))
+    if not math.isfinite(result.loss):
+        raise TrainingError(
+            f"the validation loss became {result.loss} in epoch {epoch + 1}; try a lower --lr or --precision fp32"
+        )
     return Epoch(epoch, lr, train_loss, result.loss, result.top1)
 
 

@@ -63,21 +63,21 @@ def fit_probe(
         progress: told after every fit.
 
     Raises:
-        TrainingError: the training split has fewer than two classes.
+        TrainingError: the training split has fewer than two classes, or features are not finite.
     """
+    if not all(np.isfinite(values).all() for values in (features, *(validation or ())[:1])):
+        raise TrainingError(
+            "the backbone's features are not finite; its weights are damaged, give others: --weights FILE"
+        )
     if len(np.unique(targets)) < 2:
         raise TrainingError("the training split holds one class only; a classifier needs images of at least two")
     tried = penalties if validation else (FALLBACK_PENALTY,)
-    best, best_loss = None, np.inf
+    heads, losses = [], []
     for done, penalty in enumerate(tried, start=1):
-        head = _fit(features, targets, classes, penalty)
-        loss = cross_entropy(head.logits(validation[0]), validation[1]) if validation else 0.0
-        if loss < best_loss:
-            best, best_loss = head, loss
+        heads.append(_fit(features, targets, classes, penalty))
+        losses.append(cross_entropy(heads[-1].logits(validation[0]), validation[1]) if validation else 0.0)
         progress("head alone", done, len(tried))
-    if best is None:
-        raise TrainingError("no linear probe has a finite validation loss; the backbone's features are not finite")
-    return best
+    return heads[int(np.argmin(losses))]
 
 
 def cross_entropy(logits: Array, targets: Targets) -> float:

@@ -10,6 +10,7 @@ from adaptertune_deploy.core.errors import UsageError
 # Images seen in one run when --epochs is not given: some minutes on two CPU cores, fifty epochs of Pets on a GPU.
 SAMPLE_BUDGET = {"cpu": 12_000, "cuda": 200_000}
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 50
+LARGEST_SEED = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,17 @@ class Recipe:
             f"--{name.replace('_', '-')} {value}: expected {expected}"
             for name, value, correct, expected in (
                 ("rank", self.rank, self.rank >= 1, "a whole number from 1"),
-                ("alpha", self.alpha, self.alpha > 0, "a positive number"),
+                ("alpha", self.alpha, 0 < self.alpha < math.inf, "a positive number"),
                 ("epochs", self.epochs, self.epochs >= 0, "0 (automatic) or more"),
                 ("batch_size", self.batch_size, self.batch_size >= 1, "a whole number from 1"),
                 ("lr", self.lr, 0 < self.lr < 1, "a number between 0 and 1"),
+                ("head_lr_scale", self.head_lr_scale, 0 <= self.head_lr_scale < math.inf, "a number from 0"),
+                ("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a number from 0"),
+                ("clip", self.clip, self.clip > 0, "a positive number"),
                 ("warmup", self.warmup, 0 <= self.warmup < 1, "a share from 0 to below 1"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
+                ("seed", self.seed, 0 <= self.seed < LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED - 1}"),
+                ("workers", self.workers, self.workers >= -1, "-1 (automatic) or more"),
             )
             if not correct
         ]
@@ -78,7 +84,7 @@ def place(placement: str, depth: int) -> tuple[int, ...]:
     if placement == "all":
         return tuple(range(depth))
     kind, _, text = placement.partition(":")
-    if kind not in ("last", "every") or not text.isdigit() or not 1 <= int(text) <= depth:
+    if kind not in ("last", "every") or not text.isdecimal() or not 1 <= int(text) <= depth:
         raise UsageError(f"--placement {placement}: expected all, last:K or every:K with K from 1 to {depth}")
     step = int(text)
     return tuple(range(depth - step, depth)) if kind == "last" else tuple(range(0, depth, step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,8 @@ def _open_split(
     source = request.dataset or config.dataset.name
     dataset = open_dataset(source, request.data_dir, config.task.name, request.allow_missing, progress)
     if dataset.labels != config.task.labels:
-        pairs = zip(dataset.labels, config.task.labels, strict=False)
-        differing = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+        pairs = itertools.zip_longest(dataset.labels, config.task.labels, fillvalue="none")
+        differing = next(pair for pair in pairs if pair[0] != pair[1])
         raise DatasetError(
             f"dataset '{source}' has {len(dataset.labels)} labels, the task {len(config.task.labels)}, and they differ "
             f"('{differing[0]}' against '{differing[1]}' first); evaluate on the data it was trained on"

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from adaptertune_deploy.train.recipe import Recipe
 
 # Above this many classes a picture can't show every name.
 MOST_NAMED_CLASSES = 40
+LONGEST_LABEL = 32
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,11 @@ def _picture(draw: Any, size: tuple[float, float]) -> bytes:
     FigureCanvasAgg(figure)
     draw(figure.add_subplot())
     out = io.BytesIO()
-    figure.savefig(out, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph", UserWarning
+        )  # a label in a script that the font lacks shows as boxes
+        figure.savefig(out, format="png")
     return out.getvalue()
 
 
@@ -144,8 +150,9 @@ def _draw_confusion(axes: Any, measured: Measured, labels: Sequence[str]) -> Non
     )
     if len(labels) > MOST_NAMED_CLASSES:
         return
-    axes.set_xticks(range(len(labels)), labels, rotation=90)
-    axes.set_yticks(range(len(labels)), labels)
+    names = [label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…" for label in labels]
+    axes.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     if len(labels) <= 15:
         for row, column in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"

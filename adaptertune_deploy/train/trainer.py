@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import adaptertune_deploy
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import files
-from adaptertune_deploy.core.adapter import AdapterConfig, DatasetRecord
+from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
@@ -24,7 +19,7 @@ from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 from adaptertune_deploy.train import proofs
-from adaptertune_deploy.train.card import model_card
+from adaptertune_deploy.train.artefact import check_place, write_artefact
 from adaptertune_deploy.train.datasets import open_dataset
 from adaptertune_deploy.train.device import Device, choose_device
 from adaptertune_deploy.train.evaluate import Scores, outputs, score
@@ -33,13 +28,14 @@ from adaptertune_deploy.train.loader import EvaluationLoader, evaluation_loader,
 from adaptertune_deploy.train.probe import Head, Targets, fit_probe
 from adaptertune_deploy.train.proofs import Proofs
 from adaptertune_deploy.train.recipe import Recipe, count_epochs, place
-from adaptertune_deploy.train.report import Measured, write_report
+from adaptertune_deploy.train.report import Measured
 from adaptertune_deploy.train.samples import Dataset, Split
 from adaptertune_deploy.train.splits import Splits, split
 
 EVALUATION_BATCH = 64
 START_PROOF_IMAGES = 8
-SAMPLE_IMAGES = 32
+# Validation images that are kept preprocessed, since every epoch looks at them: 445 of 224 x 224 pixels.
+VALIDATION_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -90,9 +86,11 @@ class _Run:
     recipe: Recipe
     progress: Progress
 
-    def loader(self, part: Split) -> EvaluationLoader:
+    def loader(self, part: Split, keep_bytes: int = 0) -> EvaluationLoader:
         workers = _workers(self.recipe, self.device)
-        return evaluation_loader(part, self.backbone.preprocess, EVALUATION_BATCH, workers=workers)
+        return evaluation_loader(
+            part, self.backbone.preprocess, EVALUATION_BATCH, workers=workers, keep_bytes=keep_bytes
+        )
 
     @property
     def heldback(self) -> tuple[str, Split]:
@@ -124,7 +122,7 @@ def train_task(request: TrainRequest, progress: Progress = silent) -> TrainResul
     name, part = run.heldback
     scores = score(*outputs(model, run.loader(part), _exact(run.device), f"test adapter on {name}", progress))
     measured = _measured(run, model, head, (head_scores, scores), result, shown, time.perf_counter() - started)
-    config = _write(request, run, model, measured)
+    config = write_artefact(request.out, model, run.backbone, (run.dataset, run.splits), part, measured)
     notes = (*run.backbone.notes, *run.dataset.notes, *run.splits.notes)
     return TrainResult(request.out / config.task.name, config, measured, notes)
 
@@ -133,6 +131,7 @@ def _prepare(request: TrainRequest, progress: Progress) -> _Run:
     """Open everything that can fail before any time is spent on training."""
     device = choose_device(request.recipe.device, request.recipe.precision)
     dataset = open_dataset(request.dataset, request.data_dir, request.task, request.allow_missing, progress)
+    check_place(request.out, dataset.task)
     splits = split(dataset, request.val_split)
     backbone = load_backbone(request.backbone, request.weights, allow_random=request.allow_random)
     backbone.module.to(device.torch)
@@ -186,7 +185,7 @@ def _fit(run: _Run, model: AdaptedViT) -> Fit:
         pin=run.device.torch.type == "cuda",
         progress=run.progress,
     )
-    val = run.loader(splits.val) if splits.val is not None else None
+    val = run.loader(splits.val, VALIDATION_BYTES) if splits.val is not None else None
     epochs = count_epochs(recipe, len(splits.train), run.device.torch.type)
     return fit(model, batches, val, recipe, epochs, run.device, run.progress)
 
@@ -208,64 +207,6 @@ def _measured(
         device=_processor(run.device),
         seconds=seconds,
     )
-
-
-def _write(request: TrainRequest, run: _Run, model: AdaptedViT, measured: Measured) -> AdapterConfig:
-    """Write the whole folder beside its place, then move it there."""
-    name, part = run.heldback
-    with files.staged_directory(request.out / model.task.name) as folder:
-        sha256 = artefact.write_tensors(folder, model.export_tensors())
-        config = AdapterConfig(
-            format_version=artefact.FORMAT_VERSION,
-            task=model.task,
-            backbone=run.backbone.spec,
-            preprocess=run.backbone.preprocess,
-            dataset=_record(run),
-            tensors_sha256=sha256,
-            metrics=_metrics(measured, name),
-            versions=_versions(),
-        )
-        write_report(folder / "report", measured, model.task.labels)
-        card = model_card(config, measured, run.dataset.non_commercial)
-        files.write_bytes(folder / "README.md", card.encode())
-        write_samples(folder / artefact.SAMPLES_NAME, part, model.task.labels)
-        artefact.write_config(folder, config)
-    return config
-
-
-def write_samples(folder: Path, part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> None:
-    """Copy up to `count` images of a split, evenly spread, as their original files, for export to verify graphs on."""
-    for index in np.unique(np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(int)):
-        data, suffix = part.encoded(int(index))
-        label = re.sub(r"[^A-Za-z0-9]+", "_", labels[part.targets[index]])
-        files.write_bytes(folder / f"{index:05d}_{label}{suffix}", data)
-
-
-def _record(run: _Run) -> DatasetRecord:
-    splits = run.splits
-    return DatasetRecord(
-        name=run.dataset.name,
-        val_split=splits.rule,
-        train=len(splits.train),
-        val=len(splits.val or ()),
-        test=len(splits.test or ()),
-        split_sha256=splits.sha256,
-        licence=run.dataset.licence,
-    )
-
-
-def _metrics(measured: Measured, name: str) -> dict[str, float]:
-    return {
-        f"{name}_top1": measured.adapter.top1,
-        f"{name}_top1_head_only": measured.head_only.top1,
-        f"{name}_loss": measured.adapter.loss,
-        f"{name}_loss_head_only": measured.head_only.loss,
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "timm", "torchvision", "numpy")
-    return {"adaptertune-deploy": adaptertune_deploy.__version__} | {n: importlib.metadata.version(n) for n in names}
 
 
 def _workers(recipe: Recipe, device: Device) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from adaptertune_deploy.serve.server import serving
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image
-from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
+from tests.serve.fakes import WAIT_S, FakeEngine, check_error_text, make_shared
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def launch() -> Iterator[Launcher]:
             stack.callback(engine.gate.set)
             url = stack.enter_context(serving(app))
             stack.callback(engine.gate.set)
-            client = stack.enter_context(httpx.Client(base_url=url, timeout=WAIT_S))
+            client = stack.enter_context(make_client(url))
             running = Running(url, client, engine, app.state.service)
             if warm:
                 wait_ready(running)
@@ -60,7 +61,7 @@ def server() -> Iterator[Running]:
     """One warm server with default settings, for tests that only ask and never hold or spoil its engine."""
     engine = FakeEngine()
     app = make_app(make_shared(engine), Settings())
-    with serving(app) as url, httpx.Client(base_url=url, timeout=WAIT_S) as client:
+    with serving(app) as url, make_client(url) as client:
         running = Running(url, client, engine, app.state.service)
         wait_ready(running)
         yield running
@@ -69,6 +70,19 @@ def server() -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def png() -> bytes:
     return encode(make_image())
+
+
+def make_client(url: str) -> httpx.Client:
+    """Return a client that checks the form of every error it gets."""
+    return httpx.Client(base_url=url, timeout=WAIT_S, event_hooks={"response": [check_error]})
+
+
+def check_error(response: httpx.Response) -> None:
+    """Assert that an answer other than 200 is {"error": text} and tells nothing of the inside."""
+    if response.status_code != 200:
+        (text,) = json.loads(response.read()).values()
+        assert list(response.json()) == ["error"]
+        check_error_text(text)
 
 
 def wait_ready(running: Running) -> None:

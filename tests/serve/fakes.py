@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import queue
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
-from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.engines.engine import TensorInfo
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
@@ -27,6 +28,7 @@ from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spe
 
 Array = npt.NDArray[np.float32]
 SLOTS = (0, 1, 2, 3)
+LEAK = re.compile(r"0x[0-9a-f]{6,}|<[\w.]+ object|Traceback|\.py\b|/(home|root|tmp|opt|usr|etc|work)/")
 WIDTH = 8
 WAIT_S = 30
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
@@ -177,3 +179,18 @@ def random_images(count: int, seed: int = 0, size: tuple[int, int] = (32, 32)) -
 
 def indices(*values: int) -> npt.NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
+
+
+def status_of(function: Callable[..., object], *arguments: object) -> int | None:
+    """Call a function; return the status of the RequestError it raised, or None. Its text must tell no secrets."""
+    try:
+        function(*arguments)
+    except RequestError as error:
+        check_error_text(str(error))
+        return error.status
+    return None
+
+
+def check_error_text(text: str) -> None:
+    """Assert that a message for clients holds no path, repr, address or traceback."""
+    assert not LEAK.search(text), text

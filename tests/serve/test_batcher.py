@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, RequestError
-from adaptertune_deploy.serve.batcher import Batcher, BatchRecord, Outcome
+from adaptertune_deploy.serve.batch import BatchRecord, Outcome
+from adaptertune_deploy.serve.batcher import Batcher
 from tests.serve.fakes import WAIT_S, FakeEngine, indices, make_adapters, make_shared, random_images, reference
 
 MAX_BATCH = 4
@@ -109,7 +110,7 @@ def test_a_lone_request_runs_at_once_without_a_copy() -> None:
         outcome = await bench.batcher.submit(images, indices(0), indices(1))
         check(outcome, 0, 1)
         assert np.shares_memory(bench.engine.calls[0][bank.IMAGES], images)
-        assert outcome.infer_s >= 0 and outcome.queue_s >= 0
+        assert min(outcome.infer_s, outcome.queue_s) >= 0
 
     asyncio.run(scenario(body))
 

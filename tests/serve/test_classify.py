@@ -37,9 +37,9 @@ def test_an_engine_run_holds_at_most_max_batch_rows(images: list[bytes]) -> None
 
 
 def test_a_bad_image_is_named(images: list[bytes]) -> None:
-    with pytest.raises(ImageError, match="^image 2 of 2: the data is no"):
+    with pytest.raises(ImageError, match=r"^image 2 of 2: the data is no"):
         classify(make_shared(), [images[0], b"text"])
-    with pytest.raises(ImageError, match="^notes.txt: the data is no"):
+    with pytest.raises(ImageError, match=r"^notes\.txt: the data is no"):
         classify(make_shared(), [b"text"], names=["notes.txt"])
 
 

@@ -34,9 +34,9 @@ def test_images_come_back_in_order_as_offline(pool: ImagePool) -> None:
 
 def test_a_bad_image_among_several_is_named(pool: ImagePool) -> None:
     good = encode(make_image())
-    with pytest.raises(ImageError, match="^image 2 of 3: "):
+    with pytest.raises(ImageError, match=r"^image 2 of 3: "):
         asyncio.run(pool.load([good, b"<svg/>", good]))
-    with pytest.raises(ImageError, match="^the "):
+    with pytest.raises(ImageError, match=r"^the "):
         asyncio.run(pool.load([b"<svg/>"]))
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from adaptertune_deploy.serve.batcher import BatchRecord
+from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 
@@ -66,7 +67,7 @@ def test_counters_follow_the_statistics() -> None:
 
 def test_every_help_and_type_line_names_the_metric_that_follows() -> None:
     lines = Metrics(Statistics(["pets"])).render().decode().splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         if before.startswith("# TYPE nv_"):
             assert line.split("{")[0] == before.split()[2]
 

@@ -168,6 +168,7 @@ def test_a_full_queue_answers_503_at_once(launch: Launcher, png: bytes) -> None:
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["error"].startswith("Exceeds maximum queue size")
+        assert running.service.statistics.tasks["pets"].failures["REJECTED"] == 1
         running.engine.gate.set()
         assert held.result().status_code == 200
 
@@ -200,9 +201,9 @@ def test_a_client_that_leaves_is_taken_out_of_the_queue(launch: Launcher, png: b
     with ThreadPoolExecutor(2) as threads:
         held = threads.submit(running.client.post, "/v1/predict?tasks=pets", content=png)
         running.engine.wait_entered()
-        with httpx.Client(base_url=running.url, timeout=httpx.Timeout(WAIT_S, read=0.05)) as hasty:
-            with pytest.raises(httpx.ReadTimeout):
-                hasty.post("/v1/predict?tasks=digits", content=png)
+        hasty = httpx.Timeout(WAIT_S, read=0.05)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{running.url}/v1/predict?tasks=digits", content=png, timeout=hasty)
         while running.service.statistics.tasks["digits"].failures["CANCELED"] == 0:
             assert not held.done()
         running.engine.gate.set()
@@ -211,9 +212,7 @@ def test_a_client_that_leaves_is_taken_out_of_the_queue(launch: Launcher, png: b
     assert [call[bank.TASK].tolist() for call in running.engine.calls] == [[0], [1]]
 
 
-def test_health_answers_while_images_are_decoded(
-    launch: Launcher, png: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_answers_while_images_are_decoded(launch: Launcher, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     running = launch()
     decoding, gate, decode = threading.Semaphore(0), threading.Event(), preprocess.decode
 

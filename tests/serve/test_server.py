@@ -113,6 +113,11 @@ def test_an_impossible_address_is_one_clear_error(host: str, port: int) -> None:
         bind(host, port)
 
 
+def test_accepted_connections_do_not_wait_for_full_packets() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
 def test_serving_takes_a_free_port_and_ends_with_its_block() -> None:
     engine = FakeEngine()
     with serving(make_app(make_shared(engine))) as url:
@@ -125,6 +130,15 @@ def test_two_servers_live_in_one_process() -> None:
     with serving(make_app(make_shared())) as one, serving(make_app(make_shared())) as two:
         assert one != two
         assert {httpx.get(f"{url}/v2/health/live").status_code for url in (one, two)} == {200}
+
+
+def test_a_failed_first_run_is_raised_after_the_block(caplog: pytest.LogCaptureFixture) -> None:
+    engine = FakeEngine(error=RuntimeError("no such device"))
+    with (
+        pytest.raises(EngineError, match="failed its first run: no such device"),
+        serving(make_app(make_shared(engine))),
+    ):
+        pass
 
 
 def test_a_server_that_can_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

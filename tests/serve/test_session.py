@@ -69,7 +69,7 @@ def test_a_missing_merged_graph_is_named_and_opened_engines_are_closed(folder: P
 def test_what_does_not_exist_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="no form 'both', only auto, shared, merged"):
         open_session(folder, form="both")
-    with pytest.raises(UsageError, match="no task 'pet', only .* Did you mean 'pets'"):
+    with pytest.raises(UsageError, match=r"no task 'pet', only .* Did you mean 'pets'"):
         open_session(folder, ["pet"], engine="fake")
     with pytest.raises(UsageError, match="holds no task to serve"):
         open_session(folder, [], engine="fake")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adaptertune_deploy.serve.batcher import BatchRecord
+from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import REASONS, Statistics, Tally, Timing
 
 

@@ -91,5 +91,3 @@ def test_errors_reach_the_user_as_text(client: Any, png: bytes) -> None:
         client.infer("pets", [image_input(b"no image")])
     with pytest.raises(exception, match="unexpected inference output 'wrong'"):
         client.infer("pets", [image_input(png)], outputs=[triton.InferRequestedOutput("wrong")])
-
-

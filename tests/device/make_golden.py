@@ -1,0 +1,89 @@
+"""Make the small bundle on which the device side is tested where torch, timm and onnx are absent.
+
+python -m tests.device.make_golden
+
+Writes golden/: a bundle of two tasks in both forms on a tiny random Vision Transformer, a third task's adapter folder,
+four images, and torch's logits for all of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from adaptertune_deploy.core import bundle, files, tensors
+from adaptertune_deploy.core import preprocess as images
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, read_adapter
+from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
+from adaptertune_deploy.core.spec import BackboneSpec
+from adaptertune_deploy.export.graph import IR_VERSION, OPSET
+from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.shared import export_shared
+from adaptertune_deploy.export.verify import torch_logits
+from adaptertune_deploy.model.backbone import Backbone, weights_sha256
+from tests.builders import encode, make_image, make_preprocess_spec, make_task, write_adapter
+
+GOLDEN = Path(__file__).parent / "golden"
+SLOTS = (0, 1, 2)
+TASKS = (
+    make_task("birds", classes=3, rank=2, blocks=(1, 2), alpha=0.5),
+    make_task("cars", classes=5, rank=4, blocks=SLOTS),
+    make_task("trees", classes=4, rank=3, blocks=(2,), alpha=2.0),
+)
+
+
+def make_backbone() -> Backbone:
+    """Return a random ViT of 3 blocks and width 32 for 32x32 pixels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=2, num_classes=0)
+    module.eval().requires_grad_(False)
+    sha256 = weights_sha256(module)
+    spec = BackboneSpec("vit_golden_patch8_32.random", 32, 3, 32, (32, 32), sha256)
+    return Backbone(module, spec, make_preprocess_spec())
+
+
+def read(folder: Path, seed: int, backbone: Backbone, task_index: int) -> tuple[AdapterConfig, Adapter]:
+    """Write one task's adapter folder with random tensors and read it back."""
+    write_adapter(folder, TASKS[task_index], backbone.spec, backbone.preprocess, seed)
+    return read_adapter(folder)
+
+
+def graph(folder: Path, name: str, data: bytes) -> GraphRecord:
+    """Write a graph below the bundle and return its record."""
+    files.write_bytes(folder / name, data)
+    return GraphRecord(name, files.sha256_bytes(data), "fp32", OPSET, IR_VERSION)
+
+
+def main() -> None:
+    """Write everything anew."""
+    shutil.rmtree(GOLDEN, ignore_errors=True)
+    backbone = make_backbone()
+    folders = [GOLDEN / "adapters" / task.name for task in TASKS]
+    held = [read(folder, seed, backbone, seed) for seed, folder in enumerate(folders)]
+    pictures = [encode(make_image(seed=seed)) for seed in range(4)]
+    for number, data in enumerate(pictures):
+        files.write_bytes(GOLDEN / "images" / f"{number}.png", data)
+    pixels = np.stack([images.preprocess(data, backbone.preprocess) for data in pictures])
+    expected = {
+        task.name: torch_logits(backbone, adapter, pixels) for task, (_, adapter) in zip(TASKS, held, strict=True)
+    }
+    files.write_bytes(GOLDEN / "logits.safetensors", tensors.pack(expected))
+    folder = GOLDEN / "bundle"
+    shared = graph(folder, bundle.BACKBONE_NAME, export_shared(backbone, SLOTS))
+    records: list[TaskRecord] = []
+    for place in range(2):
+        config, adapter = held[place]
+        merged = graph(folder, bundle.merged_file(config.task.name), export_merged(backbone, adapter))
+        records.append(replace(bundle.write_task(folder, folders[place], config), merged=merged))
+    manifest = Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, tuple(records), shared)
+    bundle.write_manifest(folder, manifest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A small random Vision Transformer, three tasks of different shapes, and their graphs, traced once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.spec import BackboneSpec
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.ort import open_ort
+from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.shared import export_shared
+from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.backbone import Backbone, weights_sha256
+from tests.builders import make_adapter, make_preprocess_spec, make_task
+
+SLOTS = (0, 1, 2)
+MakeBackbone = Callable[..., Backbone]
+OpenGraph = Callable[[bytes], Engine]
+
+
+def build_backbone(name: str = "vit_tiny_patch16_224", **options: Any) -> Backbone:
+    """Return a frozen timm model of this shape with fixed random weights."""
+    torch.manual_seed(0)
+    module: Any = timm.create_model(name, num_classes=0, **options).eval().requires_grad_(False)
+    size = (options["img_size"], options["img_size"])
+    spec = BackboneSpec(
+        f"{name}.random", module.embed_dim, len(module.blocks), module.num_features, size, weights_sha256(module)
+    )
+    return Backbone(module, spec, make_preprocess_spec(size=size))
+
+
+def scaled_adapter(adapter: Adapter) -> Adapter:
+    """Return the adapter with tensors of about the size that training gives them."""
+    return Adapter(adapter.task, {name: value * np.float32(0.2) for name, value in adapter.tensors.items()})
+
+
+def reference(backbone: Backbone, adapter: Adapter, images: Array) -> Array:
+    """Return torch's logits, with timm's fused attention and the adapters of model.adapted."""
+    network = AdaptedViT(backbone, adapter.task).eval()
+    network.load(adapter)
+    with torch.no_grad():
+        logits: Array = network(torch.from_numpy(images)).numpy()
+    return logits
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Backbone:
+    return build_backbone(img_size=32, patch_size=8, embed_dim=48, num_heads=3, depth=3)
+
+
+@pytest.fixture(scope="session")
+def held(backbone: Backbone) -> tuple[Adapter, ...]:
+    """Three tasks: other ranks, class counts, blocks and alphas."""
+    tasks = (
+        make_task("pets", classes=5, rank=4, blocks=(0, 1, 2)),
+        make_task("flowers", classes=11, rank=2, blocks=(2,), alpha=0.5),
+        make_task("digits", classes=2, rank=6, blocks=(0, 2), alpha=2.0),
+    )
+    return tuple(scaled_adapter(make_adapter(task, backbone.spec, seed)) for seed, task in enumerate(tasks))
+
+
+@pytest.fixture(scope="session")
+def images(backbone: Backbone) -> Array:
+    return np.random.default_rng(1).normal(size=(32, 3, *backbone.spec.image_size)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def expected(backbone: Backbone, held: Sequence[Adapter], images: Array) -> list[Array]:
+    """Torch's logits [32, C] of each task."""
+    return [reference(backbone, adapter, images) for adapter in held]
+
+
+@pytest.fixture(scope="session")
+def shared_graph(backbone: Backbone) -> bytes:
+    return export_shared(backbone, SLOTS)
+
+
+@pytest.fixture(scope="session")
+def merged_graphs(backbone: Backbone, held: Sequence[Adapter]) -> list[bytes]:
+    return [export_merged(backbone, adapter) for adapter in held]
+
+
+@pytest.fixture
+def open_graph(tmp_path: Path) -> Iterator[OpenGraph]:
+    """Open a graph's bytes on the CPU; closed after the test."""
+    opened: list[Engine] = []
+
+    def open_bytes(data: bytes) -> Engine:
+        path = tmp_path / f"{len(opened)}.onnx"
+        path.write_bytes(data)
+        opened.append(open_ort(path, "cpu", 2))
+        return opened[-1]
+
+    yield open_bytes
+    for engine in opened:
+        engine.close()

@@ -1,0 +1,115 @@
+"""export.shared: one graph for every task, filled from the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import pytest
+
+from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.export.shared import export_shared
+from adaptertune_deploy.model.backbone import Backbone
+from tests.builders import make_adapter, make_task
+from tests.export.conftest import SLOTS, OpenGraph, reference, scaled_adapter
+
+
+@pytest.fixture
+def engine(shared_graph: bytes, held: Sequence[Adapter], open_graph: OpenGraph) -> Engine:
+    engine = open_graph(shared_graph)
+    engine.bind(bank.stack(held, SLOTS))
+    return engine
+
+
+def ask(engine: Engine, images: Array, image: Sequence[int], task: Sequence[int]) -> Array:
+    feeds = {bank.IMAGES: images, bank.IMAGE: np.array(image, np.int64), bank.TASK: np.array(task, np.int64)}
+    return engine.run(feeds)[bank.LOGITS]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 32])
+def test_mixed_tasks_compute_what_torch_computes(
+    engine: Engine, expected: list[Array], images: Array, batch: int
+) -> None:
+    tasks = [row % 3 for row in range(batch)]
+    found = ask(engine, images[:batch], range(batch), tasks)
+    assert found.shape == (batch, 11)
+    for row, task in enumerate(tasks):
+        wanted = expected[task][row]
+        assert np.abs(found[row, : len(wanted)] - wanted).max() < 1e-5
+        assert not found[row, len(wanted) :].any()
+
+
+def test_a_mixed_batch_equals_its_rows_one_by_one_and_the_merged_graphs(
+    engine: Engine, merged_graphs: list[bytes], images: Array, open_graph: OpenGraph
+) -> None:
+    tasks = np.random.default_rng(3).integers(0, 3, 32).tolist()
+    mixed = ask(engine, images, range(32), tasks)
+    alone = np.concatenate([ask(engine, images[row : row + 1], [0], [task]) for row, task in enumerate(tasks)])
+    assert np.abs(mixed - alone).max() < 1e-5
+    for task, data in enumerate(merged_graphs):
+        rows = [row for row in range(32) if tasks[row] == task]
+        found = open_graph(data).run({bank.IMAGES: images[rows]})[bank.LOGITS]
+        assert np.abs(mixed[rows][:, : found.shape[1]] - found).max() < 1e-5
+
+
+def test_one_image_answers_every_task_in_any_order(engine: Engine, expected: list[Array], images: Array) -> None:
+    found = ask(engine, images[5:7], [1, 0, 0, 1, 0], [2, 1, 0, 0, 2])
+    for row, (image, task) in zip(found, [(6, 2), (5, 1), (5, 0), (6, 0), (5, 2)], strict=True):
+        wanted = expected[task][image]
+        assert np.abs(row[: len(wanted)] - wanted).max() < 1e-5
+
+
+def test_a_new_task_is_a_new_bank_and_no_new_graph(
+    engine: Engine, backbone: Backbone, held: Sequence[Adapter], images: Array
+) -> None:
+    late = scaled_adapter(make_adapter(make_task("late", classes=17, rank=9, blocks=(1,)), backbone.spec, seed=9))
+    engine.bind(bank.stack([*held, late], SLOTS))
+    found = ask(engine, images[:2], [0, 1], [3, 3])
+    assert np.abs(found - reference(backbone, late, images[:2])).max() < 1e-5
+
+
+def test_one_task_of_rank_one_is_a_bank_too(engine: Engine, backbone: Backbone, images: Array) -> None:
+    small = scaled_adapter(make_adapter(make_task("small", classes=2, rank=1, blocks=(0,)), backbone.spec, seed=4))
+    engine.bind(bank.stack([small], SLOTS))
+    found = ask(engine, images[:1], [0], [0])
+    assert np.abs(found - reference(backbone, small, images[:1])).max() < 1e-5
+
+
+def test_a_task_or_image_that_is_not_there_is_an_error(engine: Engine, images: Array) -> None:
+    with pytest.raises(EngineError, match="out of data bounds"):
+        ask(engine, images[:1], [0], [3])
+    with pytest.raises(EngineError, match="out of data bounds"):
+        ask(engine, images[:1], [1], [0])
+
+
+def test_the_frozen_part_before_the_first_slot_runs_once_per_image(
+    backbone: Backbone, held: Sequence[Adapter], expected: list[Array], images: Array, open_graph: OpenGraph
+) -> None:
+    data = export_shared(backbone, (2,))
+    graph = onnx.load_from_string(data).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    (gather,) = (node for node in graph.node if list(node.input)[1:] == [bank.IMAGE])
+    seen, pending = set(), [gather.output[0]]
+    while pending:
+        name = pending.pop()
+        if name in makers and name not in seen:
+            seen.add(name)
+            pending += makers[name].input
+    before = [makers[name].op_type for name in seen]
+    assert before.count("Softmax") == 3  # the attention of blocks 0, 1 and 2
+    assert before.count("Gather") == 1
+    engine = open_graph(data)
+    engine.bind(bank.stack([held[1]], (2,)))
+    assert np.abs(ask(engine, images[:3], [2, 2, 0], [0, 0, 0]) - expected[1][[2, 2, 0]]).max() < 1e-5
+
+
+def test_the_graph_names_its_backbone_and_slots(backbone: Backbone, shared_graph: bytes, open_graph: OpenGraph) -> None:
+    facts = graph_facts.from_metadata(open_graph(shared_graph).metadata, "backbone.onnx")
+    assert facts.slots == SLOTS
+    assert facts.task is None
+    assert (facts.backbone, facts.preprocess) == (backbone.spec, backbone.preprocess)

@@ -1,0 +1,220 @@
+"""export.verify: a graph that is wrong, even only at one batch size or in one task, does not pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.errors import ParityError
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
+from adaptertune_deploy.export import verify
+from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.verify import compare, torch_logits, verify_merged, verify_shared
+from adaptertune_deploy.model.backbone import Backbone
+from tests.export.conftest import SLOTS, OpenGraph
+
+Answer = Callable[[Mapping[str, AnyArray]], Array]
+
+
+class Scripted:
+    """An engine whose answers a function gives; remembers what it was asked."""
+
+    inputs: Mapping[str, TensorInfo] = {}
+    outputs: Mapping[str, TensorInfo] = {}
+    metadata: Mapping[str, str] = {}
+    provider = "ScriptedProvider"
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.asked: list[Mapping[str, AnyArray]] = []
+        self.bound: Mapping[str, AnyArray] = {}
+
+    def bind(self, constants: Mapping[str, AnyArray]) -> None:
+        self.bound = constants
+
+    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        self.asked.append(feeds)
+        return {bank.LOGITS: self.answer(feeds)}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+IMAGES = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)  # image i holds the number i
+
+
+def merged_answer(feeds: Mapping[str, AnyArray]) -> Array:
+    """Logits (i, 1) for image i."""
+    number = feeds[bank.IMAGES].reshape(-1)
+    return np.stack([number, np.ones_like(number)], axis=1)
+
+
+def shared_answer(feeds: Mapping[str, AnyArray]) -> Array:
+    """Logits (i, task, 0, 0) for image i."""
+    number = feeds[bank.IMAGES].reshape(-1)[feeds[bank.IMAGE]]
+    task = feeds[bank.TASK].astype(np.float32)
+    return np.stack([number, task, 0 * task, 0 * task], axis=1)
+
+
+MERGED = merged_answer({bank.IMAGES: IMAGES})
+
+
+def shared_expected(held: Sequence[Adapter]) -> list[Array]:
+    rows = [np.stack([np.arange(10), np.full(10, task), np.zeros(10), np.zeros(10)], axis=1) for task in range(3)]
+    return [
+        row[:, : min(4, len(adapter.task.labels))].astype(np.float32) for row, adapter in zip(rows, held, strict=True)
+    ]
+
+
+def test_torchs_answers_do_not_depend_on_how_they_are_batched(
+    backbone: Backbone, held: Sequence[Adapter], images: Array, expected: list[Array]
+) -> None:
+    assert_allclose(torch_logits(backbone, held[0], images[:19]), expected[0][:19], atol=1e-5)
+
+
+def test_the_numbers_of_a_report() -> None:
+    wanted = np.array([[1, 0], [0, 1], [3, 4]], np.float32)
+    found = np.array([[1, 0], [0.5, 0.25], [3, 4]], np.float32)
+    report = compare(found, wanted, 3, "P", "a graph", tolerance=1.0)
+    assert dataclasses.asdict(report) == pytest.approx(
+        {
+            "images": 3,
+            "max_abs": 0.75,
+            "mean_abs": (0.5 + 0.75) / 6,
+            "cosine": 0.25 / np.hypot(0.5, 0.25),
+            "top1_agreement": 2 / 3,
+            "tolerance": 1.0,
+            "provider": "P",
+        }
+    )
+
+
+def test_an_error_names_the_numbers() -> None:
+    with pytest.raises(
+        ParityError, match=r"^a graph differs from torch by up to 2\.0e-04 on P, expected at most 1e-04"
+    ):
+        compare(MERGED + np.float32(2e-4), MERGED, 10, "P", "a graph")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_do_not_pass(bad: float) -> None:
+    found = MERGED.copy()
+    found[3, 1] = bad
+    with pytest.raises(ParityError, match="a graph gives NaN or infinite logits on P"):
+        compare(found, MERGED, 10, "P", "a graph")
+
+
+def test_a_merged_graph_is_asked_at_every_batch_size_and_for_every_image() -> None:
+    engine = Scripted(merged_answer)
+    report = verify_merged(engine, MERGED, IMAGES, "a graph")
+    sizes = [len(feeds[bank.IMAGES]) for feeds in engine.asked]
+    assert set(sizes) == set(verify.BATCHES)
+    assert {int(value) for feeds in engine.asked for value in feeds[bank.IMAGES].ravel()} == set(range(10))
+    assert (report.images, report.max_abs, report.cosine, report.top1_agreement) == (10, 0, 1, 1)
+    assert report.provider == "ScriptedProvider"
+
+
+@pytest.mark.parametrize("size", verify.BATCHES)
+def test_a_merged_graph_wrong_at_one_batch_size_does_not_pass(size: int) -> None:
+    def answer(feeds: Mapping[str, AnyArray]) -> Array:
+        logits = merged_answer(feeds)
+        return logits + np.float32(0.01) * (len(logits) == size)
+
+    with pytest.raises(ParityError, match="a graph differs"):
+        verify_merged(Scripted(answer), MERGED, IMAGES, "a graph")
+
+
+def test_the_shared_graph_is_asked_for_every_pair_in_mixed_batches(held: Sequence[Adapter]) -> None:
+    engine = Scripted(shared_answer)
+    reports = verify_shared(engine, held, SLOTS, shared_expected(held), IMAGES)
+    assert [report.max_abs for report in reports] == [0, 0, 0]
+    assert [report.images for report in reports] == [10, 10, 10]
+    assert engine.bound.keys() == bank.stack(held, SLOTS).keys()
+    batches = [
+        list(zip(feeds[bank.IMAGES].ravel()[feeds[bank.IMAGE]].astype(int), feeds[bank.TASK], strict=True))
+        for feeds in engine.asked
+    ]
+    assert {pair for batch in batches for pair in batch} == {(image, task) for image in range(10) for task in range(3)}
+    assert {len(batch) for batch in batches} == {*verify.BATCHES, 3}
+    assert all(len({task for _, task in batch}) > 1 for batch in batches if len(batch) > 1)
+    assert [(0, 0), (0, 1), (0, 2)] in batches
+    for feeds in engine.asked:
+        assert len(np.unique(feeds[bank.IMAGES])) == len(feeds[bank.IMAGES])  # every image is handed over once
+
+
+@pytest.mark.parametrize("fault", ["first task for all", "first image for all", "alone", "one task", "rows swapped"])
+def test_a_shared_graph_with_one_fault_does_not_pass(held: Sequence[Adapter], fault: str) -> None:
+    def answer(feeds: Mapping[str, AnyArray]) -> Array:
+        image, task = feeds[bank.IMAGE], feeds[bank.TASK]
+        if fault == "first task for all":
+            task = np.full_like(task, task[0])
+        if fault == "first image for all":
+            image = np.full_like(image, image[0])
+        logits = shared_answer({**feeds, bank.IMAGE: image, bank.TASK: task})
+        if fault == "alone" and len(logits) == 1:
+            logits = logits + 1
+        if fault == "one task":
+            logits = logits + 0.001 * (task == 2)[:, None]
+        return logits[::-1] if fault == "rows swapped" else logits
+
+    with pytest.raises(ParityError, match=r"the shared graph with task '.+' differs from torch"):
+        verify_shared(Scripted(answer), held, SLOTS, shared_expected(held), IMAGES)
+
+
+def test_real_graphs_pass(
+    shared_graph: bytes,
+    merged_graphs: list[bytes],
+    held: Sequence[Adapter],
+    expected: list[Array],
+    images: Array,
+    open_graph: OpenGraph,
+) -> None:
+    reports = [*verify_shared(open_graph(shared_graph), held, SLOTS, expected, images)]
+    reports += [
+        verify_merged(open_graph(data), wanted, images, "a graph")
+        for data, wanted in zip(merged_graphs, expected, strict=True)
+    ]
+    for report in reports:
+        assert report.max_abs < 1e-5
+        assert report.mean_abs <= report.max_abs
+        assert report.cosine > 1 - 1e-9
+        assert report.top1_agreement == 1
+        assert report.provider == "CPUExecutionProvider"
+
+
+def changed(adapter: Adapter, name: str, by: float) -> Adapter:
+    """Return the adapter with one element of one tensor moved."""
+    tensor = adapter.tensors[name].copy()
+    tensor.flat[0] += np.float32(by)
+    return dataclasses.replace(adapter, tensors={**adapter.tensors, name: tensor})
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks.0.adapter.down.weight", "blocks.0.adapter.up.bias", "blocks.2.adapter.up.weight", "head.bias"]
+)
+def test_one_wrong_number_in_one_tensor_does_not_pass(
+    shared_graph: bytes,
+    held: Sequence[Adapter],
+    expected: list[Array],
+    images: Array,
+    open_graph: OpenGraph,
+    name: str,
+) -> None:
+    spoiled = [*held[:2], changed(held[2], name, 0.05)]
+    with pytest.raises(ParityError, match="task 'digits' differs"):
+        verify_shared(open_graph(shared_graph), spoiled, SLOTS, expected, images)
+
+
+def test_a_merged_graph_of_other_tensors_does_not_pass(
+    backbone: Backbone, held: Sequence[Adapter], expected: list[Array], images: Array, open_graph: OpenGraph
+) -> None:
+    data = export_merged(backbone, changed(held[1], "blocks.2.adapter.up.bias", 0.01))
+    with pytest.raises(ParityError, match=r"^a graph differs from torch by up to"):
+        verify_merged(open_graph(data), expected[1], images, "a graph")

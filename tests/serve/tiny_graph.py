@@ -1,0 +1,94 @@
+"""The network of tests.serve.fakes as ONNX graphs, so that a real engine can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.tensors import Array
+from tests.serve.fakes import SLOTS, projection
+
+OPSET, IR_VERSION = 20, 10
+
+
+class Builder:
+    """Collects nodes; every method returns the name of its output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, np.ndarray[Any, Any]] = {}
+
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
+        self.constants[name] = value
+        return name
+
+    def model(self, inputs: list[Any]) -> bytes:
+        self.nodes[-1].output[0] = bank.LOGITS
+        logits = helper.make_tensor_value_info(bank.LOGITS, TensorProto.FLOAT, ["B", "C"])
+        constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        graph = helper.make_graph(self.nodes, "tiny", inputs, [logits], constants)
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString())
+
+
+def images_input() -> Any:
+    return helper.make_tensor_value_info(bank.IMAGES, TensorProto.FLOAT, ["N", 3, "H", "W"])
+
+
+def features(builder: Builder) -> str:
+    axes = builder.constant("axes", np.array([2, 3], dtype=np.int64))
+    colour = builder.node("ReduceMean", bank.IMAGES, axes, keepdims=0)
+    return builder.node("MatMul", colour, builder.constant("projection", projection()))
+
+
+def shared_graph(tensors: Mapping[str, Array]) -> bytes:
+    """Return the shared graph for a bank of these shapes; its bank inputs have dynamic T, r and C."""
+    builder = Builder()
+    inputs = [images_input()]
+    inputs += [helper.make_tensor_value_info(name, TensorProto.INT64, ["B"]) for name in (bank.IMAGE, bank.TASK)]
+    for name in bank.bank_names(SLOTS):
+        shape = [f"{name}.{axis}" for axis in range(tensors[name].ndim)]
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    x = builder.node("Gather", features(builder), bank.IMAGE)
+    one = builder.constant("one", np.array([1], dtype=np.int64))
+
+    def affine(value: str, weight: str, bias: str) -> str:
+        row = builder.node("Unsqueeze", value, one)
+        product = builder.node("MatMul", row, builder.node("Gather", weight, bank.TASK))
+        return builder.node("Add", builder.node("Squeeze", product, one), builder.node("Gather", bias, bank.TASK))
+
+    for block in SLOTS:
+        down, up = ((tensor_name(block, side, "weight"), tensor_name(block, side, "bias")) for side in ("down", "up"))
+        x = builder.node("Add", x, affine(builder.node("Gelu", affine(x, *down)), *up))
+    affine(x, bank.HEAD_WEIGHT, bank.HEAD_BIAS)
+    return builder.model(inputs)
+
+
+def merged_graph(adapter: Adapter) -> bytes:
+    """Return one task's merged graph: the same network with the adapter's tensors inside."""
+    builder = Builder()
+    tensors = bank.folded(adapter)
+    x = features(builder)
+
+    def affine(value: str, weight: str, bias: str) -> str:
+        product = builder.node("MatMul", value, builder.constant(weight, tensors[weight]))
+        return builder.node("Add", product, builder.constant(bias, tensors[bias]))
+
+    for block in adapter.task.adapter.blocks:
+        down, up = ((tensor_name(block, side, "weight"), tensor_name(block, side, "bias")) for side in ("down", "up"))
+        x = builder.node("Add", x, affine(builder.node("Gelu", affine(x, *down)), *up))
+    affine(x, bank.HEAD_WEIGHT, bank.HEAD_BIAS)
+    return builder.model([images_input()])
