@@ -45,7 +45,7 @@ class Settings:
         seed: of weights, order and augmentation.
     """
 
-    steps: int = 3000
+    steps: int = 2700
     batch: int = 256
     rate: float = 2e-3
     warm_up: int = 100

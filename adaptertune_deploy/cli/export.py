@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptertune_deploy.cli import console, options
-from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ def export(
 
 
 def _folders(root: Path, names: list[str] | None) -> list[Path]:
-    there = artefact.list_adapters(root)
+    from adaptertune_deploy.core.adapter import list_adapters
+
+    there = list_adapters(root)
     if not there:
         raise UsageError(f"{root}: holds no adapters; train one first: atd train --dataset pets --rank 8")
     if names is None:

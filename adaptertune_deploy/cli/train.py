@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adaptertune_deploy.cli import console, options
-from adaptertune_deploy.core import adapter as artefact
 
 if TYPE_CHECKING:
     from adaptertune_deploy.train.trainer import TrainResult
@@ -92,6 +91,8 @@ def train(
 
 def _usual_backbone(out: Path) -> str:
     """Return the backbone of the adapters already in `out`, so that one graph can serve all of them."""
+    from adaptertune_deploy.core import adapter as artefact
+
     for folder in artefact.list_adapters(out):
         name = artefact.read_config(folder).backbone.name
         if name != DEFAULT_BACKBONE:
@@ -117,6 +118,8 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
 
 def show_result(result: TrainResult) -> None:
     """Print the scores of the head alone and of the adapter, and where everything lies."""
+    from adaptertune_deploy.core.adapter import MODEL_NAME
+
     measured, config = result.measured, result.config
     title = f"{config.task.name} on {config.backbone.name}: {measured.split} split, {measured.adapter.images} images"
     table = console.make_table(title, "", "top-1", "top-5", "loss", "parameters", "of the backbone's")
@@ -128,7 +131,7 @@ def show_result(result: TrainResult) -> None:
         share = f"{count / measured.frozen:.2%}"
         table.add_row(name, f"{scores.top1:.1%}", f"{scores.top5:.1%}", f"{scores.loss:.3f}", f"{count:,}", share)
     console.out.print(table)
-    size = console.human_bytes((result.folder / artefact.MODEL_NAME).stat().st_size)
+    size = console.human_bytes((result.folder / MODEL_NAME).stat().st_size)
     console.out.print(
         f"epoch {measured.fit.best_epoch + 1} of {len(measured.fit.history)} kept, "
         f"{console.human_seconds(measured.seconds)}, {measured.precision} on {measured.device}; "

@@ -66,7 +66,7 @@ class RequestError(AtdError):
 
     Args:
         message: one line for the client; never a path, a repr or an address.
-        status: HTTP status code, 4xx or 503.
+        status: HTTP status code, 4xx, 503 or 504.
     """
 
     def __init__(self, message: str, status: int = 400) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle, files
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
 from adaptertune_deploy.core.bundle import GraphRecord, Manifest, ParityReport
-from adaptertune_deploy.core.errors import ExportError, UsageError
+from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
@@ -79,7 +78,7 @@ def export_bundle(
         images: a folder of images to verify on; None takes those that training kept in <adapter>/samples/.
         provider: engine provider to verify on: "cpu", "cuda" or "auto".
         allow_random: whether a backbone with random weights may be used.
-        progress: told after each graph and each verification.
+        progress: told about torch's answers, the shared graph and the merged graphs.
 
     Raises:
         UsageError: nothing to export, or neither form asked for.
@@ -106,10 +105,15 @@ def export_bundle(
 
 def check_replaceable(out: Path) -> None:
     """Raise ExportError when `out` holds anything but a bundle, which an export would delete."""
-    if not out.exists() or (out / bundle.MANIFEST_NAME).is_file():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not out.is_dir() or any(out.iterdir()):
-        raise ExportError(f"{out}: exists and is no bundle, and export replaces the whole folder; choose another --out")
+    try:
+        bundle.read_manifest(out)
+    except FormatError:
+        raise ExportError(
+            f"{out}: holds something else than a bundle of this release, and export replaces the whole folder; "
+            "remove it or choose another --out"
+        ) from None
 
 
 def read_sources(folders: Sequence[Path]) -> tuple[Source, ...]:
@@ -128,48 +132,61 @@ def read_sources(folders: Sequence[Path]) -> tuple[Source, ...]:
         holders = ", ".join(str(source.folder) for source in sources if source.config.task.name == twice[0])
         raise UsageError(f"task '{twice[0]}' is in {holders}; export one of them")
     models = Counter((source.config.backbone, source.config.preprocess) for source in sources)
-    backbone, preprocess = models.most_common(1)[0][0]
-    usual = next(source for source in sources if source.config.backbone == backbone)
+    model = models.most_common(1)[0][0]
+    usual = next(s.config.task.name for s in sources if (s.config.backbone, s.config.preprocess) == model)
     for source in sources:
-        bundle.check_same_model(source.config, backbone, preprocess, f"task '{usual.config.task.name}'")
+        bundle.check_same_model(source.config, *model, f"task '{usual}'")
     return sources
 
 
 def _write(stage: Path, work: Work, merge: bool, shared: bool, progress: Progress) -> Manifest:
     """Write every file of the bundle below `stage`, the manifest last."""
-    total = len(work.sources) * (1 + merge) + shared
-    steps = itertools.count()
-
-    def step(what: str) -> None:
-        progress(what, next(steps), total)
-
-    expected = []
-    for source in work.sources:
-        step(f"torch's answers to {source.config.task.name}")
-        expected.append(torch_logits(work.backbone, source.adapter, work.images))
+    expected = _expected(work, progress)
     records = [bundle.write_task(stage, source.folder, source.config) for source in work.sources]
     graph = None
     if shared:
-        step("shared graph")
-        graph, reports = _write_shared(stage, work, expected)
+        graph, reports = _write_shared(stage, work, expected, progress)
         records = [replace(record, shared_parity=report) for record, report in zip(records, reports, strict=True)]
     if merge:
         for place, source in enumerate(work.sources):
-            step(f"merged graph of {source.config.task.name}")
+            progress("merged graphs", place, len(records))
             merged, report = _write_merged(stage, work, source, expected[place])
             records[place] = replace(records[place], merged=merged, merged_parity=report)
-    backbone, preprocess = work.backbone.spec, work.sources[0].config.preprocess
-    manifest = Manifest(bundle.FORMAT_VERSION, backbone, preprocess, work.slots, tuple(records), graph, _versions())
+        progress("merged graphs", len(records), len(records))
+    manifest = Manifest(
+        format_version=bundle.FORMAT_VERSION,
+        backbone=work.backbone.spec,
+        preprocess=work.sources[0].config.preprocess,
+        slots=work.slots,
+        tasks=tuple(records),
+        shared=graph,
+        versions=_versions(),
+    )
     bundle.write_manifest(stage, manifest)
-    step("verified")
     return manifest
 
 
-def _write_shared(stage: Path, work: Work, expected: Sequence[Array]) -> tuple[GraphRecord, tuple[ParityReport, ...]]:
+def _expected(work: Work, progress: Progress) -> list[Array]:
+    """Return torch's logits [N, C] for each task."""
+    answers: list[Array] = []
+    for source in work.sources:
+        progress("torch's answers", len(answers), len(work.sources))
+        answers.append(torch_logits(work.backbone, source.adapter, work.images))
+    progress("torch's answers", len(answers), len(answers))
+    return answers
+
+
+def _write_shared(
+    stage: Path, work: Work, expected: Sequence[Array], progress: Progress
+) -> tuple[GraphRecord, tuple[ParityReport, ...]]:
+    progress("shared graph", 0, 2)
     record = _write_graph(stage, bundle.BACKBONE_NAME, export_shared(work.backbone, work.slots))
+    progress("shared graph", 1, 2)
     adapters = [source.adapter for source in work.sources]
     with contextlib.closing(open_engine(stage / record.file, provider=work.provider)) as engine:
-        return record, verify_shared(engine, adapters, work.slots, expected, work.images)
+        reports = verify_shared(engine, adapters, work.slots, expected, work.images)
+    progress("shared graph", 2, 2)
+    return record, reports
 
 
 def _write_merged(stage: Path, work: Work, source: Source, expected: Array) -> tuple[GraphRecord, ParityReport]:

@@ -98,7 +98,7 @@ def _pick(arguments: Sequence[Any], attribute: str) -> tuple[Any, ...]:
 
 
 def _dynamic_shapes(arguments: Arguments) -> tuple[Any, ...]:
-    """Return torch.export's dynamic_shapes; a named Dim makes tracing fail where an axis would become fixed."""
+    """Return torch.export's dynamic_shapes; one Dim per name says which axes are equal."""
     names = sorted({name for entry in _flat(arguments) for name in entry.axes.values()})
     dims = {name: torch.export.Dim(name) for name in names}
 
@@ -200,7 +200,10 @@ def _check(model: onnx.ModelProto, inputs: Sequence[GraphInput], what: str) -> N
     for entry in inputs:
         names = {axis: dim.dim_param for axis, dim in enumerate(found[entry.name]) if dim.dim_param}
         if names != dict(entry.axes):
-            raise ExportError(f"input '{entry.name}' of {what} has dynamic axes {names}, expected {dict(entry.axes)}")
+            raise ExportError(
+                f"tracing {what} left input '{entry.name}' with the dynamic axes {names}, expected {dict(entry.axes)}; "
+                "choose another backbone"
+            )
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

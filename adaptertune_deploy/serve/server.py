@@ -75,10 +75,10 @@ class Server(uvicorn.Server):
         Raises:
             EngineError: the application did not start, or the engine failed its first run.
         """
-        try:
+        with contextlib.suppress(SystemExit):  # how some releases of uvicorn end when the application did not start
             self.run(sockets=[listener])
-        except SystemExit:  # how uvicorn reports that the application did not start; it has logged why
-            raise EngineError("the server did not start; its log says why") from None
+        if not self.started:
+            raise EngineError("the server did not start; its log says why")
         failure = self.service.batcher.failure
         if failure is not None:
             raise EngineError(f"the engine failed its first run: {failure}")

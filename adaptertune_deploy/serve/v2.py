@@ -127,7 +127,9 @@ def _model(request: Request) -> tuple[int, TaskSpec]:
     name = request.path_params["model"]
     place = service.place(name)
     if place is None:
-        raise RequestError(f"Request for unknown model: '{name[:80]}' is not found{service.nearest(name[:80])}", 404)
+        near = service.nearest(name[:80])
+        hint = f".{near}" if near else ""
+        raise RequestError(f"Request for unknown model: '{name[:80]}' is not found{hint}", 404)
     version = request.path_params.get("version", protocol.VERSION)
     if version != protocol.VERSION:
         raise RequestError(f"Request for unknown model: '{name}' version {version[:20]} is not found", 404)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.train.device import Device
@@ -59,6 +60,9 @@ def outputs(
 
     Returns:
         (values [images, values] float32, targets [images]).
+
+    Raises:
+        TrainingError: a value is NaN or infinite.
     """
     values, targets = [], []
     for done, batch in enumerate(loader, start=1):
@@ -67,7 +71,14 @@ def outputs(
         values.append(result.float().cpu().numpy())
         targets.append(batch.targets.numpy())
         progress(what, done, len(loader))
-    return np.concatenate(values), np.concatenate(targets)
+    table = np.concatenate(values)
+    if not np.isfinite(table).all():
+        bad = int((~np.isfinite(table)).any(axis=1).sum())
+        raise TrainingError(
+            f"{what}: the network computes NaN or infinite values for {bad} of {len(table)} images; try a lower --lr, "
+            "--precision fp32, or other --weights"
+        )
+    return table, np.concatenate(targets)
 
 
 def score(logits: Array, targets: Targets) -> Scores:

@@ -67,7 +67,7 @@ def fit(
         progress: told after every step.
 
     Raises:
-        TrainingError: a loss that is not finite, or an adapter without a gradient.
+        TrainingError: a loss or a validation logit that is not finite, or an adapter without a gradient.
     """
     optimizer = make_optimizer(model, recipe)
     stepper = _Stepper(model, optimizer, recipe, device, steps=epochs * len(train))
@@ -155,11 +155,7 @@ def _validate(
     if val is None:
         return Epoch(epoch, lr, train_loss, math.nan, math.nan)
     model.eval()
-    result = score(*outputs(model, val, device))
-    if not math.isfinite(result.loss):
-        raise TrainingError(
-            f"the validation loss became {result.loss} in epoch {epoch + 1}; try a lower --lr or --precision fp32"
-        )
+    result = score(*outputs(model, val, device, f"validation of epoch {epoch + 1}"))
     return Epoch(epoch, lr, train_loss, result.loss, result.top1)
 
 

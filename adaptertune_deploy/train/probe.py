@@ -63,12 +63,8 @@ def fit_probe(
         progress: told after every fit.
 
     Raises:
-        TrainingError: the training split has fewer than two classes, or features are not finite.
+        TrainingError: the training split has fewer than two classes.
     """
-    if not all(np.isfinite(values).all() for values in (features, *(validation or ())[:1])):
-        raise TrainingError(
-            "the backbone's features are not finite; its weights are damaged, give others: --weights FILE"
-        )
     if len(np.unique(targets)) < 2:
         raise TrainingError("the training split holds one class only; a classifier needs images of at least two")
     tried = penalties if validation else (FALLBACK_PENALTY,)

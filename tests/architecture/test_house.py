@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "adaptertune_deploy"
-MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ("__init__.py", "__main__.py")]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -30,12 +31,10 @@ def test_files_and_functions_stay_short(module: Path) -> None:
 
 def test_no_file_names_a_registry_or_a_private_place() -> None:
     forbidden = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "/" + "work/")
-    suffixes = {".py", ".md", ".toml", ".txt", ".json", ".yml", ""}
-    for path in ROOT.rglob("*"):
-        inside = path.relative_to(ROOT).parts
-        if not path.is_file() or path.suffix not in suffixes or any(part.startswith(".") for part in inside[:-1]):
-            continue
-        if inside[0] in {"adapters", "bundle", "data"} or path.stat().st_size > 1_000_000:
-            continue
-        text = path.read_text(errors="ignore")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout, so nothing tells the project's files from others")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        text = path.read_text(errors="ignore") if path.is_file() else ""
         assert not [word for word in forbidden if word in text], path

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm.data
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.datasets.folder import pil_loader
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError
 from adaptertune_deploy.core.spec import CROP_MODES, INTERPOLATIONS, PreprocessSpec
 from tests.builders import encode, make_image, make_preprocess_spec
+
+torch = pytest.importorskip("torch", reason="timm and torchvision are what the numbers are compared with")
+timm_data = pytest.importorskip("timm.data")
+pil_loader = pytest.importorskip("torchvision.datasets.folder").pil_loader
 
 SPECS = (
     make_preprocess_spec((224, 224), 0.9, "center", "bicubic"),
@@ -38,7 +39,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def timm_transform(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
-    transform = timm.data.create_transform(
+    transform = timm_data.create_transform(
         input_size=(3, *spec.size),
         is_training=False,
         interpolation=spec.interpolation,

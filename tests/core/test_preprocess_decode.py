@@ -6,12 +6,12 @@ import io
 import re
 import struct
 import sys
-import tempfile
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
-from torchvision.datasets.folder import pil_loader
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError
@@ -27,12 +26,18 @@ from tests.builders import encode, make_image
 
 
 def trained_on(data: bytes) -> np.ndarray:
-    """The pixels that torchvision's ImageFolder reads from a file."""
-    with warnings.catch_warnings(), tempfile.NamedTemporaryFile() as file:
+    """The pixels that torchvision's ImageFolder reads: what its pil_loader does, which a device does not have."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file.write(data)
-        file.flush()
-        return np.asarray(pil_loader(file.name))
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+def test_the_comparison_is_with_what_torchvision_does(mode: str, tmp_path: Path) -> None:
+    folder = pytest.importorskip("torchvision.datasets.folder", reason="torchvision is not installed")
+    file = tmp_path / "image"
+    file.write_bytes(encode(make_image(mode=mode), "JPEG" if mode == "CMYK" else "PNG"))
+    np.testing.assert_array_equal(np.asarray(folder.pil_loader(str(file))), trained_on(file.read_bytes()))
 
 
 def attempt(data: bytes) -> Image.Image | ImageError:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -13,8 +14,10 @@ import httpx
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.serve import server
 from adaptertune_deploy.serve.app import make_app
 from adaptertune_deploy.serve.server import bind, serve, serving
+from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +119,21 @@ def test_an_impossible_address_is_one_clear_error(host: str, port: int) -> None:
 def test_accepted_connections_do_not_wait_for_full_packets() -> None:
     with bind("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_the_drain_delay_keeps_the_server_answering_while_it_says_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(server, "monotonic", lambda: now)
+    app = make_app(make_shared(), Settings(drain_delay=5.0))
+    running = server.Server(app, lambda: None)
+    assert not asyncio.run(running.on_tick(1))
+    running.stop()
+    now = 104.9
+    running.stop()
+    assert app.state.service.not_ready == "the server is shutting down"
+    assert not asyncio.run(running.on_tick(1))
+    now = 105.0
+    assert asyncio.run(running.on_tick(1))
 
 
 def test_serving_takes_a_free_port_and_ends_with_its_block() -> None:

@@ -61,7 +61,7 @@ def test_health_and_metadata(server: Running) -> None:
         ("GET", "/v2/models/nope/config", 404, UNKNOWN),
         ("GET", "/v2/models/nope/stats", 404, UNKNOWN),
         ("POST", "/v2/models/nope/infer", 404, UNKNOWN),
-        ("GET", "/v2/models/pest", 404, "Request for unknown model: 'pest' is not found Did you mean 'pets'?"),
+        ("GET", "/v2/models/pest", 404, "Request for unknown model: 'pest' is not found. Did you mean 'pets'?"),
         ("GET", "/v2/models/pets/versions/9", 404, "Request for unknown model: 'pets' version 9 is not found"),
         ("GET", "/v2/models/pets/versions/9/ready", 404, "Request for unknown model: 'pets' version 9 is not found"),
         ("POST", "/v2/models/pets/versions/9/infer", 404, "Request for unknown model: 'pets' version 9 is not found"),

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core import tensors
+from tests.cli.conftest import GOLDEN, Atd
+
+SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4)}
+LOGITS = tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), SHAPES, "golden")
+
+
+def test_every_image_is_answered_for_every_task_in_order(atd: Atd) -> None:
+    answers = json.loads(atd("predict", "images/0.png", "images/3.png", "--json").out)
+    assert [(answer["file"], answer["task"]) for answer in answers] == [
+        ("images/0.png", "birds"), ("images/0.png", "cars"), ("images/3.png", "birds"), ("images/3.png", "cars"),
+    ]  # fmt: skip
+    best = [answer["top"][0]["index"] for answer in answers if answer["task"] == "cars"]
+    assert best == LOGITS["cars"].argmax(axis=1)[[0, 3]].tolist()
+
+
+def test_the_table_names_the_label_and_its_probability(atd: Atd) -> None:
+    logits = LOGITS["birds"][1].astype(np.float64)
+    probability = np.exp(logits - logits.max()).max() / np.exp(logits - logits.max()).sum()
+    done = atd("predict", "images/1.png", "--adapters", "birds")
+    assert f"birds {logits.argmax()}" in done.out
+    assert f"{probability:.1%}" in done.out
+
+
+def test_an_image_comes_from_standard_input(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = io.TextIOWrapper(io.BytesIO((folder / "images" / "2.png").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", piped)
+    from_pipe = json.loads(atd("predict", "-", "--json").out)
+    from_file = json.loads(atd("predict", "images/2.png", "--json").out)
+    assert [answer["top"] for answer in from_pipe] == [answer["top"] for answer in from_file]
+
+
+def test_merged_graphs_answer_alike(atd: Atd) -> None:
+    shared, merged = (
+        json.loads(atd("predict", "images/0.png", "--json", "--form", form).out) for form in ("shared", "merged")
+    )
+    for one, other in zip(shared, merged, strict=True):
+        assert [entry["index"] for entry in one["top"]] == [entry["index"] for entry in other["top"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["none.jpg"], 2, "none.jpg: can't be read (No such file or directory)"),
+        (["bundle/manifest.json"], 1, "bundle/manifest.json: the data is not a JPEG"),
+        (["images/0.png", "--adapters", "car"], 2, "Did you mean 'cars'?"),
+        (["images/0.png", "--adapters", "cars,cars"], 2, "named twice"),
+        (["images/0.png", "--form", "both"], 2, "no form 'both'"),
+        (["images/0.png", "--top-k", "0"], 2, "--top-k"),
+    ],
+)
+def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:
+    done = atd("predict", *arguments)
+    assert done.code == code
+    assert text in done.err
+    assert done.out == ""

@@ -1,0 +1,113 @@
+"""train.recipe: what is refused, where adapters go, how long a run is and its learning rate, in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.train.recipe import Recipe, count_epochs, learning_rate, place
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("rank", 0),
+        ("alpha", 0.0),
+        ("alpha", math.inf),
+        ("alpha", math.nan),
+        ("epochs", -1),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("lr", 1.0),
+        ("lr", math.nan),
+        ("head_lr_scale", -0.1),
+        ("weight_decay", -0.1),
+        ("weight_decay", math.nan),
+        ("clip", 0.0),
+        ("warmup", 1.0),
+        ("warmup", -0.1),
+        ("label_smoothing", 1.0),
+        ("seed", -1),
+        ("seed", 1 << 32),
+        ("workers", -2),
+    ],
+)
+def test_a_value_outside_its_range_is_refused_by_the_options_name(setting: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"^--{setting.replace('_', '-')} {value}: expected "):
+        Recipe(**{setting: value})
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(UsageError, match=r"--rank 0: .*; --lr 2: "):
+        Recipe(rank=0, lr=2)
+
+
+def test_the_ends_of_the_ranges_are_accepted() -> None:
+    Recipe(rank=1, epochs=0, batch_size=1, warmup=0.0, label_smoothing=0.0, weight_decay=0.0, clip=math.inf, workers=-1)
+    Recipe(seed=(1 << 32) - 1, head_lr_scale=0.0)
+
+
+@pytest.mark.parametrize(
+    ("placement", "blocks"),
+    [
+        ("all", (0, 1, 2, 3, 4, 5)),
+        ("last:1", (5,)),
+        ("last:4", (2, 3, 4, 5)),
+        ("last:6", (0, 1, 2, 3, 4, 5)),
+        ("every:1", (0, 1, 2, 3, 4, 5)),
+        ("every:2", (0, 2, 4)),
+        ("every:4", (0, 4)),
+        ("every:6", (0,)),
+    ],
+)
+def test_placement_names_blocks(placement: str, blocks: tuple[int, ...]) -> None:
+    assert place(placement, 6) == blocks
+
+
+@pytest.mark.parametrize(
+    "placement", ["", "All", "last", "last:", "last:0", "last:7", "every:0", "first:2", "last:-1", "last:2.0", "last:²"]
+)
+def test_another_placement_is_refused(placement: str) -> None:
+    with pytest.raises(UsageError, match="expected all, last:K or every:K with K from 1 to 6"):
+        place(placement, 6)
+
+
+def test_epochs_are_those_asked_for() -> None:
+    assert count_epochs(Recipe(epochs=7), 10**6, "cpu") == 7
+
+
+@pytest.mark.parametrize(
+    ("images", "device", "epochs"),
+    [
+        (10, "cpu", 50),
+        (12_000, "cpu", 2),
+        (10**6, "cpu", 2),
+        (1_000, "cpu", 12),
+        (1_000, "cuda", 50),
+        (20_000, "cuda", 10),
+    ],
+)
+def test_without_epochs_a_run_sees_about_the_same_number_of_images(images: int, device: str, epochs: int) -> None:
+    assert count_epochs(Recipe(), images, device) == epochs
+
+
+def test_the_learning_rate_in_closed_form() -> None:
+    factors = [learning_rate(step, 10, 0.2) for step in range(10)]
+    expected = [1 / 3, 2 / 3, *(math.cos(math.pi * k / 16) ** 2 for k in range(8))]
+    assert factors == pytest.approx(expected, abs=1e-12)
+
+
+@given(steps=st.integers(1, 400), warmup=st.floats(0, 0.99))
+def test_the_learning_rate_rises_to_its_peak_once_and_then_falls(steps: int, warmup: float) -> None:
+    factors = [learning_rate(step, steps, warmup) for step in range(steps)]
+    rising = math.ceil(warmup * steps)
+    assert all(0 < factor <= 1 for factor in factors)
+    assert factors[:rising] == sorted(set(factors[:rising]))
+    assert factors[rising:] == sorted(set(factors[rising:]), reverse=True)
+    if rising < steps:
+        assert factors[rising] == 1
