@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -55,10 +55,16 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_notes(notes: tuple[str, ...]) -> None:
-    """Print sentences that a person should read to standard error, so that piped output stays clean."""
-    for note in notes:
-        err.print(f"[yellow]note:[/] {escape(note)}")
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Show on a terminal that libraries are being loaded, which takes seconds and can't tell how far it is."""
+    with err.status(f"loading {what}") if err.is_terminal else nullcontext():
+        yield
+
+
+def print_note(note: str) -> None:
+    """Print a sentence that a person should read to standard error, so that piped output stays clean."""
+    err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 def print_error(message: str) -> None:

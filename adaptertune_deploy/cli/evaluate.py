@@ -30,7 +30,8 @@ def evaluate(
     atd evaluate --adapter pets
     atd evaluate --adapter pets --split val --json
     """
-    from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
+    with console.loading("torch"):
+        from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 
     request = EvaluateRequest(
         folder=adapters_dir / adapter,
@@ -44,7 +45,8 @@ def evaluate(
     )
     with console.progress_bars() as progress:
         result = evaluate_task(request, progress)
-    console.print_notes(result.notes)
+    for note in result.notes:
+        console.print_note(note)
     scores = result.scores
     if as_json:
         facts = {name: getattr(scores, name) for name in ("images", "top1", "top5", "loss", "calibration_error")}

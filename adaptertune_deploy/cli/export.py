@@ -38,9 +38,10 @@ def export(
     atd export --merge                    also one self-contained graph per task
     atd export --adapters pets --merge --no-shared --out pets-only
     """
-    from adaptertune_deploy.export.exporter import export_bundle
-
     folders = _folders(adapters_dir, options.split_names(adapters))
+    with console.loading("torch and onnx"):
+        from adaptertune_deploy.export.exporter import export_bundle
+
     with console.progress_bars() as progress:
         manifest = export_bundle(
             folders,

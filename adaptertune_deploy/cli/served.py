@@ -138,7 +138,7 @@ def _time_requests(url: str, task: str, data: bytes, progress: Progress) -> floa
 def _largest_difference(session: Session, samples: Sequence[Sample], document: dict[str, Any]) -> float:
     answers = classify(session, [sample.data for sample in samples], None, 3)
     return max(
-        abs(served["probability"] - direct.probability)
+        abs(float(served["probability"]) - direct.probability)
         for answer in answers
         for served, direct in zip(document["images"][answer.image]["tasks"][answer.task], answer.top, strict=True)
     )

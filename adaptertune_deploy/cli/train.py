@@ -38,7 +38,7 @@ def train(
     alpha: Annotated[float, typer.Option("--alpha", help="Scale of every adapter.")] = 1.0,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data; 0 fits the device.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images in a step.")] = 32,
-    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of the adapters.")] = 1e-3,
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of the adapters.")] = 3e-3,
     seed: Annotated[int, typer.Option("--seed", help="Of initialisation, order and augmentation.")] = 0,
     val_split: Annotated[str, typer.Option("--val-split", help="auto, official, stratified:SHARE or none.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="Of the steps: auto, fp32, bf16 or fp16.")] = "auto",
@@ -54,8 +54,9 @@ def train(
     atd train --dataset path/to/folder --task parts --placement last:4
     atd train --dataset flowers --backbone vit_small_patch16_224.augreg_in21k_ft_in1k --out adapters-vits
     """
-    from adaptertune_deploy.train.recipe import Recipe
-    from adaptertune_deploy.train.trainer import TrainRequest, train_task
+    with console.loading("torch"):
+        from adaptertune_deploy.train.recipe import Recipe
+        from adaptertune_deploy.train.trainer import TrainRequest, train_task
 
     recipe = Recipe(
         rank=rank,
@@ -81,8 +82,7 @@ def train(
         allow_random=allow_random,
     )
     with console.progress_bars() as progress:
-        result = train_task(request, progress)
-    console.print_notes(result.notes)
+        result = train_task(request, progress, console.print_note)
     if as_json:
         console.print_json(train_facts(result))
     else:
@@ -96,8 +96,8 @@ def _usual_backbone(out: Path) -> str:
     for folder in artefact.list_adapters(out):
         name = artefact.read_config(folder).backbone.name
         if name != DEFAULT_BACKBONE:
-            console.print_notes(
-                (f"training on {name}, the backbone of {folder}; for another one: --backbone NAME --out FOLDER",)
+            console.print_note(
+                f"training on {name}, the backbone of {folder}; for another one: --backbone NAME --out FOLDER"
             )
         return name
     return DEFAULT_BACKBONE

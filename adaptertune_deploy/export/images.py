@@ -13,12 +13,15 @@ from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
 
-MAX_IMAGES = 32
+MAX_SAMPLES = 32
+MAX_GIVEN = 512  # they are held in memory: 300 MB at 224x224
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
 def find_images(adapters: Sequence[Path], folder: Path | None = None) -> tuple[Path, ...]:
-    """Return at most MAX_IMAGES image files, spread evenly over their source.
+    """Return image files to verify on: at most MAX_SAMPLES of training's samples, or MAX_GIVEN of a folder.
+
+    Where there are more, they are taken at even distances.
 
     Args:
         adapters: adapter folders; each may hold held-back images in `samples/`, of which every task gives its share.
@@ -30,7 +33,7 @@ def find_images(adapters: Sequence[Path], folder: Path | None = None) -> tuple[P
     if folder is not None:
         if not folder.is_dir():
             raise ExportError(f"{folder}: no such folder of images; give one with --images DIR")
-        found = _spread(_images_below(folder), MAX_IMAGES)
+        found = _spread(_images_below(folder), MAX_GIVEN)
         if not found:
             raise ExportError(
                 f"{folder}: holds no image ({', '.join(SUFFIXES)}); give another folder with --images DIR"
@@ -40,12 +43,12 @@ def find_images(adapters: Sequence[Path], folder: Path | None = None) -> tuple[P
     taken: list[Path] = []
     waiting = sorted((source for source in sources if source), key=len)
     for left, source in zip(range(len(waiting), 0, -1), waiting, strict=True):
-        taken += _spread(source, max(1, (MAX_IMAGES - len(taken)) // left))
+        taken += _spread(source, max(1, (MAX_SAMPLES - len(taken)) // left))
     if not taken:
         raise ExportError(
             f"{adapters[0]}: holds no {SAMPLES_NAME}/ to verify the graphs on; give real images: --images DIR"
         )
-    return tuple(taken[:MAX_IMAGES])
+    return tuple(taken[:MAX_SAMPLES])
 
 
 def read_images(paths: Sequence[Path], spec: PreprocessSpec) -> Array:

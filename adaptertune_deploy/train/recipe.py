@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adaptertune_deploy.core.errors import UsageError
 
 # Images seen in one run when --epochs is not given: some minutes on two CPU cores, fifty epochs of Pets on a GPU.
-SAMPLE_BUDGET = {"cpu": 12_000, "cuda": 200_000}
+SAMPLE_BUDGET = {"cpu": 9_000, "cuda": 200_000}
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 50
 LARGEST_SEED = 1 << 32
 
@@ -37,8 +37,8 @@ class Recipe:
     placement: str = "all"
     epochs: int = 0
     batch_size: int = 32
-    lr: float = 1e-3
-    head_lr_scale: float = 0.1
+    lr: float = 3e-3
+    head_lr_scale: float = 0.3
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip: float = 1.0

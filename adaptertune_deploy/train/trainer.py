@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,8 +105,15 @@ class _Run:
         )
 
 
-def train_task(request: TrainRequest, progress: Progress = silent) -> TrainResult:
+def train_task(
+    request: TrainRequest, progress: Progress = silent, tell: Callable[[str], None] = lambda sentence: None
+) -> TrainResult:
     """Train one task and write its folder; an older folder of that name is replaced only at the end.
+
+    Args:
+        request: what to train.
+        progress: told as the work goes on.
+        tell: called with every sentence a person should read, the dataset's licence first, before training starts.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -113,6 +121,9 @@ def train_task(request: TrainRequest, progress: Progress = silent) -> TrainResul
     """
     started = time.perf_counter()
     run = _prepare(request, progress)
+    notes = _notes(run)
+    for note in notes:
+        tell(note)
     frozen_sha256 = run.backbone.spec.sha256
     model, head, head_scores = _start(run, request)
     start_images = _prove_start(run, model)
@@ -123,7 +134,6 @@ def train_task(request: TrainRequest, progress: Progress = silent) -> TrainResul
     scores = score(*outputs(model, run.loader(part), _exact(run.device), f"test adapter on {name}", progress))
     measured = _measured(run, model, head, (head_scores, scores), result, shown, time.perf_counter() - started)
     config = write_artefact(request.out, model, run.backbone, (run.dataset, run.splits), part, measured)
-    notes = (*run.backbone.notes, *run.dataset.notes, *run.splits.notes)
     return TrainResult(request.out / config.task.name, config, measured, notes)
 
 
@@ -138,6 +148,12 @@ def _prepare(request: TrainRequest, progress: Progress) -> _Run:
     run = _Run(dataset, splits, backbone, device, request.recipe, progress)
     _ = run.heldback
     return run
+
+
+def _notes(run: _Run) -> tuple[str, ...]:
+    terms = {True: "; non-commercial use only", False: "", None: "; check the terms before use"}
+    licence = f"licence of {run.dataset.name}: {run.dataset.licence}{terms[run.dataset.non_commercial]}"
+    return (licence, *run.backbone.notes, *run.dataset.notes, *run.splits.notes)
 
 
 def _start(run: _Run, request: TrainRequest) -> tuple[AdaptedViT, Head, Scores]:

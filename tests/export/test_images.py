@@ -9,6 +9,7 @@ import pytest
 
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.export import images
 from adaptertune_deploy.export.images import find_images, read_images
 from tests.builders import encode, make_image, make_preprocess_spec
 
@@ -35,14 +36,21 @@ def test_more_tasks_than_images_give_one_each_up_to_the_limit(tmp_path: Path) ->
     assert len({path.parent for path in find_images(folders)}) == 32
 
 
-def test_a_folder_given_by_hand_is_searched_at_any_depth_and_spread(tmp_path: Path) -> None:
+def test_a_folder_given_by_hand_is_searched_at_any_depth(tmp_path: Path) -> None:
     fill(tmp_path / "images" / "a", 40)
     fill(tmp_path / "images" / "b" / "c", 24, ".JPG")
     (tmp_path / "images" / "notes.txt").write_text("no image")
     found = find_images([tmp_path / "no-adapter"], tmp_path / "images")
-    assert len(found) == 32
+    assert len(found) == 64
+    assert sum(path.suffix == ".JPG" for path in found) == 24
+
+
+def test_a_large_folder_is_thinned_at_even_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_GIVEN", 20)
+    fill(tmp_path / "images", 40)
+    found = find_images([], tmp_path / "images")
     assert [path.name for path in found[:3]] == ["000.png", "002.png", "004.png"]
-    assert sum(path.suffix == ".JPG" for path in found) == 12
+    assert len(found) == 20
 
 
 def test_no_images_says_what_to_do(tmp_path: Path) -> None:

@@ -60,16 +60,22 @@ def test_the_calibration_error_of_a_worked_example() -> None:
     assert error == pytest.approx(3 / 4 * abs(2 / 3 - 0.9) + 1 / 4 * 0.62, abs=1e-6)
 
 
-def test_the_calibration_error_is_the_published_sum_over_bins() -> None:
-    logits, targets = make_logits(1000)
-    probabilities = softmax(logits.astype(np.float64), axis=1)
-    confidence, hits = probabilities.max(axis=1), logits.argmax(axis=1) == targets
-    expected = 0.0
-    for low in np.arange(15) / 15:
-        inside = (confidence >= low) & (confidence < low + 1 / 15)
+def calibration_error(confidence: np.ndarray, hits: np.ndarray, bins: int) -> float:
+    total = 0.0
+    for low in np.arange(bins) / bins:
+        inside = (confidence >= low) & (confidence < low + 1 / bins)
         if inside.any():
-            expected += inside.mean() * abs(hits[inside].mean() - confidence[inside].mean())
-    assert score(logits, targets).calibration_error == pytest.approx(expected, rel=1e-9)
+            total += inside.mean() * abs(hits[inside].mean() - confidence[inside].mean())
+    return total
+
+
+def test_the_calibration_error_is_the_published_sum_over_fifteen_bins() -> None:
+    logits, targets = make_logits(60)
+    probabilities = softmax(2 * logits.astype(np.float64), axis=1)
+    confidence, hits = probabilities.max(axis=1), logits.argmax(axis=1) == targets
+    expected = calibration_error(confidence, hits, 15)
+    assert score(2 * logits, targets).calibration_error == pytest.approx(expected, rel=1e-9)
+    assert all(abs(calibration_error(confidence, hits, other) - expected) > 1e-3 for other in (10, 14, 16, 20))
 
 
 def test_perfect_certainty_falls_into_the_last_bin() -> None:

@@ -105,6 +105,24 @@ def test_every_step_has_its_learning_rate(monkeypatch: pytest.MonkeyPatch) -> No
     assert [entry.lr for entry in result.history] == pytest.approx([0.01 * f for f in factors[2::3]])
 
 
+def test_the_gradient_is_clipped_over_all_trained_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+
+    def watched(model: AdaptedViT, recipe: Recipe) -> torch.optim.AdamW:
+        optimizer = make_optimizer(model, recipe)
+        optimizer.register_step_pre_hook(
+            lambda *_: norms.append(math.hypot(*(float(value.grad.norm()) for value in model.trainable().values())))
+        )
+        return optimizer
+
+    monkeypatch.setattr(fitting, "make_optimizer", watched)
+    for clip in (0.01, math.inf):
+        train, _ = make_loaders()
+        fit(disturb(make_model()), train, None, Recipe(clip=clip), 1, CPU)
+    assert norms[:3] == pytest.approx([0.01] * 3, rel=1e-4)
+    assert min(norms[3:]) > 0.1
+
+
 def test_a_step_waits_for_no_number_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Any] = []
 
@@ -157,10 +175,14 @@ def test_six_images_can_be_learned_by_heart() -> None:
     assert result.adapters_with_gradient == 3
 
 
-def test_the_history_and_the_progress_have_every_epoch_and_step() -> None:
+def test_every_epoch_trains_validates_and_is_recorded() -> None:
     train, val = make_loaders()
     seen: list[tuple[str, int, int]] = []
-    result = fit(make_model(), train, val, RECIPE, 2, CPU, lambda *step: seen.append(step))
+    modes: list[bool] = []
+    model = make_model()
+    model.head.register_forward_pre_hook(lambda head, _: modes.append(head.training))
+    result = fit(model, train, val, RECIPE, 2, CPU, lambda *step: seen.append(step))
+    assert modes == 2 * [True, True, True, False, False, False]
     assert [entry.epoch for entry in result.history] == [0, 1]
     assert seen == [(f"train, epoch {1 + step // 3}/2", step + 1, 6) for step in range(6)]
 

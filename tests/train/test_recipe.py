@@ -87,7 +87,7 @@ def test_epochs_are_those_asked_for() -> None:
         (10, "cpu", 50),
         (12_000, "cpu", 2),
         (10**6, "cpu", 2),
-        (1_000, "cpu", 12),
+        (1_000, "cpu", 9),
         (1_000, "cuda", 50),
         (20_000, "cuda", 10),
     ],

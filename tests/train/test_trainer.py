@@ -20,7 +20,7 @@ from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.fit import Epoch, Fit
-from adaptertune_deploy.train.probe import FALLBACK_PENALTY
+from adaptertune_deploy.train.probe import FALLBACK_PENALTY, PENALTIES
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.trainer import TrainRequest, TrainResult, train_task
@@ -90,9 +90,20 @@ def test_the_scores_are_those_of_the_weights_that_were_written(result: TrainResu
     assert result.measured.head_only.loss != result.measured.adapter.loss
 
 
-def test_samples_and_notes(result: TrainResult) -> None:
+def test_samples_of_the_test_split_are_kept(result: TrainResult) -> None:
     assert len(list((result.folder / "samples").iterdir())) == 8
-    assert result.notes == ("there is no test split, so 8 of 42 training images are held out as test, stratified",)
+
+
+def test_the_licence_and_the_notes_are_told_before_any_work(
+    result: TrainResult, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(trainer, "fit_probe", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train_task(ask(pictures, tmp_path), tell=told.append)
+    assert tuple(told) == result.notes
+    assert told[0] == f"licence of {pictures}: {result.config.dataset.licence}; check the terms before use"
+    assert told[1:] == ["there is no test split, so 8 of 42 training images are held out as test, stratified"]
 
 
 def test_the_kept_epoch_is_the_one_that_is_tested_and_written(
@@ -154,6 +165,7 @@ def test_every_stage_reports_its_progress(pictures: Path, tmp_path: Path) -> Non
         "train, epoch 2/2",
         "test adapter on test",
     ]
+    assert seen["head alone"][-1] == (len(PENALTIES), len(PENALTIES))  # chosen on the validation images
     assert all(steps[-1][0] == steps[-1][1] for what, steps in seen.items() if what != "train, epoch 1/2")
 
 
@@ -168,7 +180,7 @@ def test_an_untagged_backbone_is_named_in_the_notes(
     request = ask(pictures, tmp_path / "out", recipe, weights=tmp_path / "weights.pth")
     result = train_task(dataclasses.replace(request, backbone="deit_tiny_patch16_224", allow_random=False))
     assert result.config.backbone.name == "deit_tiny_patch16_224.fb_in1k"
-    assert "using timm's default, deit_tiny_patch16_224.fb_in1k" in result.notes[0]
+    assert "using timm's default, deit_tiny_patch16_224.fb_in1k" in result.notes[1]
     (tmp_path / "weights.pth").unlink()  # what was given once is found again
     again = evaluate_task(EvaluateRequest(result.folder, device="cpu"))
     assert again.scores.loss == result.measured.adapter.loss
@@ -312,6 +324,11 @@ def test_an_interrupted_run_leaves_the_old_folder(
 
 
 # How it runs.
+
+
+def test_a_gpu_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Some GPU at {device}")
+    assert trainer._processor(trainer.Device(torch.device("cuda:1"), "bf16")) == "Some GPU at cuda:1"
 
 
 @pytest.mark.parametrize(
