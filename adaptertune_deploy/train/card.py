@@ -19,7 +19,7 @@ def model_card(config: AdapterConfig, measured: Measured, non_commercial: bool |
     task, adapter, data = config.task, config.task.adapter, config.dataset
     share = measured.trainable / measured.frozen
     labels = ", ".join(task.labels[:MOST_LABELS]) + (", ..." if len(task.labels) > MOST_LABELS else "")
-    terms = {True: "non-commercial use only", False: "commercial use allowed", None: "check the terms before use"}
+    terms = {True: " (non-commercial use only)", False: " (commercial use allowed)", None: ""}
     rows = "\n".join(
         f"| {name} | {scores.top1:.1%} | {scores.top5:.1%} | {scores.loss:.3f} | {scores.calibration_error:.3f} |"
         for name, scores in (("head alone (linear probe)", measured.head_only), ("adapter and head", measured.adapter))
@@ -45,7 +45,7 @@ Labels: {labels}.
 ## Data
 
 `{data.name}`: {data.train:,} training, {data.val:,} validation ({data.val_split}), {data.test:,} test images; split
-sha256 `{data.split_sha256[:16]}`. Licence: {data.licence} ({terms[non_commercial]}). The folder `samples/` holds some
+sha256 `{data.split_sha256[:16]}`. Licence: {data.licence}{terms[non_commercial]}. The folder `samples/` holds some
 of its images, so that an exported graph can be verified; remove it where these images may not go.
 
 ## Proofs of this run

@@ -53,9 +53,9 @@ def fit(
     device: Device,
     progress: Progress = silent,
 ) -> Fit:
-    """Train adapters and head by AdamW; afterwards the model holds the epoch of lowest validation loss.
+    """Train adapters and head by AdamW; afterwards the model holds the epoch of highest validation accuracy.
 
-    Without a validation split the last epoch is kept.
+    Of epochs with equal accuracy the one of lower validation loss is kept; without a validation split, the last one.
 
     Args:
         model: on `device`, its head at its start.
@@ -72,13 +72,14 @@ def fit(
     optimizer = make_optimizer(model, recipe)
     stepper = _Stepper(model, optimizer, recipe, device, steps=epochs * len(train))
     history: list[Epoch] = []
-    best, best_loss, best_epoch = _snapshot(model), math.inf, 0
+    best, best_rank, best_epoch = _snapshot(model), (-math.inf, -math.inf), 0
     for epoch in range(epochs):
         train_loss = _train_epoch(stepper, train, epoch, epochs, progress)
         entry = _validate(model, val, device, epoch, stepper.lr, train_loss)
         history.append(entry)
-        if val is None or entry.val_loss < best_loss:
-            best, best_loss, best_epoch = _snapshot(model), entry.val_loss, epoch
+        rank = (entry.val_top1, -entry.val_loss)
+        if val is None or rank > best_rank:
+            best, best_rank, best_epoch = _snapshot(model), rank, epoch
     _restore(model, best)
     return Fit(tuple(history), best_epoch, stepper.adapters_with_gradient)
 

@@ -9,7 +9,7 @@ from adaptertune_deploy.core.errors import UsageError
 
 # Images seen in one run when --epochs is not given: some minutes on two CPU cores, fifty epochs of Pets on a GPU.
 SAMPLE_BUDGET = {"cpu": 9_000, "cuda": 200_000}
-FEWEST_EPOCHS, MOST_EPOCHS = 2, 50
+FEWEST_EPOCHS, MOST_EPOCHS = 2, 20
 LARGEST_SEED = 1 << 32
 
 
@@ -42,7 +42,7 @@ class Recipe:
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip: float = 1.0
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     seed: int = 0
     precision: str = "auto"
     device: str = "auto"

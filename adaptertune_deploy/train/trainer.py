@@ -151,8 +151,8 @@ def _prepare(request: TrainRequest, progress: Progress) -> _Run:
 
 
 def _notes(run: _Run) -> tuple[str, ...]:
-    terms = {True: "; non-commercial use only", False: "", None: "; check the terms before use"}
-    licence = f"licence of {run.dataset.name}: {run.dataset.licence}{terms[run.dataset.non_commercial]}"
+    limit = "; non-commercial use only" if run.dataset.non_commercial else ""
+    licence = f"licence of {run.dataset.name}: {run.dataset.licence}{limit}"
     return (licence, *run.backbone.notes, *run.dataset.notes, *run.splits.notes)
 
 

@@ -41,10 +41,10 @@ def test_the_card_states_the_facts_of_the_run() -> None:
 
 @pytest.mark.parametrize(
     ("non_commercial", "terms"),
-    [(True, "non-commercial use only"), (False, "commercial use allowed"), (None, "check the terms before use")],
+    [(True, " (non-commercial use only)."), (False, " (commercial use allowed)."), (None, ".")],
 )
 def test_the_terms_of_the_data_are_stated(non_commercial: bool | None, terms: str) -> None:
-    assert f"Licence: CC0-1.0 ({terms})" in model_card(make_config(), make_measured(), non_commercial)
+    assert f"Licence: CC0-1.0{terms}" in model_card(make_config(), make_measured(), non_commercial)
 
 
 @pytest.mark.parametrize(("classes", "cut"), [(MOST_LABELS, False), (MOST_LABELS + 1, True)])

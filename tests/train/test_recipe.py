@@ -84,11 +84,11 @@ def test_epochs_are_those_asked_for() -> None:
 @pytest.mark.parametrize(
     ("images", "device", "epochs"),
     [
-        (10, "cpu", 50),
+        (10, "cpu", 20),
         (12_000, "cpu", 2),
         (10**6, "cpu", 2),
         (1_000, "cpu", 9),
-        (1_000, "cuda", 50),
+        (1_000, "cuda", 20),
         (20_000, "cuda", 10),
     ],
 )

@@ -102,7 +102,7 @@ def test_the_licence_and_the_notes_are_told_before_any_work(
     with pytest.raises(ZeroDivisionError):
         train_task(ask(pictures, tmp_path), tell=told.append)
     assert tuple(told) == result.notes
-    assert told[0] == f"licence of {pictures}: {result.config.dataset.licence}; check the terms before use"
+    assert told[0] == f"licence of {pictures}: {result.config.dataset.licence}"
     assert told[1:] == ["there is no test split, so 8 of 42 training images are held out as test, stratified"]
 
 
