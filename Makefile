@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test test-all test-device lint types format bench-infer clean
+.PHONY: quickstart test test-all test-gpu test-device lint types format bench-infer clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -15,6 +15,12 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# On a machine with an NVIDIA GPU: the CUDA build of ONNX Runtime in place of the CPU's, then every test that needs a GPU.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
+	$(PIP) 'onnxruntime-gpu[cuda,cudnn]'
+	$(BIN)/python -m pytest -m gpu
 
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed
