@@ -39,7 +39,7 @@ def train(name: str, data: Path, weights: Path, out: Path) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     facts: dict[str, Any] = json.loads(done.stdout)
     del facts["folder"]
-    return facts
+    return facts | {"dataset": name}  # not the path, which is this machine's own
 
 
 def show(runs: list[dict[str, Any]]) -> None:

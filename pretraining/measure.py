@@ -166,9 +166,10 @@ def measure(weights: Path, cifar10: Path) -> dict[str, dict[str, Accuracy]]:
 
 
 def summary(accuracies: Sequence[float]) -> Accuracy:
-    """Mean and sample standard deviation, rounded to hundredths."""
+    """Mean and sample standard deviation, which is 0 for a single run, rounded to hundredths."""
     runs = tuple(round(accuracy, 2) for accuracy in accuracies)
-    return Accuracy(round(float(np.mean(runs)), 2), round(float(np.std(runs, ddof=1)), 2), runs)
+    deviation = float(np.std(runs, ddof=1)) if len(runs) > 1 else 0.0
+    return Accuracy(round(float(np.mean(runs)), 2), round(deviation, 2), runs)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,7 +22,7 @@ from adaptertune_deploy.core.tensors import Array
 
 Targets = npt.NDArray[np.int64]
 # Inverse strengths of the L2 penalty on standardised features, weakest penalty last.
-PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FALLBACK_PENALTY = 0.1
 
 

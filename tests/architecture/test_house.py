@@ -30,7 +30,7 @@ def test_files_and_functions_stay_short(module: Path) -> None:
 
 
 def test_no_file_names_a_registry_or_a_private_place() -> None:
-    forbidden = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "/" + "work/")
+    forbidden = ("pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "/" + "work/")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode != 0:
         pytest.skip("not a git checkout, so nothing tells the project's files from others")
