@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: quickstart test test-all test-gpu test-device lint types format bench-infer clean
 
@@ -59,6 +59,6 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)-device/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-device
-	$(VENV)-device/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	$(VENV)-device/bin/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable '.[cpu]' pytest httpx hypothesis 'tritonclient[http]'
 	touch $@
