@@ -1,4 +1,4 @@
-# make quickstart   the whole path on small data; needs Python 3.10 or newer and pip, nothing else
+# make quickstart   the whole path on small data; needs Python 3.11 or newer and pip, nothing else
 # make test         the whole test suite
 PYTHON ?= python3
 VENV ?= .venv
