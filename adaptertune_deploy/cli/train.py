@@ -131,6 +131,8 @@ def show_result(result: TrainResult) -> None:
         share = f"{count / measured.frozen:.2%}"
         table.add_row(name, f"{scores.top1:.1%}", f"{scores.top5:.1%}", f"{scores.loss:.3f}", f"{count:,}", share)
     console.out.print(table)
+    if measured.adapter.top1 < measured.head_only.top1:
+        console.print_note("the adapter answers worse than the head alone; try a lower --lr or more --epochs")
     size = console.human_bytes((result.folder / MODEL_NAME).stat().st_size)
     console.out.print(
         f"epoch {measured.fit.best_epoch + 1} of {len(measured.fit.history)} kept, "

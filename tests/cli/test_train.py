@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.cli.train import DEFAULT_BACKBONE, _usual_backbone
+from adaptertune_deploy.cli.train import DEFAULT_BACKBONE, _usual_backbone, show_result
+from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.train.trainer import TrainResult
 from tests.cli.conftest import Atd
+from tests.train.runs import make_measured
 
 
 def test_the_backbone_is_that_of_the_adapters_already_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,3 +36,14 @@ def test_mistakes_end_with_2_before_anything_is_written(
     assert (done.code, done.out) == (2, "")
     assert text in done.err
     assert sorted(path.name for path in (folder / "adapters").iterdir()) == before
+
+
+def test_an_adapter_worse_than_the_head_alone_is_said_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = folder / "adapters" / "birds"
+    good = make_measured()
+    bad = make_measured(adapter=good.head_only, head_only=good.adapter)
+    for measured, worse in ((good, False), (bad, True)):
+        show_result(TrainResult(place, read_config(place), measured, ()))
+        printed = capfd.readouterr()
+        assert ("worse than the head alone" in printed.err) is worse
+        assert f"{measured.adapter.top1:.1%}" in printed.out
