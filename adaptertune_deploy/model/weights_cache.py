@@ -1,30 +1,24 @@
 """Weights given by hand are kept by their hash, so that export finds the file that training was given.
 
-The cache is the folder $ATD_CACHE, or adaptertune-deploy below $XDG_CACHE_HOME or ~/.cache. A file is named by the
-hash of the frozen weights it loads to (BackboneSpec.sha256), so an entry can't stand for another backbone.
+They lie in the cache (core.cache). A file is named by the hash of the frozen weights it loads to
+(BackboneSpec.sha256), so an entry can't stand for another backbone.
 """
 
 from __future__ import annotations
 
 import filecmp
-import os
 import shutil
 from pathlib import Path
 
 from adaptertune_deploy.core import files
+from adaptertune_deploy.core.cache import cache_folder
 
-
-def cache_folder() -> Path:
-    """Return the folder of the weights cache; it need not exist."""
-    if given := os.environ.get("ATD_CACHE"):
-        return Path(given) / "weights"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "adaptertune-deploy" / "weights"
+KIND = "weights"
 
 
 def find(sha256: str) -> Path | None:
     """Return the cached file whose frozen weights have this hash, or None."""
-    return next(iter(sorted(cache_folder().glob(f"{sha256}.*"))), None)
+    return next(iter(sorted(cache_folder(KIND).glob(f"{sha256}.*"))), None)
 
 
 def remember(weights: Path, sha256: str) -> None:
@@ -33,7 +27,7 @@ def remember(weights: Path, sha256: str) -> None:
     An entry that differs, one damaged since it was written for example, is replaced. A cache that can't be written is
     not an error: later commands then ask for the file again.
     """
-    target = cache_folder() / f"{sha256}{weights.suffix or '.bin'}"
+    target = cache_folder(KIND) / f"{sha256}{weights.suffix or '.bin'}"
     try:
         if target.exists() and filecmp.cmp(weights, target, shallow=False):
             return

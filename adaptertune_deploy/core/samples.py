@@ -1,0 +1,98 @@
+"""Held-back images on which graphs of a task are verified: named by their hash, shipped only where they may travel.
+
+    adapters/TASK/samples/00012_label.jpg    images whose terms let them be handed on
+    the cache, samples/SHA256.jpg            all others: they stay on the machine that trained
+
+Both are found through the records in adapter_config.json, and only with the bytes that the records vouch for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptertune_deploy.core import files
+from adaptertune_deploy.core.cache import cache_folder
+
+SAMPLES_NAME = "samples"
+LABEL_CHARACTERS = 60
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One held-back image.
+
+    file: its plain name below samples/, wherever the image itself lies.
+    sha256: of the file's bytes.
+    label: its true class.
+    """
+
+    file: str
+    sha256: str
+    label: str
+
+    def __post_init__(self) -> None:
+        if FILE_NAME.fullmatch(self.file) is None:
+            raise ValueError(f"sample file {self.file!r:.80} must be 1 to 120 letters, digits, '.', '_' or '-'")
+        if re.fullmatch(r"[0-9a-f]{64}", self.sha256) is None:
+            raise ValueError(f"sha256 {self.sha256!r:.80} must be 64 hexadecimal digits")
+
+
+def keep(folder: Path, images: Iterable[tuple[bytes, str, str]], travel: bool) -> tuple[SampleRecord, ...]:
+    """Keep images for the verification of a task's graphs and return their records.
+
+    Args:
+        folder: the adapter folder, or the stage that becomes it.
+        images: (the file's bytes, its suffix with the dot, its label).
+        travel: whether the images may be handed on. They are then written to `folder`/samples/; if not, only to this
+            machine's cache. Where that can't be written the records still say which images they were, and whoever
+            exports gives other images.
+    """
+    records = []
+    for number, (data, suffix, label) in enumerate(images):
+        name = f"{number:05d}_{re.sub(r'[^A-Za-z0-9]+', '_', label)[:LABEL_CHARACTERS]}{suffix}"
+        record = SampleRecord(name, files.sha256_bytes(data), label)
+        if travel:
+            files.write_bytes(folder / SAMPLES_NAME / record.file, data)
+        else:
+            _cache(record, data)
+        records.append(record)
+    return tuple(records)
+
+
+def find(folder: Path, records: Sequence[SampleRecord]) -> tuple[tuple[SampleRecord, Path], ...]:
+    """Return the recorded images that are here, each with its path: in `folder`/samples/, else in the cache.
+
+    A file whose bytes differ from its record is passed over, as one that is absent is.
+    """
+    found = []
+    for record in records:
+        for path in (folder / SAMPLES_NAME / record.file, _cached(record)):
+            if _holds(path, record.sha256):
+                found.append((record, path))
+                break
+    return tuple(found)
+
+
+def _cached(record: SampleRecord) -> Path:
+    return cache_folder(SAMPLES_NAME) / f"{record.sha256}{Path(record.file).suffix}"
+
+
+def _cache(record: SampleRecord, data: bytes) -> None:
+    path = _cached(record)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody's own images: nobody else's to read
+        if not _holds(path, record.sha256):
+            files.write_bytes(path, data)
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    """Tell whether a regular file holds exactly these bytes; a pipe is never opened."""
+    try:
+        return path.is_file() and files.sha256_bytes(path.read_bytes()) == sha256
+    except OSError:
+        return False
