@@ -1,9 +1,13 @@
-# make quickstart   the whole path on small data; needs Python 3.11 or newer and pip, nothing else
+# make quickstart   the whole path on small data, in quickstart/; needs Python 3.11 or newer and pip, and about 6 GB
 # make test         the whole test suite
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
+# Progress where somebody looks, silence in a log.
+QUIET := $(shell [ -t 2 ] || echo --quiet --quiet)
+INSTALL := -m pip install $(QUIET) --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python $(INSTALL)
+SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
 .PHONY: quickstart test test-all test-gpu test-device lint types format bench-infer clean
 
@@ -48,17 +52,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing torch, timm, onnx and onnxruntime into $(VENV): some gigabytes, a few minutes"
+	@echo "installing torch, timm, onnx and onnxruntime into $(VENV): $(SIZE)" >&2
 	$(PIP) --editable '.[cpu,train,export]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing the package with all that its tests use into $(VENV): some gigabytes, a few minutes"
+	@echo "installing the package with all that its tests use into $(VENV): $(SIZE)" >&2
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)-device/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-device
-	$(VENV)-device/bin/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[cpu]' pytest httpx hypothesis 'tritonclient[http]'
+	$(VENV)-device/bin/python $(INSTALL) --editable '.[cpu]' pytest httpx hypothesis 'tritonclient[http]'
 	touch $@

@@ -2,7 +2,8 @@
 
 python -m benchmarks.footprint --bundle DIR --adapter DIR
 
-The bundle should hold three tasks on DeiT-Tiny; the adapter is one more trained task on the same backbone.
+The bundle should hold three tasks on DeiT-Tiny; the adapter is one more task on the same backbone, trained on this
+machine, so that its held-back images are here.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 
-from adaptertune_deploy.core.adapter import SAMPLES_NAME
-from adaptertune_deploy.core.bundle import add_task, read_manifest
+from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.publish import add_task
 from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "footprint.json"
@@ -70,13 +74,14 @@ def _answer(url: str, image: bytes) -> None:
 
 
 def add_seconds(bundle: Path, adapter: Path) -> dict[str, float]:
-    """Return the median seconds of adding a task to a copy of the bundle: the call alone, and the whole command."""
+    """Return the median seconds of adding a task to copies of the bundle: the call alone, and the whole command."""
     with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "bundle"
-        shutil.copytree(bundle, copy)
-        call = [_timed(lambda: add_task(copy, adapter)) for _ in range(9)]
-        command = [*ATD, "add", str(adapter), "--bundle", str(copy)]
-        whole = [_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(9)]
+        copies = [Path(scratch) / str(number) for number in range(18)]
+        for copy in copies:
+            shutil.copytree(bundle, copy)
+        call = [_timed(partial(add_task, copy, adapter)) for copy in copies[:9]]
+        commands = [[*ATD, "add", str(adapter), "--bundle", str(copy)] for copy in copies[9:]]
+        whole = [_timed(partial(subprocess.run, command, check=True, capture_output=True)) for command in commands]
     return {"call_s": round(median(call), 4), "command_s": round(median(whole), 3)}
 
 
@@ -92,7 +97,8 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, required=True)
     given = parser.parse_args()
-    image = next(iter(sorted((given.adapter / SAMPLES_NAME).iterdir()))).read_bytes()
+    _, path = samples.find(given.adapter, read_config(given.adapter).samples)[0]
+    image = path.read_bytes()
     manifest = read_manifest(given.bundle)
     help_times = [_timed(lambda: subprocess.run([*ATD, "--help"], capture_output=True)) for _ in range(9)]
     facts = {

@@ -129,7 +129,7 @@ def opener(path: Path, feeds: Mapping[str, AnyArray], bound: Mapping[str, AnyArr
     """Return a function that opens a graph, binds its constants and returns how to run it."""
 
     def opened() -> tuple[Any, Run]:
-        engine = open_engine(path, provider="cpu", threads=threads)
+        engine = open_engine(path.read_bytes(), str(path), provider="cpu", threads=threads)
         engine.bind(bound)
         return engine, lambda: engine.run(feeds)
 

@@ -8,8 +8,9 @@ import timm
 from timm.models.vision_transformer import VisionTransformer
 
 from adaptertune_deploy.model import embedded
+from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 
-NAME, TAG = embedded.EMBEDDED_NAME.split(".")
+NAME, TAG = EMBEDDED_BACKBONE.split(".")
 FILE = embedded.EMBEDDED_WEIGHTS.name
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from PIL import Image
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files, tensors
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, DatasetRecord
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, DatasetRecord, Identity
 from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
+from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
 
 
@@ -61,6 +63,7 @@ def make_config(
     backbone: BackboneSpec | None = None,
     preprocess: PreprocessSpec | None = None,
     tensors_sha256: str = "0" * 64,
+    samples: Sequence[SampleRecord] = (),
 ) -> AdapterConfig:
     return AdapterConfig(
         format_version=adapters.FORMAT_VERSION,
@@ -79,6 +82,7 @@ def make_config(
         tensors_sha256=tensors_sha256,
         metrics={"test_top1": 0.75},
         versions={"torch": "2.10.0"},
+        samples=tuple(samples),
     )
 
 
@@ -91,9 +95,30 @@ def write_adapter(
 ) -> Adapter:
     """Write the folder adapters/<task>/ as training would and return what it holds."""
     adapter = make_adapter(task, backbone, seed)
-    digest = adapters.write_tensors(folder, adapter.tensors)
+    identity = make_config(adapter.task, backbone, preprocess).identity
+    digest = adapters.write_tensors(folder, adapter.tensors, identity)
     adapters.write_config(folder, make_config(adapter.task, backbone, preprocess, digest))
     return adapter
+
+
+def make_graph(file: str, data: bytes) -> GraphRecord:
+    """Return the record of a graph's bytes."""
+    return GraphRecord(file, files.sha256_bytes(data), "fp32", opset=20, ir_version=10)
+
+
+def write_merged(folder: Path, manifest: Manifest, graphs: Mapping[str, bytes]) -> Manifest:
+    """Give tasks of a bundle merged graphs, task -> its bytes, and return the manifest, which is written."""
+    tasks = []
+    for record in manifest.tasks:
+        if record.task.name in graphs:
+            data = graphs[record.task.name]
+            path = bundle.merged_file(record.task.name, files.sha256_bytes(data))
+            files.write_bytes(folder / path, data)
+            record = replace(record, merged=make_graph(path, data))
+        tasks.append(record)
+    manifest = replace(manifest, tasks=tuple(tasks))
+    bundle.write_manifest(folder, manifest)
+    return manifest
 
 
 def write_bundle(
@@ -105,21 +130,24 @@ def write_bundle(
     graph: bytes = b"stands for an ONNX graph",
 ) -> Manifest:
     """Write a bundle of the shared form; its graph is `graph`, which only a test that runs it makes a real one."""
-    files.write_bytes(folder / bundle.BACKBONE_NAME, graph)
+    shared = bundle.shared_file(files.sha256_bytes(graph))
+    files.write_bytes(folder / shared, graph)
+    backbone, preprocess = backbone or make_backbone_spec(), preprocess or make_preprocess_spec()
     records = []
     for adapter in held if held is not None else [make_adapter(backbone=backbone)]:
-        data = tensors.pack(adapter.tensors)
+        identity = Identity(adapter.task, backbone, preprocess)
+        data = tensors.pack(adapter.tensors, (adapters.IDENTITY_KEY, identity.sha256))
         digest = files.sha256_bytes(data)
         path = bundle.tensor_file(adapter.task.name, digest)
         files.write_bytes(folder / path, data)
         records.append(TaskRecord(adapter.task, path, digest))
     manifest = Manifest(
         format_version=bundle.FORMAT_VERSION,
-        backbone=backbone or make_backbone_spec(),
-        preprocess=preprocess or make_preprocess_spec(),
+        backbone=backbone,
+        preprocess=preprocess,
         slots=tuple(slots),
         tasks=tuple(records),
-        shared=GraphRecord(bundle.BACKBONE_NAME, files.sha256_bytes(graph), "fp32", opset=20, ir_version=10),
+        shared=make_graph(shared, graph),
         versions={"torch": "2.10.0"},
     )
     bundle.write_manifest(folder, manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ SHARED_DATA = Path(os.environ.get("ATD_TEST_DATA", Path(__file__).parents[2] / "
 # The same examples on every run and every machine, however slow it is.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+
+# A shell that starts the suite in the background has it ignore SIGINT, and every process that a test starts with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,107 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from adaptertune_deploy.cli import console, options
-from adaptertune_deploy.core.errors import UsageError, did_you_mean
+from adaptertune_deploy.cli import completion, console, interrupts, options, table, text
+from adaptertune_deploy.cli.options import DATA, ENGINE, OUTPUT, PLACES, flag, value
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.bundle import Manifest, ParityReport
 
 
 def export(
-    adapters: options.TaskList = None,
-    adapters_dir: options.AdaptersDir = Path("adapters"),
-    out: Annotated[Path, typer.Option("--out", help="Folder that becomes the bundle.")] = Path("bundle"),
-    merge: Annotated[bool, typer.Option("--merge", help="Also write one self-contained graph per task.")] = False,
+    adapters: options.TrainedTasks = None,
+    merge: Annotated[bool, flag("--merge", OUTPUT, "Also write one self-contained graph per task.")] = False,
     shared: Annotated[
-        bool, typer.Option("--shared/--no-shared", help="Write the backbone graph that serves every task.")
+        bool,
+        flag("--shared/--no-shared", OUTPUT, "Write the backbone graph that serves every task.", "--shared"),
     ] = True,
-    weights: options.Weights = None,
+    replace: Annotated[
+        bool, flag("--replace", OUTPUT, "Drop tasks and graphs of the bundle that this export does not make.")
+    ] = False,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="Folder of images to verify on. [default: adapters/TASK/samples]"),
+        value("--images", "FOLDER", DATA, "Images to verify on.", "those that training held back"),
     ] = None,
-    provider: Annotated[str, typer.Option("--provider", help="Verify on: cpu or cuda.")] = "cpu",
-    allow_random: Annotated[bool, typer.Option("--allow-random-backbone", hidden=True)] = False,
+    provider: Annotated[
+        str,
+        value("--provider", "NAME", ENGINE, "Verify on: cpu or cuda.", complete=completion.export_providers),
+    ] = "cpu",
+    adapters_dir: options.AdaptersDir = Path("adapters"),
+    out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that becomes the bundle.")] = Path("bundle"),
+    weights: options.Weights = None,
+    allow_random: options.AllowRandom = False,
     as_json: options.Json = False,
 ) -> None:
     """Export tasks to ONNX and verify the graphs against torch on real images; a graph that differs is not written.
 
     \b
-    atd export                            one backbone graph for every adapter in adapters/
-    atd export --merge                    also one self-contained graph per task
+    atd export                    one backbone graph for all of adapters/
+    atd export --merge            also one self-contained graph per task
     atd export --adapters pets --merge --no-shared --out pets-only
     """
-    folders = _folders(adapters_dir, options.split_names(adapters))
-    with console.loading("torch and onnx"):
-        from adaptertune_deploy.export.exporter import export_bundle
+    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.core.bundle import MANIFEST_NAME
+    from adaptertune_deploy.export.plan import plan_export
 
-    with console.progress_bars() as progress:
-        manifest = export_bundle(
-            folders,
-            out,
-            merge=merge,
-            shared=shared,
-            weights=weights,
-            images=images,
-            provider=provider,
-            allow_random=allow_random,
-            progress=progress,
-        )
+    options.check_provider(provider)
+    folders = tasks.trained(adapters_dir, adapters)
+    plan_export(folders, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace)
+    with interrupts.stoppable(interrupts.outcome(out / MANIFEST_NAME)):
+        with console.loading("torch and onnx"):
+            from adaptertune_deploy.export.exporter import export_bundle
+
+        with console.progress_bars() as progress:
+            manifest = export_bundle(
+                folders,
+                out,
+                merge=merge,
+                shared=shared,
+                weights=weights,
+                images=images,
+                provider=provider,
+                replace=replace,
+                allow_random=allow_random,
+                progress=progress,
+                tell=console.print_note,
+            )
     if as_json:
         import dataclasses
 
         console.print_json(dataclasses.asdict(manifest))
     else:
         show_manifest(out, manifest)
-
-
-def _folders(root: Path, names: list[str] | None) -> list[Path]:
-    from adaptertune_deploy.core.adapter import list_adapters
-
-    there = list_adapters(root)
-    if not there:
-        raise UsageError(f"{root}: holds no adapters; train one first: atd train --dataset pets --rank 8")
-    if names is None:
-        return list(there)
-    known = {path.name: path for path in there}
-    for name in names:
-        if name not in known:
-            raise UsageError(f"{root}: holds no adapter '{name}', only {', '.join(known)}.{did_you_mean(name, known)}")
-    return [known[name] for name in names]
+        show_next(out, manifest, folders)
 
 
 def show_manifest(out: Path, manifest: Manifest) -> None:
     """Print how far each graph lies from torch, and how large every file is."""
-    parity = console.make_table(
-        f"{out}/: {len(manifest.tasks)} tasks on {manifest.backbone.name}, graphs against torch",
-        "task",
-        "graph",
-        "images",
-        "max diff",
-        "mean",
-        "cosine",
-        "top-1",
-        "size",
-    )
+
+    def row(task: str, form: str, parity: ParityReport, file: str) -> tuple[str, ...]:
+        plus = "+ " if form == "shared" else ""
+        return task, form, *_parity_cells(parity), plus + text.human_bytes((out / file).stat().st_size)
+
+    rows: list[tuple[str, ...]] = []
     for record in manifest.tasks:
         if record.shared_parity is not None:
-            size = console.human_bytes((out / record.file).stat().st_size)
-            parity.add_row(record.task.name, "shared", *_parity_cells(record.shared_parity), f"+ {size}")
+            rows.append(row(record.task.name, "shared", record.shared_parity, record.file))
         if record.merged_parity is not None and record.merged is not None:
-            size = console.human_bytes((out / record.merged.file).stat().st_size)
-            parity.add_row(record.task.name, "merged", *_parity_cells(record.merged_parity), size)
+            rows.append(row(record.task.name, "merged", record.merged_parity, record.merged.file))
     if manifest.shared is not None:
-        size = console.human_bytes((out / manifest.shared.file).stat().st_size)
-        parity.add_row("(backbone)", "shared", "", "", "", "", "", size)
-    console.out.print(parity)
-    names = ",".join(record.task.name for record in manifest.tasks)
-    console.print_next(f"atd serve --adapters {names}", f"atd predict IMAGE --adapters {names}")
+        size = text.human_bytes((out / manifest.shared.file).stat().st_size)
+        rows.append(("(backbone)", "shared", "", "", "", "", "", size))
+    names = (table.Words("task"), table.Words("graph"), "images", "max diff", "mean", "cosine", "same top-1", "size")
+    count = text.plural(len(manifest.tasks), "task")
+    table.show(console.out, f"{out}/: {count} on {manifest.backbone.name}, graphs against torch", names, rows)
+
+
+def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
+    """Print the commands that serve the tasks and that ask about one of the held-back images."""
+    from adaptertune_deploy.cli import next as following
+
+    image = next((image for image in map(following.sample_image, folders) if image is not None), None)
+    console.print_next(*following.serving(out, [record.task.name for record in manifest.tasks], image))
 
 
 def _parity_cells(parity: ParityReport) -> tuple[str, ...]:

@@ -8,60 +8,82 @@ from typing import Annotated
 import typer
 
 import adaptertune_deploy
-from adaptertune_deploy.cli import add, console, evaluate, export, predict, quickstart, serve, train
-from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.cli import add, console, errors, evaluate, export, interrupts, predict, serve, train
+from adaptertune_deploy.cli.help import Command, Program
+from adaptertune_deploy.cli.quickstart import command as quickstart
+from adaptertune_deploy.core.errors import AtdError, Interrupted
 
-HELP = """One frozen vision backbone, many tasks.
+NAME = "atd"
+HELP = f"""One frozen vision backbone, many tasks.
 
 \b
-  atd quickstart                          the whole path on small data, in three minutes
-  atd train --dataset pets --rank 8       adapters and a head       -> adapters/pets/
-  atd export                              ONNX, verified            -> bundle/
-  atd serve --adapters pets,flowers       answers over HTTP
+atd quickstart                       the whole path on small data, {quickstart.DURATION}
+atd train --dataset pets --rank 8    adapters and a head -> adapters/pets/
+atd export                           ONNX, verified      -> bundle/
+atd serve --adapters pets,flowers    answers over HTTP
 """
 
-app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-app.command("quickstart")(quickstart.quickstart)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("export")(export.export)
-app.command("add")(add.add)
-app.command("predict")(predict.predict)
-app.command("serve")(serve.serve)
+app = typer.Typer(
+    cls=Program, help=HELP, invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.command("quickstart", cls=Command)(quickstart.quickstart)
+app.command("train", cls=Command)(train.train)
+app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("export", cls=Command)(export.export)
+app.command("add", cls=Command)(add.add)
+app.command("predict", cls=Command)(predict.predict)
+app.command("serve", cls=Command)(serve.serve)
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"atd {adaptertune_deploy.__version__}")
+        typer.echo(f"{NAME} {adaptertune_deploy.__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def root(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Hold the options that every command shares."""
+    """Hold the options that every command shares; without a command, show what there is."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
 
 
 def run() -> None:
     """Run the command line; a user's mistake is one line and an exit code, never a traceback."""
+    with interrupts.signals_raise():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """Return the exit code: 0, 1 for a failure, 2 for wrong usage, 128 + a signal's number."""
     try:
-        app()
+        code = app(prog_name=NAME, standalone_mode=False)
+    except errors.UsageProblem as problem:
+        console.print_error(errors.explain(problem, sys.argv[1:]))
+        return 2
+    except Interrupted as interrupt:
+        console.print_stopped(str(interrupt))
+        return interrupt.exit_code
     except AtdError as error:
         console.print_error(str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except ModuleNotFoundError as error:
         console.print_error(_missing(error))
-        sys.exit(1)
+        return 1
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         console.print_error(f"{place}{error.strerror or error}; check the disk and the folder's permissions")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console.print_error("stopped")
-        sys.exit(130)
+        return 1
+    except (KeyboardInterrupt, typer.Abort):  # before a command began; while one runs, it says what was kept
+        console.print_stopped("stopped; nothing was done")
+        return 130
+    return code if isinstance(code, int) else 0
 
 
 # command -> the extra of the package that it needs
@@ -72,4 +94,4 @@ def _missing(error: ModuleNotFoundError) -> str:
     """Say which extra brings a library that a command needs and this environment lacks."""
     command = next((word for word in sys.argv[1:] if word in EXTRAS), "")
     extra = EXTRAS.get(command, "cpu")
-    return f"{command or 'atd'} needs {error.name}, which is not installed; pip install 'adaptertune-deploy[{extra}]'"
+    return f"{command or NAME} needs {error.name}, which is not installed; pip install 'adaptertune-deploy[{extra}]'"

@@ -1,32 +1,136 @@
-"""Options that several commands share, spelled once."""
+"""Options: how one is declared, those that several commands share, and checks of their values."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-AdaptersDir = Annotated[Path, typer.Option("--adapters-dir", help="Folder that holds the adapter folders.")]
-Bundle = Annotated[Path, typer.Option("--bundle", help="Folder that atd export wrote.")]
+from adaptertune_deploy.cli import completion
+from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
+
+# The groups of options in every command's help.
+DATA, ADAPTER, TRAINING, ENGINE, LIMITS = "Data", "Adapter", "Training", "Engine", "Limits"
+PLACES, OUTPUT = "Where things lie", "Output"
+ALL_TASKS = "all of them"
+
+
+def value(
+    name: str,
+    metavar: str,
+    group: str,
+    text: str,
+    default: str | None = None,
+    complete: Callable[..., list[str]] | None = None,
+) -> Any:
+    """Declare an option that takes a value.
+
+    Args:
+        name: "--rank".
+        metavar: what the help calls the value.
+        group: of the help.
+        text: what it means.
+        default: how the help words the default; None shows the value itself.
+        complete: completes the value in the shell; see cli.completion.
+    """
+    shown = True if default is None else default
+    return typer.Option(
+        name, metavar=metavar, help=text, show_default=shown, autocompletion=complete, rich_help_panel=group
+    )
+
+
+def flag(name: str, group: str, text: str, default: str | None = None) -> Any:
+    """Declare an option that takes no value; see `value`."""
+    return typer.Option(name, help=text, show_default=False if default is None else default, rich_help_panel=group)
+
+
+AdaptersDir = Annotated[Path, value("--adapters-dir", "FOLDER", PLACES, "Folder that holds the adapter folders.")]
+Bundle = Annotated[Path, value("--bundle", "FOLDER", PLACES, "Folder that atd export wrote.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where the dataset lies, or is downloaded to. [default: data/DATASET]")
-]
-AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Skip images that the dataset lists and the disk lacks.")
+    Path | None,
+    value("--data-dir", "FOLDER", PLACES, "Where the dataset lies, or is downloaded to.", "data/DATASET"),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", help="The backbone's weights, for machines without a network.")
+    Path | None,
+    value(
+        "--weights",
+        "FILE",
+        PLACES,
+        "The backbone's weights, for machines without a network; kept in $ATD_CACHE for the next command.",
+        "the cache, else a download",
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Provider = Annotated[str, typer.Option("--provider", help="auto, cpu or cuda; a named one is never replaced.")]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads of one run; 0 lets the engine choose.", min=0)]
-Form = Annotated[str, typer.Option("--form", help="auto, shared or merged: which graphs of the bundle to use.")]
-TaskList = Annotated[
-    str | None, typer.Option("--adapters", help="Tasks, comma-separated: pets,flowers. [default: all of them]")
+AllowMissing = Annotated[bool, flag("--allow-missing", DATA, "Skip images that the dataset lists and that are absent.")]
+Device = Annotated[str, value("--device", "NAME", TRAINING, "auto, cpu, cuda or cuda:N.", complete=completion.devices)]
+Json = Annotated[bool, flag("--json", OUTPUT, "Print one JSON document instead of a table.")]
+Provider = Annotated[
+    str,
+    value(
+        "--provider",
+        "NAME",
+        ENGINE,
+        "auto, cpu or cuda; a named one is never replaced.",
+        complete=completion.providers,
+    ),
 ]
+Threads = Annotated[int, value("--threads", "N", ENGINE, "CPU threads of one run; 0 lets the engine choose.")]
+Form = Annotated[
+    str, value("--form", "NAME", ENGINE, "Graphs to use: auto, shared or merged.", complete=completion.forms)
+]
+ServedTasks = Annotated[
+    str | None,
+    value("--adapters", "TASKS", DATA, "Tasks of the bundle, comma-separated.", ALL_TASKS, completion.served_tasks),
+]
+TrainedTasks = Annotated[
+    str | None,
+    value("--adapters", "TASKS", DATA, "Trained tasks, comma-separated.", ALL_TASKS, completion.trained_tasks),
+]
+Rank = Annotated[int, value("--rank", "N", ADAPTER, "Width of every adapter.")]
+AllowRandom = Annotated[bool, typer.Option("--allow-random-backbone", hidden=True)]
 
 
-def split_names(text: str | None) -> list[str] | None:
-    """Return the names of a comma-separated list, or None when nothing was given."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
+def split_names(text: str | None, known: Iterable[str]) -> list[str] | None:
+    """Return the names of a comma-separated list, or None when nothing was given.
+
+    Raises:
+        UsageError: a list without a name in it; the known names are given.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--adapters names no task; name one or more of {', '.join(known)}, or leave it out")
+    return names
+
+
+def check_at_least(option: str, value: int, least: int) -> None:
+    """Raise UsageError when a number is too small."""
+    if value < least:
+        raise UsageError(f"{option} {value}: expected a whole number from {least}")
+
+
+def check_engine(form: str, provider: str, threads: int) -> None:
+    """Check the options that choose graphs and engine, before anything is read.
+
+    Raises:
+        UsageError: an unknown form or provider, or a negative number of threads.
+        EngineError: a provider that this installation lacks.
+    """
+    from adaptertune_deploy.serve.session import FORMS
+
+    if form not in FORMS:
+        raise UsageError(f"--form: no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
+    check_at_least("--threads", threads, 0)
+    check_provider(provider)
+
+
+def check_provider(provider: str) -> None:
+    """Refuse an unknown provider with UsageError, and an absent one with EngineError."""
+    from adaptertune_deploy.engines.engine import check_provider as check
+
+    try:
+        check("onnxruntime", provider)
+    except AtdError as error:
+        raise type(error)(f"--provider {provider}: {error}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import console, options
+from adaptertune_deploy.cli import console, options, table
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ STANDARD_INPUT = Path("-")
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files; - reads one from standard input.")],
-    adapters: options.TaskList = None,
-    bundle: options.Bundle = Path("bundle"),
-    top_k: Annotated[int, typer.Option("--top-k", help="Labels per answer.", min=1)] = 3,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Image files; - reads standard input.")],
+    adapters: options.ServedTasks = None,
+    top_k: Annotated[int, options.value("--top-k", "N", options.OUTPUT, "Labels per answer.")] = 3,
     form: options.Form = "auto",
     provider: options.Provider = "auto",
     threads: options.Threads = 0,
+    bundle: options.Bundle = Path("bundle"),
     as_json: options.Json = False,
 ) -> None:
     """Classify images with tasks of a bundle, by the code that serves.
@@ -34,11 +34,16 @@ def predict(
     atd predict cat.jpg dog.jpg --adapters pets
     atd predict photos/*.jpg --json
     """
+    from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.classify import classify
     from adaptertune_deploy.serve.session import open_session
 
+    options.check_at_least("--top-k", top_k, 1)
+    options.check_engine(form, provider, threads)
+    names = tasks.served(bundle, adapters)
     encoded = [_read(path) for path in images]
-    session = open_session(bundle, options.split_names(adapters), form, provider=provider, threads=threads)
+    with tasks.reading(bundle):
+        session = open_session(bundle, names, form, provider=provider, threads=threads)
     try:
         answers = classify(session, encoded, None, top_k, [str(path) for path in images])
     finally:
@@ -47,7 +52,7 @@ def predict(
         facts = [{"file": str(images[answer.image]), **_facts(answer)} for answer in answers]
         console.print_json(facts)
     else:
-        _show(images, answers)
+        show(images, answers)
 
 
 def _read(path: Path) -> bytes:
@@ -65,11 +70,12 @@ def _facts(answer: Answer) -> dict[str, object]:
     return facts
 
 
-def _show(images: list[Path], answers: list[Answer]) -> None:
-    table = console.make_table("", "image", "task", "answer", "probability", "then")
+def show(images: list[Path], answers: list[Answer]) -> None:
+    """Print one line an answer; the images are named as they were given."""
+    rows = []
     for answer in answers:
         first, *others = answer.top
         then = ", ".join(f"{other.label} {other.probability:.0%}" for other in others)
-        name = images[answer.image].name
-        table.add_row(name, answer.task, console.escape(first.label), f"{first.probability:.1%}", console.escape(then))
-    console.out.print(table)
+        rows.append((str(images[answer.image]), answer.task, first.label, f"{first.probability:.1%}", then))
+    words = table.Words
+    table.show(console.out, "", (words("image"), words("task"), words("answer"), "probability", words("then")), rows)

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from adaptertune_deploy.cli import console, options
+from adaptertune_deploy.cli import console, interrupts, options
+from adaptertune_deploy.cli.options import LIMITS, PLACES, value
 
 
 def serve(
-    adapters: options.TaskList = None,
+    adapters: options.ServedTasks = None,
     bundle: options.Bundle = Path("bundle"),
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="TCP port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, value("--host", "ADDRESS", PLACES, "Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, value("--port", "N", PLACES, "TCP port; 0 takes a free one.")] = 8000,
+    max_batch: Annotated[int, value("--max-batch", "N", LIMITS, "Rows of one engine run.")] = 8,
+    queue_limit: Annotated[
+        int, value("--queue-limit", "N", LIMITS, "Rows accepted and not yet answered; beyond it: 503.")
+    ] = 128,
+    drain_delay: Annotated[
+        float, value("--drain-delay", "SECONDS", LIMITS, "Go on answering so long after SIGTERM while not ready.")
+    ] = 0.0,
     form: options.Form = "auto",
     provider: options.Provider = "auto",
     threads: options.Threads = 0,
-    max_batch: Annotated[int, typer.Option("--max-batch", help="Rows of one engine run.")] = 8,
-    queue_limit: Annotated[
-        int, typer.Option("--queue-limit", help="Rows accepted and not yet answered; beyond it: 503.")
-    ] = 128,
-    drain_delay: Annotated[
-        float, typer.Option("--drain-delay", help="Seconds to go on answering after SIGTERM while not ready.")
-    ] = 0.0,
 ) -> None:
     """Serve tasks over HTTP: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
 
     \b
     atd serve --adapters pets,flowers
-    curl --data-binary @cat.jpg 'localhost:8000/v1/predict?tasks=pets,flowers&top_k=3'
+    curl --data-binary @cat.jpg 'localhost:8000/v1/predict?tasks=pets'
     """
+    from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.app import make_app
     from adaptertune_deploy.serve.server import serve as run_server
     from adaptertune_deploy.serve.session import open_session
@@ -43,19 +44,46 @@ def serve(
         queue_limit=queue_limit,
         drain_delay=drain_delay,
     )
-    session = open_session(bundle, options.split_names(adapters), form, provider=provider, threads=threads)
+    options.check_engine(form, provider, threads)
+    names = tasks.served(bundle, adapters)
+    with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
+        session = open_session(bundle, names, form, provider=provider, threads=threads)
     names = [task.name for task in session.tasks]
 
     def announce(at: str, number: int) -> None:
-        url = f"http://{at}:{number}"
-        console.out.print(
-            f"serving {', '.join(names)} from {bundle}/ ({session.form} form, {session.provider}) on [bold]{url}[/]",
-            soft_wrap=True,
-        )
-        console.print_next(f"curl --data-binary @IMAGE '{url}/v1/predict?tasks={','.join(names)}'")
+        url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
+        what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.provider})"
+        console.print_line(f"serving {what} on {url}", copied=True)
+        if not is_loopback(at):
+            console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
+        _print_request(bundle, names, url)
 
     try:
-        run_server(make_app(session, settings), host, port, announce)
+        with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
+            run_server(make_app(session, settings), host, port, announce)
     finally:
         session.close()
-    console.err.print("stopped; every accepted request was answered")
+    console.print_stopped("stopped; every accepted request was answered")
+
+
+def _print_request(bundle: Path, names: list[str], url: str) -> None:
+    """Print a request to try: about a held-back image when the adapters lie beside the bundle."""
+    from adaptertune_deploy.cli import next as following
+
+    def request(image: object) -> str:
+        return following.command("curl", "--data-binary", f"@{image}", f"{url}/v1/predict?tasks={','.join(names)}")
+
+    images = (following.sample_image(bundle.parent / following.ADAPTERS / name) for name in names)
+    image = next((image for image in images if image is not None), None)
+    if image is not None:
+        console.print_next(request(image))
+    else:
+        console.print_line(f"ask about an image of yours: {request('IMAGE')}", copied=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; a name counts as reachable by others."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

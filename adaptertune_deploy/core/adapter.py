@@ -7,23 +7,30 @@ The layout follows Hugging Face PEFT's file names. Tensors keep torch's [out, in
     head.weight [C, features]                head.bias [C]
 
 `alpha` is never folded into these tensors; core.bank does that when it makes a bank.
+
+What decides an answer besides the tensors stands in adapter_config.json, and its hash (identity_sha256) in the tensor
+file's own metadata, while the config holds the tensor file's hash: whoever edits one of the two files is found out.
+Both hashes find damage and mix-ups; they are no signature.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptertune_deploy.core import files, tensors
+from adaptertune_deploy.core import files, records, tensors
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.samples import SampleRecord
+from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256
 from adaptertune_deploy.core.tensors import Array
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_NAME = "adapter_config.json"
 MODEL_NAME = "adapter_model.safetensors"
-SAMPLES_NAME = "samples"
+IDENTITY_KEY = "adaptertune_identity_sha256"
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,29 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """What decides an answer besides the tensors: labels and their order, alpha, blocks, backbone, preprocessing."""
+
+    task: TaskSpec
+    backbone: BackboneSpec
+    preprocess: PreprocessSpec
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the values as JSON, keys sorted; numbers as a reader of the file would find them."""
+        read: Identity = records.parse(json.loads(records.dump(self)), Identity, "identity")
+        text = json.dumps(dataclasses.asdict(read), sort_keys=True, separators=(",", ":"))
+        return files.sha256_bytes(text.encode())
+
+
+@dataclass(frozen=True)
 class AdapterConfig:
     """Everything about a trained task but its tensors (adapter_config.json).
 
     metrics: name -> value; accuracies in 0..1.
     versions: library -> version that trained it.
     tensors_sha256: of adapter_model.safetensors.
+    samples: held-back images on which graphs of this task are verified.
     """
 
     format_version: int
@@ -63,6 +87,18 @@ class AdapterConfig:
     tensors_sha256: str
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    samples: tuple[SampleRecord, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_sha256(self.tensors_sha256)
+        last = self.task.adapter.blocks[-1]
+        if last >= self.backbone.depth:
+            raise ValueError(f"adapts block {last}, but {self.backbone.name} has {self.backbone.depth} blocks")
+
+    @property
+    def identity(self) -> Identity:
+        """What decides the answers besides the tensors."""
+        return Identity(self.task, self.backbone, self.preprocess)
 
 
 @dataclass(frozen=True)
@@ -92,16 +128,16 @@ def tensor_shapes(task: TaskSpec, backbone: BackboneSpec) -> dict[str, tuple[int
     return shapes
 
 
-def write_tensors(folder: Path, values: Mapping[str, Array]) -> str:
+def write_tensors(folder: Path, values: Mapping[str, Array], identity: Identity) -> str:
     """Write adapter_model.safetensors into `folder` and return its SHA-256."""
-    data = tensors.pack(values)
+    data = tensors.pack(values, (IDENTITY_KEY, identity.sha256))
     files.write_bytes(folder / MODEL_NAME, data)
     return files.sha256_bytes(data)
 
 
 def write_config(folder: Path, config: AdapterConfig) -> None:
     """Write adapter_config.json into `folder`; it comes last, after the tensors it vouches for."""
-    files.write_json(folder / CONFIG_NAME, config)
+    records.write(folder / CONFIG_NAME, config)
 
 
 def read_config(folder: Path) -> AdapterConfig:
@@ -112,46 +148,58 @@ def read_config(folder: Path) -> AdapterConfig:
     """
     if not folder.is_dir():
         raise FormatError(f"{folder}: no such adapter folder; train one with: atd train --dataset {folder.name}")
-    config = files.read_json(folder / CONFIG_NAME, AdapterConfig, FORMAT_VERSION)
-    last = config.task.adapter.blocks[-1]
-    if last >= config.backbone.depth:
-        raise FormatError(
-            f"{folder}: adapts block {last}, but {config.backbone.name} has {config.backbone.depth} blocks"
-        )
-    return config
+    return records.read(folder / CONFIG_NAME, AdapterConfig, FORMAT_VERSION)
 
 
 def read_adapter(folder: Path) -> tuple[AdapterConfig, Adapter]:
-    """Read an adapter folder and check its tensors against its config.
+    """Read an adapter folder and check its tensors and its config against each other.
 
     Raises:
-        FormatError: see read_config; also tensors that differ from their hash, shapes, names or are not finite.
+        FormatError: see read_config and read_tensor_file; also tensors of other names or shapes, or not finite.
     """
     config = read_config(folder)
-    data = read_tensor_file(folder / MODEL_NAME, config.task, config.backbone, config.tensors_sha256)
-    return config, Adapter(config.task, unpack(data, config.task, config.backbone, str(folder / MODEL_NAME)))
+    return config, unpack(read_folder_tensors(folder, config), config.identity, str(folder / MODEL_NAME))
 
 
-def read_tensor_file(path: Path, task: TaskSpec, backbone: BackboneSpec, sha256: str) -> bytes:
-    """Return the bytes of a task's tensor file after comparing them with `sha256`.
+def read_folder_tensors(folder: Path, config: AdapterConfig) -> bytes:
+    """Return the bytes of an adapter folder's tensor file; see read_tensor_file."""
+    return read_tensor_file(folder / MODEL_NAME, config.tensors_sha256, config.identity, folder / CONFIG_NAME)
+
+
+def read_tensor_file(path: Path, sha256: str, identity: Identity, said_by: Path) -> bytes:
+    """Return the bytes of a task's tensor file after comparing them with what another file says about it.
 
     The bytes that were hashed are the ones returned, so a file replaced afterwards can't slip in.
 
+    Args:
+        path: the tensor file.
+        sha256: the hash that the other file holds.
+        identity: what the other file says about the task.
+        said_by: the other file, for messages.
+
     Raises:
-        FormatError: absent, too large for the task, or of another hash.
+        FormatError: absent, too large for the task, of another hash, or trained with other labels, alpha, blocks,
+            backbone or preprocessing.
     """
-    data = tensors.read_bytes(path, tensors.size_limit(tensor_shapes(task, backbone)))
+    data = files.read_regular(path, tensors.size_limit(tensor_shapes(identity.task, identity.backbone)))
     found = files.sha256_bytes(data)
     if found != sha256:
         raise FormatError(
-            f"{path}: sha256 is {found[:12]}..., expected {sha256[:12]}...; the file was changed or damaged"
+            f"{path}: sha256 is {found[:12]}..., expected {sha256[:12]}...; the file was changed or damaged, get it "
+            "again or train the task again"
+        )
+    if tensors.read_note(data, IDENTITY_KEY, str(path)) != identity.sha256:
+        raise FormatError(
+            f"{said_by}: labels, alpha, blocks, backbone or preprocessing of task '{identity.task.name}' are not those "
+            f"that {path.name} was trained with; one of the two was changed, get both again or train the task again"
         )
     return data
 
 
-def unpack(data: bytes, task: TaskSpec, backbone: BackboneSpec, where: str) -> dict[str, Array]:
-    """Return the tensors of a task from the bytes of its file, checked against its shapes."""
-    return tensors.unpack(data, tensor_shapes(task, backbone), where)
+def unpack(data: bytes, identity: Identity, where: str) -> Adapter:
+    """Return a task from the bytes of its tensor file, checked against its shapes."""
+    shapes = tensor_shapes(identity.task, identity.backbone)
+    return Adapter(identity.task, tensors.unpack(data, shapes, where))
 
 
 def list_adapters(root: Path) -> tuple[Path, ...]:

@@ -25,9 +25,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
-from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.core.tensors import Array
 
 IMAGES = "images"
@@ -49,11 +50,20 @@ def bank_names(slots: Sequence[int]) -> tuple[str, ...]:
 
 
 def folded(adapter: Adapter) -> dict[str, Array]:
-    """Return one task's tensors in graph layout: weights [in, out], alpha folded into `up`, float32."""
+    """Return one task's tensors in graph layout: weights [in, out], alpha folded into `up`, float32.
+
+    Raises:
+        FormatError: alpha times a tensor overflows float32.
+    """
     alpha = np.float32(adapter.task.adapter.alpha)
     result: dict[str, Array] = {}
     for name, tensor in adapter.tensors.items():
-        scaled = tensor * alpha if ".up." in name else tensor
+        with np.errstate(over="ignore"):
+            scaled = tensor * alpha if ".up." in name else tensor
+        if not np.isfinite(scaled).all():
+            raise FormatError(
+                f"task '{adapter.task.name}': alpha {alpha:g} times '{name}' overflows float32; train it again"
+            )
         result[name] = np.ascontiguousarray(scaled.T) if scaled.ndim == 2 else scaled
     return result
 
@@ -93,6 +103,26 @@ def check_slots(task: str, blocks: Sequence[int], slots: Sequence[int]) -> None:
             f"task '{task}' adapts block {homeless[0]}, but the shared graph has slots after blocks "
             f"{', '.join(map(str, slots))} only; run atd export again with this task"
         )
+
+
+def check_rows(images: int, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64], tasks: int) -> None:
+    """Raise EngineError unless every row asks about an image and for a task that are there.
+
+    Engines differ in what they do with an index out of range, and some answer with a plausible wrong row.
+
+    Args:
+        images: N, number of images of the run.
+        image: int64 [B].
+        task: int64 [B].
+        tasks: T, number of tasks in the bank.
+    """
+    for name, index, count in ((IMAGE, image, images), (TASK, task, tasks)):
+        if index.dtype != np.int64 or index.ndim != 1 or index.shape != image.shape or not index.size:
+            raise EngineError(
+                f"'{name}' is {index.dtype} {list(index.shape)}, expected int64 [{max(1, image.size)}], one a row"
+            )
+        if index.min() < 0 or index.max() >= count:
+            raise EngineError(f"'{name}' names {index.min()} to {index.max()}, but there are {count} only")
 
 
 def input_shapes(slots: Sequence[int], width: int, features: int) -> dict[str, tuple[int | str, ...]]:

@@ -1,12 +1,12 @@
 """The folder bundle/: what export writes and a device gets.
 
-    manifest.json                    written last; vouches for every other file by its SHA-256
-    backbone.onnx                    the shared graph, when that form was exported
+    manifest.json                        vouches for every other file by its SHA-256
+    backbone-<hash>.onnx                 the shared graph, when that form was exported
     adapters/<task>-<hash>.safetensors   one per task, the bytes of its adapter_model.safetensors
-    merged/<task>.onnx               one self-contained graph per task, when that form was exported
+    merged/<task>-<hash>.onnx            one self-contained graph per task, when that form was exported
 
-A task's file name carries the start of its hash, so replacing a task writes a new file, then the manifest, then
-removes the old file: whoever reads, or is killed, in between finds the old task or the new one, never a mixture.
+A file's name carries the start of its hash, so a change writes new files beside the old ones, then the manifest: who
+reads in between finds the old bundle or the new one, never a mixture. core.publish makes such changes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bank, files
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core import files, graph_facts, records
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
-from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-BACKBONE_NAME = "backbone.onnx"
+GRAPH_LIMIT = 1 << 31  # protobuf's limit for one message
 FILE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
@@ -36,7 +37,7 @@ class ParityReport:
     max_abs, mean_abs: of |logits - torch's logits|.
     cosine: the smallest cosine between a row of logits and torch's row.
     top1_agreement: share of rows with the same first class, 0..1.
-    tolerance: the largest max_abs that was allowed.
+    tolerance: the largest max_abs that was allowed, atol + rtol times the largest logit.
     provider: the execution provider that ran the graph.
     """
 
@@ -62,6 +63,9 @@ class GraphRecord:
     opset: int
     ir_version: int
 
+    def __post_init__(self) -> None:
+        check_sha256(self.sha256)
+
 
 @dataclass(frozen=True)
 class TaskRecord:
@@ -77,6 +81,9 @@ class TaskRecord:
     merged: GraphRecord | None = None
     shared_parity: ParityReport | None = None
     merged_parity: ParityReport | None = None
+
+    def __post_init__(self) -> None:
+        check_sha256(self.sha256)
 
 
 @dataclass(frozen=True)
@@ -100,15 +107,35 @@ class Manifest:
         names = [record.task.name for record in self.tasks]
         if len(set(names)) != len(names):
             raise ValueError(f"a task appears twice among {', '.join(names)}")
-        paths = [record.file for record in self.tasks]
-        paths += [graph.file for graph in (self.shared, *(record.merged for record in self.tasks)) if graph]
-        for path in paths:
+        for path, name in self._named():
             if FILE.fullmatch(path) is None or not {".", ".."}.isdisjoint(path.split("/")):
                 raise ValueError(
                     f"file {path!r:.80} must be a path below the bundle, of letters, digits, '.', '_', '-'"
                 )
-        if len(set(paths)) != len(paths):
-            raise ValueError("a file is named twice")
+            if path != name:
+                raise ValueError(f"file {path!r:.80} must be called {name}")
+
+    def _named(self) -> list[tuple[str, str]]:
+        """Return every file that the manifest names, with the name that it must have."""
+        named = [(record.file, tensor_file(record.task.name, record.sha256)) for record in self.tasks]
+        named += [
+            (record.merged.file, merged_file(record.task.name, record.merged.sha256))
+            for record in self.tasks
+            if record.merged is not None
+        ]
+        if self.shared is not None:
+            named.append((self.shared.file, shared_file(self.shared.sha256)))
+        return named
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the manifest names, as paths below the bundle's folder."""
+        return tuple(path for path, _ in self._named())
+
+
+def shared_file(sha256: str) -> str:
+    """Return the path of the shared graph below the bundle's folder."""
+    return f"backbone-{sha256[:8]}.onnx"
 
 
 def tensor_file(task: str, sha256: str) -> str:
@@ -116,14 +143,14 @@ def tensor_file(task: str, sha256: str) -> str:
     return f"adapters/{task}-{sha256[:8]}.safetensors"
 
 
-def merged_file(task: str) -> str:
+def merged_file(task: str, sha256: str) -> str:
     """Return the path of a task's merged graph below the bundle's folder."""
-    return f"merged/{task}.onnx"
+    return f"merged/{task}-{sha256[:8]}.onnx"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json; call it after every file it names."""
-    files.write_json(folder / MANIFEST_NAME, manifest)
+    records.write(folder / MANIFEST_NAME, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -132,9 +159,9 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         FormatError: no bundle there, unknown version or field, values that contradict each other.
     """
-    if not (folder / MANIFEST_NAME).is_file():
+    if not (folder / MANIFEST_NAME).exists():
         raise FormatError(f"{folder}: holds no {MANIFEST_NAME}; make a bundle with: atd export")
-    return files.read_json(folder / MANIFEST_NAME, Manifest, FORMAT_VERSION)
+    return records.read(folder / MANIFEST_NAME, Manifest, FORMAT_VERSION)
 
 
 def select(manifest: Manifest, names: list[str] | None) -> tuple[TaskRecord, ...]:
@@ -146,6 +173,8 @@ def select(manifest: Manifest, names: list[str] | None) -> tuple[TaskRecord, ...
     known = {record.task.name: record for record in manifest.tasks}
     if names is None:
         return manifest.tasks
+    if not names:
+        raise UsageError(f"no task was named; name one or more of {', '.join(known)}")
     for name in names:
         if name not in known:
             raise UsageError(f"the bundle holds no task '{name}', only {', '.join(known)}.{did_you_mean(name, known)}")
@@ -154,21 +183,33 @@ def select(manifest: Manifest, names: list[str] | None) -> tuple[TaskRecord, ...
     return tuple(known[name] for name in names)
 
 
-def graph_path(folder: Path, graph: GraphRecord) -> Path:
-    """Return a graph's path after comparing the file with its hash.
+def read_graph(folder: Path, graph: GraphRecord) -> bytes:
+    """Return a graph's bytes after comparing them with their hash; these bytes are to be run, not the path again.
 
     Raises:
-        FormatError: absent, or of another hash.
+        FormatError: absent, no regular file, or of another hash.
     """
     path = folder / graph.file
-    if not path.is_file():
+    if not path.exists():
         raise FormatError(f"{path}: no such file, though the manifest names it; run atd export again")
-    found = files.sha256_file(path)
+    data = files.read_regular(path, GRAPH_LIMIT)
+    found = files.sha256_bytes(data)
     if found != graph.sha256:
         raise FormatError(
             f"{path}: sha256 is {found[:12]}..., the manifest says {graph.sha256[:12]}...; run atd export again"
         )
-    return path
+    return data
+
+
+def shared_facts(manifest: Manifest) -> GraphFacts:
+    """Return what the shared graph of a bundle must say about itself."""
+    return GraphFacts(graph_facts.FORMAT_VERSION, manifest.backbone, manifest.preprocess, manifest.slots)
+
+
+def merged_facts(manifest: Manifest, record: TaskRecord) -> GraphFacts:
+    """Return what the merged graph of a task must say about itself."""
+    blocks = record.task.adapter.blocks
+    return GraphFacts(graph_facts.FORMAT_VERSION, manifest.backbone, manifest.preprocess, blocks, record.task)
 
 
 def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
@@ -177,9 +218,10 @@ def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
     Raises:
         FormatError: see core.adapter.read_adapter.
     """
+    identity = Identity(record.task, manifest.backbone, manifest.preprocess)
     path = folder / record.file
-    data = adapters.read_tensor_file(path, record.task, manifest.backbone, record.sha256)
-    return Adapter(record.task, adapters.unpack(data, record.task, manifest.backbone, str(path)))
+    data = adapters.read_tensor_file(path, record.sha256, identity, folder / MANIFEST_NAME)
+    return adapters.unpack(data, identity, str(path))
 
 
 def check_same_model(config: AdapterConfig, backbone: BackboneSpec, preprocess: PreprocessSpec, where: str) -> None:
@@ -204,53 +246,3 @@ def check_same_model(config: AdapterConfig, backbone: BackboneSpec, preprocess: 
 def _describe(backbone: BackboneSpec) -> str:
     height, width = backbone.image_size
     return f"{backbone.name} at {height} x {width} ({backbone.sha256[:12]}...)"
-
-
-def add_task(folder: Path, source: Path) -> TaskRecord:
-    """Add a trained task to a bundle, or replace the task of that name; needs no torch and traces nothing.
-
-    Args:
-        folder: the bundle.
-        source: the folder adapters/<task>/.
-
-    Returns:
-        The new record. Its parity is None: the graph was verified before, this task's answers were not. A task that
-        the bundle holds already keeps its record.
-
-    Raises:
-        FormatError: a damaged adapter, another backbone or preprocessing, no slot for a block, no shared graph.
-    """
-    manifest = read_manifest(folder)
-    config, _ = adapters.read_adapter(source)
-    check_same_model(config, manifest.backbone, manifest.preprocess, str(folder))
-    if manifest.shared is None:
-        raise FormatError(
-            f"{folder}: holds merged graphs only, which take no new task; run atd export without --form merged"
-        )
-    bank.check_slots(config.task.name, config.task.adapter.blocks, manifest.slots)
-    record = write_task(folder, source, config)
-    old = next((held for held in manifest.tasks if held.task.name == config.task.name), None)
-    if old is None:
-        write_manifest(folder, dataclasses.replace(manifest, tasks=(*manifest.tasks, record)))
-        return record
-    if (old.task, old.file, old.sha256) == (record.task, record.file, record.sha256):
-        return old
-    tasks = tuple(record if held is old else held for held in manifest.tasks)
-    write_manifest(folder, dataclasses.replace(manifest, tasks=tasks))
-    _remove_replaced(folder, old, record)
-    return record
-
-
-def write_task(folder: Path, source: Path, config: AdapterConfig) -> TaskRecord:
-    """Copy a task's tensor file into the bundle and return its record."""
-    data = adapters.read_tensor_file(source / adapters.MODEL_NAME, config.task, config.backbone, config.tensors_sha256)
-    name = tensor_file(config.task.name, config.tensors_sha256)
-    files.write_bytes(folder / name, data)
-    return TaskRecord(config.task, name, config.tensors_sha256)
-
-
-def _remove_replaced(folder: Path, old: TaskRecord, new: TaskRecord) -> None:
-    if old.file != new.file:
-        (folder / old.file).unlink(missing_ok=True)
-    if old.merged is not None:
-        (folder / old.merged.file).unlink(missing_ok=True)

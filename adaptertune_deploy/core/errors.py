@@ -11,6 +11,7 @@
       EngineError             an engine or provider is absent or refuses the graph
       RequestError            a client's request can't be answered (carries an HTTP status)
         ImageError            bytes that are no acceptable image
+      Interrupted             a signal ended the work (130 for SIGINT, 143 for SIGTERM)
 
 A message is one line: what was found, what was expected, what to do.
 """
@@ -76,6 +77,19 @@ class RequestError(AtdError):
 
 class ImageError(RequestError):
     """Bytes that are no acceptable image."""
+
+
+class Interrupted(AtdError):  # noqa: N818  a signal is no error, but it ends like one
+    """A signal ended the work.
+
+    Args:
+        message: what was kept and what was not.
+        exit_code: 128 + the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

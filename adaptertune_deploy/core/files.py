@@ -1,24 +1,25 @@
-"""Files that are never half written, and JSON that is never half understood."""
+"""Files and folders that are never half written, never written by two at once, and never wait for a pipe."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import errno
+import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
-import sys
+import stat
 import tempfile
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, Union
 
-from adaptertune_deploy.core.errors import FormatError, did_you_mean
+from adaptertune_deploy.core.errors import FormatError, UsageError
 
-Value = TypeVar("Value")
+# ".NAME.new.abcd1234" is being written, ".NAME.old.abcd1234" is being replaced; tempfile makes the last part.
+STAGE = re.compile(r"\..+\.(new|old)\.[a-z0-9_]{8}")
+KINDS = {stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -26,13 +27,31 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """Return the bytes of a regular file, links followed; a pipe or a device is refused without waiting for it.
+
+    Args:
+        path: the file.
+        limit: the largest size in bytes.
+
+    Raises:
+        FormatError: absent, no regular file, larger than `limit`, or unreadable.
+    """
+    try:
+        # Without O_NONBLOCK the mere opening of a pipe waits for somebody who writes into it.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                kind = KINDS.get(stat.S_IFMT(found.st_mode), "special file")
+                raise FormatError(f"{path}: is a {kind}, expected a regular file")
+            if limit is not None and found.st_size > limit:
+                raise FormatError(f"{path}: holds {found.st_size:,} bytes, expected at most {limit:,}")
+            return stream.read(found.st_size)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"{path}: not readable ({reason})") from None
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -48,7 +67,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     The temporary file is flushed to the disk before it is renamed; after an error it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.new.")
     os.close(descriptor)
     stage = Path(temporary)
     try:
@@ -76,17 +95,18 @@ def _flush_names(folder: Path) -> None:
 def staged_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` that takes its place when the block ends without an error.
 
-    After an error the folder is removed and what stood at `path` is untouched.
+    After an error the folder is removed and what stood at `path` is untouched. Meanwhile nobody else writes `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        stage.chmod(0o755)
-        yield stage
-        _swap(stage, path)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+    with locked(_lock_of(path)):
+        stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new."))
+        try:
+            stage.chmod(0o755)
+            yield stage
+            _swap(stage, path)
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
 
 
 def _swap(stage: Path, path: Path) -> None:
@@ -94,150 +114,130 @@ def _swap(stage: Path, path: Path) -> None:
         stage.rename(path)
         return
     retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    path.rename(retired / path.name)
     try:
+        path.rename(retired / path.name)
         stage.rename(path)
-    except BaseException:
-        (retired / path.name).rename(path)
-        retired.rmdir()
-        raise
-    shutil.rmtree(retired, ignore_errors=True)
+    finally:
+        # A signal may come between any two steps: what is removed at last is never the only copy.
+        if not path.exists():
+            (retired / path.name).rename(path)
+        shutil.rmtree(retired, ignore_errors=True)
 
 
-def dump_json(value: object) -> str:
-    """Return a dataclass as JSON text, fields in the order of their definition."""
-    return json.dumps(dataclasses.asdict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"  # type: ignore[call-overload]
+def sweep(path: Path) -> tuple[str, ...]:
+    """Remove what a killed process left beside the folder `path` while it wrote it, and return what to tell a person.
+
+    A folder that the process had moved aside and not yet replaced is put back. Nothing is touched while somebody
+    writes `path`.
+    """
+    name = re.escape(path.name)
+    pattern = re.compile(rf"\.{name}\.(new|old)\.[a-z0-9_]{{8}}")
+    if not any(pattern.fullmatch(entry.name) for entry in _entries(path.parent)):
+        return ()
+    told = []
+    with contextlib.suppress(BlockingIOError), locked(_lock_of(path), wait=False):
+        for entry in _entries(path.parent):
+            if pattern.fullmatch(entry.name) is None:
+                continue
+            if (entry / path.name).is_dir() and not path.exists():
+                (entry / path.name).rename(path)
+                told.append(f"put {path} back, which a killed run had moved aside")
+            else:
+                told.append(f"removed {entry}, which a killed run had left behind")
+            shutil.rmtree(entry, ignore_errors=True)
+    return tuple(told)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a dataclass as JSON, atomically."""
-    write_bytes(path, dump_json(value).encode())
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def read_json(path: Path, kind: type[Value], version: int) -> Value:
-    """Read a JSON file into the dataclass `kind`.
+def _lock_of(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock that the system frees when the process ends, however it ends; the file goes with it.
 
     Args:
-        path: the file.
-        kind: a frozen dataclass whose first field is `format_version: int`.
-        version: the only format version this release reads.
+        path: the lock's file, in a folder that exists.
+        waiting: called once when somebody else holds the lock.
+        wait: whether to wait for whoever holds it.
 
     Raises:
-        FormatError: absent or unreadable file, another version, an unknown or missing field, a wrong type.
+        BlockingIOError: somebody holds it and `wait` is not set.
+        FormatError: a link or something else than a regular file lies there.
     """
+    while True:
+        with os.fdopen(_open_lock(path), "rb+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    raise
+                waiting()
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            if not _is_at(stream.fileno(), path):
+                continue  # whoever held it before has removed this file: lock the one that is there now
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _open_lock(path: Path) -> int:
+    """Open a lock's file; a link is not followed, since whoever made it could have any file changed or waited for."""
     try:
-        data = json.loads(path.read_bytes(), object_pairs_hook=unique_fields)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+        raise FormatError(f"{path}: is no lock file of atd's; remove it") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FormatError(f"{path}: is no lock file of atd's; remove it")
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
-        raise FormatError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise FormatError(f"{path}: holds {type(data).__name__}, expected an object")
-    found = data.get("format_version")
-    if found != version:
-        raise FormatError(
-            f"{path}: format_version is {found!r:.60}, this release reads {version}; use a matching release"
-        )
-    return typing.cast(Value, parse(data, kind, str(path)))
+        return False
 
 
-def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object's fields; an `object_pairs_hook` for `json`, which by itself keeps the last of two.
+def check_writable(folder: Path, option: str, room: int = 0) -> None:
+    """Refuse a folder that can't be written, before work is done for it; leaves nothing behind.
+
+    Args:
+        folder: need not exist; then its nearest existing parent is tried.
+        option: what the folder was given by, for the message.
+        room: bytes that will be needed.
 
     Raises:
-        ValueError: a field is given twice.
+        UsageError: a file or a broken link is in the way, writing is refused, or the disk has less room.
     """
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise ValueError(f"field {name!r:.80} is given twice")
-        fields[name] = value
-    return fields
-
-
-def parse(data: object, kind: Any, where: str) -> Any:
-    """Turn JSON data into `kind`: a dataclass, tuple[X, ...], dict[str, X], X | None, str, int, float or bool.
-
-    Raises:
-        FormatError: names the place (`where`), what was found and what was expected.
-    """
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _parse_dataclass(data, kind, where)
-    origin = typing.get_origin(kind)
-    if origin in (Union, types.UnionType):
-        if data is None:
-            return None
-        (inner,) = (argument for argument in typing.get_args(kind) if argument is not type(None))
-        return parse(data, inner, where)
-    if origin is tuple:
-        return _parse_tuple(data, kind, where)
-    if origin is dict:
-        _expect(isinstance(data, dict), data, "an object", where)
-        inner = typing.get_args(kind)[1]
-        return {
-            key: parse(value, inner, f"{where}: {key}") for key, value in typing.cast(Mapping[str, Any], data).items()
-        }
-    return _parse_scalar(data, kind, where)
-
-
-def _parse_dataclass(data: object, kind: type[Value], where: str) -> Value:
-    _expect(isinstance(data, dict), data, "an object", where)
-    fields = typing.cast(Mapping[str, Any], data)
-    hints = typing.get_type_hints(kind)
-    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in fields:
-        if name not in known:
-            raise FormatError(f"{where}: unknown field {name!r:.80}.{did_you_mean(name, known)}")
-    for name, field in known.items():
-        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if name not in fields and not optional:
-            raise FormatError(f"{where}: field '{name}' is missing")
-    values = {name: parse(value, hints[name], f"{where}: {name}") for name, value in fields.items()}
+    place = folder
+    while not place.exists():
+        if place.is_symlink():
+            raise UsageError(f"{option} {folder}: {place} is a link to nothing; choose another {option}")
+        place = place.parent
+    if not place.is_dir():
+        raise UsageError(f"{option} {folder}: {place} is a file, expected a folder; choose another {option}")
     try:
-        return kind(**values)
-    except ValueError as error:
-        raise FormatError(f"{where}: {error}") from None
-
-
-def _parse_tuple(data: object, kind: Any, where: str) -> tuple[Any, ...]:
-    _expect(isinstance(data, list), data, "a list", where)
-    items = typing.cast(list[Any], data)
-    inner = typing.get_args(kind)
-    if len(inner) == 2 and inner[1] is Ellipsis:
-        return tuple(parse(item, inner[0], f"{where}[{i}]") for i, item in enumerate(items))
-    if len(items) != len(inner):
-        raise FormatError(f"{where}: holds {len(items)} values, expected {len(inner)}")
-    return tuple(parse(item, of, f"{where}[{i}]") for i, (item, of) in enumerate(zip(items, inner, strict=True)))
-
-
-def _is_text(value: object) -> bool:
-    # JSON can spell half a surrogate pair, which no file and no answer can carry on.
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    # Compared, not converted: a whole number in JSON can be too large for a float.
-    return (isinstance(value, float) or _is_whole(value)) and abs(typing.cast(float, value)) <= sys.float_info.max
-
-
-SCALARS: dict[type, tuple[Callable[[object], bool], str]] = {
-    str: (_is_text, "text"),
-    bool: (lambda value: isinstance(value, bool), "true or false"),
-    int: (_is_whole, "a whole number"),
-    float: (_is_number, "a number"),
-}
-
-
-def _parse_scalar(data: object, kind: type, where: str) -> Any:
-    check, expected = SCALARS[kind]
-    _expect(check(data), data, expected, where)
-    return float(typing.cast(float, data)) if kind is float else data
-
-
-def _expect(condition: bool, data: object, expected: str, where: str) -> None:
-    if not condition:
-        raise FormatError(f"{where}: found {data!r:.60}, expected {expected}")
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".atd.") as probe:
+            probe.write(b"\0")
+            probe.flush()
+            os.fsync(probe.fileno())
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise UsageError(
+            f"{option} {folder}: can't be written ({error.strerror}); choose another {option}, or free the place"
+        ) from None
+    if free < room:
+        raise UsageError(
+            f"{option} {folder}: its disk has {free / 1e6:.0f} MB left, expected at least {room / 1e6:.0f}; free some, "
+            f"or choose another {option}"
+        )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 
@@ -35,7 +35,7 @@ class GraphFacts:
 
 def to_metadata(facts: GraphFacts) -> dict[str, str]:
     """Return the facts as ONNX metadata, key -> value."""
-    return {KEY: files.dump_json(facts)}
+    return {KEY: records.dump(facts)}
 
 
 def from_metadata(metadata: Mapping[str, str], where: str) -> GraphFacts:
@@ -51,11 +51,11 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> GraphFacts:
     if KEY not in metadata:
         raise FormatError(f"{where}: says nothing about its task and preprocessing; make graphs with: atd export")
     try:
-        data = json.loads(metadata[KEY], object_pairs_hook=files.unique_fields)
+        data = json.loads(metadata[KEY], object_pairs_hook=records.unique_fields)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: metadata '{KEY}' is not JSON ({error})") from None
     found = data.get("format_version") if isinstance(data, dict) else None
     if found != FORMAT_VERSION:
         raise FormatError(f"{where}: metadata '{KEY}' has version {found!r:.20}, this release reads {FORMAT_VERSION}")
-    facts: GraphFacts = files.parse(data, GraphFacts, f"{where}: metadata '{KEY}'")
+    facts: GraphFacts = records.parse(data, GraphFacts, f"{where}: metadata '{KEY}'")
     return facts

@@ -16,9 +16,12 @@ from pathlib import Path
 
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.cache import cache_folder
+from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.spec import check_sha256
 
 SAMPLES_NAME = "samples"
 LABEL_CHARACTERS = 60
+FILE_LIMIT = 1 << 28
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
 
 
@@ -38,8 +41,7 @@ class SampleRecord:
     def __post_init__(self) -> None:
         if FILE_NAME.fullmatch(self.file) is None:
             raise ValueError(f"sample file {self.file!r:.80} must be 1 to 120 letters, digits, '.', '_' or '-'")
-        if re.fullmatch(r"[0-9a-f]{64}", self.sha256) is None:
-            raise ValueError(f"sha256 {self.sha256!r:.80} must be 64 hexadecimal digits")
+        check_sha256(self.sha256)
 
 
 def keep(folder: Path, images: Iterable[tuple[bytes, str, str]], travel: bool) -> tuple[SampleRecord, ...]:
@@ -91,8 +93,7 @@ def _cache(record: SampleRecord, data: bytes) -> None:
 
 
 def _holds(path: Path, sha256: str) -> bool:
-    """Tell whether a regular file holds exactly these bytes; a pipe is never opened."""
     try:
-        return path.is_file() and files.sha256_bytes(path.read_bytes()) == sha256
-    except OSError:
+        return files.sha256_bytes(files.read_regular(path, FILE_LIMIT)) == sha256
+    except FormatError:
         return False

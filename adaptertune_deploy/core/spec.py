@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
+FLOAT32_MAX = 3.4028234663852886e38
+# No timm model comes near these; they keep a damaged file from asking for all the memory there is.
+MAX_SIDE = 4096
+MAX_RESIZED_PIXELS = 50_000_000
+MAX_COUNT = 1 << 16
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -16,12 +21,25 @@ def _check(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _fits_float32(*values: float) -> bool:
+    return all(math.isfinite(value) and abs(value) <= FLOAT32_MAX for value in values)
+
+
+def check_sha256(text: str) -> None:
+    """Raise ValueError unless `text` is a SHA-256 in hexadecimal digits."""
+    _check(re.fullmatch(r"[0-9a-f]{64}", text) is not None, f"sha256 {text!r:.80} must be 64 hexadecimal digits")
+
+
 def check_task_name(name: str) -> None:
     """Raise ValueError unless `name` is a safe file name of at most 64 letters, digits, '.', '_' or '-'."""
     _check(
         TASK_NAME.fullmatch(name) is not None and ".." not in name,
         f"task name {name!r:.80} must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
     )
+
+
+def _check_size(name: str, size: tuple[int, int]) -> None:
+    _check(all(0 < side <= MAX_SIDE for side in size), f"{name} {size} must lie between 1 and {MAX_SIDE} pixels a side")
 
 
 @dataclass(frozen=True)
@@ -43,8 +61,14 @@ class PreprocessSpec:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        _check(min(self.size) > 0, f"size {self.size} must be positive")
+        _check_size("size", self.size)
         _check(0 < self.crop_pct <= 1, f"crop_pct {self.crop_pct} must lie in (0, 1]")
+        resized = self.size[0] / self.crop_pct * (self.size[1] / self.crop_pct)
+        _check(
+            resized <= MAX_RESIZED_PIXELS,
+            f"crop_pct {self.crop_pct} resizes every image to {resized:.1e} pixels, expected at most "
+            f"{MAX_RESIZED_PIXELS:,}",
+        )
         _check(
             self.crop_mode in CROP_MODES,
             f"crop_mode '{self.crop_mode}' must be one of {', '.join(CROP_MODES)}",
@@ -53,8 +77,10 @@ class PreprocessSpec:
             self.interpolation in INTERPOLATIONS,
             f"interpolation '{self.interpolation}' must be one of {', '.join(INTERPOLATIONS)}",
         )
-        _check(all(map(math.isfinite, self.mean)), f"mean {self.mean} must be finite")
-        _check(all(1e-6 <= value < math.inf for value in self.std), f"std {self.std} must be at least 1e-6")
+        _check(_fits_float32(*self.mean), f"mean {self.mean} must be finite float32 numbers")
+        _check(_fits_float32(*self.std) and min(self.std) >= 1e-6, f"std {self.std} must be float32 numbers from 1e-6")
+        extremes = [(end - mean) / std for mean, std in zip(self.mean, self.std, strict=True) for end in (0, 1)]
+        _check(_fits_float32(*extremes), f"mean {self.mean} and std {self.std} overflow float32")
 
 
 @dataclass(frozen=True)
@@ -80,13 +106,11 @@ class BackboneSpec:
 
     def __post_init__(self) -> None:
         _check(
-            min(self.width, self.depth, self.features, *self.image_size) > 0,
-            "width, depth, features and image_size must be positive",
+            all(0 < value <= MAX_COUNT for value in (self.width, self.depth, self.features)),
+            f"width, depth and features must lie between 1 and {MAX_COUNT}",
         )
-        _check(
-            re.fullmatch(r"[0-9a-f]{64}", self.sha256) is not None,
-            f"sha256 {self.sha256!r:.80} must be 64 hexadecimal digits",
-        )
+        _check_size("image_size", self.image_size)
+        check_sha256(self.sha256)
 
 
 @dataclass(frozen=True)
@@ -107,8 +131,8 @@ class AdapterSpec:
     activation: str = "gelu"
 
     def __post_init__(self) -> None:
-        _check(self.rank >= 1, f"rank {self.rank} must be at least 1")
-        _check(math.isfinite(self.alpha), f"alpha {self.alpha} must be finite")
+        _check(1 <= self.rank <= MAX_COUNT, f"rank {self.rank} must lie between 1 and {MAX_COUNT}")
+        _check(_fits_float32(self.alpha), f"alpha {self.alpha} must be a finite float32 number")
         _check(len(self.blocks) > 0, "blocks must name at least one block")
         _check(
             list(self.blocks) == sorted(set(self.blocks)) and self.blocks[0] >= 0,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +14,36 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.files import unique_fields
+from adaptertune_deploy.core.records import unique_fields
 
 Array = npt.NDArray[np.float32]
 HEADER_LIMIT = 1 << 20
+METADATA = "__metadata__"
 STORED_DTYPES = ("F32", "F16")
 
 
-def pack(tensors: Mapping[str, Array]) -> bytes:
+def pack(tensors: Mapping[str, Array], note: tuple[str, str] | None = None) -> bytes:
     """Return the tensors as one safetensors file, float32, sorted by name.
 
     Arrays are made contiguous first: safetensors writes a transposed view in the wrong order without an error.
+
+    Args:
+        tensors: name -> array.
+        note: one (key, text) of the file's metadata. One only: safetensors orders several differently in every process.
     """
     ordered = {name: np.ascontiguousarray(tensors[name], dtype=np.float32) for name in sorted(tensors)}
-    return safetensors.numpy.save(ordered)
+    return safetensors.numpy.save(ordered, dict([note]) if note else None)
+
+
+def read_note(data: bytes, key: str, where: str) -> str | None:
+    """Return the text that a safetensors file's metadata holds under `key`, or None.
+
+    Raises:
+        FormatError: not a safetensors file.
+    """
+    metadata = _read_header(data, where).get(METADATA) or {}
+    found = metadata.get(key)
+    return found if isinstance(found, str) else None
 
 
 def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> dict[str, Array]:
@@ -45,6 +59,7 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> di
             dtypes, NaN or infinite values.
     """
     header = _read_header(data, where)
+    header.pop(METADATA, None)
     _check_names(set(header), set(shapes), where)
     for name, shape in shapes.items():
         entry = header[name]
@@ -65,24 +80,6 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]], where: str) -> di
     return tensors
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        FormatError: absent, unreadable, or larger than `limit` bytes.
-    """
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > limit:
-                raise FormatError(f"{path}: holds {size:,} bytes, expected at most {limit:,}")
-            return stream.read(size)
-    except FileNotFoundError:
-        raise FormatError(f"{path}: no such file") from None
-    except OSError as error:
-        raise FormatError(f"{path}: not readable ({error.strerror})") from None
-
-
 def size_limit(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the largest size in bytes that a safetensors file of these shapes may have."""
     return 8 + HEADER_LIMIT + 4 * sum(math.prod(shape) for shape in shapes.values())
@@ -97,8 +94,10 @@ def _read_header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
         raise FormatError(f"{where}: not a safetensors file (header of {length:,} bytes in a file of {len(data):,})")
     try:
         header = json.loads(data[8 : 8 + length], object_pairs_hook=unique_fields)
-        header.pop("__metadata__", None)
-        if not all(isinstance(entry["shape"], list) and "dtype" in entry for entry in header.values()):
+        entries = [entry for name, entry in header.items() if name != METADATA]
+        if not all(isinstance(entry["shape"], list) and "dtype" in entry for entry in entries):
+            raise ValueError
+        if not isinstance(header.get(METADATA, {}), dict):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise FormatError(f"{where}: not a safetensors file (its header is not what the format asks)") from None

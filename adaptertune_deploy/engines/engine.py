@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
+from adaptertune_deploy.engines.plain_graph import check_plain
 
 AnyArray = npt.NDArray[Any]
 
-# name -> "module:opener"; an opener takes (graph, provider, threads) and is imported only when chosen.
-ENGINES = {"onnxruntime": "adaptertune_deploy.engines.ort:open_ort"}
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """One line of the table of engines.
+
+    label: what messages call it.
+    module: imported only when the engine is chosen; it has `open_graph(graph, where, provider, threads)` and
+        `check_installed(provider)`, which refuses a provider that this installation lacks.
+    library: what the module imports.
+    providers: what a user may ask for.
+    everywhere: those of them that every installation of the library has.
+    """
+
+    label: str
+    module: str
+    library: str
+    providers: tuple[str, ...] = ("auto", "cpu")
+    everywhere: tuple[str, ...] = ("auto", "cpu")
+
+
+ENGINES = {
+    "onnxruntime": EngineEntry(
+        "ONNX Runtime", "adaptertune_deploy.engines.ort", "onnxruntime", providers=("auto", "cpu", "cuda")
+    )
+}
+NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -64,24 +89,54 @@ class Engine(Protocol):
         """Release the graph's memory; a closed engine can't run."""
 
 
-def open_engine(graph: Path, engine: str = "onnxruntime", provider: str = "auto", threads: int = 0) -> Engine:
-    """Load a graph.
+def open_engine(
+    graph: bytes, where: str, engine: str = "onnxruntime", provider: str = "auto", threads: int = 0
+) -> Engine:
+    """Load a graph. No engine ever opens a file: what was read, and hashed, is what runs.
 
     Args:
-        graph: an ONNX file.
+        graph: the bytes of an ONNX file.
+        where: the file they come from, for messages.
         engine: a key of ENGINES.
         provider: "auto" (the best one that works here), "cpu" or "cuda"; a named one is never replaced by another.
         threads: CPU threads for one run; 0 lets the engine choose.
 
     Raises:
         UsageError: no such engine or provider.
-        EngineError: the engine is not installed, refuses the graph, or the provider does not work here.
+        EngineError: not a plain graph (plain_graph.check_plain), the engine is not installed or refuses the graph, or
+            the provider does not work here.
     """
+    entry = _entry(engine, provider)
+    if threads < 0:
+        raise UsageError(f"--threads {threads}: expected 0 (all cores) or more")
+    check_plain(graph, where)
+    opened: Engine = importlib.import_module(entry.module).open_graph(graph, where, provider, threads)
+    return opened
+
+
+def check_provider(engine: str, provider: str) -> None:
+    """Refuse what open_engine would refuse whatever the graph; imports the engine's library only where it must.
+
+    Raises:
+        UsageError: no such engine or provider.
+        EngineError: the engine is not installed, or this installation of it lacks the provider.
+    """
+    entry = _entry(engine, provider)
+    if provider in entry.everywhere and importlib.util.find_spec(entry.library) is not None:
+        return
+    importlib.import_module(entry.module).check_installed(provider)
+
+
+def _entry(engine: str, provider: str) -> EngineEntry:
     if engine not in ENGINES:
         raise UsageError(f"no engine '{engine}', only {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}")
-    module, _, opener = ENGINES[engine].partition(":")
-    opened: Engine = getattr(importlib.import_module(module), opener)(graph, provider, threads)
-    return opened
+    entry = ENGINES[engine]
+    if provider not in entry.providers:
+        raise UsageError(
+            f"{entry.label} has no provider '{provider}' here, only {', '.join(entry.providers)}."
+            f"{did_you_mean(provider, entry.providers)}"
+        )
+    return entry
 
 
 def check_feeds(inputs: Mapping[str, TensorInfo], feeds: Mapping[str, AnyArray], complete: bool = True) -> None:
@@ -97,7 +152,8 @@ def check_feeds(inputs: Mapping[str, TensorInfo], feeds: Mapping[str, AnyArray],
     """
     for name, array in feeds.items():
         if name not in inputs:
-            raise EngineError(f"the graph has no input '{name}', only {', '.join(inputs)}.{did_you_mean(name, inputs)}")
+            held = [*list(inputs)[:NAMES_SHOWN], *(["..."] if len(inputs) > NAMES_SHOWN else [])]
+            raise EngineError(f"the graph has no input '{name}', only {', '.join(held)}.{did_you_mean(name, inputs)}")
         info = inputs[name]
         if array.dtype != info.dtype:
             raise EngineError(f"input '{name}' has dtype {array.dtype}, expected {info.dtype}")

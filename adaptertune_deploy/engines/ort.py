@@ -6,14 +6,12 @@ import contextlib
 import io
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
+from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo, check_feeds
-from adaptertune_deploy.engines.self_contained import check_self_contained
 
 try:
     import onnxruntime as ort
@@ -51,6 +49,13 @@ FAILURES: tuple[type[Exception], ...] = (
     ValueError,
 )
 PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+# Where in ONNX Runtime's own source a message comes from: "/path/model.cc:256 ns::Model::Model(...) " or
+# "file=/path/cuda_call.cc ; line=123 ; ". The brackets of a C++ signature nest.
+BRACKETS = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
+SOURCE = re.compile(
+    rf"\S+\.(?:cc|cpp|cuh?|h|hpp):\d+ (?:[^()]*{BRACKETS}(?:::<lambda{BRACKETS}>)?(?: const)?(?: \[with [^\]]*\])? ?)?"
+    r"|file=\S+ ; line=\d+ ; "
+)
 FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
 
 
@@ -63,12 +68,16 @@ class OrtEngine:
     Args:
         session: a session that runs on `provider`.
         provider: "CPUExecutionProvider" or "CUDAExecutionProvider".
+        where: the graph's file, for messages.
+
+    Raises:
+        EngineError: an input or output that is no array of numbers.
     """
 
-    def __init__(self, session: Any, provider: str) -> None:
+    def __init__(self, session: Any, provider: str, where: str) -> None:
         self.provider = provider
-        self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs())
-        self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs())
+        self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
+        self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._session: Any = session
         self._bound: dict[str, Any] = {}
@@ -119,33 +128,34 @@ class OrtEngine:
         return self._session
 
 
-def open_ort(graph: Path, provider: str, threads: int) -> OrtEngine:
+def open_graph(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
     """Load a graph into ONNX Runtime.
 
     Args:
-        graph: a self-contained ONNX file.
+        graph: the bytes of an ONNX file that engines.plain_graph accepts.
+        where: the file they come from, for messages.
         provider: "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it really loads, else the CPU.
         threads: CPU threads for one run; 0 lets ONNX Runtime take every physical core.
 
     Raises:
-        UsageError: no such provider.
         EngineError: not a graph that ONNX Runtime runs, or the named provider does not work here.
     """
-    if provider not in ("auto", *PROVIDERS):
-        known = ("auto", *PROVIDERS)
-        raise UsageError(
-            f"ONNX Runtime has no provider '{provider}' here, only {', '.join(known)}.{did_you_mean(provider, known)}"
-        )
-    if threads < 0:
-        raise UsageError(f"threads is {threads}, expected 0 (all cores) or more")
-    check_self_contained(graph)
     if provider == "auto" and CUDA in ort.get_available_providers():
         with contextlib.suppress(EngineError):
-            return _open(graph, CUDA, threads)
-    return _open(graph, PROVIDERS.get(provider, CPU), threads)
+            return _open(graph, where, CUDA, threads)
+    return _open(graph, where, PROVIDERS.get(provider, CPU), threads)
 
 
-def _open(graph: Path, provider: str, threads: int) -> OrtEngine:
+def check_installed(provider: str) -> None:
+    """Raise EngineError when this onnxruntime is of a build without the provider."""
+    if provider == "cuda" and CUDA not in ort.get_available_providers():
+        raise EngineError(
+            f"this onnxruntime {ort.__version__} has no CUDA provider; in a fresh environment: "
+            "pip install 'adaptertune-deploy[gpu]' (onnxruntime and onnxruntime-gpu exclude each other)"
+        )
+
+
+def _open(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
     if provider == CUDA:
         _load_cuda()
     # Without use_tf32=0 a float32 graph runs at 10 bits of mantissa. Shape arithmetic stays on the CPU.
@@ -153,14 +163,15 @@ def _open(graph: Path, provider: str, threads: int) -> OrtEngine:
     try:
         session = ort.InferenceSession(graph, _options(threads), providers=chain, enable_fallback=0)
     except FAILURES as error:
-        raise EngineError(f"{graph}: ONNX Runtime refuses this graph: {_first_line(error)}") from None
+        raise EngineError(f"{where}: ONNX Runtime refuses this graph: {_first_line(error)}") from None
+    session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
     found = session.get_providers()
     if provider not in found:  # ONNX Runtime goes on without a provider that does not load
         raise EngineError(
             f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
             "CUDA and cuDNN match: pip install --force-reinstall 'adaptertune-deploy[gpu]', or choose --provider cpu"
         )
-    return OrtEngine(session, provider)
+    return OrtEngine(session, provider, where)
 
 
 def _options(threads: int) -> Any:
@@ -183,29 +194,28 @@ def _load_cuda() -> None:
     Raises:
         EngineError: this onnxruntime has no CUDA provider at all.
     """
-    if CUDA not in ort.get_available_providers():
-        raise EngineError(
-            f"this onnxruntime {ort.__version__} has no CUDA provider; in a fresh environment: "
-            "pip install 'adaptertune-deploy[gpu]' (onnxruntime and onnxruntime-gpu exclude each other)"
-        )
+    check_installed("cuda")
     ort.set_default_logger_severity(FATAL_ONLY)
     if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
 
 
-def _describe(arguments: Any) -> dict[str, TensorInfo]:
+def _describe(arguments: Any, where: str) -> dict[str, TensorInfo]:
     """Return inputs or outputs by name; an unnamed dynamic dimension gets the name "?"."""
     result = {}
     for argument in arguments:
         if argument.type not in DTYPES:
-            raise EngineError(f"'{argument.name}' has type {argument.type}, expected one of {', '.join(DTYPES)}")
+            raise EngineError(
+                f"{where}: '{argument.name}' has type {argument.type}, expected one of {', '.join(DTYPES)}; "
+                "run atd export again"
+            )
         shape = tuple("?" if size is None else size for size in argument.shape)
         result[argument.name] = TensorInfo(argument.name, DTYPES[argument.type], shape)
     return result
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an ONNX Runtime message without its prefix, "[ONNXRuntimeError] : 2 : NAME : "."""
+    """Return the first line of an ONNX Runtime message without its prefix and the places in its source."""
     lines = str(error).splitlines() or [type(error).__name__]
-    return PREFIX.sub("", lines[0])[:300]
+    return SOURCE.sub("", PREFIX.sub("", lines[0][:4000]))[:300]

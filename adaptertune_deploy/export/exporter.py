@@ -1,56 +1,51 @@
-"""Trained tasks -> a bundle: read, check, trace, verify, and only then put it in place."""
+"""Trained tasks -> a bundle: plan, trace, verify, and only then publish."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from adaptertune_deploy import __version__
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, files
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
-from adaptertune_deploy.core.bundle import GraphRecord, Manifest, ParityReport
-from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
+from adaptertune_deploy.core import bundle, files, publish
+from adaptertune_deploy.core.bundle import GraphRecord, Manifest
+from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.contract import check_contract
+from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.export import plan as plans
 from adaptertune_deploy.export.graph import IR_VERSION, OPSET
-from adaptertune_deploy.export.images import find_images, read_images
+from adaptertune_deploy.export.images import read_images
 from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.plan import Plan, plan_export
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.export.verify import torch_logits, verify_merged, verify_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 
 PRECISION = "fp32"
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
-
-
-@dataclass(frozen=True)
-class Source:
-    """One trained task: its folder and what was read from it."""
-
-    folder: Path
-    config: AdapterConfig
-    adapter: Adapter
+Reports = TypeVar("Reports")
 
 
 @dataclass(frozen=True)
 class Work:
     """What every step of one export needs.
 
-    slots: blocks after which any of the tasks adapts.
     images: float32 [N, 3, H, W], preprocessed.
+    writer: of the bundle.
     """
 
-    sources: tuple[Source, ...]
+    plan: Plan
     backbone: Backbone
-    slots: tuple[int, ...]
     images: Array
-    provider: str
+    writer: Writer
+    progress: Progress
 
 
 def export_bundle(
@@ -62,143 +57,137 @@ def export_bundle(
     weights: Path | None = None,
     images: Path | None = None,
     provider: str = "cpu",
+    replace: bool = False,
     allow_random: bool = False,
     progress: Progress = silent,
+    tell: Tell = publish.silent,
 ) -> Manifest:
     """Export trained tasks into a bundle, verified against torch on real images.
 
-    Nothing at `out` changes before every graph has passed.
+    The bundle changes only when every graph has passed; nobody else writes it meanwhile.
 
     Args:
         adapters: folders adapters/<task>/, all trained on one backbone.
-        out: the bundle's folder; an older bundle there is replaced.
+        out: the bundle's folder.
         merge: also write one self-contained graph per task.
         shared: write the shared graph.
         weights: the backbone's weights file; see model.backbone.load_backbone.
-        images: a folder of images to verify on; None takes those that training kept in <adapter>/samples/.
+        images: a folder of images to verify on; None takes those that training held back.
         provider: engine provider to verify on: "cpu", "cuda" or "auto".
+        replace: whether tasks and graphs that stand at `out` may be dropped.
         allow_random: whether a backbone with random weights may be used.
         progress: told about torch's answers, the shared graph and the merged graphs.
+        tell: called with what a person should know: what is replaced, and what a killed run had left behind.
 
     Raises:
-        UsageError: nothing to export, or neither form asked for.
-        FormatError: a damaged adapter, or tasks of different backbones or preprocessing.
+        UsageError, FormatError, ExportError, EngineError: see plan.plan_export.
         BackboneError: the backbone can't be loaded, or is another than the adapters were trained on.
-        ExportError: no images, `out` is something else than a bundle, or the backbone can't be traced.
+        ExportError: the backbone can't be traced.
         ParityError: a graph differs from torch.
-        EngineError: the engine or provider is absent.
     """
-    if not (merge or shared):
-        raise UsageError("neither form was asked for; leave out --no-shared or add --merge")
-    check_replaceable(out)
-    sources = read_sources(adapters)
-    first = sources[0].config
-    pictures = read_images(find_images(adapters, images), first.preprocess)
+    plan = plan_export(adapters, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace)
+    first = plan.sources[0].config
+    pictures = read_images(plan.images, first.preprocess)
     backbone = load_backbone(first.backbone.name, weights, sha256=first.backbone.sha256, allow_random=allow_random)
-    for source in sources:
+    for source in plan.sources:
         bundle.check_same_model(source.config, backbone.spec, first.preprocess, "the loaded backbone")
-    slots = sorted({block for source in sources for block in source.adapter.task.adapter.blocks})
-    work = Work(sources, backbone, tuple(slots), pictures, provider)
-    with files.staged_directory(out) as stage:
-        return _write(stage, work, merge, shared, progress)
-
-
-def check_replaceable(out: Path) -> None:
-    """Raise ExportError when `out` holds anything but a bundle, which an export would delete."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        bundle.read_manifest(out)
-    except FormatError:
-        raise ExportError(
-            f"{out}: holds something else than a bundle of this release, and export replaces the whole folder; "
-            "remove it or choose another --out"
-        ) from None
-
-
-def read_sources(folders: Sequence[Path]) -> tuple[Source, ...]:
-    """Read adapter folders and check that one backbone graph can serve them all.
-
-    Raises:
-        UsageError: no folder at all.
-        FormatError: a damaged adapter, two tasks of one name, or one of another backbone or preprocessing than most.
-    """
-    if not folders:
-        raise UsageError("no adapter to export; train one first: atd train --dataset pets")
-    sources = tuple(Source(folder, *artefact.read_adapter(folder)) for folder in folders)
-    names = Counter(source.config.task.name for source in sources)
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        holders = ", ".join(str(source.folder) for source in sources if source.config.task.name == twice[0])
-        raise UsageError(f"task '{twice[0]}' is in {holders}; export one of them")
-    models = Counter((source.config.backbone, source.config.preprocess) for source in sources)
-    model = models.most_common(1)[0][0]
-    usual = next(s.config.task.name for s in sources if (s.config.backbone, s.config.preprocess) == model)
-    for source in sources:
-        bundle.check_same_model(source.config, *model, f"task '{usual}'")
-    return sources
-
-
-def _write(stage: Path, work: Work, merge: bool, shared: bool, progress: Progress) -> Manifest:
-    """Write every file of the bundle below `stage`, the manifest last."""
-    expected = _expected(work, progress)
-    records = [bundle.write_task(stage, source.folder, source.config) for source in work.sources]
-    graph = None
-    if shared:
-        graph, reports = _write_shared(stage, work, expected, progress)
-        records = [replace(record, shared_parity=report) for record, report in zip(records, reports, strict=True)]
-    if merge:
-        for place, source in enumerate(work.sources):
-            progress("merged graphs", place, len(records))
-            merged, report = _write_merged(stage, work, source, expected[place])
-            records[place] = replace(records[place], merged=merged, merged_parity=report)
-        progress("merged graphs", len(records), len(records))
-    manifest = Manifest(
-        format_version=bundle.FORMAT_VERSION,
-        backbone=work.backbone.spec,
-        preprocess=work.sources[0].config.preprocess,
-        slots=work.slots,
-        tasks=tuple(records),
-        shared=graph,
-        versions=_versions(),
-    )
-    bundle.write_manifest(stage, manifest)
+    with publish.writing(out, tell) as writer:
+        plan.check_dropped(writer.old)
+        replaced = plans.replaced(plan, writer.old)
+        manifest = _write(Work(plan, backbone, pictures, writer, progress))
+        writer.publish(manifest)
+    if replaced:
+        tell(f"replaced {'tasks' if len(replaced) > 1 else 'task'} {', '.join(replaced)} of {out}/")
     return manifest
 
 
-def _expected(work: Work, progress: Progress) -> list[Array]:
+def _write(work: Work) -> Manifest:
+    """Write every file that the new manifest names, and return it."""
+    sources = work.plan.sources
+    expected = _expected(work)
+    manifest = Manifest(
+        format_version=bundle.FORMAT_VERSION,
+        backbone=work.backbone.spec,
+        preprocess=sources[0].config.preprocess,
+        slots=work.plan.slots,
+        tasks=tuple(work.writer.write_task(source.folder, source.config) for source in sources),
+        versions=_versions(),
+    )
+    if work.plan.shared:
+        manifest = _with_shared(work, manifest, expected)
+    if work.plan.merge:
+        manifest = _with_merged(work, manifest, expected)
+    return manifest
+
+
+def _expected(work: Work) -> list[Array]:
     """Return torch's logits [N, C] for each task."""
     answers: list[Array] = []
-    for source in work.sources:
-        progress("torch's answers", len(answers), len(work.sources))
+    for source in work.plan.sources:
+        work.progress("torch's answers", len(answers), len(work.plan.sources))
         answers.append(torch_logits(work.backbone, source.adapter, work.images))
-    progress("torch's answers", len(answers), len(answers))
+    work.progress("torch's answers", len(answers), len(answers))
     return answers
 
 
-def _write_shared(
-    stage: Path, work: Work, expected: Sequence[Array], progress: Progress
-) -> tuple[GraphRecord, tuple[ParityReport, ...]]:
-    progress("shared graph", 0, 2)
-    record = _write_graph(stage, bundle.BACKBONE_NAME, export_shared(work.backbone, work.slots))
-    progress("shared graph", 1, 2)
-    adapters = [source.adapter for source in work.sources]
-    with contextlib.closing(open_engine(stage / record.file, provider=work.provider)) as engine:
-        reports = verify_shared(engine, adapters, work.slots, expected, work.images)
-    progress("shared graph", 2, 2)
+def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array]) -> Manifest:
+    work.progress("shared graph", 0, 2)
+    data = export_shared(work.backbone, manifest.slots)
+    work.progress("shared graph", 1, 2)
+    adapters = [source.adapter for source in work.plan.sources]
+    graph, reports = _write_graph(
+        work,
+        data,
+        bundle.shared_file,
+        bundle.shared_facts(manifest),
+        partial(verify_shared, adapters=adapters, slots=manifest.slots, expected=expected, images=work.images),
+    )
+    work.progress("shared graph", 2, 2)
+    pairs = zip(manifest.tasks, reports, strict=True)
+    return replace(manifest, shared=graph, tasks=tuple(replace(task, shared_parity=report) for task, report in pairs))
+
+
+def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array]) -> Manifest:
+    tasks = list(manifest.tasks)
+    for place, source in enumerate(work.plan.sources):
+        work.progress("merged graphs", place, len(tasks))
+        name = source.config.task.name
+        graph, report = _write_graph(
+            work,
+            export_merged(work.backbone, source.adapter),
+            partial(bundle.merged_file, name),
+            bundle.merged_facts(manifest, tasks[place]),
+            partial(verify_merged, expected=expected[place], images=work.images, what=f"the merged graph of '{name}'"),
+        )
+        tasks[place] = replace(tasks[place], merged=graph, merged_parity=report)
+    work.progress("merged graphs", len(tasks), len(tasks))
+    return replace(manifest, tasks=tuple(tasks))
+
+
+def _write_graph(
+    work: Work,
+    data: bytes,
+    name: Callable[[str], str],
+    facts: GraphFacts,
+    verify: Callable[[Engine], Reports],
+) -> tuple[GraphRecord, Reports]:
+    """Open a graph as a server would, verify it, and write it if it passes.
+
+    Args:
+        work: the export.
+        data: the graph's bytes.
+        name: hash -> the graph's file below the bundle.
+        facts: what the graph must say about itself.
+        verify: compares the opened graph with torch.
+    """
+    sha256 = files.sha256_bytes(data)
+    record = GraphRecord(name(sha256), sha256, PRECISION, OPSET, IR_VERSION)
+    where = str(work.plan.out / record.file)
+    with contextlib.closing(open_engine(data, where, plans.ENGINE, work.plan.provider)) as engine:
+        check_contract(engine, facts, where)
+        reports = verify(engine)
+    work.writer.write(record.file, data)
     return record, reports
-
-
-def _write_merged(stage: Path, work: Work, source: Source, expected: Array) -> tuple[GraphRecord, ParityReport]:
-    name = source.config.task.name
-    record = _write_graph(stage, bundle.merged_file(name), export_merged(work.backbone, source.adapter))
-    with contextlib.closing(open_engine(stage / record.file, provider=work.provider)) as engine:
-        return record, verify_merged(engine, expected, work.images, f"the merged graph of '{name}'")
-
-
-def _write_graph(stage: Path, file: str, data: bytes) -> GraphRecord:
-    files.write_bytes(stage / file, data)
-    return GraphRecord(file, files.sha256_bytes(data), PRECISION, OPSET, IR_VERSION)
 
 
 def _versions() -> dict[str, str]:

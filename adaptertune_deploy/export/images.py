@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter import SAMPLES_NAME
+from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import ExportError, ImageError
 from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
 
@@ -18,13 +19,16 @@ MAX_GIVEN = 512  # they are held in memory: 300 MB at 224x224
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
-def find_images(adapters: Sequence[Path], folder: Path | None = None) -> tuple[Path, ...]:
+def find_images(
+    adapters: Sequence[tuple[Path, Sequence[SampleRecord]]], folder: Path | None = None
+) -> tuple[Path, ...]:
     """Return image files to verify on: at most MAX_SAMPLES of training's samples, or MAX_GIVEN of a folder.
 
     Where there are more, they are taken at even distances.
 
     Args:
-        adapters: adapter folders; each may hold held-back images in `samples/`, of which every task gives its share.
+        adapters: adapter folders with the held-back images that their configs name, of which every task gives its
+            share. Those that may not travel with the adapter are found on the machine that trained it.
         folder: a folder to search at any depth instead.
 
     Raises:
@@ -39,14 +43,15 @@ def find_images(adapters: Sequence[Path], folder: Path | None = None) -> tuple[P
                 f"{folder}: holds no image ({', '.join(SUFFIXES)}); give another folder with --images DIR"
             )
         return found
-    sources = [_images_below(adapter / SAMPLES_NAME) for adapter in adapters]
+    sources = [tuple(path for _, path in samples.find(adapter, records)) for adapter, records in adapters]
     taken: list[Path] = []
     waiting = sorted((source for source in sources if source), key=len)
     for left, source in zip(range(len(waiting), 0, -1), waiting, strict=True):
         taken += _spread(source, max(1, (MAX_SAMPLES - len(taken)) // left))
     if not taken:
         raise ExportError(
-            f"{adapters[0]}: holds no {SAMPLES_NAME}/ to verify the graphs on; give real images: --images DIR"
+            f"{adapters[0][0]}: the images that training held back are neither in {samples.SAMPLES_NAME}/ nor on this "
+            "machine; give real images to verify the graphs on: --images DIR"
         )
     return tuple(taken[:MAX_SAMPLES])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import sys
@@ -16,14 +17,15 @@ from timm.data.config import resolve_model_data_config
 from timm.models import get_pretrained_cfg, load_state_dict, split_model_name_tag
 from torch import Tensor, nn
 
-from adaptertune_deploy.core.errors import BackboneError, did_you_mean
+from adaptertune_deploy.core.errors import BackboneError
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec
 from adaptertune_deploy.model import weights_cache
-from adaptertune_deploy.model.embedded import EMBEDDED_NAME, EMBEDDED_WEIGHTS
+from adaptertune_deploy.model.embedded import EMBEDDED_WEIGHTS
+from adaptertune_deploy.model.names import CHOOSE, EMBEDDED_BACKBONE, RANDOM_TAG
+from adaptertune_deploy.model.nearest import nearest
+from adaptertune_deploy.model.tokens import check_blocks, measure
 
-RANDOM_TAG = "random"
 RANDOM_SEED = 0
-CHOOSE = "choose a Vision Transformer, whose timm names begin with vit, deit, eva or beit"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Backbone:
 
     module: the timm model without classifier, in eval mode, no parameter requires a gradient.
     notes: sentences a person should read, about the tag that was chosen for an untagged name for example.
+    hub_id: the model on the Hugging Face Hub whose weights these are; None for weights that came from a file.
     """
 
     module: nn.Module
     spec: BackboneSpec
     preprocess: PreprocessSpec
     notes: tuple[str, ...] = ()
+    hub_id: str | None = None
 
 
 def load_backbone(
@@ -56,15 +60,20 @@ def load_backbone(
         BackboneError: unknown name, no transformer blocks, no weights, weights that do not fit, another hash.
     """
     full_name, notes = _resolve(name)
+    hub_id: str | None = None
     if split_model_name_tag(full_name)[1] == RANDOM_TAG:
         _check_random(name, weights, allow_random)
         module = _create_random(full_name)
     elif source := weights or _known_file(full_name, sha256):
+        _check_file(source)
+        _check_architecture(full_name)
         module, found = _create_from_file(full_name, source)
         notes += found
     else:
+        _check_architecture(full_name)
         module = _create_pretrained(full_name)
-    backbone = _describe(_freeze(module, name), full_name, notes)
+        hub_id = getattr(get_pretrained_cfg(full_name), "hf_hub_id", None)
+    backbone = _describe(_freeze(module, name), full_name, notes, hub_id)
     if sha256 is not None and backbone.spec.sha256 != sha256:
         raise BackboneError(
             f"the weights of {backbone.spec.name} have sha256 {backbone.spec.sha256[:12]}..., expected "
@@ -73,6 +82,15 @@ def load_backbone(
     if weights is not None:
         weights_cache.remember(weights, backbone.spec.sha256)
     return backbone
+
+
+def backbone_depth(name: str) -> int:
+    """Return the number of blocks of a timm Vision Transformer; no weights are looked for.
+
+    Raises:
+        BackboneError: unknown name, or no sequence of tokens from block to block.
+    """
+    return _check_architecture(_resolve(name)[0])
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -89,10 +107,8 @@ def _resolve(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the name with its tag, and notes; a name without a tag gets timm's own default."""
     architecture, tag = split_model_name_tag(name)
     if not timm.is_model(architecture):
-        known = timm.list_models()
-        raise BackboneError(
-            f"timm {timm.__version__} has no model '{architecture}'.{did_you_mean(architecture, known)}"
-        )
+        near = nearest(architecture, timm.list_models()) or f" {CHOOSE[0].upper()}{CHOOSE[1:]}"
+        raise BackboneError(f"timm {timm.__version__} has no model '{architecture}'.{near}")
     if tag == RANDOM_TAG:
         return name, ()
     try:
@@ -109,9 +125,25 @@ def _resolve(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _known_file(name: str, sha256: str | None) -> Path | None:
-    if name == EMBEDDED_NAME:
+    if name == EMBEDDED_BACKBONE:
         return EMBEDDED_WEIGHTS
     return weights_cache.find(sha256) if sha256 else None
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise BackboneError(f"{path}: no such weights file; give one with --weights FILE")
+
+
+def _check_architecture(full_name: str) -> int:
+    """Refuse what is no plain Vision Transformer before its weights are fetched, by shapes alone; returns its depth."""
+    with torch.device("meta"):
+        skeleton: Any = timm.create_model(split_model_name_tag(full_name)[0], num_classes=0)
+    check_blocks(skeleton, full_name)
+    # A network that can't run on shapes alone is measured once its weights are here.
+    with contextlib.suppress(NotImplementedError, RuntimeError):
+        measure(skeleton.eval(), _image_size(skeleton), full_name, device="meta")
+    return len(skeleton.blocks)
 
 
 def _check_random(name: str, weights: Path | None, allowed: bool) -> None:
@@ -147,8 +179,6 @@ def _create_pretrained(full_name: str) -> nn.Module:
 
 def _create_from_file(full_name: str, path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """Load every tensor of the network from a file; a missing tensor is an error, a classifier is dropped."""
-    if not path.is_file():
-        raise BackboneError(f"{path}: no such weights file; give one with --weights FILE")
     model: nn.Module = timm.create_model(full_name, pretrained=False, num_classes=0)
     try:
         stored = load_state_dict(str(path), weights_only=True)
@@ -190,16 +220,17 @@ def _classifier_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def _freeze(module: nn.Module, name: str) -> nn.Module:
-    blocks = getattr(module, "blocks", None)
-    if not isinstance(blocks, (nn.Sequential, nn.ModuleList)) or not hasattr(module, "forward_head"):
-        raise BackboneError(f"'{name}' has no list of transformer blocks; {CHOOSE}")
+    check_blocks(module, name)
     return module.eval().requires_grad_(False)
 
 
-def _describe(module: Any, name: str, notes: tuple[str, ...]) -> Backbone:
+def _describe(module: Any, name: str, notes: tuple[str, ...], hub_id: str | None) -> Backbone:
     data: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
-    size = (int(data["input_size"][1]), int(data["input_size"][2]))
-    width, features = _measure(module, size, name)
+    size = _image_size(module)
+    try:
+        width, features = measure(module, size, name)
+    except NotImplementedError as error:
+        raise BackboneError(f"'{name}' can't classify ({_first_line(error)}); {CHOOSE}") from None
     spec = BackboneSpec(
         name=name,
         width=width,
@@ -216,31 +247,12 @@ def _describe(module: Any, name: str, notes: tuple[str, ...]) -> Backbone:
         mean=_triple(data["mean"]),
         std=_triple(data["std"]),
     )
-    return Backbone(module, spec, preprocess, notes)
+    return Backbone(module, spec, preprocess, notes, hub_id)
 
 
-@torch.no_grad()
-def _measure(module: Any, size: tuple[int, int], name: str) -> tuple[int, int]:
-    """Return the channels of a token and of the pooled features, as one blank image shows them.
-
-    Attributes don't tell: timm's convolutional networks have `blocks` too, and some transformers hand on two streams
-    of tokens, a grid or a width that grows.
-    """
-    outputs: list[Any] = []
-    handles = [
-        block.register_forward_hook(lambda _block, _inputs, output: outputs.append(output)) for block in module.blocks
-    ]
-    try:
-        features = module.forward_head(module.forward_features(torch.zeros(1, 3, *size)), pre_logits=True)
-    except NotImplementedError as error:  # timm's answer from an encoder without pooling
-        raise BackboneError(f"'{name}' can't classify ({_first_line(error)}); {CHOOSE}") from None
-    finally:
-        for handle in handles:
-            handle.remove()
-    widths = {output.shape[2] if isinstance(output, Tensor) and output.ndim == 3 else 0 for output in outputs}
-    if len(outputs) != len(handles) or len(widths) != 1 or 0 in widths or features.ndim != 2:
-        raise BackboneError(f"the blocks of '{name}' don't hand on one sequence of tokens of one width; {CHOOSE}")
-    return int(widths.pop()), int(features.shape[1])
+def _image_size(module: nn.Module) -> tuple[int, int]:
+    data: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
+    return int(data["input_size"][1]), int(data["input_size"][2])
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

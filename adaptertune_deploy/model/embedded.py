@@ -13,12 +13,13 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import nn
 
-EMBEDDED_NAME = "vit_pico_patch8_64.atd_formula"
-EMBEDDED_WEIGHTS = Path(__file__).parent / "weights" / f"{EMBEDDED_NAME}.safetensors"
+from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "weights" / f"{EMBEDDED_BACKBONE}.safetensors"
 
 default_cfgs = generate_default_cfgs(
     {
-        EMBEDDED_NAME: {
+        EMBEDDED_BACKBONE: {
             "input_size": (3, 64, 64),
             "fixed_input_size": True,
             "crop_pct": 1.0,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.session import check_finite
+from adaptertune_deploy.serve.logits import check_finite
 
 Indices = npt.NDArray[np.int64]
 

@@ -9,7 +9,8 @@ import numpy as np
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, UsageError, did_you_mean
 from adaptertune_deploy.serve.answers import Answer, answer
-from adaptertune_deploy.serve.session import Session, check_finite
+from adaptertune_deploy.serve.logits import check_finite
+from adaptertune_deploy.serve.session import Session
 
 
 def classify(

@@ -11,6 +11,7 @@ from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.serve.logits import take_logits
 
 
 class MergedSession:
@@ -27,11 +28,13 @@ class MergedSession:
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
         """See session.Session.run."""
+        bank.check_rows(len(images), image, task, len(self.tasks))
         rows: list[Array | None] = [None] * len(task)
         for index in np.unique(task).tolist():
             places = np.flatnonzero(task == index)
-            logits = self._engines[index].run({bank.IMAGES: _gather(images, image[places])})[bank.LOGITS]
-            for place, row in zip(places.tolist(), logits, strict=True):
+            outputs = self._engines[index].run({bank.IMAGES: _gather(images, image[places])})
+            classes = len(self.tasks[index].labels)
+            for place, row in zip(places.tolist(), take_logits(outputs, len(places), classes), strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]
 

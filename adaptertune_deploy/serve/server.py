@@ -18,9 +18,11 @@ from starlette.applications import Starlette
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.service import Service
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+URGENT = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (*URGENT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 KEEP_ALIVE_S = 15
 BACKLOG = 256
+MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 
 
 class Server(uvicorn.Server):
@@ -31,6 +33,7 @@ class Server(uvicorn.Server):
         self.service: Service = app.state.service
         self._on_started = on_started
         self._stop_at: float | None = None
+        self._end: threading.Timer | None = None
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -85,22 +88,42 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Handle SIGINT and SIGTERM while serving; uvicorn's own version would raise them again at the end."""
+        """Handle SIGINT, SIGTERM and SIGHUP while serving; uvicorn's own version would raise them again at the end.
+
+        A signal that the caller ignores, as nohup does with SIGHUP, stays ignored.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in handled}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if self._end is not None:
+                self._end.cancel()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stop_at is not None:
+        # A terminal that closes may say so more than once, and means no hurry by it.
+        if self._stop_at is not None and number in URGENT:
             sys.stderr.flush()
             os._exit(128 + number)
         self.stop()
+        if self._end is None:
+            settings = self.service.settings
+            wait = settings.drain_delay + settings.drain_timeout + MARGIN_S
+            self._end = threading.Timer(wait, _give_up, [settings.drain_timeout])
+            self._end.daemon = True
+            self._end.start()
+
+
+def _give_up(seconds: float) -> None:
+    """End the process though an engine run goes on: a thread inside an engine can't be stopped."""
+    sys.stderr.write(f"error: the engine did not finish within {seconds:g} seconds; unfinished requests are given up\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def serve(
@@ -109,9 +132,10 @@ def serve(
     port: int = 8000,
     on_started: Callable[[str, int], None] = lambda host, port: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; returns when every accepted request is answered.
+    """Serve until SIGTERM, SIGINT or SIGHUP; returns when every accepted request is answered.
 
-    A second signal ends the process at once, with exit code 128 + its number.
+    A second SIGTERM or SIGINT ends the process at once, with exit code 128 + its number; an engine that does not finish
+    within the drain timeout ends it with 1.
 
     Args:
         app: see app.make_app.

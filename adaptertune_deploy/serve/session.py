@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -10,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.bundle import Manifest, TaskRecord
-from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
+from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
+from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
@@ -48,7 +51,7 @@ class Session(Protocol):
             B arrays, float32 [classes of the row's task].
 
         Raises:
-            EngineError: the engine failed.
+            EngineError: a row names no image or task of these, or the engine failed or gave logits of another shape.
         """
 
     def close(self) -> None:
@@ -73,49 +76,66 @@ def open_session(
         provider: see engines.engine.open_engine.
         threads: see engines.engine.open_engine.
 
+    Every file is read once, compared with its hash, and what was read is what runs. A graph must say and take what
+    the manifest says of it (engines.contract), so that nothing answers under another task's name or labels.
+
     Raises:
         UsageError: an unknown task, form, engine or provider, or a form that the bundle does not hold.
-        FormatError: a damaged bundle.
+        FormatError: a damaged bundle, or a graph that is not what the manifest says.
         EngineError: the engine refuses a graph.
     """
     if form not in FORMS:
-        raise UsageError(f"no form '{form}', only {', '.join(FORMS)}")
+        raise UsageError(f"no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
     manifest = bundle.read_manifest(folder)
     records = bundle.select(manifest, tasks)
     if not records:
         raise UsageError(f"{folder}: holds no task to serve; export one with: atd export")
+    opener = Opener(folder, engine, provider, threads)
     if form == "merged" or (form == "auto" and manifest.shared is None):
-        return _open_merged(folder, manifest, records, engine, provider, threads)
-    return _open_shared(folder, manifest, records, engine, provider, threads)
+        return _open_merged(opener, manifest, records)
+    return _open_shared(opener, manifest, records)
 
 
-def _open_shared(
-    folder: Path, manifest: Manifest, records: tuple[TaskRecord, ...], engine: str, provider: str, threads: int
-) -> Session:
+@dataclass(frozen=True)
+class Opener:
+    """Opens a bundle's graphs on one engine; see open_session."""
+
+    folder: Path
+    engine: str
+    provider: str
+    threads: int
+
+    def open(self, graph: GraphRecord, facts: GraphFacts, undo: ExitStack) -> Engine:
+        """Open a graph that must be what `facts` say; `undo` closes it."""
+        where = str(self.folder / graph.file)
+        opened = open_engine(bundle.read_graph(self.folder, graph), where, self.engine, self.provider, self.threads)
+        undo.callback(opened.close)
+        check_contract(opened, facts, where)
+        return opened
+
+
+def _open_shared(opener: Opener, manifest: Manifest, records: tuple[TaskRecord, ...]) -> Session:
+    folder = opener.folder
     if manifest.shared is None:
-        raise UsageError(f"{folder}: holds no shared graph; make one with atd export, or serve --form merged")
+        raise UsageError(f"{folder}: holds no shared graph; make one with atd export, or take --form merged")
     adapters = [bundle.read_task(folder, manifest, record) for record in records]
     with ExitStack() as undo:
-        opened = open_engine(bundle.graph_path(folder, manifest.shared), engine, provider, threads)
-        undo.callback(opened.close)
+        opened = opener.open(manifest.shared, bundle.shared_facts(manifest), undo)
         session = SharedSession(opened, adapters, manifest.slots, manifest.preprocess)
         undo.pop_all()
     return session
 
 
-def _open_merged(
-    folder: Path, manifest: Manifest, records: tuple[TaskRecord, ...], engine: str, provider: str, threads: int
-) -> Session:
+def _open_merged(opener: Opener, manifest: Manifest, records: tuple[TaskRecord, ...]) -> Session:
     engines: list[Engine] = []
     with ExitStack() as undo:
         for record in records:
             if record.merged is None:
                 raise UsageError(
-                    f"{folder}: holds no merged graph of task '{record.task.name}'; make one with atd export --merge"
+                    f"{opener.folder}: holds no merged graph of task '{record.task.name}'; make one with "
+                    "atd export --merge"
                 )
-            opened = open_engine(bundle.graph_path(folder, record.merged), engine, provider, threads)
-            undo.callback(opened.close)
-            engines.append(opened)
+            engines.append(opener.open(record.merged, bundle.merged_facts(manifest, record), undo))
         session = MergedSession(engines, [record.task for record in records], manifest.preprocess)
         undo.pop_all()
     return session
@@ -125,17 +145,17 @@ def warm_up(session: Session, max_batch: int) -> None:
     """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
 
     Raises:
-        EngineError: the engine failed.
+        EngineError: the engine failed, or there is no memory for the batch.
     """
     count = len(session.tasks)
     alone = range(count) if session.form == "merged" else range(1)
     batches = [[task] for task in alone] + [[row % count for row in range(max_batch)]]
     for rows in batches:
-        images = np.zeros((len(rows), 3, *session.preprocess.size), dtype=np.float32)
+        try:
+            images = np.zeros((len(rows), 3, *session.preprocess.size), dtype=np.float32)
+        except MemoryError:
+            height, width = session.preprocess.size
+            raise EngineError(
+                f"no memory for {len(rows)} images of {height} x {width} at once; lower --max-batch"
+            ) from None
         session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
-
-
-def check_finite(task: TaskSpec, logits: Array) -> None:
-    """Raise EngineError when a row's logits hold NaN or infinity: such an answer is never given out."""
-    if not np.isfinite(logits).all():
-        raise EngineError(f"task '{task.name}' gave logits that are NaN or infinite; the answer is withheld")

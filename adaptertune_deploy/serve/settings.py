@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.preprocess import MAX_PIXELS
 
+MAX_BATCH = 4096
+OPTIONS = ("max_batch", "queue_limit", "drain_delay")  # what `atd serve` lets a user choose
+
 
 @dataclass(frozen=True)
 class Settings:
     """What one server accepts and how it works it off. A row is one image asked for one task.
 
-    max_batch: rows of one engine run; a larger request rides in several.
+    max_batch: rows of one engine run, at most MAX_BATCH; a larger request rides in several.
     max_request_rows: rows of one request; also what model configurations call max_batch_size.
     queue_limit: rows that may be accepted and not yet answered; beyond it requests are refused with 503.
     body_limit: bytes of one request's body, compressed and decompressed.
@@ -33,14 +36,21 @@ class Settings:
     drain_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_batch", "max_request_rows", "queue_limit", "body_limit", "max_pixels", "decode_threads"):
+        for name in ("max_batch", "queue_limit", "max_request_rows", "body_limit", "max_pixels", "decode_threads"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, expected at least 1")
+                raise UsageError(f"{_called(name)} {getattr(self, name)}: expected at least 1")
+        if self.max_batch > MAX_BATCH:
+            raise UsageError(f"{_called('max_batch')} {self.max_batch}: expected at most {MAX_BATCH}")
         for name in ("drain_delay", "drain_timeout"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} is {getattr(self, name)}, expected 0 or more seconds")
+                raise UsageError(f"{_called(name)} {getattr(self, name):g}: expected 0 or more seconds")
         if self.queue_limit < self.max_request_rows:
             raise UsageError(
-                f"queue_limit is {self.queue_limit} rows, less than the {self.max_request_rows} that one request may "
-                "hold; raise queue_limit or lower max_request_rows"
+                f"max_request_rows {self.max_request_rows}: expected at most {self.queue_limit}, the rows that "
+                f"{_called('queue_limit')} lets wait"
             )
+
+
+def _called(name: str) -> str:
+    """Return what a user calls a limit: the command's option where there is one."""
+    return f"--{name.replace('_', '-')}" if name in OPTIONS else name

@@ -12,6 +12,7 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.serve.logits import take_logits
 
 
 class SharedSession:
@@ -37,7 +38,9 @@ class SharedSession:
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
         """See session.Session.run."""
-        logits = self._engine.run({bank.IMAGES: images, bank.IMAGE: image, bank.TASK: task})[bank.LOGITS]
+        bank.check_rows(len(images), image, task, len(self.tasks))
+        outputs = self._engine.run({bank.IMAGES: images, bank.IMAGE: image, bank.TASK: task})
+        logits = take_logits(outputs, len(task), max(self._classes))
         return [row[: self._classes[index]] for row, index in zip(logits, task.tolist(), strict=True)]
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Write the folder adapters/<task>/ of a finished run: tensors, config, model card, report and samples."""
+"""Write the folder adapters/<task>/ of a finished run: samples, report, model card, config."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +11,17 @@ import numpy as np
 import adaptertune_deploy
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import files
-from adaptertune_deploy.core.adapter import AdapterConfig, DatasetRecord
-from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.adapter import AdapterConfig, DatasetRecord, Identity
+from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.card import model_card
 from adaptertune_deploy.train.report import Measured, write_report
 from adaptertune_deploy.train.samples import Dataset, Split
 from adaptertune_deploy.train.splits import Splits
+from adaptertune_deploy.train.whereabouts import recorded_name
 
 SAMPLE_IMAGES = 32
-LABEL_CHARACTERS = 60
-
-
-def check_place(out: Path, task: str) -> None:
-    """Refuse, before training, a place where something else lies: the new folder replaces what is there.
-
-    Raises:
-        UsageError: `out` is a file, or out/<task> is there and no adapter folder.
-    """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file, expected a folder for adapter folders")
-    folder = out / task
-    if folder.exists() and not (folder / artefact.CONFIG_NAME).is_file():
-        raise UsageError(f"{folder} exists and is no adapter folder; move it away, or choose another --task or --out")
 
 
 def write_artefact(
@@ -51,8 +38,9 @@ def write_artefact(
         measured: for the report and the model card.
     """
     dataset, splits = data
+    identity = Identity(model.task, backbone.spec, backbone.preprocess)
     with files.staged_directory(out / model.task.name) as folder:
-        sha256 = artefact.write_tensors(folder, model.export_tensors())
+        sha256 = artefact.write_tensors(folder, model.export_tensors(), identity)
         config = AdapterConfig(
             format_version=artefact.FORMAT_VERSION,
             task=model.task,
@@ -62,26 +50,24 @@ def write_artefact(
             tensors_sha256=sha256,
             metrics=_metrics(measured),
             versions=_versions(),
+            samples=keep(folder, chosen(part, model.task.labels), travel=dataset.redistributable),
         )
         write_report(folder / "report", measured, model.task.labels)
-        card = model_card(config, measured, dataset.non_commercial)
+        card = model_card(config, measured, dataset, backbone.hub_id, out.resolve().name)
         files.write_bytes(folder / "README.md", card.encode())
-        write_samples(folder / artefact.SAMPLES_NAME, part, model.task.labels)
         artefact.write_config(folder, config)
     return config
 
 
-def write_samples(folder: Path, part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> None:
-    """Copy up to `count` images of a split, evenly spread, as their original files, for export to verify graphs on."""
+def chosen(part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> Iterator[tuple[bytes, str, str]]:
+    """Yield up to `count` images of a split, evenly spread: the original file's bytes, its suffix and its label."""
     for index in np.unique(np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(int)):
-        data, suffix = part.encoded(int(index))
-        label = re.sub(r"[^A-Za-z0-9]+", "_", labels[part.targets[index]])[:LABEL_CHARACTERS]
-        files.write_bytes(folder / f"{index:05d}_{label}{suffix}", data)
+        yield (*part.encoded(int(index)), labels[part.targets[index]])
 
 
 def _record(dataset: Dataset, splits: Splits) -> DatasetRecord:
     return DatasetRecord(
-        name=dataset.name,
+        name=recorded_name(dataset.name, dataset.folder),
         val_split=splits.rule,
         train=len(splits.train),
         val=len(splits.val or ()),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.spec import check_task_name
 from adaptertune_deploy.train import digits, flowers, pets, shapes
-from adaptertune_deploy.train.folder import open_folder
+from adaptertune_deploy.train.folder import open_folder, read_layout
+from adaptertune_deploy.train.own_folders import check_not_own
 from adaptertune_deploy.train.samples import Dataset
+from adaptertune_deploy.train.task_names import check_task_option, task_of_folder
 
 # (data folder, task name, leave absent images out, progress) -> dataset
 Open: TypeAlias = Callable[[Path | None, str | None, bool, Progress], Dataset]
@@ -22,6 +24,46 @@ TABLE: dict[str, Open] = {
     digits.NAME: digits.open_digits,
     shapes.NAME: shapes.open_shapes,
 }
+# Datasets that lie in no folder of theirs, and where they come from.
+FOLDERLESS = {digits.NAME: "comes with scikit-learn", shapes.NAME: "is generated"}
+KNOWN_FOLDERS = {pets.NAME: pets.FOLDER, flowers.NAME: flowers.FOLDER}
+
+
+def check_dataset(name: str, data_dir: Path | None = None, task: str | None = None) -> tuple[str, Path | None]:
+    """Find what open_dataset would refuse for names and folders alone; nothing is decoded or downloaded.
+
+    The arguments are those of open_dataset.
+
+    Returns:
+        The task's name, and the dataset's folder when `name` is the path of one.
+
+    Raises:
+        UsageError: neither a dataset nor a folder of images, or a task name that no file could have.
+        DatasetError: a folder laid out in another way.
+    """
+    if task is not None:
+        check_task_option(task)
+    if name in TABLE:
+        if data_dir is not None and name in FOLDERLESS:
+            raise UsageError(f"--data-dir: {name} {FOLDERLESS[name]} and reads no folder; leave the option out")
+        return task or name, None
+    root = Path(name).expanduser()
+    if not name or not root.is_dir():
+        what = "is a file, not a folder" if root.is_file() else "is neither a dataset nor a folder"
+        raise UsageError(
+            f"--dataset {name}: {what}.{did_you_mean(name, TABLE)} Known: {', '.join(TABLE)}, or the path of a folder "
+            "with one folder of images per class"
+        )
+    if data_dir is not None:
+        raise UsageError(f"--data-dir: {name} is a folder already; leave the option out")
+    for known, folder in KNOWN_FOLDERS.items():
+        if (root / folder).is_dir():
+            raise UsageError(
+                f"--dataset {name}: this is the layout of {known}; use --dataset {known} --data-dir {shlex.quote(name)}"
+            )
+    check_not_own(root, name)
+    read_layout(root)
+    return task or task_of_folder(root.resolve().name), root
 
 
 def open_dataset(
@@ -42,28 +84,8 @@ def open_dataset(
         progress: told about work that takes a while.
 
     Raises:
-        UsageError: neither a dataset nor a folder, or a task name that no file could have.
+        UsageError: see check_dataset.
         DatasetError: absent, incomplete, or laid out in another way.
     """
-    if task is not None:
-        try:
-            check_task_name(task)
-        except ValueError as error:
-            raise UsageError(f"--task: {error}") from None
-    if name in TABLE:
-        return TABLE[name](data_dir, task, allow_missing, progress)
-    root = Path(name).expanduser()
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "is neither a dataset nor a folder"
-        raise UsageError(
-            f"--dataset {name}: {what}.{did_you_mean(name, TABLE)} Known: {', '.join(TABLE)}, or the path of a folder "
-            "with one folder of images per class"
-        )
-    if data_dir is not None:
-        raise UsageError(f"--data-dir: {name} is a folder already; leave the option out")
-    for known, folder in ((pets.NAME, pets.FOLDER), (flowers.NAME, flowers.FOLDER)):
-        if (root / folder).is_dir():
-            raise UsageError(
-                f"--dataset {name}: this is the layout of {known}; use --dataset {known} --data-dir {name}"
-            )
-    return open_folder(root, name, task)
+    task, root = check_dataset(name, data_dir, task)
+    return TABLE[name](data_dir, task, allow_missing, progress) if root is None else open_folder(root, name, task)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.train.device_names import check_device_name
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -41,19 +41,15 @@ def choose_device(device: str, precision: str) -> Device:
     Raises:
         UsageError: no such device here, or a precision that it does not have.
     """
+    check_device_name(device, precision)
     cuda = torch.cuda.is_available()
     name = ("cuda" if cuda else "cpu") if device == "auto" else device
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
-        raise UsageError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
+    check_device_name(name, precision)
     if name.startswith("cuda") and not cuda:
         raise UsageError(f"--device {device}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
     chosen = torch.device(name)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"--device {device}: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}")
-    if precision not in ("auto", "fp32", *AUTOCAST):
-        raise UsageError(f"--precision {precision}: expected auto, fp32, bf16 or fp16")
-    if precision == "fp16" and name == "cpu":
-        raise UsageError("--precision fp16: a CPU gains nothing from it; use bf16 or fp32")
     return Device(chosen, _best_precision(chosen) if precision == "auto" else precision)
 
 

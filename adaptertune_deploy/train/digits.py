@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.train import downloads
 from adaptertune_deploy.train.samples import ArrayReader, Dataset, Split
@@ -24,12 +23,9 @@ def open_digits(data_dir: Path | None, task: str | None, allow_missing: bool, pr
     The images stay 8x8: the backbone's own preprocessing enlarges them.
 
     Raises:
-        UsageError: a data folder was given.
         DatasetError: scikit-learn is not installed.
     """
-    del allow_missing, progress
-    if data_dir is not None:
-        raise UsageError(f"--data-dir: {NAME} comes with scikit-learn and reads no folder; leave the option out")
+    del data_dir, allow_missing, progress
     downloads.require(NAME, "sklearn")
     from sklearn.datasets import load_digits
 
@@ -47,5 +43,6 @@ def open_digits(data_dir: Path | None, task: str | None, allow_missing: bool, pr
         test=test,
         licence=LICENCE,
         non_commercial=False,
+        redistributable=True,
         augment="digits",
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import importlib.util
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError
 
 
@@ -45,7 +45,7 @@ def ensure(
     if complete(nested / folder):
         raise DatasetError(f"{name}: {root} holds no {folder}/, but {nested} does; use --data-dir {nested}")
     try:
-        with _made(root), _locked(root / f".{name}.lock"):
+        with _made(root), files.locked(root / f".{name}.lock"):
             if not complete(root / folder):
                 _fetch(root / f".{name}.download", root / folder, fetch)
     except (OSError, RuntimeError) as error:
@@ -71,33 +71,12 @@ def _fetch(stage: Path, target: Path, fetch: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Make a folder and, if nothing came into it, remove it again."""
-    was_there = folder.exists()
+    """Make a folder and those above it; the ones that nothing came into are removed again."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
-        if not was_there and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the system frees when the process ends, however it ends; the file goes with it."""
-    while True:
-        with path.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            if not _is_at(stream.fileno(), path):
-                continue  # whoever held it before has removed this file: lock the one that is there now
-            try:
-                yield
-            finally:
-                path.unlink()
-            return
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        for place in new:
+            with contextlib.suppress(OSError):  # somebody else has put something there, or removed it
+                place.rmdir()

@@ -41,6 +41,7 @@ def open_flowers(data_dir: Path | None, task: str | None, allow_missing: bool, p
         test=splits["test"],
         licence=LICENCE,
         non_commercial=None,
+        redistributable=False,
         augment="fine",
         notes=listing.notes(skipped),
         skipped=skipped,

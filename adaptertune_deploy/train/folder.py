@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.errors import DatasetError, UsageError
-from adaptertune_deploy.core.spec import check_task_name
+from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.train.samples import Dataset, FileReader, Split
+from adaptertune_deploy.train.task_names import task_of_folder
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -28,41 +28,49 @@ def open_folder(root: Path, name: str, task: str | None) -> Dataset:
 
     Raises:
         DatasetError: another layout: val/ or test/ without train/, class folders beside train/, an empty class,
-            splits with different classes, or no class folder at all.
+            splits with different classes, a name that can't be printed, or no class folder at all.
         UsageError: the folder's name can't be a task's name and no other was given.
     """
-    task = _task(root, task)
-    parts = _parts(root)
+    parts, labels = read_layout(root)
     indexed = {part: _index(folder) for part, folder in parts.items()}
-    labels = _labels(
-        {part: parts[part] for part in indexed}, {part: tuple(found[0]) for part, found in indexed.items()}
-    )
     reader = FileReader(root)
     splits = {part: _split(classes, labels, root, reader) for part, (classes, _) in indexed.items()}
     ignored = [path for _, others in indexed.values() for path in others]
     return Dataset(
         name=name,
-        task=task,
+        task=task or task_of_folder(root.resolve().name),
         labels=labels,
         train=splits["train"],
         val=splits.get("val"),
         test=splits.get("test"),
         licence=LICENCE,
         non_commercial=None,
+        redistributable=False,
         augment=_augment(splits["train"]),
         notes=_notes(ignored, root),
+        folder=root,
     )
 
 
-def _task(root: Path, task: str | None) -> str:
-    if task is not None:
-        return task
-    name = root.resolve().name
-    try:
-        check_task_name(name)
-    except ValueError:
-        raise UsageError(f"the folder's name {name!r:.80} can't name a task; add --task NAME") from None
-    return name
+def read_layout(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return split -> folder and the labels, from the names of the upper two levels alone; no image is looked for.
+
+    Raises:
+        DatasetError: another layout; see open_folder.
+    """
+    parts = _parts(root)
+    classes = {part: tuple(path.name for path in _folders(folder)) for part, folder in parts.items()}
+    for part, found in classes.items():
+        if len(found) < 2:
+            count = f"{len(found)} folder{'' if len(found) == 1 else 's'} of images"
+            raise DatasetError(f"{parts[part]}: holds {count}, expected at least 2; {LAYOUT}")
+    labels = _labels(parts, classes)
+    for label in labels:
+        if not label.isprintable():
+            raise DatasetError(
+                f"{root}: the class folder {label!r:.80} has a name that can't be printed; rename it, it is the label"
+            )
+    return parts, labels
 
 
 def _parts(root: Path) -> dict[str, Path]:
@@ -106,8 +114,6 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
                 f"{of_class}: holds no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove this folder, {LAYOUT}"
             )
         classes[of_class.name] = images
-    if len(classes) < 2:
-        raise DatasetError(f"{folder}: holds {len(classes)} folders of images, expected at least 2; {LAYOUT}")
     return classes, others
 
 

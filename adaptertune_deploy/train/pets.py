@@ -48,6 +48,8 @@ def open_pets(data_dir: Path | None, task: str | None, allow_missing: bool, prog
         test=splits["test"],
         licence=LICENCE,
         non_commercial=False,
+        redistributable=False,
+        hub_id="timm/oxford-iiit-pet",
         augment="fine",
         notes=listing.notes(skipped),
         skipped=skipped,

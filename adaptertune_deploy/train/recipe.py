@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
+from adaptertune_deploy.train.device_names import check_device_name
 
 # Images seen in one run when --epochs is not given: some minutes on two CPU cores, fifty epochs of Pets on a GPU.
 SAMPLE_BUDGET = {"cpu": 9_000, "cuda": 200_000}
@@ -18,7 +21,7 @@ class Recipe:
     """Settings of one training run.
 
     rank, alpha: of every adapter (core.spec.AdapterSpec).
-    placement: "all", "last:K" or "every:K" blocks.
+    placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
     epochs: passes over the training split; 0 takes the device's sample budget.
     batch_size: images in a step.
     lr: peak learning rate of the adapters; the head learns at `lr * head_lr_scale`.
@@ -52,8 +55,8 @@ class Recipe:
         wrong = [
             f"--{name.replace('_', '-')} {value}: expected {expected}"
             for name, value, correct, expected in (
-                ("rank", self.rank, self.rank >= 1, "a whole number from 1"),
-                ("alpha", self.alpha, 0 < self.alpha < math.inf, "a positive number"),
+                ("rank", self.rank, 1 <= self.rank <= MAX_COUNT, f"a whole number from 1 to {MAX_COUNT}"),
+                ("alpha", self.alpha, 0 < self.alpha <= FLOAT32_MAX, "a positive number that float32 can hold"),
                 ("epochs", self.epochs, self.epochs >= 0, "0 (automatic) or more"),
                 ("batch_size", self.batch_size, self.batch_size >= 1, "a whole number from 1"),
                 ("lr", self.lr, 0 < self.lr < 1, "a number between 0 and 1"),
@@ -69,6 +72,8 @@ class Recipe:
         ]
         if wrong:
             raise UsageError("; ".join(wrong))
+        _parse_placement(self.placement, "1 to the backbone's depth")
+        check_device_name(self.device, self.precision)
 
 
 def place(placement: str, depth: int) -> tuple[int, ...]:
@@ -81,13 +86,23 @@ def place(placement: str, depth: int) -> tuple[int, ...]:
     Raises:
         UsageError: another form, or a K that does not fit the depth.
     """
-    if placement == "all":
-        return tuple(range(depth))
-    kind, _, text = placement.partition(":")
-    if kind not in ("last", "every") or not text.isdecimal() or not 1 <= int(text) <= depth:
-        raise UsageError(f"--placement {placement}: expected all, last:K or every:K with K from 1 to {depth}")
-    step = int(text)
+    kind, step = _parse_placement(placement, f"1 to {depth}")
+    if step > depth:
+        raise UsageError(_expected(placement, f"1 to {depth}"))
     return tuple(range(depth - step, depth)) if kind == "last" else tuple(range(0, depth, step))
+
+
+def _parse_placement(placement: str, limits: str) -> tuple[str, int]:
+    if placement == "all":
+        return "every", 1
+    match = re.fullmatch(r"(last|every):([1-9][0-9]{0,4})", placement)
+    if match is None:
+        raise UsageError(_expected(placement, limits))
+    return match[1], int(match[2])
+
+
+def _expected(placement: str, limits: str) -> str:
+    return f"--placement {placement}: expected all, last:K or every:K with K from {limits}"
 
 
 def count_epochs(recipe: Recipe, images: int, device: str) -> int:

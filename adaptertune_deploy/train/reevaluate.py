@@ -17,6 +17,7 @@ from adaptertune_deploy.train.evaluate import Scores, outputs, score
 from adaptertune_deploy.train.loader import evaluation_loader
 from adaptertune_deploy.train.samples import Split
 from adaptertune_deploy.train.splits import split as make_splits
+from adaptertune_deploy.train.whereabouts import find_dataset
 
 BATCH = 64
 
@@ -27,7 +28,7 @@ class EvaluateRequest:
 
     folder: adapters/<task>/.
     split: "train", "val", "test", or "" for test where there is one, else val.
-    dataset, data_dir: None takes what training recorded and data/<dataset>.
+    dataset, data_dir: None takes what training left (train.whereabouts), else data/<dataset>.
     """
 
     folder: Path
@@ -55,7 +56,7 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
     Raises:
         FormatError, BackboneError, DatasetError: what the folder names can't be had.
         DatasetError: the dataset's labels or split differ from those of the training.
-        UsageError: the split does not exist.
+        UsageError: the split does not exist, or it is not known where the images are.
     """
     config, adapter = read_adapter(request.folder)
     device = choose_device(request.device, "fp32")
@@ -73,8 +74,8 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
 def _open_split(
     request: EvaluateRequest, config: AdapterConfig, progress: Progress
 ) -> tuple[str, Split, tuple[str, ...]]:
-    source = request.dataset or config.dataset.name
-    dataset = open_dataset(source, request.data_dir, config.task.name, request.allow_missing, progress)
+    source, data_dir = find_dataset(config, request.dataset, request.data_dir)
+    dataset = open_dataset(source, data_dir, config.task.name, request.allow_missing, progress)
     if dataset.labels != config.task.labels:
         pairs = itertools.zip_longest(dataset.labels, config.task.labels, fillvalue="none")
         differing = next(pair for pair in pairs if pair[0] != pair[1])

@@ -31,6 +31,8 @@ class Measured:
     split: which split the scores are of, "test" or "val".
     head_only: the linear probe on frozen features, the baseline.
     adapter: adapters and head, best epoch.
+    recipe: as it really ran: nothing in it is left to choose.
+    augment: the preset of the training images (train.augment.PRESETS).
     trainable, frozen: numbers of parameters.
     penalty: of the linear probe.
     precision: of the training steps.
@@ -44,6 +46,7 @@ class Measured:
     fit: Fit
     proofs: Proofs
     recipe: Recipe
+    augment: str
     trainable: int
     frozen: int
     penalty: float
@@ -73,7 +76,7 @@ def report_facts(measured: Measured) -> dict[str, Any]:
         "parameters": {"trainable": measured.trainable, "frozen": measured.frozen},
         "probe_penalty": measured.penalty,
         "proofs": dataclasses.asdict(measured.proofs),
-        "recipe": dataclasses.asdict(measured.recipe),
+        "recipe": {**dataclasses.asdict(measured.recipe), "augment": measured.augment},
         "precision": measured.precision,
         "device": measured.device,
         "seconds": round(measured.seconds, 1),

@@ -128,9 +128,12 @@ class Dataset:
     val, test: None when the dataset has no such split.
     licence: the publisher's terms, or a sentence saying that they are unknown.
     non_commercial: None when the terms are unknown.
+    redistributable: whether the terms let its images be handed on by whoever has them; False when they are unknown.
     augment: name of the training preset (train.augment.PRESETS).
     notes: what a person should know, one line each.
     skipped: names of listed images that are absent and were left out on request.
+    hub_id: the dataset on the Hugging Face Hub, where it is known to be the same.
+    folder: where its images lie, when it is one of the user's own folders.
 
     Raises:
         DatasetError: fewer than two classes, repeated labels, a class without a training image, a target without a
@@ -145,9 +148,12 @@ class Dataset:
     test: Split | None
     licence: str
     non_commercial: bool | None
+    redistributable: bool
     augment: str
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    hub_id: str | None = None
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.train.drawing import draw
 from adaptertune_deploy.train.outlines import OUTLINES
@@ -20,14 +19,8 @@ LABELS = tuple(sorted(OUTLINES))
 
 
 def open_shapes(data_dir: Path | None, task: str | None, allow_missing: bool, progress: Progress) -> Dataset:
-    """Draw the dataset: 1,500 training and 400 test images, the same in every run.
-
-    Raises:
-        UsageError: a data folder was given.
-    """
-    del allow_missing
-    if data_dir is not None:
-        raise UsageError(f"--data-dir: {NAME} is generated and reads no folder; leave the option out")
+    """Draw the dataset: 1,500 training and 400 test images, the same in every run."""
+    del data_dir, allow_missing
     total = sum(COUNTS.values())
     pixels: dict[str, Pixels] = {}
     splits: dict[str, tuple[tuple[str, ...], Targets]] = {}
@@ -50,5 +43,6 @@ def open_shapes(data_dir: Path | None, task: str | None, allow_missing: bool, pr
         test=Split(*splits["test"], reader),
         licence=LICENCE,
         non_commercial=False,
+        redistributable=True,
         augment="shapes",
     )

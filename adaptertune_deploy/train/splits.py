@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.samples import Dataset, Split, join
+from adaptertune_deploy.train.split_rule import VAL_FRACTION, parse_rule
 from adaptertune_deploy.train.stratify import hold_out
 
-VAL_FRACTION = 0.1
 TEST_FRACTION = 0.2
 # The product's own split seed: every run, whatever its seed, trains and tests on the same images.
 SALT = "adaptertune-deploy split 1"
-RULES = "auto, official, stratified:0.1 or none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,25 +76,15 @@ def _held(pool: Split, fraction: float, part: str, notes: list[str], because: st
 
 
 def _resolve(rule: str, dataset: Dataset) -> tuple[str, float | None]:
-    if rule == "auto":
-        rule = "official" if dataset.val is not None else f"stratified:{VAL_FRACTION}"
-    if rule == "none":
-        return rule, None
-    if rule == "official":
-        if dataset.val is None:
-            raise UsageError(
-                f"--val-split official: {dataset.name} has no official validation split; "
-                f"use --val-split stratified:{VAL_FRACTION}"
-            )
-        return rule, None
-    kind, _, share = rule.partition(":")
-    try:
-        fraction = float(share or VAL_FRACTION)
-    except ValueError:
-        fraction = 0.0
-    if kind != "stratified" or not 0 < fraction < 1:
-        raise UsageError(f"--val-split {rule}: expected {RULES}, with a share between 0 and 1")
-    return f"stratified:{fraction}", fraction
+    kind, fraction = parse_rule(rule)
+    if kind == "auto":
+        kind, fraction = ("official", None) if dataset.val is not None else ("stratified", VAL_FRACTION)
+    if kind == "official" and dataset.val is None:
+        raise UsageError(
+            f"--val-split official: {dataset.name} has no official validation split; "
+            f"use --val-split stratified:{VAL_FRACTION}"
+        )
+    return kind if fraction is None else f"{kind}:{fraction}", fraction
 
 
 def _sha256(train: Split, val: Split | None, test: Split | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,14 @@ from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.adapter import count_parameters
-from adaptertune_deploy.model.backbone import Backbone, load_backbone
+from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone
 from adaptertune_deploy.train import proofs
-from adaptertune_deploy.train.artefact import check_place, write_artefact
-from adaptertune_deploy.train.datasets import open_dataset
+from adaptertune_deploy.train.artefact import write_artefact
+from adaptertune_deploy.train.datasets import check_dataset, open_dataset
+from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
 from adaptertune_deploy.train.evaluate import Scores, outputs, score
 from adaptertune_deploy.train.fit import Fit, fit
@@ -30,40 +32,16 @@ from adaptertune_deploy.train.probe import Head, Targets, fit_probe
 from adaptertune_deploy.train.proofs import Proofs
 from adaptertune_deploy.train.recipe import Recipe, count_epochs, place
 from adaptertune_deploy.train.report import Measured
+from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.samples import Dataset, Split
 from adaptertune_deploy.train.splits import Splits, split
+from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
+from adaptertune_deploy.train.whereabouts import remember
 
 EVALUATION_BATCH = 64
 START_PROOF_IMAGES = 8
 # Validation images that are kept preprocessed, since every epoch looks at them: 445 of 224 x 224 pixels.
 VALIDATION_BYTES = 1 << 28
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What `atd train` was asked.
-
-    dataset: a known name or the path of an image folder.
-    backbone: timm name.
-    out: folder that holds the adapter folders.
-    task: name of the task; None takes the dataset's.
-    data_dir: where the dataset lies or goes; None takes data/<dataset>.
-    weights: local weights of the backbone.
-    val_split: "auto", "official", "stratified:0.1" or "none".
-    allow_missing: skip images that a list names and the disk lacks.
-    allow_random: permit the backbone tag "random".
-    """
-
-    dataset: str
-    backbone: str
-    out: Path
-    recipe: Recipe = field(default_factory=Recipe)
-    task: str | None = None
-    data_dir: Path | None = None
-    weights: Path | None = None
-    val_split: str = "auto"
-    allow_missing: bool = False
-    allow_random: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,19 +56,23 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class _Run:
-    """What every step of a run needs."""
+    """What every step of a run needs.
+
+    recipe: as it runs, with nothing left to choose.
+    others: sentences about the tasks that lie beside this one.
+    """
 
     dataset: Dataset
     splits: Splits
     backbone: Backbone
     device: Device
     recipe: Recipe
+    others: tuple[str, ...]
     progress: Progress
 
     def loader(self, part: Split, keep_bytes: int = 0) -> EvaluationLoader:
-        workers = _workers(self.recipe, self.device)
         return evaluation_loader(
-            part, self.backbone.preprocess, EVALUATION_BATCH, workers=workers, keep_bytes=keep_bytes
+            part, self.backbone.preprocess, EVALUATION_BATCH, workers=self.recipe.workers, keep_bytes=keep_bytes
         )
 
     @property
@@ -113,7 +95,8 @@ def train_task(
     Args:
         request: what to train.
         progress: told as the work goes on.
-        tell: called with every sentence a person should read, the dataset's licence first, before training starts.
+        tell: called with every sentence a person should read, the dataset's licence first, before training starts;
+            what train.preflight says is not repeated.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -125,7 +108,7 @@ def train_task(
     for note in notes:
         tell(note)
     frozen_sha256 = run.backbone.spec.sha256
-    model, head, head_scores = _start(run, request)
+    model, head, head_scores = _start(run)
     start_images = _prove_start(run, model)
     result = _fit(run, model)
     frozen_tensors = proofs.prove_frozen(model, frozen_sha256)
@@ -134,35 +117,59 @@ def train_task(
     scores = score(*outputs(model, run.loader(part), _exact(run.device), f"test adapter on {name}", progress))
     measured = _measured(run, model, head, (head_scores, scores), result, shown, time.perf_counter() - started)
     config = write_artefact(request.out, model, run.backbone, (run.dataset, run.splits), part, measured)
+    if place_of_images := run.dataset.folder or request.data_dir:
+        remember(config.tensors_sha256, place_of_images)
     return TrainResult(request.out / config.task.name, config, measured, notes)
 
 
 def _prepare(request: TrainRequest, progress: Progress) -> _Run:
     """Open everything that can fail before any time is spent on training."""
     device = choose_device(request.recipe.device, request.recipe.precision)
-    dataset = open_dataset(request.dataset, request.data_dir, request.task, request.allow_missing, progress)
-    check_place(request.out, dataset.task)
+    task, folder = check_dataset(request.dataset, request.data_dir, request.task)
+    check_destination(request.out, task, folder)
+    choice = choose_backbone(request.backbone, request.out, task)
+    place(request.recipe.placement, backbone_depth(choice.name))  # before anything is downloaded
+    dataset = open_dataset(request.dataset, request.data_dir, task, request.allow_missing, progress)
     splits = split(dataset, request.val_split)
-    backbone = load_backbone(request.backbone, request.weights, allow_random=request.allow_random)
+    backbone = _load(request, choice)
+    others = other_weights(backbone.spec, request.out, task)
     backbone.module.to(device.torch)
-    run = _Run(dataset, splits, backbone, device, request.recipe, progress)
+    recipe = _settled(request.recipe, len(splits.train), device)
+    run = _Run(dataset, splits, backbone, device, recipe, others, progress)
     _ = run.heldback
     return run
+
+
+def _load(request: TrainRequest, choice: Choice) -> Backbone:
+    """Load the backbone that was asked for, with the very weights of the tasks beside it where they are kept."""
+    kept = choice.sha256 if choice.sha256 and not request.weights and weights_cache.find(choice.sha256) else None
+    return load_backbone(choice.name, request.weights, sha256=kept, allow_random=request.allow_random)
+
+
+def _settled(recipe: Recipe, images: int, device: Device) -> Recipe:
+    """Return the recipe as it runs here on so many training images: what was left open is chosen."""
+    return replace(
+        recipe,
+        epochs=count_epochs(recipe, images, device.torch.type),
+        batch_size=min(recipe.batch_size, images),
+        precision=device.precision,
+        device=str(device.torch),
+        workers=_workers(recipe, device),
+    )
 
 
 def _notes(run: _Run) -> tuple[str, ...]:
     limit = "; non-commercial use only" if run.dataset.non_commercial else ""
     licence = f"licence of {run.dataset.name}: {run.dataset.licence}{limit}"
-    return (licence, *run.backbone.notes, *run.dataset.notes, *run.splits.notes)
+    return (licence, *run.others, *run.backbone.notes, *run.dataset.notes, *run.splits.notes)
 
 
-def _start(run: _Run, request: TrainRequest) -> tuple[AdaptedViT, Head, Scores]:
+def _start(run: _Run) -> tuple[AdaptedViT, Head, Scores]:
     """Return the network at its start, its head at the linear probe's optimum, and the probe's own scores."""
-    torch.manual_seed(request.recipe.seed)
-    blocks = place(request.recipe.placement, run.backbone.spec.depth)
-    task = TaskSpec(
-        run.dataset.task, run.dataset.labels, AdapterSpec(request.recipe.rank, request.recipe.alpha, blocks)
-    )
+    recipe = run.recipe
+    torch.manual_seed(recipe.seed)
+    blocks = place(recipe.placement, run.backbone.spec.depth)
+    task = TaskSpec(run.dataset.task, run.dataset.labels, AdapterSpec(recipe.rank, recipe.alpha, blocks))
     model = AdaptedViT(run.backbone, task).to(run.device.torch).eval()
     train = _frozen_features(run, run.splits.train, "train")
     val = _frozen_features(run, run.splits.val, "val") if run.splits.val is not None else None
@@ -195,15 +202,14 @@ def _fit(run: _Run, model: AdaptedViT) -> Fit:
         splits.train,
         run.backbone.preprocess,
         run.dataset.augment,
-        min(recipe.batch_size, len(splits.train)),
+        recipe.batch_size,
         recipe.seed,
-        workers=_workers(recipe, run.device),
+        workers=recipe.workers,
         pin=run.device.torch.type == "cuda",
         progress=run.progress,
     )
     val = run.loader(splits.val, VALIDATION_BYTES) if splits.val is not None else None
-    epochs = count_epochs(recipe, len(splits.train), run.device.torch.type)
-    return fit(model, batches, val, recipe, epochs, run.device, run.progress)
+    return fit(model, batches, val, recipe, recipe.epochs, run.device, run.progress)
 
 
 def _measured(
@@ -216,6 +222,7 @@ def _measured(
         fit=result,
         proofs=shown,
         recipe=run.recipe,
+        augment=run.dataset.augment,
         trainable=sum(parameter.numel() for parameter in model.trainable().values()),
         frozen=count_parameters(run.backbone.module),
         penalty=head.penalty,

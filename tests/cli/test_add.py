@@ -1,27 +1,75 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 
+import pytest
+
+from adaptertune_deploy.cli import console
+from adaptertune_deploy.core import publish
 from adaptertune_deploy.core.bundle import read_manifest
 from tests.cli.conftest import Atd
 
 
-def test_a_task_is_added_and_named(atd: Atd, folder: Path) -> None:
+def test_a_task_is_added_and_what_it_means_is_said(atd: Atd, folder: Path) -> None:
     done = atd("add", "adapters/trees")
     assert done.code == 0
-    assert "added trees to bundle/" in done.out
-    assert "atd serve --bundle bundle --adapters trees" in done.out
     assert [record.task.name for record in read_manifest(folder / "bundle").tasks] == ["birds", "cars", "trees"]
+    lines = done.out.splitlines()
+    assert lines[0].startswith("added trees to bundle/ (")
+    assert lines[0].endswith("): 3 tasks, the graph is unchanged")
+    assert lines[1:] == ["next: atd serve --adapters birds,cars,trees"]
+    assert done.err.splitlines() == [
+        "note: the tensors of trees were checked; its answers were not compared with torch's on images",
+        "note: a running server keeps its tasks until it is restarted",
+    ]
 
 
 def test_json_names_the_file(atd: Atd, folder: Path) -> None:
-    facts = json.loads(atd("add", "adapters/trees", "--json").out)
+    done = atd("add", "adapters/trees", "--json")
+    facts = json.loads(done.out)
+    assert set(facts) == {"task", "file", "seconds"}
     assert facts["task"] == "trees"
     assert (folder / facts["file"]).is_file()
+
+
+@pytest.mark.parametrize("place", ["o ü 1", "mein Ordner ä/日本/bündel"])
+def test_the_next_command_works_as_printed(atd: Atd, folder: Path, place: str) -> None:
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move("bundle", place)
+    done = atd("add", "adapters/trees", "--bundle", place)
+    assert done.out.splitlines()[1] == f"next: atd serve --adapters birds,cars,trees --bundle '{place}'"
+
+
+def test_a_folder_of_adapters_is_one_line(atd: Atd) -> None:
+    done = atd("add", "adapters")
+    assert (done.code, done.out) == (2, "")
+    named = "adapters/birds, adapters/cars, adapters/trees"
+    assert done.err == f"error: adapters: holds adapters and is none itself; give one of {named}\n"
 
 
 def test_an_absent_adapter_is_one_line(atd: Atd) -> None:
     done = atd("add", "adapters/fish")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: adapters/fish: no such adapter folder")
+    assert done.err.startswith("error: adapters/fish: no such adapter folder; known: adapters/birds")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_says_what_is_there(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    before = (folder / "bundle" / "manifest.json").read_bytes()
+    monkeypatch.setattr(publish.Writer, "publish", lambda *_: os.kill(os.getpid(), number))
+    done = atd("add", "adapters/trees")
+    assert (done.code, done.out, done.err) == (code, "", "stopped; nothing was written, bundle/ is as it was\n")
+    assert (folder / "bundle" / "manifest.json").read_bytes() == before
+    assert not list((folder / "bundle" / "adapters").glob("trees*"))
+
+
+def test_a_pipe_gets_whole_lines(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert console.out.is_terminal is False
+    assert len(atd("add", "adapters/trees").out.splitlines()) == 2

@@ -1,30 +1,114 @@
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adaptertune_deploy.cli.export import show_manifest
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter import read_config, write_config
+from adaptertune_deploy.core.bundle import Manifest, ParityReport, read_manifest
+from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.export import exporter
 from tests.cli.conftest import Atd
+from tests.cli.started import imported_by
+
+REPORT = ParityReport(32, 1e-6, 1e-7, 1.0, 1.0, 1e-4, "CPUExecutionProvider")
 
 
-def test_an_unknown_task_names_the_nearest(atd: Atd) -> None:
-    done = atd("export", "--adapters", "bird")
-    assert (done.code, done.out) == (2, "")
-    assert "only birds, cars, trees. Did you mean 'birds'?" in done.err
+@pytest.fixture(autouse=True)
+def _samples(folder: Path) -> None:
+    """Give every golden adapter one held-back image."""
+    for place in sorted((folder / "adapters").iterdir()):
+        kept = keep(place, [((folder / "images" / "0.png").read_bytes(), ".png", "a label")], travel=True)
+        write_config(place, replace(read_config(place), samples=kept))
 
 
-def test_no_adapters_at_all_says_how_to_train_one(atd: Atd) -> None:
-    done = atd("export", "--adapters-dir", "empty")
-    assert done.code == 2
-    assert "empty: holds no adapters; train one first: atd train --dataset pets" in done.err
+MISTAKES = [
+    (["--adapters", "bird"], 2, "only birds, cars, trees. Did you mean 'birds'?"),
+    (["--adapters", ","], 2, "--adapters names no task"),
+    (["--adapters-dir", "empty"], 2, "empty: holds no adapters; train one first: atd train --dataset pets"),
+    (["--provider", "trt"], 2, "trt"),
+    (["--out", "images"], 1, "images"),
+    (["--adapters", "trees"], 2, "--replace"),
+    (["--no-shared", "--out", "new"], 2, "--merge"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), MISTAKES)
+def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:
+    done = atd("export", *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert text in done.err
+
+
+def test_they_are_found_before_torch_is_imported(folder: Path) -> None:
+    for arguments, _, _ in MISTAKES:
+        assert "torch" not in imported_by("export", *arguments)
+
+
+class Stub:
+    """Stands for the exporter and keeps what it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: dict[str, Any] = {}
+        monkeypatch.setattr(exporter, "export_bundle", self)
+
+    def __call__(self, folders: Sequence[Path], out: Path, **options: Any) -> Manifest:
+        self.asked = {"folders": folders, **options}
+        options["tell"]("a note")
+        if not out.exists():
+            shutil.copytree("bundle", out)
+        manifest = read_manifest(out)
+        tasks = tuple(replace(record, shared_parity=REPORT, merged_parity=REPORT) for record in manifest.tasks)
+        return replace(manifest, tasks=tasks)
+
+
+@pytest.mark.parametrize("place", ["o ü 1", "mein Ordner ä/日本/bündel"])
+def test_the_next_commands_work_as_printed(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    Stub(monkeypatch)
+    shutil.move("adapters", "trained here")
+    done = atd("export", "--adapters", "birds,cars", "--adapters-dir", "trained here", "--out", place)
+    assert (done.code, done.err) == (0, "note: a note\n")
+    serve, predict = (shlex.split(line.removeprefix("next:")) for line in done.out.splitlines()[-2:])
+    assert serve == ["atd", "serve", "--adapters", "birds,cars", "--bundle", place]
+    answers = atd(*predict[1:], "--json")
+    assert answers.code == 0, answers.err
+    assert len(json.loads(answers.out)) == 2
+
+
+def test_replace_and_json_are_handed_on(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = Stub(monkeypatch)
+    done = atd("export", "--adapters", "trees", "--replace", "--json")
+    assert done.code == 0, done.err
+    assert stub.asked["replace"] is True
+    assert stub.asked["folders"] == [Path("adapters/trees")]
+    assert [task["task"]["name"] for task in json.loads(done.out)["tasks"]] == ["birds", "cars"]
 
 
 def test_the_table_names_every_file_size(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = read_manifest(folder / "bundle")
-    show_manifest(folder / "bundle", manifest)
+    show_manifest(folder / "bundle", replace(manifest, tasks=(replace(manifest.tasks[0], shared_parity=REPORT),)))
     printed = capsys.readouterr().out
+    assert f"{folder}/bundle/: 1 task on vit_golden_patch8_32.random, graphs against torch\n" in printed
     assert "(backbone)" in printed
-    assert "188 kB" in printed
-    assert "atd serve --adapters birds,cars" in printed
+    assert "1.0e-06" in printed
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("out", "kept"), [("bundle", "nothing was written, bundle/ is as it was"), ("new", "nothing was written")]
+)
+def test_an_interrupt_says_what_was_kept(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, out: str, kept: str
+) -> None:
+    monkeypatch.setattr(exporter, "export_bundle", lambda *_, **__: os.kill(os.getpid(), number))
+    done = atd("export", "--merge", "--out", out)
+    assert (done.code, done.out, done.err) == (code, "", f"stopped; {kept}\n")

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.cli.options import split_names
+from adaptertune_deploy.cli.options import check_at_least, check_engine, split_names
+from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -10,4 +11,34 @@ from adaptertune_deploy.cli.options import split_names
     [(None, None), ("pets", ["pets"]), ("pets,flowers", ["pets", "flowers"]), (" a , b,", ["a", "b"])],
 )
 def test_split_names(text: str | None, names: list[str] | None) -> None:
-    assert split_names(text) == names
+    assert split_names(text, ()) == names
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
+def test_a_list_without_a_name_says_so(text: str) -> None:
+    with pytest.raises(UsageError, match="--adapters names no task; name one or more of birds, cars, or leave it out"):
+        split_names(text, ("birds", "cars"))
+
+
+def test_check_at_least() -> None:
+    check_at_least("--top-k", 1, 1)
+    with pytest.raises(UsageError, match="--top-k 0: expected a whole number from 1"):
+        check_at_least("--top-k", 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "provider", "threads", "kind", "message"),
+    [
+        ("mergd", "auto", 0, UsageError, "--form: no form 'mergd', only auto, shared, merged. Did you mean 'merged'?"),
+        ("auto", "auto", -1, UsageError, "--threads -1: expected a whole number from 0"),
+        ("auto", "gpu", 0, UsageError, "--provider gpu: "),
+        ("auto", "cuda", 0, EngineError, "--provider cuda: "),
+    ],
+)
+def test_a_wrong_engine_option_is_called_by_its_name(
+    form: str, provider: str, threads: int, kind: type[AtdError], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(kind) as refused:
+        check_engine(form, provider, threads)
+    assert str(refused.value).startswith(message)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adaptertune_deploy.cli.predict import show
 from adaptertune_deploy.core import tensors
+from adaptertune_deploy.serve.answers import Answer, Label
 from tests.cli.conftest import GOLDEN, Atd
 
 SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4)}
@@ -48,6 +51,31 @@ def test_merged_graphs_answer_alike(atd: Atd) -> None:
         assert [entry["index"] for entry in one["top"]] == [entry["index"] for entry in other["top"]]
 
 
+def test_images_of_one_name_are_told_apart_and_nothing_is_wrapped_in_a_pipe(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    paths = [f"{place}/{'long ' * 20}/x.png" for place in ("a", "b")]
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_bytes((folder / "images" / "0.png").read_bytes())
+    lines = atd("predict", *paths, "--adapters", "cars").out.splitlines()
+    assert len(lines) == 3
+    for line, path in zip(lines[1:], paths, strict=True):
+        assert line.startswith(path)
+        assert re.search(r"cars \d +\d+\.\d% +cars \d \d+%, cars \d \d+%", line)
+
+
+def test_a_label_cant_drive_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = Answer(0, "birds", (Label("\x1b[2Jowl\n\u202e", 0, 0.9), Label("\x07", 1, 0.1)))
+    show([Path("a\x1b[31m.png")], [answer])
+    printed = capsys.readouterr().out
+    assert not {"\x1b", "\u202e", "\x07"} & set(printed)
+    for text in ("\\x1b[2Jowl\\n\\u202e", "\\x07 10%", "a\\x1b[31m.png"):
+        assert text in printed
+    assert len(printed.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -55,8 +83,9 @@ def test_merged_graphs_answer_alike(atd: Atd) -> None:
         (["bundle/manifest.json"], 1, "bundle/manifest.json: the data is not a JPEG"),
         (["images/0.png", "--adapters", "car"], 2, "Did you mean 'cars'?"),
         (["images/0.png", "--adapters", "cars,cars"], 2, "named twice"),
-        (["images/0.png", "--form", "both"], 2, "no form 'both'"),
-        (["images/0.png", "--top-k", "0"], 2, "--top-k"),
+        (["images/0.png", "--form", "both"], 2, "--form: no form 'both', only auto, shared, merged"),
+        (["images/0.png", "--adapters", "trees"], 2, "add it with: atd add adapters/trees"),
+        (["images/0.png", "--top-k", "0"], 2, "--top-k 0: expected a whole number from 1"),
     ],
 )
 def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:

@@ -1,55 +1,113 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import urllib.request
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from adaptertune_deploy.cli import console
+from adaptertune_deploy.cli.serve import is_loopback
+from adaptertune_deploy.core.adapter import read_config, write_config
+from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.serve import server
-from tests.cli.conftest import Atd
+from tests.cli.conftest import Atd, Done
+
+
+class Served:
+    """Runs a real server that is told to stop as soon as it listens.
+
+    Attributes:
+        lines: what the command printed on standard output until then.
+        asked: the status of one request.
+    """
+
+    def __init__(self, atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lines: list[str] = []
+        self.asked: list[int] = []
+        self._atd = atd
+        monkeypatch.setattr(console.out, "print", lambda text, **_: self.lines.append(str(text)))
+        original = server.Server.startup
+        served = self
+
+        async def startup(self: server.Server, sockets: object = None) -> None:
+            await original(self, sockets)  # type: ignore[arg-type]
+            threading.Thread(target=served._ask, args=(self,)).start()
+
+        monkeypatch.setattr(server.Server, "startup", startup)
+
+    def _ask(self, running: server.Server) -> None:
+        url = re.search(r"http://[\d.:]+", self.lines[0])
+        assert url is not None
+        with urllib.request.urlopen(f"{url[0]}/v2/health/live", timeout=60) as answer:
+            self.asked.append(answer.status)
+        running.stop()
+
+    def run(self, *arguments: str | Path) -> Done:
+        return self._atd("serve", "--port", "0", *arguments)
 
 
 def test_it_announces_its_address_and_a_request_to_try(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server runs for real and is told to stop as soon as it listens."""
-    asked = []
-
-    def on_startup(self: server.Server) -> None:
-        url = re.search(r"http://[\d.:]+", lines[0])
-        assert url is not None
-        with urllib.request.urlopen(f"{url[0]}/v2/health/live", timeout=60) as answer:
-            asked.append(answer.status)
-        self.stop()
-
-    lines: list[str] = []
-    monkeypatch.setattr(console.out, "print", lambda text, **_: lines.append(str(text)))
-    original = server.Server.startup
-
-    async def startup(self: server.Server, sockets: object = None) -> None:
-        await original(self, sockets)  # type: ignore[arg-type]
-        threading.Thread(target=on_startup, args=(self,)).start()
-
-    monkeypatch.setattr(server.Server, "startup", startup)
-    done = atd("serve", "--adapters", "cars,birds", "--port", "0")
+    served = Served(atd, monkeypatch)
+    done = served.run("--adapters", "cars,birds")
     assert done.code == 0
-    assert asked == [200]
-    assert "serving cars, birds from bundle/ (shared form, CPUExecutionProvider)" in lines[0]
-    assert "/v1/predict?tasks=cars,birds" in lines[1]
-    assert "every accepted request was answered" in done.err
+    assert served.asked == [200]
+    assert "serving cars, birds from bundle/ (shared form, CPUExecutionProvider)" in served.lines[0]
+    assert served.lines[1].startswith("ask about an image of yours: curl --data-binary @IMAGE 'http://127.0.0.1:")
+    assert served.lines[1].endswith("/v1/predict?tasks=cars,birds'")
+    assert done.err == "stopped; every accepted request was answered\n"
+
+
+def test_the_request_to_try_is_about_an_image_that_is_here(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "o ü 1"
+    place.mkdir()
+    for name in ("bundle", "adapters"):
+        shutil.move(name, place)
+    birds = place / "adapters" / "birds"
+    kept = keep(birds, [((folder / "images" / "0.png").read_bytes(), ".png", "a bird")], travel=True)
+    write_config(birds, replace(read_config(birds), samples=kept))
+    served = Served(atd, monkeypatch)
+    assert served.run("--bundle", "o ü 1/bundle").code == 0
+    assert served.lines[1].startswith("next: curl --data-binary '@o ü 1/adapters/birds/samples/00000_a_bird.png' ")
+
+
+def test_a_server_that_others_reach_says_that_everybody_may_ask(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Served(atd, monkeypatch).run("--host", "0.0.0.0")
+    (note, stopped) = done.err.splitlines()
+    assert re.fullmatch(r"note: there is no authentication: everybody who reaches port \d+ can ask", note)
+    assert stopped == "stopped; every accepted request was answered"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
         (["--adapters", "fish"], 2, "holds no task 'fish'"),
-        (["--bundle", "none"], 1, "none: holds no manifest.json"),
+        (["--adapters", "trees"], 2, "add it with: atd add adapters/trees"),
+        (["--adapters", ""], 2, "--adapters names no task"),
+        (["--bundle", "none"], 1, "none: holds no manifest.json; make a bundle with: atd export"),
         (["--port", "70000"], 2, "can't listen on"),
         (["--provider", "tpu"], 2, "provider 'tpu'"),
-        (["--max-batch", "0"], 2, "max_batch is 0"),
+        (["--form", "both"], 2, "form"),
+        (["--threads", "-1"], 2, "--threads -1: expected a whole number from 0"),
+        (["--max-batch", "0"], 2, "--max-batch"),
+        (["--queue-limit", "0"], 2, "--queue-limit"),
+        (["--drain-delay", "-1"], 2, "--drain-delay"),
     ],
 )
 def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:
     done = atd("serve", *arguments)
-    assert done.code == code
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
     assert text in done.err
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("a.test", False)],
+)
+def test_only_a_loopback_address_keeps_others_out(host: str, alone: bool) -> None:
+    assert is_loopback(host) is alone

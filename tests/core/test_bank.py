@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.core.tensors import Array
 from tests.builders import make_adapter, make_backbone_spec, make_task
 
@@ -160,3 +160,31 @@ def test_a_block_without_a_slot_is_named_with_the_slots_there_are() -> None:
 def test_a_bank_of_nothing_is_refused() -> None:
     with pytest.raises(FormatError, match="needs at least one"):
         bank.stack([], (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("image", "task", "message"),
+    [
+        ([0, 2], [0, 0], "'image' names 0 to 2, but there are 2 only"),
+        ([-1, 0], [0, 0], "'image' names -1 to 0, but there are 2 only"),
+        ([0, 1], [0, 3], "'task' names 0 to 3, but there are 3 only"),
+        ([0, 1], [0], r"'task' is int64 \[1\], expected int64 \[2\]"),
+        ([], [], r"'image' is int64 \[0\], expected int64 \[1\]"),
+        ([[0, 1]], [[0, 1]], r"'image' is int64 \[1, 2\]"),
+    ],
+)
+def test_rows_that_name_what_is_not_there_are_refused(image: list[int], task: list[int], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        bank.check_rows(2, np.array(image, dtype=np.int64), np.array(task, dtype=np.int64), 3)
+
+
+def test_rows_of_another_type_are_refused_and_good_ones_pass() -> None:
+    rows = np.array([0, 1], dtype=np.int64)
+    bank.check_rows(2, rows, rows, 2)
+    with pytest.raises(EngineError, match="'task' is int32"):
+        bank.check_rows(2, rows, rows.astype(np.int32), 2)  # type: ignore[arg-type]
+
+
+def test_alpha_that_overflows_a_tensor_is_refused_without_a_warning() -> None:
+    with pytest.raises(FormatError, match=r"task 'pets': alpha 3e\+38 times 'blocks.0.adapter.up.weight' overflows"):
+        bank.folded(make_adapter(make_task(alpha=3e38)))

@@ -1,46 +1,21 @@
-"""core.files: writes that are whole or absent, JSON that is understood or refused."""
+"""core.files: writes that are whole or absent, and one writer at a time."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import multiprocessing
 import os
+import re
+import signal
 import stat
-from dataclasses import dataclass, field
+import threading
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from adaptertune_deploy.core import files
-from adaptertune_deploy.core.errors import FormatError
-
-
-@dataclass(frozen=True)
-class Inner:
-    ratio: float
-    words: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.ratio < 0:
-            raise ValueError(f"ratio {self.ratio} must be positive")
-
-
-@dataclass(frozen=True)
-class Outer:
-    format_version: int
-    name: str
-    size: tuple[int, int]
-    inner: Inner
-    flag: bool = False
-    maybe: Inner | None = None
-    counts: dict[str, float] = field(default_factory=dict)
-
-
-VALUE = Outer(1, "Kätzchen", (3, 4), Inner(0.5, ("a", "b")), True, Inner(2.0), {"top1": 0.25})
-FIELDS: dict[str, Any] = {"format_version": 1, "name": "x", "size": [3, 4], "inner": {"ratio": 0.5}}
+from adaptertune_deploy.core.errors import FormatError, UsageError
 
 
 class StopError(Exception):
@@ -52,10 +27,9 @@ def write_half(path: Path) -> None:
     raise StopError
 
 
-def test_hashes_are_sha256(tmp_path: Path) -> None:
+def test_hashes_are_sha256() -> None:
     data = bytes(range(256)) * 9000
-    (tmp_path / "file").write_bytes(data)
-    assert files.sha256_bytes(data) == files.sha256_file(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+    assert files.sha256_bytes(data) == hashlib.sha256(data).hexdigest()
 
 
 # Whole or absent
@@ -136,124 +110,146 @@ def test_a_directory_that_cannot_be_swapped_in_is_put_back(tmp_path: Path, monke
     assert os.listdir(path) == ["old"]
 
 
-# Understood or refused
+def test_a_signal_right_after_the_swap_keeps_the_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pets"
+    path.mkdir()
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        if (target / "new").exists():
+            raise StopError
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(StopError), files.staged_directory(path) as stage:
+        (stage / "new").touch()
+    assert os.listdir(tmp_path) == ["pets"]
+    assert os.listdir(path) == ["new"]
 
 
-def test_a_value_comes_back_equal(tmp_path: Path) -> None:
-    path = tmp_path / "value.json"
-    files.write_json(path, VALUE)
-    assert files.read_json(path, Outer, 1) == VALUE
-    assert "Kätzchen" in path.read_text(encoding="utf-8")
-    assert path.read_text(encoding="utf-8").endswith("}\n")
-    assert list(json.loads(path.read_bytes())) == [
-        "format_version",
-        "name",
-        "size",
-        "inner",
-        "flag",
-        "maybe",
-        "counts",
-    ]
+# Regular files only
 
 
-def test_defaults_may_be_left_out() -> None:
-    assert files.parse(FIELDS, Outer, "here") == Outer(1, "x", (3, 4), Inner(0.5))
+def test_a_regular_file_and_a_link_to_one_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("file")
+    assert files.read_regular(tmp_path / "file", 3) == files.read_regular(tmp_path / "link") == b"abc"
 
 
-def test_a_whole_number_serves_as_a_float() -> None:
-    ratio = files.parse({"ratio": 2}, Inner, "here").ratio
-    assert ratio == 2.0
-    assert isinstance(ratio, float)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"1234")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, message in {
+        "absent": "absent: no such file",
+        "pipe": "pipe: is a pipe, expected a regular file",
+        ".": r"not readable \(Is a directory\)",
+        "large": "large: holds 4 bytes, expected at most 3",
+        "loop": "loop: not readable",
+        "a\0b": "not readable",
+    }.items():
+        with pytest.raises(FormatError, match=message):
+            files.read_regular(tmp_path / name, 3)
+    with pytest.raises(FormatError, match="is a device"):
+        files.read_regular(Path("/dev/zero"))
 
 
-def test_values_that_json_cannot_hold_are_never_written() -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        files.dump_json(Inner(float("nan")))
+# One writer at a time
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"nmae": "x"}, "here: unknown field 'nmae'. Did you mean 'name'?"),
-        ({"line\nbreak": 1}, r"here: unknown field 'line\nbreak'."),
-        ({"name": 3}, "here: name: found 3, expected text"),
-        ({"name": "\ud800"}, r"here: name: found '\ud800', expected text"),
-        ({"name": None}, "here: name: found None, expected text"),
-        ({"size": [3]}, "here: size: holds 1 values, expected 2"),
-        ({"size": "34"}, "here: size: found '34', expected a list"),
-        ({"size": [3, 4.0]}, "here: size[1]: found 4.0, expected a whole number"),
-        ({"size": [3, True]}, "here: size[1]: found True, expected a whole number"),
-        ({"flag": 1}, "here: flag: found 1, expected true or false"),
-        ({"inner": []}, "here: inner: found [], expected an object"),
-        ({"inner": {}}, "here: inner: field 'ratio' is missing"),
-        ({"inner": {"ratio": True}}, "here: inner: ratio: found True, expected a number"),
-        ({"inner": {"ratio": float("nan")}}, "here: inner: ratio: found nan, expected a number"),
-        ({"inner": {"ratio": float("inf")}}, "here: inner: ratio: found inf, expected a number"),
-        ({"inner": {"ratio": -1}}, "here: inner: ratio -1.0 must be positive"),
-        ({"inner": {"ratio": 1, "words": ["a", 2]}}, "here: inner: words[1]: found 2, expected text"),
-        ({"maybe": "none"}, "here: maybe: found 'none', expected an object"),
-        ({"counts": [1]}, "here: counts: found [1], expected an object"),
-        ({"counts": {"top1": "high"}}, "here: counts: top1: found 'high', expected a number"),
-    ],
-)
-def test_a_wrong_field_is_named_with_what_was_expected(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(FormatError) as caught:
-        files.parse({**FIELDS, **change}, Outer, "here")
-    assert str(caught.value) == message
+def test_a_lock_leaves_no_file_and_can_be_taken_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with files.locked(tmp_path / "lock", lambda: pytest.fail("nobody holds it")):
+            assert os.listdir(tmp_path) == ["lock"]
+        assert os.listdir(tmp_path) == []
 
 
-def test_a_number_beyond_every_float_is_refused() -> None:
-    with pytest.raises(FormatError, match=r"ratio: found 10{50,}, expected a number"):
-        files.parse({"ratio": 10**400}, Inner, "here")
+def test_a_lock_that_is_held_is_waited_for_or_refused(tmp_path: Path) -> None:
+    order: list[str] = []
+    waits = threading.Event()
+
+    def second() -> None:
+        with files.locked(tmp_path / "lock", lambda: (order.append("waits"), waits.set())[0]):
+            order.append("second")
+
+    with files.locked(tmp_path / "lock"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waits.wait(30)
+        with pytest.raises(BlockingIOError), files.locked(tmp_path / "lock", wait=False):
+            pytest.fail("it is held")
+        order.append("first ends")
+    thread.join(30)
+    assert order == ["waits", "first ends", "second"]
+    assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"", "not readable as JSON"),
-        (b"{", "not readable as JSON"),
-        (b"\xff\xfe{}", "not readable as JSON"),
-        (b"[" * 100_000, "not readable as JSON"),
-        (b'{"format_version": 1, "name": "a", "name": "b"}', "field 'name' is given twice"),
-        (b"[1]", "holds list, expected an object"),
-        (b"{}", "format_version is None, this release reads 1"),
-        (b'{"format_version": 2}', "format_version is 2, this release reads 1; use a matching release"),
-        (b'{"format_version": true}', "found True, expected a whole number|field"),
-    ],
-)
-def test_an_unreadable_file_is_refused(tmp_path: Path, text: bytes, message: str) -> None:
-    path = tmp_path / "value.json"
-    path.write_bytes(text)
-    with pytest.raises(FormatError, match=message) as caught:
-        files.read_json(path, Outer, 1)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_lock_that_is_no_plain_file_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "precious").write_text("mine")
+    lock = tmp_path / "lock"
+    {"link": lambda: lock.symlink_to("precious"), "pipe": lambda: os.mkfifo(lock), "folder": lock.mkdir}[kind]()
+    with pytest.raises(FormatError, match=r"lock: is no lock file of atd's; remove it"), files.locked(lock):
+        pytest.fail("it was taken")
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
-def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="no such file"):
-        files.read_json(tmp_path / "absent.json", Outer, 1)
-    with pytest.raises(FormatError, match="not readable as JSON"):
-        files.read_json(tmp_path, Outer, 1)
+def write_forever(path: Path, begun: Event) -> None:
+    with files.staged_directory(path) as stage:
+        (stage / "half").touch()
+        begun.set()
+        signal.pause()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
+def test_what_a_killed_writer_left_is_found_removed_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "pets"
+    path.mkdir()
+    (path / "old").touch()
+    context = multiprocessing.get_context("spawn")
+    begun = context.Event()
+    process = context.Process(target=write_forever, args=(path, begun))
+    process.start()
+    assert begun.wait(60)
+    assert files.sweep(path) == ()  # it is still at work
+    process.kill()
+    process.join(60)
+    (left,) = (entry for entry in tmp_path.iterdir() if files.STAGE.fullmatch(entry.name))
+    assert files.sweep(path) == (f"removed {left}, which a killed run had left behind",)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pets"]
+    assert os.listdir(path) == ["old"]
+    assert files.sweep(path) == ()
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(["format_version", "name", "size", "inner", "flag", "maybe", "counts", "other"]),
-        JSON | st.fixed_dictionaries({"ratio": JSON}),
-    )
-)
-def test_any_json_is_a_value_or_a_format_error(data: dict[str, Any]) -> None:
-    try:
-        value = files.parse({**FIELDS, **data}, Outer, "here")
-    except FormatError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-    else:
-        assert files.parse(json.loads(files.dump_json(value)), Outer, "here") == value
+def test_a_folder_that_was_moved_aside_is_put_back(tmp_path: Path) -> None:
+    aside = tmp_path / ".pets.old.abcd1234" / "pets"
+    aside.mkdir(parents=True)
+    (aside / "old").touch()
+    neighbour = tmp_path / ".pets2.old.abcd1234"
+    neighbour.mkdir()
+    assert files.sweep(tmp_path / "pets") == (f"put {tmp_path / 'pets'} back, which a killed run had moved aside",)
+    assert os.listdir(tmp_path / "pets") == ["old"]
+    assert neighbour.is_dir()
+
+
+# A place that can't be written
+
+
+def test_a_good_place_is_left_as_it_was(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "a" / "b", "--out", 1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_bad_place_is_refused_with_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for place, message in (
+        (tmp_path / "file" / "x", "is a file, expected a folder"),
+        (tmp_path / "link" / "x", "is a link to nothing"),
+        (Path("/proc/x"), r"--out /proc/x: can't be written \("),
+    ):
+        with pytest.raises(UsageError, match=message):
+            files.check_writable(place, "--out")
+    with pytest.raises(UsageError, match=re.escape("MB left, expected at least 1000000000000")):
+        files.check_writable(tmp_path, "--out", 10**18)
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import files, spec
+from adaptertune_deploy.core import records, spec
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -20,24 +20,31 @@ ADAPTER = make_task().adapter
 @pytest.mark.parametrize(
     ("value", "change", "message"),
     [
-        (make_preprocess_spec(), {"size": (0, 32)}, r"size \(0, 32\) must be positive"),
+        (make_preprocess_spec(), {"size": (0, 32)}, r"size \(0, 32\) must lie between 1 and 4096 pixels a side"),
+        (make_preprocess_spec(), {"size": (100_000, 32)}, "must lie between 1 and 4096"),
+        (make_preprocess_spec(), {"size": (1 << 40, 1 << 40)}, "must lie between 1 and 4096"),
+        (make_preprocess_spec(), {"crop_pct": 1e-6}, "crop_pct 1e-06 resizes every image to 1.0e.15 pixels"),
         (make_preprocess_spec(), {"crop_pct": 0.0}, "crop_pct 0.0 must lie in"),
         (make_preprocess_spec(), {"crop_pct": 1.01}, "crop_pct 1.01 must lie in"),
         (make_preprocess_spec(), {"crop_pct": NAN}, "crop_pct nan must lie in"),
         (make_preprocess_spec(), {"crop_mode": "centre"}, "'centre' must be one of center, squash, border"),
         (make_preprocess_spec(), {"interpolation": "box"}, "'box' must be one of nearest, bilinear"),
-        (make_preprocess_spec(), {"mean": (0.5, NAN, 0.5)}, "mean .* must be finite"),
-        (make_preprocess_spec(), {"std": (0.5, 0.0, 0.5)}, "std .* must be at least 1e-6"),
-        (make_preprocess_spec(), {"std": (0.5, 0.5, NAN)}, "std .* must be at least 1e-6"),
-        (make_preprocess_spec(), {"std": (INFINITE, 0.5, 0.5)}, "std .* must be at least 1e-6"),
-        (make_backbone_spec(), {"width": 0}, "must be positive"),
-        (make_backbone_spec(), {"depth": -1}, "must be positive"),
-        (make_backbone_spec(), {"image_size": (0, 4)}, "must be positive"),
+        (make_preprocess_spec(), {"mean": (0.5, NAN, 0.5)}, "mean .* must be finite float32"),
+        (make_preprocess_spec(), {"std": (0.5, 0.0, 0.5)}, "std .* must be float32 numbers from 1e-6"),
+        (make_preprocess_spec(), {"std": (0.5, 0.5, NAN)}, "std .* must be float32 numbers from 1e-6"),
+        (make_preprocess_spec(), {"std": (INFINITE, 0.5, 0.5)}, "std .* must be float32 numbers from 1e-6"),
+        (make_preprocess_spec(), {"mean": (0.5, 1e300, 0.5)}, "mean .* must be finite float32"),
+        (make_preprocess_spec(), {"mean": (3e38, 0.5, 0.5), "std": (1e-3, 1, 1)}, "overflow float32"),
+        (make_backbone_spec(), {"width": 0}, "must lie between 1 and"),
+        (make_backbone_spec(), {"depth": -1}, "must lie between 1 and"),
+        (make_backbone_spec(), {"features": 1 << 40}, "must lie between 1 and"),
+        (make_backbone_spec(), {"image_size": (0, 4)}, "image_size .* must lie between 1 and 4096"),
         (make_backbone_spec(), {"sha256": "B" * 64}, "must be 64 hexadecimal digits"),
         (make_backbone_spec(), {"sha256": "b" * 63}, "must be 64 hexadecimal digits"),
         (make_backbone_spec(), {"sha256": "b" * 64 + "\n"}, "must be 64 hexadecimal digits"),
-        (ADAPTER, {"rank": 0}, "rank 0 must be at least 1"),
-        (ADAPTER, {"alpha": NAN}, "alpha nan must be finite"),
+        (ADAPTER, {"rank": 0}, "rank 0 must lie between 1 and"),
+        (ADAPTER, {"alpha": NAN}, "alpha nan must be a finite float32"),
+        (ADAPTER, {"alpha": 1e39}, "alpha 1e.39 must be a finite float32"),
         (ADAPTER, {"blocks": ()}, "at least one block"),
         (ADAPTER, {"blocks": (1, 0)}, "ascending"),
         (ADAPTER, {"blocks": (1, 1)}, "ascending"),
@@ -86,7 +93,7 @@ def test_an_accepted_name_is_one_plain_path_component(name: str) -> None:
 
 @pytest.mark.parametrize("value", [make_preprocess_spec(), make_backbone_spec(), make_task()])
 def test_a_spec_survives_json(value: Any) -> None:
-    assert files.parse(json.loads(files.dump_json(value)), type(value), "here") == value
+    assert records.parse(json.loads(records.dump(value)), type(value), "here") == value
 
 
 def test_specs_are_values() -> None:

@@ -62,6 +62,16 @@ def test_packing_is_deterministic_and_survives_views() -> None:
     assert tensors.pack({"bias": VALUES["bias"].astype(np.float64), "weight": turned}) == GOOD
 
 
+def test_a_note_comes_back_and_leaves_the_tensors_alone() -> None:
+    data = tensors.pack(VALUES, ("key", "text"))
+    assert tensors.read_note(data, "key", "file") == "text"
+    assert tensors.read_note(data, "other", "file") is None
+    assert tensors.read_note(GOOD, "key", "file") is None
+    np.testing.assert_array_equal(tensors.unpack(data, SHAPES, "file")["weight"], VALUES["weight"])
+    with pytest.raises(FormatError, match="not a safetensors file"):
+        tensors.read_note(b"", "key", "file")
+
+
 def test_half_precision_is_read_as_float32() -> None:
     halves = {name: value.astype(np.float16) for name, value in VALUES.items()}
     found = tensors.unpack(safetensors.numpy.save(halves), SHAPES, "file")
@@ -195,18 +205,6 @@ def answered(data: bytes) -> None:
     else:
         assert {name: value.shape for name, value in found.items()} == SHAPES
         assert all(np.isfinite(value).all() and value.dtype == np.float32 for value in found.values())
-
-
-def test_read_bytes_refuses_what_is_too_large_absent_or_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(1000))
-    assert tensors.read_bytes(path, 1000) == bytes(1000)
-    with pytest.raises(FormatError, match="holds 1,000 bytes, expected at most 999"):
-        tensors.read_bytes(path, 999)
-    with pytest.raises(FormatError, match="no such file"):
-        tensors.read_bytes(tmp_path / "absent", 999)
-    with pytest.raises(FormatError, match="not readable"):
-        tensors.read_bytes(tmp_path, 1 << 20)
 
 
 def test_the_size_limit_holds_every_file_of_the_shapes() -> None:

@@ -9,17 +9,19 @@ four images, and torch's logits for all of them.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from adaptertune_deploy.core import bundle, files, tensors
+from adaptertune_deploy.core import bundle, files, publish, tensors
 from adaptertune_deploy.core import preprocess as images
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, read_adapter
-from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
+from adaptertune_deploy.core.bundle import GraphRecord, Manifest
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.export.graph import IR_VERSION, OPSET
 from adaptertune_deploy.export.merged import export_merged
@@ -54,12 +56,6 @@ def read(folder: Path, seed: int, backbone: Backbone, task_index: int) -> tuple[
     return read_adapter(folder)
 
 
-def graph(folder: Path, name: str, data: bytes) -> GraphRecord:
-    """Write a graph below the bundle and return its record."""
-    files.write_bytes(folder / name, data)
-    return GraphRecord(name, files.sha256_bytes(data), "fp32", OPSET, IR_VERSION)
-
-
 def main() -> None:
     """Write everything anew."""
     shutil.rmtree(GOLDEN, ignore_errors=True)
@@ -74,15 +70,22 @@ def main() -> None:
         task.name: torch_logits(backbone, adapter, pixels) for task, (_, adapter) in zip(TASKS, held, strict=True)
     }
     files.write_bytes(GOLDEN / "logits.safetensors", tensors.pack(expected))
-    folder = GOLDEN / "bundle"
-    shared = graph(folder, bundle.BACKBONE_NAME, export_shared(backbone, SLOTS))
-    records: list[TaskRecord] = []
-    for place in range(2):
-        config, adapter = held[place]
-        merged = graph(folder, bundle.merged_file(config.task.name), export_merged(backbone, adapter))
-        records.append(replace(bundle.write_task(folder, folders[place], config), merged=merged))
-    manifest = Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, tuple(records), shared)
-    bundle.write_manifest(folder, manifest)
+    with publish.writing(GOLDEN / "bundle") as writer:
+        records = []
+        for source, (config, adapter) in zip(folders[:2], held[:2], strict=True):
+            merged = graph(writer, partial(bundle.merged_file, config.task.name), export_merged(backbone, adapter))
+            records.append(replace(writer.write_task(source, config), merged=merged))
+        shared = graph(writer, bundle.shared_file, export_shared(backbone, SLOTS))
+        writer.publish(
+            Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, tuple(records), shared)
+        )
+
+
+def graph(writer: publish.Writer, name: Callable[[str], str], data: bytes) -> GraphRecord:
+    """Write a graph into the bundle and return its record."""
+    sha256 = files.sha256_bytes(data)
+    writer.write(name(sha256), data)
+    return GraphRecord(name(sha256), sha256, "fp32", OPSET, IR_VERSION)
 
 
 if __name__ == "__main__":

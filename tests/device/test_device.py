@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import preprocess, tensors
-from adaptertune_deploy.core.bundle import add_task, read_manifest
+from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.publish import add_task
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.session import Session, open_session
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ import torch
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.engines.ort import open_ort
+from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import AdaptedViT
@@ -90,14 +88,12 @@ def merged_graphs(backbone: Backbone, held: Sequence[Adapter]) -> list[bytes]:
 
 
 @pytest.fixture
-def open_graph(tmp_path: Path) -> Iterator[OpenGraph]:
+def open_graph() -> Iterator[OpenGraph]:
     """Open a graph's bytes on the CPU; closed after the test."""
     opened: list[Engine] = []
 
     def open_bytes(data: bytes) -> Engine:
-        path = tmp_path / f"{len(opened)}.onnx"
-        path.write_bytes(data)
-        opened.append(open_ort(path, "cpu", 2))
+        opened.append(open_engine(data, "graph", provider="cpu", threads=2))
         return opened[-1]
 
     yield open_bytes

@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.export import images
 from adaptertune_deploy.export.images import find_images, read_images
 from tests.builders import encode, make_image, make_preprocess_spec
+
+
+def kept(folder: Path, count: int) -> tuple[Path, tuple[SampleRecord, ...]]:
+    """Give an adapter folder held-back images, as training does."""
+    encoded = [encode(make_image(20, 20, seed=index)) for index in range(count)]
+    return folder, samples.keep(folder, [(data, ".png", "cat") for data in encoded], travel=True)
 
 
 def fill(folder: Path, count: int, suffix: str = ".png") -> None:
@@ -21,26 +29,37 @@ def fill(folder: Path, count: int, suffix: str = ".png") -> None:
 
 
 def test_every_task_gives_its_share(tmp_path: Path) -> None:
-    for name, count in (("few", 3), ("many", 32), ("more", 40), ("none", 0)):
-        fill(tmp_path / name / "samples", count)
-    found = find_images([tmp_path / name for name in ("many", "none", "few", "more")])
+    tasks = [kept(tmp_path / name, count) for name, count in (("many", 32), ("none", 0), ("few", 3), ("more", 40))]
+    found = find_images(tasks)
     counts = {name: sum(path.parent.parent.name == name for path in found) for name in ("few", "many", "more", "none")}
     assert counts == {"few": 3, "many": 14, "more": 15, "none": 0}
     assert len(set(found)) == 32
 
 
 def test_more_tasks_than_images_give_one_each_up_to_the_limit(tmp_path: Path) -> None:
-    folders = [tmp_path / f"task{index:02}" for index in range(40)]
-    for folder in folders:
-        fill(folder / "samples", 2)
-    assert len({path.parent for path in find_images(folders)}) == 32
+    tasks = [kept(tmp_path / f"task{index:02}", 2) for index in range(40)]
+    assert len({path.parent for path in find_images(tasks)}) == 32
+
+
+def test_images_that_may_not_travel_are_found_where_the_task_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(make_image(20, 20))
+    monkeypatch.setenv("ATD_CACHE", str(tmp_path / "cache"))
+    records = samples.keep(tmp_path / "pets", [(data, ".png", "cat")], travel=False)
+    assert not (tmp_path / "pets").exists()
+    (found,) = find_images([(tmp_path / "pets", records)])
+    assert found.read_bytes() == data
+    monkeypatch.setenv("ATD_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(ExportError, match=r"pets: the images that training held back .* give real images .*--images"):
+        find_images([(tmp_path / "pets", records)])
 
 
 def test_a_folder_given_by_hand_is_searched_at_any_depth(tmp_path: Path) -> None:
     fill(tmp_path / "images" / "a", 40)
     fill(tmp_path / "images" / "b" / "c", 24, ".JPG")
     (tmp_path / "images" / "notes.txt").write_text("no image")
-    found = find_images([tmp_path / "no-adapter"], tmp_path / "images")
+    found = find_images([(tmp_path / "no-adapter", ())], tmp_path / "images")
     assert len(found) == 64
     assert sum(path.suffix == ".JPG" for path in found) == 24
 
@@ -54,8 +73,8 @@ def test_a_large_folder_is_thinned_at_even_distances(tmp_path: Path, monkeypatch
 
 
 def test_no_images_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"pets: holds no samples/ .*--images DIR"):
-        find_images([tmp_path / "pets"])
+    with pytest.raises(ExportError, match=r"pets: the images that training held back are neither in samples/ nor"):
+        find_images([(tmp_path / "pets", ())])
     with pytest.raises(ExportError, match=r"absent: no such folder of images; .*--images DIR"):
         find_images([], tmp_path / "absent")
     (tmp_path / "empty").mkdir()

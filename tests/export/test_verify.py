@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.errors import ParityError
+from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.export import verify
@@ -79,10 +79,11 @@ def test_torchs_answers_do_not_depend_on_how_they_are_batched(
     assert_allclose(torch_logits(backbone, held[0], images[:19]), expected[0][:19], atol=1e-5)
 
 
-def test_the_numbers_of_a_report() -> None:
+def test_the_numbers_of_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "ATOL", 1.0)
     wanted = np.array([[1, 0], [0, 1], [3, 4]], np.float32)
     found = np.array([[1, 0], [0.5, 0.25], [3, 4]], np.float32)
-    report = compare(found, wanted, 3, "P", "a graph", tolerance=1.0)
+    report = compare(found, wanted, 3, "P", "a graph")
     assert dataclasses.asdict(report) == pytest.approx(
         {
             "images": 3,
@@ -90,7 +91,7 @@ def test_the_numbers_of_a_report() -> None:
             "mean_abs": (0.5 + 0.75) / 6,
             "cosine": 0.25 / np.hypot(0.5, 0.25),
             "top1_agreement": 2 / 3,
-            "tolerance": 1.0,
+            "tolerance": 1.0 + verify.RTOL * 4,
             "provider": "P",
         }
     )
@@ -101,6 +102,22 @@ def test_an_error_names_the_numbers() -> None:
         ParityError, match=r"^a graph differs from torch by up to 2\.0e-04 on P, expected at most 1e-04"
     ):
         compare(MERGED + np.float32(2e-4), MERGED, 10, "P", "a graph")
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_tolerance_grows_with_the_logits(scale: float) -> None:
+    """The largest logit is 9, so at scale 100 differences of 1e-3 are rounding and 5e-3 are not."""
+    wanted = MERGED * np.float32(scale)
+    allowed = 1e-4 + 5e-6 * 9 * scale
+    assert compare(wanted + np.float32(0.9 * allowed), wanted, 10, "P", "a graph").tolerance == pytest.approx(allowed)
+    with pytest.raises(ParityError, match="differs from torch"):
+        compare(wanted + np.float32(1.2 * allowed), wanted, 10, "P", "a graph")
+
+
+def test_torch_that_gives_nan_is_blamed_itself(backbone: Backbone, held: Sequence[Adapter], images: Array) -> None:
+    broken = {name: np.full_like(value, np.nan) for name, value in held[0].tensors.items()}
+    with pytest.raises(ExportError, match=r"task 'pets': torch itself gives NaN or infinite logits on .*random; train"):
+        torch_logits(backbone, Adapter(held[0].task, broken), images[:2])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -5,20 +5,52 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.flow.playing import atd_command, copy_golden, environment, play
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    """Return a folder with the golden bundle, adapters and images in it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return copy_golden(folder)
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future]]:
+    """Play the module's MISTAKES that were selected, as many at a time as there are cores: each is mostly start-up."""
+    items = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    names = [item.callspec.params.get("name") for item in items if hasattr(item, "callspec")]
+    mistakes = {name: request.module.MISTAKES[name] for name in names if name in request.module.MISTAKES}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            name: pool.submit(lambda mistake=mistake: play(mistake, copy_golden(tmp_path_factory.mktemp("played"))))
+            for name, mistake in mistakes.items()
+        }
+
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with adapters/ and bundle/, and what the quickstart printed."""
+    """What the quickstart left.
 
+    above: the folder in which it ran.
+    folder: the folder that it made there, with adapters/ and bundle/.
+    facts: what it printed.
+    held: what lay in both folders when it ended; tests that go on from there add to the second.
+    """
+
+    above: Path
     folder: Path
     facts: dict[str, Any]
+    held: tuple[list[str], list[str]]
 
     def atd(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run_atd(self.folder, *arguments, check=check)
@@ -26,9 +58,10 @@ class Workspace:
 
 def run_atd(folder: Path, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder, as a user would; its output is captured."""
-    command = [sys.executable, "-m", "adaptertune_deploy", *map(str, arguments)]
-    environment = {**os.environ, "ATD_CACHE": str(folder / "cache"), "COLUMNS": "160"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    variables = environment(torch=True, place=folder) | {"ATD_CACHE": str(folder.parent / f"{folder.name}-cache")}
+    done = subprocess.run(
+        atd_command(*arguments), cwd=folder, env=variables, capture_output=True, text=True, timeout=600
+    )
     assert not check or done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stderr}"
     return done
 
@@ -36,6 +69,8 @@ def run_atd(folder: Path, *arguments: str | Path, check: bool = True) -> subproc
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Run `atd quickstart` once, shortened to one epoch a task."""
-    folder = tmp_path_factory.mktemp("workspace")
-    done = run_atd(folder, "quickstart", "--epochs", "1", "--json")
-    return Workspace(folder, json.loads(done.stdout))
+    above = tmp_path_factory.mktemp("workspace")
+    done = run_atd(above, "quickstart", "--epochs", "1", "--json")
+    folder = above / "quickstart"
+    held = (sorted(os.listdir(above)), sorted(os.listdir(folder)))
+    return Workspace(above, folder, json.loads(done.stdout), held)

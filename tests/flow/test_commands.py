@@ -14,6 +14,8 @@ from pathlib import Path
 from adaptertune_deploy.core.bundle import read_manifest
 from tests.flow.conftest import Workspace
 
+PICO = "vit_pico_patch8_64.atd_formula"
+
 
 def samples(workspace: Workspace, task: str) -> list[Path]:
     return sorted((workspace.folder / "adapters" / task / "samples").iterdir())
@@ -105,7 +107,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(workspace: Workspace) -> None:
         ("predict", str(image), "--provider", "gpu"): (2, "provider 'gpu'"),
         ("train", "--dataset", "digit"): (2, "Did you mean 'digits'?"),
         ("train", "--dataset", "digits", "--rank", "0"): (2, "--rank 0"),
-        ("train", "--dataset", "digits", "--placement", "last:99"): (2, "--placement last:99"),
+        ("train", "--dataset", "digits", "--backbone", PICO, "--placement", "last:99"): (2, "--placement last:99"),
         ("evaluate", "--adapter", "pets"): (1, "no such adapter folder"),
         ("export", "--adapters", "pets"): (2, "holds no adapter 'pets'"),
         ("add", "adapters/pets"): (1, "no such adapter folder"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from adaptertune_deploy.core.adapter import read_adapter
-from adaptertune_deploy.core.bundle import graph_path, read_manifest
+from adaptertune_deploy.core.bundle import read_graph, read_manifest
 from tests.flow.conftest import Workspace
 
 
@@ -24,7 +24,7 @@ def test_both_forms_agree_with_torch(workspace: Workspace) -> None:
     for record in manifest.tasks:
         assert record.merged is not None
         for graph in (manifest.shared, record.merged):
-            assert graph_path(workspace.folder / "bundle", graph).stat().st_size > 1_000_000
+            assert len(read_graph(workspace.folder / "bundle", graph)) > 1_000_000
         for parity in (record.shared_parity, record.merged_parity):
             assert parity is not None
             assert parity.max_abs < 1e-4
@@ -50,3 +50,7 @@ def test_the_report_keeps_the_proofs(workspace: Workspace) -> None:
         assert report["proofs"]["adapters_with_gradient"] == 8
         assert report["proofs"]["frozen_tensors"] > 50
         assert report["proofs"]["frozen_sha256"] == read_manifest(workspace.folder / "bundle").backbone.sha256
+
+
+def test_it_touches_nothing_but_its_own_folder(workspace: Workspace) -> None:
+    assert workspace.held == (["quickstart"], ["adapters", "bundle"])

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import Adapter, Identity
 from adaptertune_deploy.core.errors import BackboneError, FormatError
 from adaptertune_deploy.model.adapted import AdaptedViT, after_blocks, pooled_features
 from adaptertune_deploy.model.backbone import load_backbone, weights_sha256
@@ -128,12 +128,14 @@ def test_written_and_read_tensors_give_equal_logits(tmp_path: Path) -> None:
     exported = model.export_tensors()
     images = make_images()
     expected = model(images)
-    digest = adapters.write_tensors(tmp_path, exported)
+    backbone = make_backbone()
+    identity = Identity(task, backbone.spec, backbone.preprocess)
+    digest = adapters.write_tensors(tmp_path, exported, identity)
     disturb(model, seed=77)
     assert not torch.equal(model(images), expected)
-    data = adapters.read_tensor_file(tmp_path / adapters.MODEL_NAME, task, make_backbone().spec, digest)
+    data = adapters.read_tensor_file(tmp_path / adapters.MODEL_NAME, digest, identity, tmp_path)
     fresh = make_model(task).eval()
-    fresh.load(Adapter(task, adapters.unpack(data, task, make_backbone().spec, "file")))
+    fresh.load(adapters.unpack(data, identity, "file"))
     assert torch.equal(fresh(images), expected)
 
 

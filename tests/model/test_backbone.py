@@ -18,7 +18,7 @@ from torch import nn
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import BackboneError
 from adaptertune_deploy.model import weights_cache
-from adaptertune_deploy.model.backbone import load_backbone, weights_sha256
+from adaptertune_deploy.model.backbone import backbone_depth, load_backbone, weights_sha256
 from tests.builders import make_image
 
 NAME = "deit_tiny_patch16_224.fb_in1k"
@@ -71,6 +71,8 @@ def test_a_name_without_a_tag_means_timms_default_and_says_so(name: str, tag: st
     ("name", "message"),
     [
         ("vit_smal_patch16_224", r"has no model 'vit_smal_patch16_224'\. Did you mean 'vit_small_patch16_224'\?"),
+        ("deit_tny", r"has no model 'deit_tny'\. Did you mean 'deit_tiny_patch16_224'\?"),
+        ("qqq", r"has no model 'qqq'\. Choose a Vision Transformer, whose timm names begin with vit, "),
         ("vit_small_patch16_224.agreg", r"no weights 'vit_small_patch16_224\.agreg', only .* with tag augreg_in1k, "),
         ("test_vit_relpos.imagenet", r"no weights 'test_vit_relpos\.imagenet', only .* with tag \(none\)"),
     ],
@@ -143,6 +145,44 @@ def test_a_network_that_is_no_plain_vision_transformer_is_refused(name: str, mon
     monkeypatch.setattr(timm, "create_model", lambda *args, **given: CREATE(*args, **{**narrow.get(name, {}), **given}))
     with pytest.raises(BackboneError, match=rf"^[^\n]*'{name}\.random'[^\n]*choose a Vision Transformer[^\n]*$"):
         load_backbone(f"{name}.random", allow_random=True)
+
+
+@pytest.mark.parametrize("weights", [None, "weights.safetensors"])
+@pytest.mark.parametrize("name", ["resnet50", "efficientnet_b0", "swin_tiny_patch4_window7_224", "hiera_tiny_224"])
+def test_no_weights_are_fetched_for_a_network_without_tokens(
+    name: str, weights: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(*args: Any, pretrained: bool = False, **given: Any) -> nn.Module:
+        assert not pretrained
+        return CREATE(*args, **given)
+
+    monkeypatch.setattr(timm, "create_model", create)
+    if weights:
+        (tmp_path / weights).write_bytes(b"")
+    with pytest.raises(BackboneError, match=rf"^'{name}[^\n]*' is not a (plain )?Vision Transformer: [^\n]*$"):
+        load_backbone(name, tmp_path / weights if weights else None)
+
+
+@pytest.mark.parametrize(("name", "depth"), [("vit_pico_patch8_64.random", 8), ("deit_tiny_patch16_224", 12)])
+def test_the_depth_is_known_without_weights(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", CREATE)
+    assert backbone_depth(name) == depth
+
+
+@pytest.mark.parametrize(
+    "name", ["deit_tiny_patch16_224", "vit_tiny_patch16_224", "deit3_small_patch16_224", "eva02_tiny_patch14_224",
+             "beit_base_patch16_224", "flexivit_small", "vit_small_patch14_reg4_dinov2", "vit_base_patch32_siglip_256",
+             "vit_small_patch16_dinov3", "vit_pe_core_tiny_patch16_384", "vit_small_patch16_rope_mixed_224"]
+)  # fmt: skip
+def test_every_family_passes_the_look_at_its_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(*args: Any, pretrained: bool = False, **given: Any) -> nn.Module:
+        if pretrained:
+            raise OSError("offline")
+        return CREATE(*args, **given)
+
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(BackboneError, match="timm could not download them"):
+        load_backbone(name)
 
 
 # Weights from a file.
@@ -274,6 +314,7 @@ def test_weights_given_once_are_found_again_by_their_hash(save: Callable[..., Pa
     weights.unlink()
     again = load_backbone(NAME, sha256=digest)
     assert again.spec.sha256 == digest
+    assert again.hub_id is None  # they came from somebody's file, whatever it was
     assert weights_cache.find(digest) is not None
 
 
@@ -297,6 +338,8 @@ def test_a_download_that_fails_is_one_line_and_never_random_weights(monkeypatch:
     asked: list[tuple[Any, ...]] = []
 
     def offline(*args: Any, **options: Any) -> nn.Module:
+        if not options.get("pretrained"):
+            return CREATE(*args, **options)
         asked.append((*args, options))
         raise OSError("We couldn't connect to the hub,\nsee the documentation.\n")
 
@@ -310,8 +353,8 @@ def test_a_download_that_fails_is_one_line_and_never_random_weights(monkeypatch:
     assert asked == [(NAME, {"pretrained": True})]
 
 
-@pytest.mark.parametrize("name", ["test_vit_relpos.untrained", "samvit_base_patch16_224"])
-def test_an_architecture_that_nobody_trained_is_refused(name: str) -> None:
+def test_an_architecture_that_nobody_trained_is_refused() -> None:
+    name = "test_vit_relpos.untrained"
     with pytest.raises(BackboneError, match=f"^no weights for {name}: timm could not .*No pretrained weights exist"):
         load_backbone(name)
 
@@ -321,9 +364,10 @@ def test_downloaded_weights_lose_their_classifier_and_have_the_hash_of_the_file(
 ) -> None:
     state = make_state()
 
-    def online(name: str, pretrained: bool) -> nn.Module:
-        assert pretrained
-        module: nn.Module = CREATE(name, **SMALL)
+    def online(name: str, pretrained: bool = False, **given: Any) -> nn.Module:
+        module: nn.Module = CREATE(name, **SMALL, **given)
+        if not pretrained:
+            return module
         module.load_state_dict(state)
         return module
 
@@ -331,6 +375,7 @@ def test_downloaded_weights_lose_their_classifier_and_have_the_hash_of_the_file(
     monkeypatch.setattr(timm, "create_model", online)
     downloaded = load_backbone(NAME)
     assert downloaded.spec == from_file.spec
+    assert (downloaded.hub_id, from_file.hub_id) == (f"timm/{NAME}", None)
     images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     assert torch.equal(downloaded.module(images), from_file.module(images))
     assert downloaded.module(images).shape == (2, 12)

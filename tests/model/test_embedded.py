@@ -14,7 +14,8 @@ from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.model.adapted import pooled_features
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import load_backbone
-from adaptertune_deploy.model.embedded import EMBEDDED_NAME, EMBEDDED_WEIGHTS
+from adaptertune_deploy.model.embedded import EMBEDDED_WEIGHTS
+from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from tests.model.builders import make_images
 
 
@@ -40,10 +41,10 @@ def test_the_file_is_small_and_holds_half_precision() -> None:
 
 
 def test_it_loads_as_timm_itself_loads_it() -> None:
-    backbone = load_backbone(EMBEDDED_NAME)
-    assert (backbone.spec.name, backbone.notes) == (EMBEDDED_NAME, ())
+    backbone = load_backbone(EMBEDDED_BACKBONE)
+    assert (backbone.spec.name, backbone.notes) == (EMBEDDED_BACKBONE, ())
     assert load_backbone("vit_pico_patch8_64").spec == backbone.spec
-    reference = timm.create_model(EMBEDDED_NAME, pretrained=True).eval()
+    reference = timm.create_model(EMBEDDED_BACKBONE, pretrained=True).eval()
     images = make_images(2, (64, 64))
     with torch.no_grad():
         assert torch.equal(pooled_features(backbone.module, images), reference(images))
@@ -66,6 +67,6 @@ def nearest_neighbour_accuracy(name: str) -> float:
 
 
 def test_its_features_tell_digits_apart_where_random_ones_do_not() -> None:
-    trained, random = map(nearest_neighbour_accuracy, (EMBEDDED_NAME, "vit_pico_patch8_64.random"))
+    trained, random = map(nearest_neighbour_accuracy, (EMBEDDED_BACKBONE, "vit_pico_patch8_64.random"))
     assert trained > 0.75
     assert trained > random + 0.25

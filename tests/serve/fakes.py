@@ -12,19 +12,20 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import EngineError, RequestError
-from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.engines.engine import EngineEntry, TensorInfo
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
 from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
+from tests.engines.onnx_files import field as protobuf_field
 
 Array = npt.NDArray[np.float32]
 SLOTS = (0, 1, 2, 3)
@@ -159,16 +160,46 @@ def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSessio
     return MergedSession(engines, [adapter.task for adapter in held], make_preprocess_spec()), engines
 
 
+ENTRY = EngineEntry("Fake", "tests.serve.fakes", "numpy")  # a line of the table of engines that opens FakeEngine
 OPENED: list[FakeEngine] = []
 
 
-def open_fake(graph: Path, provider: str, threads: int) -> FakeEngine:
-    """Open a "graph" whose bytes say which network it stands for: b"shared" or a task's name."""
-    name = graph.read_bytes().decode()
-    if name == "broken":
-        raise EngineError(f"{graph}: refused")
-    by_task = {adapter.task.name: adapter for adapter in make_adapters()}
-    engine = FakeEngine(shared_network if name == "shared" else merged_network(by_task[name]))
+def stand_in(network: str) -> bytes:
+    """Return the bytes of a "graph" that open_graph knows: an ONNX file with nothing but a name in it."""
+    return protobuf_field(2, network)
+
+
+def make_facts(adapter: Adapter | None) -> GraphFacts:
+    """Return the facts of the fake shared graph, or of one task's merged graph."""
+    backbone, task = make_backbone_spec(width=WIDTH, depth=len(SLOTS)), adapter.task if adapter else None
+    slots = SLOTS if task is None else task.adapter.blocks
+    return GraphFacts(graph_facts.FORMAT_VERSION, backbone, make_preprocess_spec(), slots, task)
+
+
+def make_infos(facts: GraphFacts) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
+    """Return the inputs and outputs of a graph with these facts."""
+    shapes: dict[str, tuple[int | str, ...]] = {bank.IMAGES: ("N", 3, *facts.backbone.image_size)}
+    if facts.task is None:
+        shapes |= {bank.IMAGE: ("B",), bank.TASK: ("B",), **bank.input_shapes(SLOTS, WIDTH, WIDTH)}
+    integers = (bank.IMAGE, bank.TASK)
+    inputs = {
+        name: TensorInfo(name, np.dtype(np.int64 if name in integers else np.float32), shape)
+        for name, shape in shapes.items()
+    }
+    classes = "C" if facts.task is None else len(facts.task.labels)
+    return inputs, {bank.LOGITS: TensorInfo(bank.LOGITS, np.dtype(np.float32), ("B", classes))}
+
+
+def open_graph(graph: bytes, where: str, provider: str, threads: int) -> FakeEngine:
+    """Open a graph of stand_in, as the module of an EngineEntry does: "shared", or a task's name."""
+    by_name = {adapter.task.name: adapter for adapter in make_adapters()}
+    adapter = next((held for name, held in by_name.items() if graph == stand_in(name)), None)
+    if adapter is None and graph != stand_in("shared"):
+        raise EngineError(f"{where}: refused")
+    facts = make_facts(adapter)
+    compute = merged_network(adapter) if adapter else shared_network
+    engine = FakeEngine(compute, metadata=graph_facts.to_metadata(facts))
+    engine.inputs, engine.outputs = make_infos(facts)
     OPENED.append(engine)
     return engine
 

@@ -1,6 +1,6 @@
 """A server process whose engine waits for a line on stdin; prints "listening PORT", then "running" in an engine run.
 
-Arguments: how the engine fares, "fine" or "broken".
+Arguments: how the engine fares, "fine", "broken", or "stuck" in its first run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.app import make_app
 from adaptertune_deploy.serve.server import serve
+from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import FakeEngine, make_shared
 
 
@@ -18,7 +19,9 @@ def main() -> None:
     engine = FakeEngine()
     if sys.argv[1] == "broken":
         engine.error = RuntimeError("no such device")
-    app = make_app(make_shared(engine))
+    if sys.argv[1] == "stuck":
+        engine.gate.clear()
+    app = make_app(make_shared(engine), Settings(drain_timeout=1.0 if sys.argv[1] == "stuck" else 30.0))
     pause = threading.Event()
 
     def report() -> None:

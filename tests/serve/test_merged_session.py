@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.errors import EngineError
 from tests.serve.fakes import indices, make_adapters, make_merged, make_shared, random_images
 
 rows_of_three = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=9)
@@ -33,3 +35,11 @@ def test_it_says_what_it_is_and_closes_every_engine() -> None:
     assert (merged.form, merged.provider) == ("merged", "CPUExecutionProvider")
     merged.close()
     assert all(engine.closed for engine in engines)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 2), (2, 4), (3,)])
+def test_logits_that_do_not_fit_the_rows_are_an_engine_error(shape: tuple[int, ...]) -> None:
+    merged, engines = make_merged()
+    engines[0].compute = lambda feeds: np.zeros(shape, dtype=np.float32)
+    with pytest.raises(EngineError, match=r"logits of shape .*, expected \[2, 3\]"):
+        merged.run(random_images(2), indices(0, 1, 1), indices(0, 0, 1))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, bundle, files
-from adaptertune_deploy.core.bundle import GraphRecord
 from adaptertune_deploy.serve.app import make_app
 from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.server import serving
 from adaptertune_deploy.serve.session import open_session
-from tests.builders import encode, make_image, write_bundle
-from tests.serve.fakes import SLOTS, WAIT_S, indices, make_adapters, random_images, reference
+from tests.builders import encode, make_image, write_bundle, write_merged
+from tests.serve.fakes import WAIT_S, indices, make_adapters, random_images, reference
 
 pytest.importorskip("onnx", reason="onnx makes this test's graphs")
 pytest.importorskip("onnxruntime", reason="onnxruntime runs this test's graphs")
@@ -24,17 +21,11 @@ pytest.importorskip("onnxruntime", reason="onnxruntime runs this test's graphs")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.serve.tiny_graph import OPSET, merged_graph, shared_graph
+    from tests.serve.tiny_graph import merged_graph, shared_graph
 
     folder, adapters = tmp_path_factory.mktemp("bundle"), make_adapters()
-    manifest = write_bundle(folder, adapters, graph=shared_graph(bank.stack(adapters, SLOTS)))
-    records = []
-    for record, adapter in zip(manifest.tasks, adapters, strict=True):
-        graph, path = merged_graph(adapter), bundle.merged_file(adapter.task.name)
-        files.write_bytes(folder / path, graph)
-        merged = GraphRecord(path, files.sha256_bytes(graph), "fp32", OPSET, ir_version=10)
-        records.append(dataclasses.replace(record, merged=merged))
-    bundle.write_manifest(folder, dataclasses.replace(manifest, tasks=tuple(records)))
+    manifest = write_bundle(folder, adapters, graph=shared_graph())
+    write_merged(folder, manifest, {adapter.task.name: merged_graph(adapter) for adapter in adapters})
     return folder
 
 

@@ -54,7 +54,8 @@ def wait_refused(port: int) -> None:
     raise AssertionError("the server never stopped listening")
 
 
-def test_sigterm_answers_what_was_accepted_and_exits_with_0(png: bytes) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_stop_answers_what_was_accepted_and_exits_with_0(png: bytes, number: signal.Signals) -> None:
     with process() as child, ThreadPoolExecutor(4) as threads:
         port = int(read_line(child, "listening "))
         read_line(child, "held")
@@ -66,8 +67,10 @@ def test_sigterm_answers_what_was_accepted_and_exits_with_0(png: bytes) -> None:
             httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S).text
         ):
             assert child.poll() is None
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(number)
         wait_refused(port)
+        if number == signal.SIGHUP:
+            child.send_signal(number)  # a closing terminal may say it twice
         assert not running.done()
         assert child.stdin is not None
         child.stdin.write("go on\n")
@@ -93,6 +96,30 @@ def test_a_second_signal_ends_the_process_at_once(png: bytes, number: signal.Sig
         assert child.wait(WAIT_S) == 128 + number
         with pytest.raises(httpx.TransportError):
             lost.result()
+
+
+def test_an_engine_that_never_finishes_does_not_outlive_the_drain_timeout() -> None:
+    with process("stuck") as child:
+        read_line(child, "listening ")
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(WAIT_S) == 1
+        assert child.stderr is not None
+        assert (
+            "error: the engine did not finish within 1 seconds; unfinished requests are given up" in child.stderr.read()
+        )
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    """So a server started by nohup outlives its terminal."""
+    running = server.Server(make_app(make_shared()), lambda: None)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with running.capture_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) == running._on_signal
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_engine_that_fails_its_first_run_ends_the_server_with_one_line() -> None:

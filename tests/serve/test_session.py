@@ -6,29 +6,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.bundle import GraphRecord
 from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
 from adaptertune_deploy.engines import engine as engines
-from adaptertune_deploy.serve.session import check_finite, open_session, warm_up
-from tests.builders import make_task, write_bundle
+from adaptertune_deploy.serve.session import open_session, warm_up
+from tests.builders import make_preprocess_spec, write_bundle, write_merged
 from tests.serve import fakes
-from tests.serve.fakes import FakeEngine, indices, make_adapters, make_merged, make_shared, random_images, reference
+from tests.serve.fakes import (
+    FakeEngine,
+    indices,
+    make_adapters,
+    make_merged,
+    make_shared,
+    random_images,
+    reference,
+    stand_in,
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle with both forms, whose graphs the fake engine opens."""
-    monkeypatch.setitem(engines.ENGINES, "fake", "tests.serve.fakes:open_fake")
+    monkeypatch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
     fakes.OPENED.clear()
-    manifest = write_bundle(tmp_path, make_adapters(), graph=b"shared")
-    records = []
-    for record in manifest.tasks:
-        graph = record.task.name.encode()
-        path = bundle.merged_file(record.task.name)
-        files.write_bytes(tmp_path / path, graph)
-        records.append(dataclasses.replace(record, merged=GraphRecord(path, files.sha256_bytes(graph), "fp32", 20, 10)))
-    bundle.write_manifest(tmp_path, dataclasses.replace(manifest, tasks=tuple(records)))
+    manifest = write_bundle(tmp_path, make_adapters(), graph=stand_in("shared"))
+    write_merged(tmp_path, manifest, {record.task.name: stand_in(record.task.name) for record in manifest.tasks})
     return tmp_path
 
 
@@ -67,26 +70,92 @@ def test_a_missing_merged_graph_is_named_and_opened_engines_are_closed(folder: P
 
 
 def test_what_does_not_exist_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="no form 'both', only auto, shared, merged"):
-        open_session(folder, form="both")
+    with pytest.raises(UsageError, match=r"no form 'mergd', only auto, shared, merged\. Did you mean 'merged'"):
+        open_session(folder, form="mergd")
     with pytest.raises(UsageError, match=r"no task 'pet', only .* Did you mean 'pets'"):
         open_session(folder, ["pet"], engine="fake")
-    with pytest.raises(UsageError, match="holds no task to serve"):
+    with pytest.raises(UsageError, match="no task was named; name one or more of pets, flowers, digits"):
         open_session(folder, [], engine="fake")
+    rewrite(folder, tasks=())
+    with pytest.raises(UsageError, match="holds no task to serve; export one with: atd export"):
+        open_session(folder, engine="fake")
 
 
 def test_a_graph_that_differs_from_its_hash_is_never_opened(folder: Path) -> None:
-    (folder / bundle.BACKBONE_NAME).write_bytes(b"broken")
+    shared = bundle.read_manifest(folder).shared
+    assert shared is not None
+    (folder / shared.file).write_bytes(stand_in("pets"))
     with pytest.raises(FormatError, match="the manifest says"):
         open_session(folder, engine="fake")
     assert fakes.OPENED == []
 
 
-def test_an_engine_is_closed_when_the_bank_does_not_fit(folder: Path) -> None:
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
+    folder: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever replaces the graphs between the reading and the opening comes too late."""
+    opened: list[bytes] = []
+    real = fakes.open_graph
+
+    def open_graph(graph: bytes, where: str, provider: str, threads: int) -> FakeEngine:
+        opened.append(graph)
+        return real(graph, where, provider, threads)
+
+    def read_graph(at: Path, record: GraphRecord) -> bytes:
+        data = whole(at, record)
+        (at / record.file).write_bytes(stand_in("another"))
+        return data
+
+    whole = bundle.read_graph
+    monkeypatch.setattr(bundle, "read_graph", read_graph)
+    monkeypatch.setattr(fakes, "open_graph", open_graph)
+    open_session(folder, form=form, engine="fake").close()
+    expected = ["shared"] if form == "shared" else ["pets", "flowers", "digits"]
+    assert opened == [stand_in(name) for name in expected]
+
+
+def test_an_engine_is_closed_when_its_graph_is_another_than_the_manifest_says(folder: Path) -> None:
     rewrite(folder, slots=(0, 1))
-    with pytest.raises(FormatError, match="adapts block 2"):
+    with pytest.raises(
+        FormatError, match=r"backbone-\w+\.onnx: says slots is \(0, 1, 2, 3\), the manifest says \(0, 1\)"
+    ):
         open_session(folder, engine="fake")
     assert [engine.closed for engine in fakes.OPENED] == [True]
+
+
+def test_all_engines_are_closed_when_one_graph_is_another_than_the_manifest_says(folder: Path) -> None:
+    manifest = bundle.read_manifest(folder)
+    write_merged(folder, manifest, {"flowers": stand_in("digits")})
+    with pytest.raises(FormatError, match="says it answers task 'digits', the manifest says 'flowers'"):
+        open_session(folder, form="merged", engine="fake")
+    assert [engine.closed for engine in fakes.OPENED] == [True, True]
+
+
+def test_an_engine_is_closed_when_it_does_not_take_the_bank(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: FakeEngine, constants: object) -> None:
+        raise EngineError("the tensors don't fit on the device")
+
+    monkeypatch.setattr(FakeEngine, "bind", bind)
+    with pytest.raises(EngineError, match="don't fit"):
+        open_session(folder, engine="fake")
+    assert [engine.closed for engine in fakes.OPENED] == [True]
+
+
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: str) -> None:
+    """Labels of the shared form lie beside its tensors, not in the graph; core.bundle.read_task compares those."""
+    manifest = bundle.read_manifest(folder)
+    rewrite(folder, preprocess=dataclasses.replace(manifest.preprocess, mean=(0.0, 0.0, 0.0)))
+    with pytest.raises(FormatError, match=r"manifest\.json: |says preprocess\.mean is"):
+        open_session(folder, form=form, engine="fake")
+    pets = manifest.tasks[0]
+    labels = (*pets.task.labels[:-1], "banana")
+    edited = dataclasses.replace(pets, task=dataclasses.replace(pets.task, labels=labels))
+    rewrite(folder, preprocess=make_preprocess_spec(), tasks=(edited, *manifest.tasks[1:]))
+    with pytest.raises(FormatError, match=r"manifest\.json: labels, .* of task 'pets'|says label 2 is 'pets 2'"):
+        open_session(folder, form=form, engine="fake")
+    assert all(engine.closed for engine in fakes.OPENED)
 
 
 def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
@@ -97,14 +166,17 @@ def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
     assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
 
 
+def test_a_batch_that_no_memory_holds_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def zeros(shape: object, dtype: object) -> None:
+        raise MemoryError
+
+    session = make_shared()
+    monkeypatch.setattr(np, "zeros", zeros)
+    with pytest.raises(EngineError, match="no memory for 1 images of 32 x 32 at once; lower --max-batch"):
+        warm_up(session, 5)
+
+
 def test_warm_up_runs_every_merged_engine() -> None:
     session, opened = make_merged()
     warm_up(session, 2)
     assert all(engine.calls for engine in opened)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_logits_that_are_not_finite_are_withheld(value: float) -> None:
-    check_finite(make_task("pets"), np.zeros(3, dtype=np.float32))
-    with pytest.raises(EngineError, match="task 'pets' gave logits that are NaN or infinite"):
-        check_finite(make_task("pets"), np.array([0, value, 0], dtype=np.float32))

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.serve.shared_session import SharedSession
 from tests.builders import make_preprocess_spec
-from tests.serve.fakes import FakeEngine, indices, make_adapters, make_shared, random_images, reference
+from tests.serve.fakes import (
+    FakeEngine,
+    indices,
+    make_adapters,
+    make_merged,
+    make_shared,
+    random_images,
+    reference,
+)
+
+Index = npt.NDArray[np.int64]
 
 
 def test_a_mixed_batch_is_one_run_and_equals_each_task_alone() -> None:
@@ -34,3 +45,31 @@ def test_it_says_what_it_is_and_closes_its_engine() -> None:
 def test_a_task_without_slots_is_refused() -> None:
     with pytest.raises(FormatError, match="'pets' adapts block 0, but the shared graph has slots after blocks 1"):
         SharedSession(FakeEngine(), make_adapters(), (1, 2, 3), make_preprocess_spec())
+
+
+OUT_OF_RANGE = [
+    (indices(0, 2), indices(0, 0), "'image' names 0 to 2, but there are 2 only"),
+    (indices(-1, 0), indices(0, 0), "'image' names -1 to 0"),
+    (indices(0, 1), indices(0, 3), "'task' names 0 to 3, but there are 3 only"),
+    (indices(0, 1), indices(0), r"'task' is int64 \[1\], expected int64 \[2\]"),
+    (indices(0, 1).astype(np.int32), indices(0, 0), "'image' is int32"),
+    (indices(), indices(), "'image' is int64"),
+]
+
+
+@pytest.mark.parametrize(("image", "task", "message"), OUT_OF_RANGE)
+def test_rows_that_are_not_there_never_reach_an_engine(image: Index, task: Index, message: str) -> None:
+    """Some engines answer them with a plausible wrong row."""
+    engine = FakeEngine()
+    merged, engines = make_merged()
+    for session in (make_shared(engine), merged):
+        with pytest.raises(EngineError, match=message):
+            session.run(random_images(2), image, task)
+    assert not any(held.calls for held in (engine, *engines))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 3), (10,)])
+def test_logits_that_do_not_fit_the_rows_are_an_engine_error(shape: tuple[int, ...]) -> None:
+    session = make_shared(FakeEngine(lambda feeds: np.zeros(shape, dtype=np.float32)))
+    with pytest.raises(EngineError, match=r"logits of shape .*, expected \[2, 5\]"):
+        session.run(random_images(2), indices(0, 1), indices(0, 1))

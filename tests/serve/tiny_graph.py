@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
-from adaptertune_deploy.core.tensors import Array
-from tests.serve.fakes import SLOTS, projection
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from tests.serve.fakes import SLOTS, WIDTH, make_facts, projection
 
 OPSET, IR_VERSION = 20, 10
 
@@ -33,19 +32,21 @@ class Builder:
         self.constants[name] = value
         return name
 
-    def model(self, inputs: list[Any]) -> bytes:
+    def model(self, inputs: list[Any], facts: GraphFacts) -> bytes:
         self.nodes[-1].output[0] = bank.LOGITS
-        logits = helper.make_tensor_value_info(bank.LOGITS, TensorProto.FLOAT, ["B", "C"])
+        classes = "C" if facts.task is None else len(facts.task.labels)
+        logits = helper.make_tensor_value_info(bank.LOGITS, TensorProto.FLOAT, ["B", classes])
         constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
         graph = helper.make_graph(self.nodes, "tiny", inputs, [logits], constants)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        helper.set_model_props(model, graph_facts.to_metadata(facts))
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString())
 
 
 def images_input() -> Any:
-    return helper.make_tensor_value_info(bank.IMAGES, TensorProto.FLOAT, ["N", 3, "H", "W"])
+    return helper.make_tensor_value_info(bank.IMAGES, TensorProto.FLOAT, ["N", 3, 32, 32])
 
 
 def features(builder: Builder) -> str:
@@ -54,13 +55,12 @@ def features(builder: Builder) -> str:
     return builder.node("MatMul", colour, builder.constant("projection", projection()))
 
 
-def shared_graph(tensors: Mapping[str, Array]) -> bytes:
-    """Return the shared graph for a bank of these shapes; its bank inputs have dynamic T, r and C."""
+def shared_graph() -> bytes:
+    """Return the shared graph; its bank inputs have dynamic T, r and C."""
     builder = Builder()
     inputs = [images_input()]
     inputs += [helper.make_tensor_value_info(name, TensorProto.INT64, ["B"]) for name in (bank.IMAGE, bank.TASK)]
-    for name in bank.bank_names(SLOTS):
-        shape = [f"{name}.{axis}" for axis in range(tensors[name].ndim)]
+    for name, shape in bank.input_shapes(SLOTS, WIDTH, WIDTH).items():
         inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     x = builder.node("Gather", features(builder), bank.IMAGE)
     one = builder.constant("one", np.array([1], dtype=np.int64))
@@ -74,7 +74,7 @@ def shared_graph(tensors: Mapping[str, Array]) -> bytes:
         down, up = ((tensor_name(block, side, "weight"), tensor_name(block, side, "bias")) for side in ("down", "up"))
         x = builder.node("Add", x, affine(builder.node("Gelu", affine(x, *down)), *up))
     affine(x, bank.HEAD_WEIGHT, bank.HEAD_BIAS)
-    return builder.model(inputs)
+    return builder.model(inputs, make_facts(None))
 
 
 def merged_graph(adapter: Adapter) -> bytes:
@@ -91,4 +91,4 @@ def merged_graph(adapter: Adapter) -> bytes:
         down, up = ((tensor_name(block, side, "weight"), tensor_name(block, side, "bias")) for side in ("down", "up"))
         x = builder.node("Add", x, affine(builder.node("Gelu", affine(x, *down)), *up))
     affine(x, bank.HEAD_WEIGHT, bank.HEAD_BIAS)
-    return builder.model([images_input()])
+    return builder.model([images_input()], make_facts(adapter))

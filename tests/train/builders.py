@@ -59,5 +59,6 @@ def make_dataset(train: list[int], val: list[int] | None = None, test: list[int]
         test=None if test is None else third,
         licence="CC0-1.0",
         non_commercial=False,
+        redistributable=True,
         augment="plain",
     )

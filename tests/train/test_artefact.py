@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.adapter import AdapterConfig
-from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train import artefact
 from adaptertune_deploy.train.folder import open_folder
@@ -33,8 +34,8 @@ def pictures(tmp_path: Path) -> Path:
     return make_pictures(tmp_path / "trees", {"train": 8, "test": 4})
 
 
-def write(out: Path, pictures: Path, model: AdaptedViT | None = None) -> AdapterConfig:
-    dataset = open_folder(pictures, str(pictures), None)
+def write(out: Path, pictures: Path, model: AdaptedViT | None = None, travel: bool = True) -> AdapterConfig:
+    dataset = dataclasses.replace(open_folder(pictures, str(pictures), None), redistributable=travel)
     splits = split(dataset)
     assert splits.test is not None
     model = model or disturb(make_model(make_task("trees", blocks=(0, 2))))
@@ -62,7 +63,7 @@ def test_the_folder_holds_the_network_its_facts_and_nothing_else(tmp_path: Path,
 def test_the_config_records_data_scores_and_versions(tmp_path: Path, pictures: Path) -> None:
     config = write(tmp_path / "out", pictures)
     record, measured = config.dataset, make_measured()
-    assert (record.name, record.val_split) == (str(pictures), "stratified:0.1")
+    assert (record.name, record.val_split) == (".../trees", "stratified:0.1")
     assert (record.train, record.val, record.test) == (21, 3, 12)
     assert record.split_sha256 == split(open_folder(pictures, "other name", None)).sha256
     assert "your own folder" in record.licence
@@ -76,16 +77,39 @@ def test_the_config_records_data_scores_and_versions(tmp_path: Path, pictures: P
     assert set(config.versions) == {"adaptertune-deploy", "torch", "timm", "torchvision", "numpy"}
 
 
-def test_samples_are_the_original_files_spread_over_the_split(tmp_path: Path, pictures: Path) -> None:
+def test_no_path_of_this_machine_is_in_the_folder(tmp_path: Path, pictures: Path) -> None:
+    write(tmp_path / "out", pictures)
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_samples_are_the_original_files_spread_over_the_split(pictures: Path) -> None:
     part = open_folder(pictures, "trees", None).test
     assert part is not None
-    artefact.write_samples(tmp_path / "few", part, ("ash", "Ölm tree", "o" * 300), count=5)
-    found = sorted(path.name for path in (tmp_path / "few").iterdir())
-    assert found == ["00000_ash.png", "00003_ash.png", "00006__lm_tree.png", "00008_" + "o" * 60 + ".png",
-                     "00011_" + "o" * 60 + ".png"]  # fmt: skip
-    assert (tmp_path / "few" / found[2]).read_bytes() == part.encoded(6)[0]
-    artefact.write_samples(tmp_path / "all", part, ("ash", "elm", "oak"))
-    assert len(list((tmp_path / "all").iterdir())) == 12
+    few = list(artefact.chosen(part, ("ash", "Ölm tree", "oak"), count=5))
+    assert [label for _, _, label in few] == ["ash", "ash", "Ölm tree", "oak", "oak"]
+    assert few == [(*part.encoded(row), few[at][2]) for at, row in enumerate((0, 3, 6, 8, 11))]
+    assert len(list(artefact.chosen(part, ("ash", "elm", "oak")))) == 12
+
+
+@pytest.mark.parametrize("travel", [True, False])
+def test_samples_travel_only_where_they_may(
+    travel: bool, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATD_CACHE", str(tmp_path / "cache"))
+    config = write(tmp_path / "out", pictures, travel=travel)
+    folder = tmp_path / "out" / "trees"
+    assert (folder / "samples").exists() == travel
+    assert (tmp_path / "cache" / "samples").exists() != travel
+    found = samples.find(folder, adapters.read_config(folder).samples)
+    assert len(found) == len(config.samples) == 12
+    labels = dict(zip(("ash", "elm", "oak"), config.task.labels, strict=True))
+    originals = {path.read_bytes(): labels[path.parent.name] for path in (pictures / "test").rglob("*.png")}
+    assert {path.read_bytes(): record.label for record, path in found} == originals
+    card = (folder / "README.md").read_text()
+    assert ("The folder `samples/` holds 12 of the test images" in card) == travel
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    assert len(samples.find(folder, config.samples)) == (12 if travel else 0)
 
 
 def test_a_new_run_replaces_the_whole_old_folder(tmp_path: Path, pictures: Path) -> None:
@@ -97,12 +121,12 @@ def test_a_new_run_replaces_the_whole_old_folder(tmp_path: Path, pictures: Path)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["trees"]
 
 
-@pytest.mark.parametrize("step", ["write_report", "model_card", "write_samples"])
+@pytest.mark.parametrize("step", ["write_report", "model_card", "keep"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_run_that_ends_while_writing_leaves_the_old_folder(
     step: str, error: BaseException, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     write(tmp_path / "out", pictures)
@@ -121,20 +145,3 @@ def test_a_run_that_ends_while_writing_leaves_no_new_folder(
         write(tmp_path / "out", pictures)
     assert list((tmp_path / "out").iterdir()) == []
     assert adapters.list_adapters(tmp_path / "out") == ()
-
-
-def test_a_place_is_free_when_it_is_empty_or_holds_an_adapter(tmp_path: Path, pictures: Path) -> None:
-    artefact.check_place(tmp_path / "none", "trees")
-    write(tmp_path / "out", pictures)
-    artefact.check_place(tmp_path / "out", "trees")
-    artefact.check_place(tmp_path / "out", "birds")
-
-
-def test_another_persons_folder_is_not_replaced(tmp_path: Path, pictures: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"trees exists and is no adapter folder; move it away, or choose another --task"
-    ):
-        artefact.check_place(pictures.parent, "trees")
-    files.write_bytes(tmp_path / "file", b"")
-    with pytest.raises(UsageError, match=r"--out .*file: is a file, expected a folder"):
-        artefact.check_place(tmp_path / "file", "trees")

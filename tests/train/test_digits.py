@@ -10,6 +10,7 @@ def test_every_scan_is_in_one_split_with_its_label() -> None:
     dataset = open_dataset("digits")
     bunch = load_digits()
     assert dataset.test is not None
+    assert dataset.redistributable
     assert sorted(dataset.train.names + dataset.test.names) == [f"digits/{row:04d}" for row in range(1797)]
     for split in (dataset.train, dataset.test):
         for row in range(0, len(split), 100):

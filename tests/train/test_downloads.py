@@ -57,15 +57,25 @@ def test_a_failure_is_one_line_and_leaves_no_trace(tmp_path: Path, error: Except
         raise error
 
     with pytest.raises(DatasetError) as caught:
-        downloads.ensure("x", tmp_path / "data", "thing", complete, fail, HINT)
+        downloads.ensure("x", tmp_path / "data" / "x", "thing", complete, fail, HINT)
     message = str(caught.value)
-    assert message.startswith(f"x: not found in {tmp_path / 'data'} and not downloadable (")
+    assert message.startswith(f"x: not found in {tmp_path / 'data' / 'x'} and not downloadable (")
     assert message.endswith(f"); {HINT}")
     assert "\n" not in message
     assert "Traceback" not in message
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert listing(tmp_path) == []
+
+
+def test_a_failure_leaves_what_others_have_put_beside_it(tmp_path: Path) -> None:
+    def fail(stage: Path) -> None:
+        (tmp_path / "data" / "other").mkdir()
+        raise TimeoutError
+
+    with pytest.raises(DatasetError, match="TimeoutError"):
+        downloads.ensure("x", tmp_path / "data" / "x", "thing", complete, fail, HINT)
+    assert listing(tmp_path) == ["data", "data/other"]
 
 
 def test_an_archive_that_arrived_survives_a_failure_for_the_next_attempt(tmp_path: Path) -> None:

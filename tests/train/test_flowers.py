@@ -47,6 +47,7 @@ def test_the_real_splits_agree_with_torchvision(shared_data: Path) -> None:
     assert len(dataset.skipped) == 6149 - 408
     assert dataset.notes[0].startswith("5,741 listed images are absent and were left out (first: image_")
     assert dataset.non_commercial is None
+    assert not dataset.redistributable
 
 
 def test_the_partial_test_split_is_refused_by_count_and_name(shared_data: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_real_cifar10_agrees_with_torchvision(shared_data: Path) -> None:
         assert split.names == tuple(Path(path).relative_to(shared_data / "cifar10").as_posix() for path, _ in peer.imgs)
         assert np.array_equal(np.asarray(split.image(77)), np.asarray(peer[77][0]))
     assert (dataset.task, dataset.augment, dataset.val) == ("cifar10", "small", None)
-    assert (dataset.non_commercial, dataset.notes) == (None, ())
+    assert (dataset.non_commercial, dataset.redistributable, dataset.notes) == (None, False, ())
 
 
 def test_a_flat_folder_is_all_training_images(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_empty_and_single_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds 0 folders of images, expected at least 2"):
         opened(tmp_path)
     make_folder(tmp_path, {"cat": 1})
-    with pytest.raises(DatasetError, match="holds 1 folders of images"):
+    with pytest.raises(DatasetError, match="holds 1 folder of images, expected at least 2"):
         opened(tmp_path)
     (tmp_path / "dog").mkdir()
     with pytest.raises(DatasetError, match=r"dog: holds no image \(\.jpg, "):
@@ -130,7 +130,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_whose_name_is_no_task_name_asks_for_one(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "my pictures", CLASSES)
-    with pytest.raises(UsageError, match="'my pictures' can't name a task; add --task NAME"):
+    with pytest.raises(UsageError, match="'my pictures' can't name a task; add --task my-pictures"):
         opened(root)
     assert opened(root, task="pictures").task == "pictures"
 
@@ -158,3 +158,10 @@ def test_renaming_a_class_changes_the_order_of_the_labels(tmp_path: Path) -> Non
     before = opened(tmp_path, task="animals").labels
     (tmp_path / "cat").rename(tmp_path / "zebra")
     assert opened(tmp_path, task="animals").labels == ("dog", "zebra") != before
+
+
+@pytest.mark.parametrize("label", ["a\x1b[2Jb", "a\nb", "b\udcffrd"])
+def test_a_label_that_cannot_be_printed_is_refused(tmp_path: Path, label: str) -> None:
+    make_folder(tmp_path / "animals", {"cat": 1, label: 1})
+    with pytest.raises(DatasetError, match=r"^[^\n\x1b]*has a name that can't be printed; rename it, it is the label$"):
+        opened(tmp_path / "animals")

@@ -29,6 +29,7 @@ def test_the_real_pets_agree_with_torchvision(shared_data: Path, folder: str, co
             assert split.targets[row] == target
             assert np.array_equal(np.asarray(split.image(row)), np.asarray(image))
     assert (dataset.task, dataset.val, dataset.augment, dataset.non_commercial) == ("pets", None, "fine", False)
+    assert not dataset.redistributable  # the photographs stay their owners'
     assert "CC BY-SA 4.0" in dataset.licence
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -17,8 +20,14 @@ from adaptertune_deploy.train.recipe import Recipe, count_epochs, learning_rate,
     ("setting", "value"),
     [
         ("rank", 0),
+        ("rank", 65537),
+        ("placement", "lst:4"),
+        ("placement", "last:0"),
+        ("device", "gpu"),
+        ("precision", "bf8"),
         ("alpha", 0.0),
         ("alpha", math.inf),
+        ("alpha", 1e39),
         ("alpha", math.nan),
         ("epochs", -1),
         ("batch_size", 0),
@@ -38,7 +47,7 @@ from adaptertune_deploy.train.recipe import Recipe, count_epochs, learning_rate,
     ],
 )
 def test_a_value_outside_its_range_is_refused_by_the_options_name(setting: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=f"^--{setting.replace('_', '-')} {value}: expected "):
+    with pytest.raises(UsageError, match=f"^--{setting.replace('_', '-')} {re.escape(str(value))}: expected "):
         Recipe(**{setting: value})
 
 
@@ -75,6 +84,17 @@ def test_placement_names_blocks(placement: str, blocks: tuple[int, ...]) -> None
 def test_another_placement_is_refused(placement: str) -> None:
     with pytest.raises(UsageError, match="expected all, last:K or every:K with K from 1 to 6"):
         place(placement, 6)
+    if placement == "last:7":
+        Recipe(placement=placement)  # only the backbone's depth forbids it
+    else:
+        with pytest.raises(UsageError, match=r"with K from 1 to the backbone.s depth$"):
+            Recipe(placement=placement)
+
+
+def test_a_recipe_is_refused_without_torch() -> None:
+    script = "import sys, adaptertune_deploy.train.recipe; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "timm", "numpy"} & set(loaded)
 
 
 def test_epochs_are_those_asked_for() -> None:

@@ -15,7 +15,9 @@ from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core.errors import BackboneError, DatasetError, FormatError, UsageError
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
-from adaptertune_deploy.train.trainer import TrainRequest, TrainResult, train_task
+from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.trainer import TrainResult, train_task
+from adaptertune_deploy.train.whereabouts import find_dataset
 from tests.train.runs import draw, make_pictures
 
 LABELS = ("ash", "elm", "oak")
@@ -32,11 +34,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
 @pytest.fixture
 def pictures(trained: TrainResult, tmp_path: Path) -> Path:
     """Return a copy of the data that a test may change."""
-    return Path(shutil.copytree(trained.config.dataset.name, tmp_path / "trees"))
+    return Path(shutil.copytree(find_dataset(trained.config, None, None)[0], tmp_path / "trees"))
 
 
 def ask(trained: TrainResult, **changes: Any) -> EvaluateRequest:
     return dataclasses.replace(EvaluateRequest(trained.folder, device="cpu", allow_random=True), **changes)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Change an adapter folder as one that was trained so."""
+    config, adapter = adapters.read_adapter(folder)
+    config = dataclasses.replace(config, **changes)
+    digest = adapters.write_tensors(folder, adapter.tensors, config.identity)
+    adapters.write_config(folder, dataclasses.replace(config, tensors_sha256=digest))
 
 
 @pytest.mark.parametrize(("split", "images"), [("", 6), ("test", 6), ("val", 3), ("train", 21)])
@@ -63,10 +73,9 @@ def test_progress_is_reported(trained: TrainResult) -> None:
 
 def test_the_stored_preprocessing_is_used(trained: TrainResult, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained.folder, tmp_path / "trees"))
-    config = adapters.read_config(folder)
-    darker = dataclasses.replace(config.preprocess, mean=(0.9, 0.9, 0.9))
-    adapters.write_config(folder, dataclasses.replace(config, preprocess=darker))
-    assert evaluate_task(ask(trained, folder=folder)).scores.loss != trained.measured.adapter.loss
+    rewrite(folder, preprocess=dataclasses.replace(trained.config.preprocess, mean=(0.9, 0.9, 0.9)))
+    pictures = find_dataset(trained.config, None, None)[0]
+    assert evaluate_task(ask(trained, folder=folder, dataset=pictures)).scores.loss != trained.measured.adapter.loss
 
 
 @pytest.mark.parametrize("split", ["validation", "all"])
@@ -107,11 +116,10 @@ def test_the_backbone_must_be_the_one_it_was_trained_on(trained: TrainResult, tm
     with pytest.raises(BackboneError, match="--allow-random-backbone"):
         evaluate_task(ask(trained, allow_random=False))
     folder = Path(shutil.copytree(trained.folder, tmp_path / "trees"))
-    config = adapters.read_config(folder)
-    other = dataclasses.replace(config.backbone, sha256="a" * 64)
-    adapters.write_config(folder, dataclasses.replace(config, backbone=other))
+    rewrite(folder, backbone=dataclasses.replace(trained.config.backbone, sha256="a" * 64))
+    pictures = find_dataset(trained.config, None, None)[0]
     with pytest.raises(BackboneError, match=r"expected aaaaaaaaaaaa\.\.\."):
-        evaluate_task(ask(trained, folder=folder))
+        evaluate_task(ask(trained, folder=folder, dataset=pictures))
 
 
 @pytest.mark.parametrize(("name", "value"), [("rank", 3), ("blocks", [6]), ("blocks", [6, 7])])
@@ -122,7 +130,9 @@ def test_a_config_that_does_not_fit_its_tensors_is_refused(
     config = json.loads((folder / adapters.CONFIG_NAME).read_text())
     config["task"]["adapter"][name] = value
     (folder / adapters.CONFIG_NAME).write_text(json.dumps(config))
-    with pytest.raises(FormatError, match=r"adapter_model\.safetensors: tensor 'blocks\."):
+    with pytest.raises(
+        FormatError, match=r"adapter_config\.json: .* are not those that adapter_model\.safetensors was trained"
+    ):
         evaluate_task(ask(trained, folder=folder))
 
 

@@ -52,7 +52,7 @@ def test_the_facts_come_back(tmp_path: Path) -> None:
         "frozen_sha256": "f" * 64,
         "adapters_with_gradient": 12,
     }
-    assert facts["recipe"] == dataclasses.asdict(measured.recipe)
+    assert facts["recipe"] == {**dataclasses.asdict(measured.recipe), "augment": "fine"}
     assert (facts["best_epoch"], facts["precision"], facts["seconds"]) == (1, "bf16", 12.3)
     assert [entry["val_loss"] for entry in facts["history"]] == pytest.approx([0.9, 0.8, 0.7])
 

@@ -27,6 +27,7 @@ def test_ten_classes_of_equal_size(shapes: Dataset) -> None:
     assert np.bincount(shapes.test.targets).tolist() == [40] * 10
     assert (shapes.train.image(0).size, shapes.train.image(0).mode) == ((64, 64), "RGB")
     assert (shapes.augment, shapes.non_commercial, shapes.val) == ("shapes", False, None)
+    assert shapes.redistributable
 
 
 def test_every_run_draws_the_same_images_and_no_two_are_alike(shapes: Dataset) -> None:

@@ -14,17 +14,20 @@ import timm
 import torch
 
 from adaptertune_deploy.core import adapter as adapters
+from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import AtdError, BackboneError, DatasetError, TrainingError, UsageError
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.fit import Epoch, Fit
+from adaptertune_deploy.train.preflight import check_train
 from adaptertune_deploy.train.probe import FALLBACK_PENALTY, PENALTIES
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
-from adaptertune_deploy.train.trainer import TrainRequest, TrainResult, train_task
-from tests.builders import write_adapter
+from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.trainer import TrainResult, train_task
+from tests.builders import make_backbone_spec, make_task, write_adapter
 from tests.train.runs import make_pictures
 
 BACKBONE = "vit_pico_patch8_64.random"
@@ -57,7 +60,7 @@ def test_the_artefact_says_what_was_trained_on_what(result: TrainResult, picture
     assert config.backbone == load_backbone(BACKBONE, allow_random=True).spec
     assert config.backbone.name.endswith(".random")
     assert config.preprocess.size == (64, 64)
-    assert (config.dataset.name, config.dataset.val_split) == (str(pictures), "stratified:0.1")
+    assert (config.dataset.name, config.dataset.val_split) == (".../trees", "stratified:0.1")
     assert (config.dataset.train, config.dataset.val, config.dataset.test) == (31, 3, 8)
 
 
@@ -71,7 +74,7 @@ def test_the_report_holds_the_proofs_of_the_run(result: TrainResult) -> None:
         "frozen_sha256": frozen.spec.sha256,
         "adapters_with_gradient": 2,
     }
-    assert facts["recipe"] == dataclasses.asdict(RECIPE)
+    assert facts["recipe"] == {**dataclasses.asdict(RECIPE), "workers": 0, "augment": "small"}
     trained = 2 * (2 * 128 * 2 + 2 + 128) + 3 * (128 + 1)
     assert facts["parameters"] == {
         "trainable": trained,
@@ -90,8 +93,35 @@ def test_the_scores_are_those_of_the_weights_that_were_written(result: TrainResu
     assert result.measured.head_only.loss != result.measured.adapter.loss
 
 
-def test_samples_of_the_test_split_are_kept(result: TrainResult) -> None:
-    assert len(list((result.folder / "samples").iterdir())) == 8
+def test_what_was_left_open_is_reported_as_it_ran(pictures: Path, tmp_path: Path) -> None:
+    recipe = Recipe(rank=2, placement="last:1", batch_size=500)
+    result = train_task(ask(pictures, tmp_path, dataclasses.replace(recipe, device="cpu")))
+    ran = json.loads((result.folder / "report" / "report.json").read_text())["recipe"]
+    assert (ran["epochs"], ran["batch_size"], ran["workers"], ran["device"]) == (20, 31, 0, "cpu")
+    assert ran["precision"] == result.measured.precision in ("fp32", "bf16")
+    assert len(result.measured.fit.history) == 20
+    assert "| epochs | 20, epoch " in (result.folder / "README.md").read_text()
+
+
+def test_samples_of_somebodys_own_folder_stay_on_this_machine(result: TrainResult, pictures: Path) -> None:
+    assert not (result.folder / "samples").exists()
+    found = samples.find(result.folder, result.config.samples)
+    originals = {path.read_bytes() for path in pictures.rglob("*.png")}
+    assert len(found) == 8
+    assert {path.read_bytes() for _, path in found} <= originals
+
+
+def test_the_images_are_found_again_from_anywhere(
+    result: TrainResult, pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = EvaluateRequest(result.folder, device="cpu", allow_random=True)
+    assert evaluate_task(request).scores.loss == result.measured.adapter.loss
+    monkeypatch.setenv("ATD_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(UsageError, match=r"was trained on the images in \.\.\./trees, .*; name it: --dataset FOLDER"):
+        evaluate_task(request)
+    again = evaluate_task(dataclasses.replace(request, dataset=str(pictures)))
+    assert again.scores.loss == result.measured.adapter.loss
 
 
 def test_the_licence_and_the_notes_are_told_before_any_work(
@@ -126,6 +156,46 @@ def test_the_kept_epoch_is_the_one_that_is_tested_and_written(
     for name, value in written.tensors.items():
         np.testing.assert_array_equal(value, validated[best][name])
     assert any(not np.array_equal(value, validated[-1][name]) for name, value in written.tensors.items())
+
+
+def test_a_task_joins_the_tasks_beside_it_with_their_very_weights(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = timm.create_model
+    small = {"depth": 1, "embed_dim": 12, "num_heads": 2}
+
+    def offline(*args: Any, pretrained: bool = False, **given: Any) -> Any:
+        if pretrained:
+            raise OSError("offline")
+        return create(*args, **{**small, **given})
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    name = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "weights.pth")
+    recipe = dataclasses.replace(RECIPE, epochs=1, placement="all")
+    out = tmp_path / "out"
+    first = train_task(TrainRequest(str(pictures), name, out, recipe, task="first", weights=tmp_path / "weights.pth"))
+    (tmp_path / "weights.pth").unlink()
+    second = train_task(TrainRequest(str(pictures), None, out, recipe, task="second"))
+    assert second.config.backbone == first.config.backbone
+    assert not any("other weights" in note for note in second.notes)
+    assert "base_model" not in (second.folder / "README.md").read_text()
+
+
+def test_other_weights_than_those_of_the_tasks_beside_it_are_said(pictures: Path, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "birds", make_task("birds"), make_backbone_spec(name=BACKBONE))
+    told: list[str] = []
+    train_task(ask(pictures, tmp_path, dataclasses.replace(RECIPE, epochs=1)), tell=told.append)
+    assert told[0].startswith("licence of ")
+    assert told[1].startswith(f"{tmp_path / 'birds'} has other weights of {BACKBONE} (sha256 bbbbbbbbbbbb...")
+
+
+def test_what_the_preflight_says_is_not_said_again(pictures: Path, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "trees")
+    request = ask(pictures, tmp_path, dataclasses.replace(RECIPE, epochs=1))
+    before = check_train(request)
+    assert len(before) == 2  # what is replaced, and the backbone
+    assert not set(before) & set(train_task(request).notes)
 
 
 def test_equal_seeds_give_equal_files_and_another_seed_the_same_split(
@@ -249,10 +319,27 @@ def test_what_cannot_be_had_is_found_before_any_work(
     assert "--allow-random-backbone" in refused(BackboneError, allow_random=False)
     assert "no such weights file" in refused(BackboneError, backbone="vit_tiny_patch16_224", weights=tmp_path / "none")
     assert "--val-split" in refused(UsageError, val_split="half")
-    assert "expected auto, cpu" in refused(UsageError, recipe=dataclasses.replace(RECIPE, device="tpu"))
-    assert "--precision bf8" in refused(UsageError, recipe=dataclasses.replace(RECIPE, precision="bf8"))
     assert "too small to hold images back" in refused(DatasetError, dataset=str(single))
     assert "K from 1 to 8" in refused(UsageError, recipe=dataclasses.replace(RECIPE, placement="last:9"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (BackboneError, {"backbone": "resnet50"}, "'resnet50.a1_in1k' is not a Vision Transformer"),
+        (BackboneError, {"backbone": "deit_tny"}, "Did you mean 'deit_tiny_patch16_224'?"),
+        (UsageError, {"recipe": dataclasses.replace(RECIPE, placement="last:9")}, "K from 1 to 8"),
+    ],
+)
+def test_a_backbone_that_will_not_do_is_found_before_the_dataset_is_fetched(
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[AtdError],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.setattr(trainer, "open_dataset", lambda *_: pytest.fail("the dataset was opened"))
+    assert message in refused(kind, **changes)
 
 
 def test_weights_that_cannot_be_downloaded_leave_nothing(
@@ -260,8 +347,12 @@ def test_weights_that_cannot_be_downloaded_leave_nothing(
 ) -> None:
     no_training(monkeypatch)
 
-    def offline(*_: Any, **__: Any) -> None:
-        raise ConnectionError("offline\nvery")
+    create = timm.create_model
+
+    def offline(*args: Any, pretrained: bool = False, **given: Any) -> Any:
+        if pretrained:
+            raise ConnectionError("offline\nvery")
+        return create(*args, **given)
 
     monkeypatch.setattr(timm, "create_model", offline)
     assert "could not download them (offline)" in refused(BackboneError, backbone="deit_tiny_patch16_224")

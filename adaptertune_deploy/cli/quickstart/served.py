@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from adaptertune_deploy.core.adapter import SAMPLES_NAME
+from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.serve.app import make_app
@@ -30,7 +30,7 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Sample:
-    """An encoded image with the task it belongs to and its true label, as training named the file."""
+    """An encoded image with the task it belongs to and its true label."""
 
     task: str
     label: str
@@ -58,43 +58,40 @@ def ask_server(bundle: Path, folders: Sequence[Path], progress: Progress) -> Ser
 
     Args:
         bundle: the bundle's folder.
-        folders: adapter folders, whose samples/ are sent.
+        folders: adapter folders, whose held-back images are sent.
         progress: told after every request.
 
     Raises:
         AtdError: the server does not answer, or answers otherwise than the session does.
     """
     groups = {folder.name: _samples(folder) for folder in folders}
-    samples = [sample for group in groups.values() for sample in group]
+    sent = [sample for group in groups.values() for sample in group]
     session = open_session(bundle, list(groups))
     try:
         with serving(make_app(session)) as url:
             _wait_until_ready(url)
-            document = _post_all(f"{url}/v1/predict?tasks={','.join(groups)}&top_k=3", samples)
+            document = _post_all(f"{url}/v1/predict?tasks={','.join(groups)}&top_k=3", sent)
             latency = {
                 task: _time_requests(f"{url}/v1/predict?tasks={task}", task, group[0].data, progress)
                 for task, group in groups.items()
             }
-        difference = _largest_difference(session, samples, document)
+        difference = _largest_difference(session, sent, document)
     finally:
         session.close()
     right = sum(
-        _file_label(image["tasks"][sample.task][0]["label"]) == sample.label
-        for sample, image in zip(samples, document["images"], strict=True)
+        image["tasks"][sample.task][0]["label"] == sample.label
+        for sample, image in zip(sent, document["images"], strict=True)
     )
-    return Served(len(samples), right, difference, latency)
+    return Served(len(sent), right, difference, latency)
 
 
 def _samples(folder: Path) -> list[Sample]:
-    files = sorted((folder / SAMPLES_NAME).iterdir())
-    step = max(1, len(files) // IMAGES_PER_TASK)
-    chosen = files[::step][:IMAGES_PER_TASK]
-    return [Sample(folder.name, file.stem.partition("_")[2], file.read_bytes()) for file in chosen]
-
-
-def _file_label(label: str) -> str:
-    """Spell a label as the name of a sample file does."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", label)
+    """Return held-back images of a task, at even distances so that many classes are among them."""
+    found = samples.find(folder, read_config(folder).samples)
+    if not found:
+        raise AtdError(f"{folder}: the images that training held back are gone; train the task again")
+    step = max(1, len(found) // IMAGES_PER_TASK)
+    return [Sample(folder.name, record.label, path.read_bytes()) for record, path in found[::step][:IMAGES_PER_TASK]]
 
 
 def _wait_until_ready(url: str) -> None:
@@ -107,11 +104,11 @@ def _wait_until_ready(url: str) -> None:
     raise AtdError(f"the server did not become ready within {READY_TRIES * 0.05:.0f} seconds; try again")
 
 
-def _post_all(url: str, samples: Sequence[Sample]) -> dict[str, Any]:
+def _post_all(url: str, sent: Sequence[Sample]) -> dict[str, Any]:
     """Send all images as one multipart form (RFC 7578)."""
     boundary = uuid.uuid4().hex
     parts = []
-    for index, sample in enumerate(samples):
+    for index, sample in enumerate(sent):
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="image{index}"; filename="image{index}"\r\n\r\n'
         parts.append(head.encode() + sample.data + b"\r\n")
     body = b"".join(parts) + f"--{boundary}--\r\n".encode()
@@ -135,8 +132,8 @@ def _time_requests(url: str, task: str, data: bytes, progress: Progress) -> floa
     return float(median(milliseconds))
 
 
-def _largest_difference(session: Session, samples: Sequence[Sample], document: dict[str, Any]) -> float:
-    answers = classify(session, [sample.data for sample in samples], None, 3)
+def _largest_difference(session: Session, sent: Sequence[Sample], document: dict[str, Any]) -> float:
+    answers = classify(session, [sample.data for sample in sent], None, 3)
     return max(
         abs(float(served["probability"]) - direct.probability)
         for answer in answers

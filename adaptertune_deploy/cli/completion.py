@@ -1,0 +1,100 @@
+"""Values that the shell offers after an option; nothing heavy is imported, and nothing ever fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+
+from adaptertune_deploy.cli.text import UNSAFE
+from adaptertune_deploy.core.errors import AtdError
+
+Completer = Callable[[str], list[str]]
+
+
+def _one_of(*values: str) -> Completer:
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
+
+
+providers = _one_of("auto", "cpu", "cuda")
+export_providers = _one_of("cpu", "cuda")
+forms = _one_of("auto", "shared", "merged")
+devices = _one_of("auto", "cpu", "cuda", "cuda:0")
+placements = _one_of("all", "last:4", "every:2")
+precisions = _one_of("auto", "fp32", "bf16", "fp16")
+val_splits = _one_of("auto", "official", "stratified:0.1", "none")
+splits = _one_of("train", "val", "test")
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Return the datasets of the table, then folders."""
+    from adaptertune_deploy.train.datasets import TABLE
+
+    return [name for name in TABLE if name.startswith(incomplete)] + _folders(incomplete)
+
+
+def trained_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return a comma-separated list of trained tasks, one longer than what was typed."""
+    return _next_of_list([folder.name for folder in _adapters(_place(ctx, "adapters_dir", "adapters"))], incomplete)
+
+
+def trained_task(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return trained tasks."""
+    names = [folder.name for folder in _adapters(_place(ctx, "adapters_dir", "adapters"))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def served_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return a comma-separated list of the bundle's tasks, one longer than what was typed."""
+    from adaptertune_deploy.core.bundle import read_manifest
+
+    try:
+        manifest = read_manifest(_place(ctx, "bundle", "bundle"))
+    except (AtdError, OSError):
+        return []
+    return _next_of_list([record.task.name for record in manifest.tasks], incomplete)
+
+
+def adapter_folders(incomplete: str) -> list[str]:
+    """Return adapter folders: those in adapters/, or below the folder that was typed."""
+    base = incomplete.rpartition("/")[0]
+    found = [str(folder) for folder in _adapters(Path(base or "adapters"))]
+    return [path for path in found if path.startswith(incomplete)] or _folders(incomplete)
+
+
+def _place(ctx: typer.Context, name: str, usual: str) -> Path:
+    return Path(str(ctx.params.get(name) or usual))
+
+
+def _adapters(root: Path) -> Iterable[Path]:
+    from adaptertune_deploy.core.adapter import list_adapters
+
+    try:
+        return _safe(list_adapters(root))
+    except OSError:
+        return []
+
+
+def _folders(incomplete: str) -> list[str]:
+    base, slash, start = incomplete.rpartition("/")
+    try:
+        inside = sorted(Path((base + slash) or ".").iterdir())
+        found = [path for path in inside if path.name.startswith(start or "") and path.name[0] != "." and path.is_dir()]
+    except OSError:
+        return []
+    return [f"{base}{slash}{path.name}/" for path in _safe(found)]
+
+
+def _safe(paths: Iterable[Path]) -> list[Path]:
+    """Leave out names with control characters: the shell would put them on the command line as they are."""
+    return [path for path in paths if UNSAFE.search(str(path)) is None]
+
+
+def _next_of_list(known: list[str], incomplete: str) -> list[str]:
+    before, comma, start = incomplete.rpartition(",")
+    used = before.split(",")
+    return [f"{before}{comma}{name}" for name in known if name.startswith(start) and name not in used]

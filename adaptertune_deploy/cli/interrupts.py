@@ -1,0 +1,86 @@
+"""Ctrl-C, SIGTERM and SIGHUP: each unwinds the work, so that it is cleaned up, and says what was kept."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from adaptertune_deploy.core.errors import Interrupted
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Signalled(KeyboardInterrupt):
+    """A signal, raised where Ctrl-C would be raised: whatever cleans up after the one cleans up after the other.
+
+    number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """Return 128 + the signal's number, as a shell would report it: 130 for Ctrl-C."""
+    return 128 + (interrupt.number if isinstance(interrupt, Signalled) else signal.SIGINT)
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise in the main thread; one that is ignored or handled already is left alone."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        raise Signalled(number)
+
+    ours = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def stoppable(kept: Callable[[], str]) -> Iterator[None]:
+    """Turn an interrupt into Interrupted, whose line says what `kept` returns after everything was cleaned up."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"stopped; {kept()}", exit_code(interrupt)) from None
+
+
+def outcome(file: Path) -> Callable[[], str]:
+    """Return a function that says what has become of a folder.
+
+    Args:
+        file: the one that work on the folder writes last: manifest.json or adapter_config.json.
+    """
+    written = watch(file)
+
+    def kept() -> str:
+        if written():
+            return f"{file.parent}/ is complete"
+        return f"nothing was written, {file.parent}/ is as it was" if file.exists() else "nothing was written"
+
+    return kept
+
+
+def watch(file: Path) -> Callable[[], bool]:
+    """Return a function that tells whether a file was written, or replaced, since this call."""
+    before = _stamp(file)
+    return lambda: _stamp(file) not in (None, before)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced, or None when there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

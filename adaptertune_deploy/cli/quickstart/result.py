@@ -1,0 +1,128 @@
+"""What a quickstart found: plain values for a script, tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from adaptertune_deploy.cli import console, table, text
+from adaptertune_deploy.cli import next as following
+
+if TYPE_CHECKING:
+    from adaptertune_deploy.cli.quickstart.served import Served
+    from adaptertune_deploy.core.bundle import Manifest, TaskRecord
+    from adaptertune_deploy.train.trainer import TrainResult
+
+
+def facts(
+    bundle: Path, results: Sequence[TrainResult], manifest: Manifest, served: Served, seconds: float
+) -> dict[str, Any]:
+    """Return what was measured as plain JSON values.
+
+    Args:
+        bundle: its folder.
+        results: of the trainings, in the order of the manifest's tasks.
+        manifest: the bundle's, both forms verified.
+        served: what the server answered.
+        seconds: of the whole quickstart.
+    """
+    rows = [_task_facts(result, record, served) for result, record in zip(results, manifest.tasks, strict=True)]
+    graphs = [manifest.shared, *(record.merged for record in manifest.tasks)]
+    shared, *merged = [(bundle / graph.file).stat().st_size for graph in graphs if graph is not None]
+    adapters = sum((bundle / record.file).stat().st_size for record in manifest.tasks)
+    return {
+        "backbone": manifest.backbone.name,
+        "tasks": rows,
+        "merged_bytes": sum(merged),
+        "shared_bytes": shared + adapters,
+        "adapter_bytes": adapters // len(results),
+        "mixed_batch_images": served.images,
+        "mixed_batch_right": served.right,
+        "largest_difference_served": served.largest_difference,
+        "seconds": round(seconds, 1),
+    }
+
+
+def _task_facts(result: TrainResult, record: TaskRecord, served: Served) -> dict[str, Any]:
+    measured, name = result.measured, record.task.name
+    parities = [parity for parity in (record.shared_parity, record.merged_parity) if parity is not None]
+    return {
+        "task": name,
+        "trainable": measured.trainable,
+        "share": measured.trainable / measured.frozen,
+        "epochs": measured.recipe.epochs,
+        "lr": measured.recipe.lr,
+        "head_only_top1": measured.head_only.top1,
+        "adapter_top1": measured.adapter.top1,
+        "test_images": measured.adapter.images,
+        "max_abs": max(parity.max_abs for parity in parities),
+        "top1_agreement": min(parity.top1_agreement for parity in parities),
+        "latency_ms": served.latency_ms[name],
+    }
+
+
+def show(found: dict[str, Any], out: Path) -> None:
+    """Print the tables, where everything came from, and what to run next.
+
+    Args:
+        found: see facts.
+        out: the quickstart's folder.
+    """
+    rows = found["tasks"]
+    names = ("trained", "head alone", "adapter + head", "max diff", "HTTP")  # fits 80 columns with these two tasks
+    title = f"{text.plural(len(rows), 'task')}, one frozen backbone: {found['backbone']}"
+    table.show(console.out, title, (table.Words("task"), *names), [_row(row) for row in rows])
+    schedules = "; ".join(f"{row['task']} {text.plural(row['epochs'], 'epoch')} at lr {row['lr']:g}" for row in rows)
+    console.out.print()
+    _show_sizes(found)
+    console.out.print()
+    console.print_line(f"schedule: {schedules}; it is quickstart's own, atd train chooses another")
+    console.print_line(
+        "source: the backbone and the images of shapes were drawn by formulas, digits are real scans; "
+        "the numbers show that the path works, not what photographs gain"
+    )
+    right, images = found["mixed_batch_right"], found["mixed_batch_images"]
+    console.print_line(
+        f"checked: both forms answer as torch does (max diff); the server answered "
+        f"{text.plural(images, 'image')} of all tasks in one request, {right} of them right"
+    )
+    console.print_line(f"wrote {out}/adapters/ and {out}/bundle/ in {text.human_seconds(found['seconds'])}")
+    last = rows[-1]["task"]
+    image = following.sample_image(out / "adapters" / last)
+    commands = following.serving(out / "bundle", [row["task"] for row in rows], image)
+    console.print_next(*commands, following.command("atd", "train", "--dataset", "pets", "--rank", 8))
+
+
+def _row(row: dict[str, Any]) -> tuple[str | Text, ...]:
+    images = row["test_images"]
+    return (
+        row["task"],
+        f"{row['trainable']:,} ({row['share']:.1%})",
+        text.accuracy(row["head_only_top1"], images),
+        Text(text.accuracy(row["adapter_top1"], images), style="bold green"),
+        f"{row['max_abs']:.1e}",
+        f"{row['latency_ms']:.1f} ms",
+    )
+
+
+def _show_sizes(found: dict[str, Any]) -> None:
+    count, adapter = len(found["tasks"]), found["adapter_bytes"]
+    merged, backbone = found["merged_bytes"] / count, found["shared_bytes"] - count * adapter
+    measured = f"{text.plural(count, 'task')}, measured"
+    rows = [
+        (
+            "a merged graph per task",
+            text.human_bytes(found["merged_bytes"]),
+            *(text.human_bytes(number * merged) for number in (10, 100)),
+        ),
+        (
+            "one backbone + adapters",
+            text.human_bytes(found["shared_bytes"]),
+            *(text.human_bytes(backbone + number * adapter) for number in (10, 100)),
+        ),
+    ]
+    names = (table.Words("size on disk"), measured, "10 tasks, calculated", "100 tasks, calculated")
+    table.show(console.out, "", names, rows)

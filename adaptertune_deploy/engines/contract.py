@@ -1,0 +1,113 @@
+"""Compare a graph that was opened with what it is expected to be, before it answers anything.
+
+A graph says in its own metadata which backbone, preprocessing, adapted blocks, task and labels it was made with
+(core.graph_facts), and its inputs and outputs say what it computes on. Either may differ from the manifest that names
+the file: files are mixed up, a manifest is edited. What fits here can be run without a surprise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.engines.engine import Engine, TensorInfo
+
+Shape = tuple[int | str, ...]
+AGAIN = "run atd export again"
+
+
+def check_contract(engine: Engine, facts: GraphFacts, where: str) -> None:
+    """Raise FormatError unless the opened graph is the one that `facts` describe.
+
+    Args:
+        engine: holds the graph.
+        facts: what the graph must say about itself: core.bundle.shared_facts or merged_facts.
+        where: the graph's file, for messages.
+
+    Raises:
+        FormatError: the graph says something else, or nothing; its inputs or outputs are not those of its form, in
+            name, dtype, rank or fixed size; a merged graph's logits are not as many as its task's labels.
+    """
+    said = graph_facts.from_metadata(engine.metadata, where)
+    complaint = _task_difference(said.task, facts.task) or next(_differences(said, facts), None)
+    if complaint:
+        raise FormatError(f"{where}: {complaint}; {AGAIN}")
+    if facts.preprocess.size != facts.backbone.image_size:
+        raise FormatError(
+            f"{where}: preprocess.size {facts.preprocess.size} is not the backbone's image_size "
+            f"{facts.backbone.image_size}; {AGAIN}"
+        )
+    _check_tensors("input", engine.inputs, _expected_inputs(facts), where)
+    classes = "C" if facts.task is None else len(facts.task.labels)
+    _check_tensors("output", engine.outputs, {bank.LOGITS: (np.float32, ("B", classes))}, where)
+
+
+def _task_difference(found: TaskSpec | None, expected: TaskSpec | None) -> str | None:
+    """Return how the form, the task's name or its labels differ, or None; nothing else matters to a person before."""
+    if found is None or expected is None:
+        return None if found is expected else f"is {_form(found)}, the manifest says {_form(expected)}"
+    if found.name != expected.name:
+        return f"says it answers task '{found.name}', the manifest says '{expected.name}'"
+    if len(found.labels) != len(expected.labels):
+        return f"says it has {len(found.labels)} labels, the manifest says {len(expected.labels)}"
+    for place, (label, wanted) in enumerate(zip(found.labels, expected.labels, strict=True)):
+        if label != wanted:
+            return f"says label {place} is {_text(label)}, the manifest says {_text(wanted)}"
+    return None
+
+
+def _form(task: TaskSpec | None) -> str:
+    return "the shared graph" if task is None else f"the merged graph of task '{task.name}'"
+
+
+def _differences(found: object, expected: object, name: str = "") -> Iterator[str]:
+    """Yield the fields in which two values differ, as sentences."""
+    if dataclasses.is_dataclass(found) and type(found) is type(expected):
+        for field in dataclasses.fields(found):
+            path = f"{name}.{field.name}" if name else field.name
+            yield from _differences(getattr(found, field.name), getattr(expected, field.name), path)
+    elif found != expected:
+        yield f"says {name} is {_text(found)}, the manifest says {_text(expected)}"
+
+
+def _text(value: object) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else f"{value!r:.80}"
+
+
+def _expected_inputs(facts: GraphFacts) -> dict[str, tuple[type, Shape]]:
+    backbone = facts.backbone
+    inputs: dict[str, tuple[type, Shape]] = {bank.IMAGES: (np.float32, ("N", 3, *backbone.image_size))}
+    if facts.task is None:
+        inputs |= {bank.IMAGE: (np.int64, ("B",)), bank.TASK: (np.int64, ("B",))}
+        shapes = bank.input_shapes(facts.slots, backbone.width, backbone.features)
+        inputs |= {name: (np.float32, shape) for name, shape in shapes.items()}
+    return inputs
+
+
+def _check_tensors(
+    kind: str, found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[type, Shape]], where: str
+) -> None:
+    """Compare inputs or outputs by name, dtype and shape; a dynamic size must be dynamic, whatever it is called."""
+    for name in found:
+        if name not in expected:
+            raise FormatError(f"{where}: has an {kind} {name!r:.80} that no graph of its form has; {AGAIN}")
+    for name, (dtype, shape) in expected.items():
+        if name not in found:
+            raise FormatError(f"{where}: has no {kind} '{name}'; {AGAIN}")
+        info = found[name]
+        if info.dtype != dtype:
+            raise FormatError(f"{where}: {kind} '{name}' is {info.dtype}, expected {np.dtype(dtype)}; {AGAIN}")
+        if _fixed(info.shape) != _fixed(shape):
+            raise FormatError(
+                f"{where}: {kind} '{name}' has shape {list(info.shape)!s:.120}, expected {list(shape)}; {AGAIN}"
+            )
+
+
+def _fixed(shape: Shape) -> list[int | None]:
+    return [size if isinstance(size, int) else None for size in shape]

@@ -1,0 +1,163 @@
+"""What an export is to do, settled before torch is imported: what can be refused by reading files is refused here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptertune_deploy.core import adapter as artefact
+from adaptertune_deploy.core import bank, bundle, files, publish
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core.bundle import Manifest
+from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
+from adaptertune_deploy.engines.engine import check_provider
+from adaptertune_deploy.export.images import find_images
+
+ENGINE = "onnxruntime"
+ROOM = 64_000_000  # bytes: a small backbone with some tasks; a larger one fails when it is written, and leaves nothing
+
+
+@dataclass(frozen=True)
+class Source:
+    """One trained task: its folder and what was read from it."""
+
+    folder: Path
+    config: AdapterConfig
+    adapter: Adapter
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an export is to do.
+
+    sources: the tasks, all of one backbone and preprocessing.
+    out: the bundle's folder.
+    merge, shared: which forms to write.
+    images: files to verify on.
+    provider: engine provider to verify on.
+    replace: whether tasks and graphs that stand at `out` may be dropped.
+    """
+
+    sources: tuple[Source, ...]
+    out: Path
+    merge: bool
+    shared: bool
+    images: tuple[Path, ...]
+    provider: str
+    replace: bool
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Blocks after which any of the tasks adapts, ascending."""
+        return tuple(sorted({block for source in self.sources for block in source.adapter.task.adapter.blocks}))
+
+    def check_dropped(self, old: Manifest | None) -> None:
+        """Raise UsageError when the export would drop what a bundle holds, unless `replace` says that it may."""
+        gone = _dropped(self, old) if old is not None and not self.replace else []
+        if gone:
+            names = ",".join(source.config.task.name for source in self.sources)
+            raise UsageError(
+                f"{self.out}: this export would drop {' and '.join(gone)}; add tasks with: atd add ADAPTER, "
+                f"keep all by naming all, or let them go: atd export --adapters {names} --replace"
+            )
+
+
+def plan_export(
+    adapters: Sequence[Path],
+    out: Path,
+    *,
+    merge: bool = False,
+    shared: bool = True,
+    images: Path | None = None,
+    provider: str = "cpu",
+    replace: bool = False,
+) -> Plan:
+    """Read and check everything that an export starts from; see exporter.export_bundle for the arguments.
+
+    Raises:
+        UsageError: nothing to export, neither form asked for, an unknown provider, a place that can't be written, or
+            tasks or graphs that the export would drop.
+        FormatError: a damaged adapter, or tasks of different backbones or preprocessing.
+        ExportError: no images, or `out` is something else than a bundle.
+        EngineError: the provider is absent here.
+    """
+    if not (merge or shared):
+        raise UsageError("neither form was asked for; leave out --no-shared or add --merge")
+    check_provider(ENGINE, provider)
+    old = read_old(out)
+    files.check_writable(out, "--out", ROOM)
+    sources = read_sources(adapters)
+    found = find_images([(source.folder, source.config.samples) for source in sources], images)
+    plan = Plan(sources, out, merge, shared, found, provider, replace)
+    plan.check_dropped(old)
+    return plan
+
+
+def read_old(out: Path) -> Manifest | None:
+    """Return the manifest of the bundle that stands at `out`, None where there is nothing.
+
+    Raises:
+        ExportError: something else lies there, into which a bundle must not be mixed.
+    """
+    if (out / bundle.MANIFEST_NAME).exists():
+        try:
+            return bundle.read_manifest(out)
+        except FormatError as error:
+            raise ExportError(f"{error}; remove that bundle or choose another --out") from None
+    foreign = next((path for path in out.rglob("*") if not publish.is_own(out, path)), None) if out.is_dir() else None
+    if foreign is not None:
+        raise ExportError(
+            f"{out}: holds something else than a bundle ({foreign.relative_to(out)}); empty it or choose another --out"
+        )
+    return None
+
+
+def read_sources(folders: Sequence[Path]) -> tuple[Source, ...]:
+    """Read adapter folders and check that one backbone graph can serve them all.
+
+    Raises:
+        UsageError: no folder at all, or two of one task.
+        FormatError: a damaged adapter, values that overflow, or one of another backbone or preprocessing than most.
+    """
+    if not folders:
+        raise UsageError("no adapter to export; train one first: atd train --dataset pets")
+    sources = tuple(Source(folder, *artefact.read_adapter(folder)) for folder in folders)
+    names = Counter(source.config.task.name for source in sources)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        holders = ", ".join(str(source.folder) for source in sources if source.config.task.name == twice[0])
+        raise UsageError(f"task '{twice[0]}' is in {holders}; export one of them")
+    models = Counter((source.config.backbone, source.config.preprocess) for source in sources)
+    model = models.most_common(1)[0][0]
+    usual = next(s.config.task.name for s in sources if (s.config.backbone, s.config.preprocess) == model)
+    for source in sources:
+        bundle.check_same_model(source.config, *model, f"task '{usual}'")
+        bank.folded(source.adapter)
+    return sources
+
+
+def replaced(plan: Plan, old: Manifest | None) -> tuple[str, ...]:
+    """Return the tasks of a bundle that an export puts other tensors or labels in place of."""
+    held = {record.task.name: (record.task, record.sha256) for record in (old.tasks if old else ())}
+    return tuple(
+        source.config.task.name
+        for source in plan.sources
+        if held.get(source.config.task.name, (source.config.task, source.config.tensors_sha256))
+        != (source.config.task, source.config.tensors_sha256)
+    )
+
+
+def _dropped(plan: Plan, old: Manifest) -> list[str]:
+    kept = {source.config.task.name for source in plan.sources}
+    tasks = [record.task.name for record in old.tasks if record.task.name not in kept]
+    merged = [record.task.name for record in old.tasks if record.merged and record.task.name in kept]
+    gone = []
+    if tasks:
+        gone.append(f"task{'s' if len(tasks) > 1 else ''} {', '.join(tasks)}")
+    if merged and not plan.merge:
+        gone.append(f"the merged graph{'s' if len(merged) > 1 else ''} of {', '.join(merged)} (--merge keeps merged)")
+    if old.shared is not None and not plan.shared:
+        gone.append("the shared graph")
+    return gone

@@ -1,0 +1,35 @@
+"""What a training run is asked for, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adaptertune_deploy.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `atd train` was asked.
+
+    dataset: a known name or the path of an image folder.
+    out: folder that holds the adapter folders.
+    backbone: timm name; None takes the usual one (train.usual_backbone).
+    task: name of the task; None takes the dataset's.
+    data_dir: where the dataset lies or goes; None takes data/<dataset>.
+    weights: local weights of the backbone.
+    val_split: "auto", "official", "stratified:0.1" or "none".
+    allow_missing: skip images that a list names and the disk lacks.
+    allow_random: permit the backbone tag "random".
+    """
+
+    dataset: str
+    backbone: str | None
+    out: Path
+    recipe: Recipe = field(default_factory=Recipe)
+    task: str | None = None
+    data_dir: Path | None = None
+    weights: Path | None = None
+    val_split: str = "auto"
+    allow_missing: bool = False
+    allow_random: bool = False

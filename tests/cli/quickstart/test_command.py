@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adaptertune_deploy.cli.quickstart import command
+from adaptertune_deploy.core.bundle import ParityReport, read_manifest
+from adaptertune_deploy.core.errors import AtdError
+from tests.cli.conftest import Atd
+
+
+def test_a_bundle_without_a_parity_check_is_refused(folder: Path) -> None:
+    manifest = read_manifest(folder / "bundle")
+    with pytest.raises(AtdError, match="'birds' was exported without a parity check"):
+        command._check_agreement(manifest)
+    report = ParityReport(32, 1e-6, 1e-7, 1.0, 1.0, 1e-4, "CPUExecutionProvider")
+    checked = tuple(replace(record, shared_parity=report, merged_parity=report) for record in manifest.tasks)
+    command._check_agreement(replace(manifest, tasks=checked))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_it_never_touches_anybodys_adapters_or_bundle(atd: Atd, folder: Path) -> None:
+    before = contents(folder)
+    done = atd("quickstart", "--out", ".")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == ("error: --out .: holds images, which no quickstart made; give another folder: --out FOLDER\n")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(["--rank", "0"], "--rank 0: expected"), (["--epochs", "-1"], "--epochs -1: expected")],
+)
+def test_mistakes(atd: Atd, folder: Path, arguments: list[str], text: str) -> None:
+    done = atd("quickstart", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+    assert not (folder / "quickstart").exists()
+
+
+def test_an_interrupt_says_which_parts_are_finished(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    done = atd("quickstart")
+    assert (done.code, done.out, done.err) == (143, "", "stopped; nothing was written\n")

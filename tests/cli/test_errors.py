@@ -1,0 +1,36 @@
+"""Every way of misusing typer's own options gives one line in this program's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Atd
+
+CASES = {
+    ("train",): "atd train needs --dataset: pets, flowers, digits, shapes, or the path of an image folder",
+    ("train", "--dataset", "pets", "--rank", "eight"): "--rank eight: expected a whole number",
+    ("train", "--dataset", "pets", "--rank=eight"): "--rank eight: expected a whole number",
+    ("train", "--rank", "8.5", "--dataset", "pets"): "--rank 8.5: expected a whole number",
+    ("train", "--dataset", "pets", "--lr", "fast"): "--lr fast: expected a number",
+    ("train", "--dataset", "pets", "--rnk", "8"): "atd train has no option --rnk. "
+    "Did you mean '--rank'? See: atd train --help",
+    ("train", "--dataset", "pets", "--xyzzy"): "atd train has no option --xyzzy. See: atd train --help",
+    ("train", "pets"): "atd train needs --dataset: pets, flowers, digits, shapes, or the path of an image folder",
+    ("train", "--dataset"): "--dataset needs a value: pets, flowers, digits, shapes, or the path of an image folder",
+    ("export", "pets", "now"): "atd export can't use pets now; see: atd export --help",
+    ("export", "--merge=yes"): "--merge takes no value; see: atd export --help",
+    ("predict",): "atd predict needs IMAGES: image files; - reads standard input",
+    ("add",): "atd add needs ADAPTER: adapter folder, adapters/flowers for example",
+    ("serve", "--port", "http"): "--port http: expected a whole number",
+    ("trian",): (
+        "no command 'trian', only quickstart, train, evaluate, export, add, predict, serve. "
+        "Did you mean 'train'? See: atd --help"
+    ),
+    ("--verbose",): "atd has no option --verbose. Did you mean '--version'? See: atd --help",
+}
+
+
+@pytest.mark.parametrize("arguments", CASES, ids=" ".join)
+def test_a_misuse_is_one_line(atd: Atd, arguments: tuple[str, ...]) -> None:
+    done = atd(*arguments)
+    assert (done.code, done.out, done.err) == (2, "", f"error: {CASES[arguments]}\n")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from adaptertune_deploy.cli import main
+from tests.cli.conftest import Atd
+
+COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "predict", "serve"]
+# Every default that a person can't see from the command line alone.
+DEFAULTS = {
+    "quickstart": ["--out", "quickstart", "--rank", "8", "--epochs", "5 for digits, 8 for shapes"],
+    "train": [
+        "--task", "the dataset's", "--backbone", "that of the adapters in --out, else deit_tiny_patch16_224.fb_in1k",
+        "--data-dir", "data/DATASET", "--weights", "the cache, else a download", "--rank", "8", "--lr", "0.003",
+        "--out", "adapters", "--val-split", "auto", "--placement", "all", "--epochs", "0", "--device", "auto",
+    ],
+    "evaluate": [
+        "--split", "test, else val", "--dataset", "what it was trained on", "--data-dir", "data/DATASET",
+        "--adapters-dir", "adapters",
+    ],
+    "export": [
+        "--adapters", "all of them", "--images", "those that training held back", "--shared/--no-shared", "--shared",
+        "--provider", "cpu", "--out", "bundle",
+    ],
+    "add": ["--bundle", "bundle"],
+    "predict": ["--adapters", "all of them", "--top-k", "3", "--provider", "auto"],
+    "serve": ["--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0"],
+}  # fmt: skip
+
+
+def page(atd: Atd, monkeypatch: pytest.MonkeyPatch, width: int, *arguments: str) -> str:
+    monkeypatch.setenv("COLUMNS", str(width))
+    done = atd(*arguments, "--help")
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def test_the_commands_are_those_of_this_test() -> None:
+    assert [command.name for command in main.app.registered_commands] == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_default_is_visible(atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text = page(atd, monkeypatch, 100, name)
+    flat = " ".join(text.split())
+    for option, default in zip(DEFAULTS[name][::2], DEFAULTS[name][1::2], strict=True):
+        assert re.search(rf"{re.escape(option)} (?:(?! --).)*\[default: {re.escape(default)}\]", flat), (option, text)
+
+
+@pytest.mark.parametrize("width", [120, 80, 40])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_a_page_fits_its_terminal(atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str, width: int) -> None:
+    text = page(atd, monkeypatch, width, *name.split())
+    lines = text.splitlines()
+    assert all(len(line) <= width and line == line.rstrip() for line in lines)
+    assert not re.search(r"\n\n\n|<bool>|\[bold|…", text)
+    assert text.startswith(f"Usage: atd {name}".strip())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_are_whole_lines_that_parse(atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text = page(atd, monkeypatch, 80, name)
+    examples = [line.strip() for line in text.splitlines() if line.startswith(f"  atd {name}")]
+    assert examples, text
+    known = set(re.findall(r"--[a-z-]+", text))
+    for example in examples:
+        words = shlex.split(re.split(r"\s{2,}", example)[0])
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_options_come_in_groups(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = page(atd, monkeypatch, 80, "train").splitlines()
+    headings = [line for line in lines if re.fullmatch(r"[A-Z][a-z ]+", line)]
+    assert headings == ["Data", "Adapter", "Training", "Where things lie", "Output", "Examples"]
+
+
+def test_the_duration_of_the_quickstart_is_the_same_everywhere(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in ((), ("quickstart",)):
+        found = re.findall(r"\w+ minutes", page(atd, monkeypatch, 100, *arguments))
+        assert set(found) == {"few minutes"}
+
+
+def test_without_a_command_the_help_is_shown(atd: Atd) -> None:
+    done = atd()
+    assert (done.code, done.err) == (2, "")
+    assert done.out == atd("--help").out
