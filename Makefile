@@ -15,7 +15,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not tensorrt" --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not slow and not gpu and not tensorrt" --durations=15 --cov --cov-report=term --cov-fail-under=90
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
