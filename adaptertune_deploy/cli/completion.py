@@ -32,7 +32,7 @@ splits = _one_of("train", "val", "test")
 
 def datasets(incomplete: str) -> list[str]:
     """Return the datasets of the table, then folders."""
-    from adaptertune_deploy.train.datasets import TABLE
+    from adaptertune_deploy.data.datasets import TABLE
 
     return [name for name in TABLE if name.startswith(incomplete)] + _folders(incomplete)
 

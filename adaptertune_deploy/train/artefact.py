@@ -13,13 +13,13 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.adapter import AdapterConfig, DatasetRecord, Identity
 from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.data.samples import Dataset, Split
+from adaptertune_deploy.data.splits import Splits
+from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.card import model_card
 from adaptertune_deploy.train.report import Measured, write_report
-from adaptertune_deploy.train.samples import Dataset, Split
-from adaptertune_deploy.train.splits import Splits
-from adaptertune_deploy.train.whereabouts import recorded_name
 
 SAMPLE_IMAGES = 32
 

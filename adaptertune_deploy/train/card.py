@@ -8,9 +8,9 @@ import textwrap
 
 from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.samples import SAMPLES_NAME
+from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.train.evaluate import Scores
 from adaptertune_deploy.train.report import Measured
-from adaptertune_deploy.train.samples import Dataset
 
 MOST_LABELS = 30
 TAGS = ("adaptertune", "adapter", "vision-transformer", "image-classification")

@@ -13,8 +13,8 @@ from torch import Tensor
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.data.loader import EvaluationLoader
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.loader import EvaluationLoader
 from adaptertune_deploy.train.probe import Targets, cross_entropy
 
 CALIBRATION_BINS = 15

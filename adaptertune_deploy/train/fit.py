@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import outputs, score
-from adaptertune_deploy.train.loader import EvaluationLoader, TrainingLoader
 from adaptertune_deploy.train.recipe import Recipe, learning_rate
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from adaptertune_deploy.core.errors import BackboneError
-from adaptertune_deploy.train.datasets import check_dataset
+from adaptertune_deploy.data.datasets import check_dataset
+from adaptertune_deploy.data.split_rule import parse_rule
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.request import TrainRequest
-from adaptertune_deploy.train.split_rule import parse_rule
 from adaptertune_deploy.train.usual_backbone import choose_backbone
 
 

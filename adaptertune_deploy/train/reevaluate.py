@@ -9,15 +9,15 @@ from pathlib import Path
 from adaptertune_deploy.core.adapter import AdapterConfig, read_adapter
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.loader import evaluation_loader
+from adaptertune_deploy.data.samples import Split
+from adaptertune_deploy.data.splits import split as make_splits
+from adaptertune_deploy.data.whereabouts import find_dataset
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import load_backbone
-from adaptertune_deploy.train.datasets import open_dataset
 from adaptertune_deploy.train.device import choose_device
 from adaptertune_deploy.train.evaluate import Scores, outputs, score
-from adaptertune_deploy.train.loader import evaluation_loader
-from adaptertune_deploy.train.samples import Split
-from adaptertune_deploy.train.splits import split as make_splits
-from adaptertune_deploy.train.whereabouts import find_dataset
 
 BATCH = 64
 
@@ -28,7 +28,7 @@ class EvaluateRequest:
 
     folder: adapters/<task>/.
     split: "train", "val", "test", or "" for test where there is one, else val.
-    dataset, data_dir: None takes what training left (train.whereabouts), else data/<dataset>.
+    dataset, data_dir: None takes what training left (data.whereabouts), else data/<dataset>.
     """
 
     folder: Path

@@ -32,7 +32,7 @@ class Measured:
     head_only: the linear probe on frozen features, the baseline.
     adapter: adapters and head, best epoch.
     recipe: as it really ran: nothing in it is left to choose.
-    augment: the preset of the training images (train.augment.PRESETS).
+    augment: the preset of the training images (data.augment.PRESETS).
     trainable, frozen: numbers of parameters.
     penalty: of the linear probe.
     precision: of the training steps.

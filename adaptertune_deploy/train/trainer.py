@@ -16,27 +16,27 @@ from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.data.datasets import check_dataset, open_dataset
+from adaptertune_deploy.data.loader import EvaluationLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.samples import Dataset, Split
+from adaptertune_deploy.data.splits import Splits, split
+from adaptertune_deploy.data.whereabouts import remember
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.artefact import write_artefact
-from adaptertune_deploy.train.datasets import check_dataset, open_dataset
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
 from adaptertune_deploy.train.evaluate import Scores, outputs, score
 from adaptertune_deploy.train.fit import Fit, fit
-from adaptertune_deploy.train.loader import EvaluationLoader, evaluation_loader, training_loader
 from adaptertune_deploy.train.probe import Head, Targets, fit_probe
 from adaptertune_deploy.train.proofs import Proofs
 from adaptertune_deploy.train.recipe import Recipe, count_epochs, place
 from adaptertune_deploy.train.report import Measured
 from adaptertune_deploy.train.request import TrainRequest
-from adaptertune_deploy.train.samples import Dataset, Split
-from adaptertune_deploy.train.splits import Splits, split
 from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
-from adaptertune_deploy.train.whereabouts import remember
 
 EVALUATION_BATCH = 64
 START_PROOF_IMAGES = 8

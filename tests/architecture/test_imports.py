@@ -18,10 +18,11 @@ ALLOWED = {
     "core": {"core"},
     "model": {"core", "model"},
     "engines": {"core", "engines"},
-    "train": {"core", "model", "train"},
+    "data": {"core", "data"},
+    "train": {"core", "model", "data", "train"},
     "export": {"core", "model", "engines", "export"},
     "serve": {"core", "engines", "serve"},
-    "cli": {"core", "model", "engines", "train", "export", "serve", "cli"},
+    "cli": {"core", "model", "engines", "data", "train", "export", "serve", "cli"},
 }
 # heavy library -> files that may import it
 HOMES = {
@@ -31,9 +32,9 @@ HOMES = {
     "onnx": {"export/"},
     "onnxscript": {"export/"},
     "onnx_ir": {"export/"},
-    "torch": {"model/", "train/", "export/"},
-    "torchvision": {"train/"},
-    "sklearn": {"train/"},
+    "torch": {"model/", "data/", "train/", "export/"},
+    "torchvision": {"data/"},
+    "sklearn": {"data/sources/", "train/"},
     "starlette": {"serve/"},
     "uvicorn": {"serve/"},
     "typer": {"cli/"},

@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from adaptertune_deploy.core.adapter import read_adapter
+from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.loader import evaluation_loader
+from adaptertune_deploy.data.samples import Split
+from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.serve.app import make_app
 from adaptertune_deploy.serve.server import serving
 from adaptertune_deploy.serve.session import open_session
-from adaptertune_deploy.train.datasets import open_dataset
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import outputs
-from adaptertune_deploy.train.loader import evaluation_loader
-from adaptertune_deploy.train.samples import Split
-from adaptertune_deploy.train.splits import split
 from tests.flow.conftest import Workspace, run_atd
 from tests.flow.waiting import wait_until_ready
 

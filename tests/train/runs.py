@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.samples import ArrayReader, Split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import score
 from adaptertune_deploy.train.fit import Epoch, Fit
-from adaptertune_deploy.train.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
 from adaptertune_deploy.train.proofs import Proofs
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.report import Measured
-from adaptertune_deploy.train.samples import ArrayReader, Split
 from tests.builders import make_preprocess_spec
 
 CPU = Device(torch.device("cpu"), "fp32")

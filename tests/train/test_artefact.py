@@ -14,10 +14,10 @@ import pytest
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.data.sources.folder import open_folder
+from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train import artefact
-from adaptertune_deploy.train.folder import open_folder
-from adaptertune_deploy.train.splits import split
 from tests.builders import make_task
 from tests.model.builders import disturb, make_backbone, make_model
 from tests.train.runs import make_measured, make_pictures

@@ -14,7 +14,7 @@ from adaptertune_deploy.train.fit import Epoch, Fit
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.report import Measured
 from tests.builders import make_backbone_spec, make_config, make_task
-from tests.train.builders import make_dataset
+from tests.data.builders import make_dataset
 from tests.train.runs import make_measured
 
 SAMPLES = tuple(SampleRecord(f"0000{number}_ash.jpg", f"{number}" * 64, "ash") for number in range(2))

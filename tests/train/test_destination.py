@@ -12,7 +12,7 @@ from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.destination import check_destination
 from tests.builders import make_task, write_adapter
-from tests.train.builders import make_folder
+from tests.data.builders import make_folder
 
 
 def test_an_empty_place_is_free_and_stays_empty(tmp_path: Path) -> None:

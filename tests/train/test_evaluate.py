@@ -9,11 +9,11 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
 
 from adaptertune_deploy.core.errors import TrainingError
+from adaptertune_deploy.data.loader import evaluation_loader
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import outputs, score
-from adaptertune_deploy.train.loader import evaluation_loader
 from tests.builders import make_preprocess_spec
-from tests.train.builders import make_split
+from tests.data.builders import make_split
 
 
 def make_logits(images: int = 300, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

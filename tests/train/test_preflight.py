@@ -16,7 +16,7 @@ from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from adaptertune_deploy.train.preflight import check_train
 from adaptertune_deploy.train.request import TrainRequest
 from tests.builders import make_backbone_spec, make_task, write_adapter, write_bundle
-from tests.train.builders import make_folder
+from tests.data.builders import make_folder
 
 
 @pytest.fixture

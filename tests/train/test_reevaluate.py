@@ -13,11 +13,11 @@ from PIL import Image
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core.errors import BackboneError, DatasetError, FormatError, UsageError
+from adaptertune_deploy.data.whereabouts import find_dataset
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.trainer import TrainResult, train_task
-from adaptertune_deploy.train.whereabouts import find_dataset
 from tests.train.runs import draw, make_pictures
 
 LABELS = ("ash", "elm", "oak")

@@ -1,0 +1,1 @@
+"""Labelled images: what there is to learn from; nothing learns here."""

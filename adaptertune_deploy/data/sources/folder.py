@@ -1,0 +1,167 @@
+"""A folder of images with one folder per class, with or without train/, val/ and test/ above the classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.data.samples import Dataset, FileReader, Split
+from adaptertune_deploy.data.task_names import task_of_folder
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LICENCE = "unknown: this is your own folder, its terms are yours to know"
+SMALL_SIDE = 64
+SAMPLED = 16
+LAYOUT = "expected FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg with val/ and test/ beside train/"
+
+
+def open_folder(root: Path, name: str, task: str | None) -> Dataset:
+    """Index a folder in memory; nothing is written into it. Labels are the sorted names of the class folders.
+
+    Hidden files are passed over; other files that are no images, or lie outside a class folder, are counted in
+    the notes. Images below a class folder count however deep they lie.
+
+    Raises:
+        DatasetError: another layout: val/ or test/ without train/, class folders beside train/, an empty class,
+            splits with different classes, a name that can't be printed, or no class folder at all.
+        UsageError: the folder's name can't be a task's name and no other was given.
+    """
+    parts, labels = read_layout(root)
+    indexed = {part: _index(folder) for part, folder in parts.items()}
+    reader = FileReader(root)
+    splits = {part: _split(classes, labels, root, reader) for part, (classes, _) in indexed.items()}
+    ignored = [path for _, others in indexed.values() for path in others]
+    return Dataset(
+        name=name,
+        task=task or task_of_folder(root.resolve().name),
+        labels=labels,
+        train=splits["train"],
+        val=splits.get("val"),
+        test=splits.get("test"),
+        licence=LICENCE,
+        non_commercial=None,
+        redistributable=False,
+        augment=_augment(splits["train"]),
+        notes=_notes(ignored, root),
+        folder=root,
+    )
+
+
+def read_layout(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return split -> folder and the labels, from the names of the upper two levels alone; no image is looked for.
+
+    Raises:
+        DatasetError: another layout; see open_folder.
+    """
+    parts = _parts(root)
+    classes = {part: tuple(path.name for path in _folders(folder)) for part, folder in parts.items()}
+    for part, found in classes.items():
+        if len(found) < 2:
+            count = f"{len(found)} folder{'' if len(found) == 1 else 's'} of images"
+            raise DatasetError(f"{parts[part]}: holds {count}, expected at least 2; {LAYOUT}")
+    labels = _labels(parts, classes)
+    for label in labels:
+        if not label.isprintable():
+            raise DatasetError(
+                f"{root}: the class folder {label!r:.80} has a name that can't be printed; rename it, it is the label"
+            )
+    return parts, labels
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """Return "train" and, where present, "val" and "test" -> folder; a flat folder is all "train"."""
+    folders = _folders(root)
+    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    if not named:
+        return {"train": root}
+    parts: dict[str, Path] = {}
+    for folder in named:
+        part = SPLIT_NAMES[folder.name.lower()]
+        if part in parts:
+            raise DatasetError(f"{root}: holds both {parts[part].name}/ and {folder.name}/; keep one of them")
+        parts[part] = folder
+    if "train" not in parts:
+        held = " and ".join(f"{folder.name}/" for folder in named)
+        raise DatasetError(f"{root}: holds {held} but no train/, so their images would be trained on; {LAYOUT}")
+    others = [folder.name for folder in folders if folder not in named]
+    if others:
+        raise DatasetError(
+            f"{root}: holds {others[0]}/ beside train/ ({len(others)} such in all), so it is unclear what is a class; "
+            f"{LAYOUT}"
+        )
+    return parts
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+
+
+def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return class -> its images, sorted, and the files that were passed over."""
+    others = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    classes: dict[str, list[Path]] = {}
+    for of_class in _folders(folder):
+        files = sorted(_walk(of_class))
+        images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+        if not images:
+            raise DatasetError(
+                f"{of_class}: holds no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove this folder, {LAYOUT}"
+            )
+        classes[of_class.name] = images
+    return classes, others
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, links followed, each real folder once, nothing hidden."""
+    seen: set[str] = set()
+    for base, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(base) / name for name in files if not name.startswith("."))
+
+
+def _labels(parts: dict[str, Path], classes: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    labels = classes["train"]
+    for part, found in classes.items():
+        extra, missing = sorted(set(found) - set(labels)), sorted(set(labels) - set(found))
+        if extra or missing:
+            name, how = (extra[0], "only there") if extra else (missing[0], "only in train")
+            raise DatasetError(
+                f"{parts[part]}: other classes than {parts['train']}: '{name}' is {how} "
+                f"({len(extra) + len(missing)} such in all); every split needs the same class folders"
+            )
+    return labels
+
+
+def _split(classes: dict[str, list[Path]], labels: tuple[str, ...], root: Path, reader: FileReader) -> Split:
+    names = tuple(path.relative_to(root).as_posix() for label in labels for path in classes[label])
+    counts = [len(classes[label]) for label in labels]
+    return Split(names, np.repeat(np.arange(len(labels), dtype=np.int64), counts), reader)
+
+
+def _augment(train: Split) -> str:
+    """Return the preset that suits the size of a few images spread over the split."""
+    rows = np.linspace(0, len(train) - 1, min(SAMPLED, len(train))).astype(int)
+    return "small" if np.median([min(train.image(row).size) for row in rows]) <= SMALL_SIDE else "fine"
+
+
+def _notes(ignored: list[Path], root: Path) -> tuple[str, ...]:
+    if not ignored:
+        return ()
+    first = min(ignored).relative_to(root).as_posix()
+    files = (
+        "1 file that is no image, or lies"
+        if len(ignored) == 1
+        else f"{len(ignored):,} files that are no images, or lie"
+    )
+    return (f"passed over {files} outside a class folder (first: {first})",)

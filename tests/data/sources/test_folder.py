@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision.datasets import ImageFolder
+
+from adaptertune_deploy.core.errors import DatasetError, UsageError
+from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.samples import Dataset
+from tests.data.builders import make_folder, save_image
+
+CLASSES = {"cat": 3, "dog": 2}
+
+
+def opened(root: Path, task: str | None = None) -> Dataset:
+    return open_dataset(str(root), task=task)
+
+
+def test_the_real_cifar10_agrees_with_torchvision(shared_data: Path) -> None:
+    dataset = opened(shared_data / "cifar10")
+    assert dataset.test is not None
+    for split, theirs in ((dataset.train, "train"), (dataset.test, "test")):
+        peer = ImageFolder(str(shared_data / "cifar10" / theirs))
+        assert dataset.labels == tuple(peer.classes)
+        assert split.targets.tolist() == peer.targets
+        assert split.names == tuple(Path(path).relative_to(shared_data / "cifar10").as_posix() for path, _ in peer.imgs)
+        assert np.array_equal(np.asarray(split.image(77)), np.asarray(peer[77][0]))
+    assert (dataset.task, dataset.augment, dataset.val) == ("cifar10", "small", None)
+    assert (dataset.non_commercial, dataset.redistributable, dataset.notes) == (None, False, ())
+
+
+def test_a_flat_folder_is_all_training_images(tmp_path: Path) -> None:
+    dataset = opened(make_folder(tmp_path, CLASSES), task="animals")
+    assert dataset.labels == ("cat", "dog")
+    assert dataset.train.names == ("cat/0.png", "cat/1.png", "cat/2.png", "dog/0.png", "dog/1.png")
+    assert dataset.train.targets.tolist() == [0, 0, 0, 1, 1]
+    assert (dataset.val, dataset.test, dataset.augment) == (None, None, "small")
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
+def test_split_folders_are_found_by_their_names(tmp_path: Path, val: str) -> None:
+    for part in ("Train", val, "test"):
+        make_folder(tmp_path / part, CLASSES, size=(80, 70))
+    dataset = opened(tmp_path, task="animals")
+    assert dataset.val is not None
+    assert dataset.test is not None
+    assert dataset.val.names[0] == f"{val}/cat/0.png"
+    assert dataset.test.names[0] == "test/cat/0.png"
+    assert dataset.augment == "fine"
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_split_without_train_is_refused(tmp_path: Path, part: str) -> None:
+    make_folder(tmp_path / part, CLASSES)
+    make_folder(tmp_path, CLASSES)
+    with pytest.raises(DatasetError, match=f"holds {part}/ but no train/.*FOLDER/train/<class>"):
+        opened(tmp_path)
+
+
+def test_folders_beside_train_and_two_validation_folders_are_refused(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        make_folder(tmp_path / part, CLASSES)
+    make_folder(tmp_path / "plane", {"": 1})
+    with pytest.raises(DatasetError, match="holds plane/ beside train/"):
+        opened(tmp_path)
+    (tmp_path / "plane").rename(tmp_path / "valid")
+    with pytest.raises(DatasetError, match="holds both val/ and valid/"):
+        opened(tmp_path)
+
+
+def test_every_split_needs_the_same_classes(tmp_path: Path) -> None:
+    make_folder(tmp_path / "train", {**CLASSES, "emu": 1})
+    make_folder(tmp_path / "test", CLASSES)
+    with pytest.raises(DatasetError, match="'emu' is only in train"):
+        opened(tmp_path)
+    make_folder(tmp_path / "test", {"emu": 1, "fox": 1})
+    with pytest.raises(DatasetError, match="'fox' is only there"):
+        opened(tmp_path)
+
+
+def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path) -> None:
+    make_folder(tmp_path, CLASSES)
+    make_folder(tmp_path / ".thumbnails", {"": 1})
+    make_folder(tmp_path / "__MACOSX", {"": 1})
+    for name in (".DS_Store", "cat/.hidden.png", "cat/notes.txt", "labels.csv", "dog/deep/extra.tiff"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    dataset = opened(tmp_path, task="animals")
+    assert dataset.labels == ("cat", "dog")
+    assert len(dataset.train) == 5
+    (note,) = dataset.notes
+    assert note.startswith("passed over 3 files that are no images")
+    assert "first: cat/notes.txt" in note
+    (tmp_path / "labels.csv").unlink()
+    (tmp_path / "dog/deep/extra.tiff").unlink()
+    assert opened(tmp_path, task="animals").notes[0].startswith("passed over 1 file that is no image")
+
+
+def test_images_below_a_class_count_and_links_in_a_circle_end(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data", CLASSES)
+    save_image(tmp_path / "data" / "cat" / "kittens" / "tiny.JPG")
+    (tmp_path / "data" / "cat" / "again").symlink_to(tmp_path / "data" / "cat")
+    make_folder(tmp_path / "elsewhere", {"": 2})
+    (tmp_path / "data" / "eel").symlink_to(tmp_path / "elsewhere")
+    dataset = opened(tmp_path / "data")
+    assert dataset.labels == ("cat", "dog", "eel")
+    assert dataset.train.targets.tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
+    assert "cat/kittens/tiny.JPG" in dataset.train.names
+
+
+def test_empty_and_single_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds 0 folders of images, expected at least 2"):
+        opened(tmp_path)
+    make_folder(tmp_path, {"cat": 1})
+    with pytest.raises(DatasetError, match="holds 1 folder of images, expected at least 2"):
+        opened(tmp_path)
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(DatasetError, match=r"dog: holds no image \(\.jpg, "):
+        opened(tmp_path)
+
+
+def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path, CLASSES)
+    (tmp_path / "dog" / "1.png").write_bytes(b"GIF89a nonsense")
+    with pytest.raises(DatasetError, match=r"dog/1\.png: .*; replace or remove this file"):
+        opened(tmp_path, task="animals")
+
+
+def test_a_folder_whose_name_is_no_task_name_asks_for_one(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "my pictures", CLASSES)
+    with pytest.raises(UsageError, match="'my pictures' can't name a task; add --task my-pictures"):
+        opened(root)
+    assert opened(root, task="pictures").task == "pictures"
+
+
+def test_the_current_folder_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_folder(tmp_path / "animals", CLASSES))
+    assert open_dataset(".").task == "animals"
+
+
+def test_nothing_is_written_into_the_folder(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data", CLASSES)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    (tmp_path / "data").chmod(0o555)
+    try:
+        dataset = opened(tmp_path / "data")
+        for row in range(len(dataset.train)):
+            dataset.train.image(row)
+    finally:
+        (tmp_path / "data").chmod(0o755)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")} == before
+
+
+def test_renaming_a_class_changes_the_order_of_the_labels(tmp_path: Path) -> None:
+    make_folder(tmp_path, CLASSES)
+    before = opened(tmp_path, task="animals").labels
+    (tmp_path / "cat").rename(tmp_path / "zebra")
+    assert opened(tmp_path, task="animals").labels == ("dog", "zebra") != before
+
+
+@pytest.mark.parametrize("label", ["a\x1b[2Jb", "a\nb", "b\udcffrd"])
+def test_a_label_that_cannot_be_printed_is_refused(tmp_path: Path, label: str) -> None:
+    make_folder(tmp_path / "animals", {"cat": 1, label: 1})
+    with pytest.raises(DatasetError, match=r"^[^\n\x1b]*has a name that can't be printed; rename it, it is the label$"):
+        opened(tmp_path / "animals")
