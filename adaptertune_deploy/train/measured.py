@@ -1,0 +1,159 @@
+"""What one training run measured: the values that report, model card and command line are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adaptertune_deploy.train.scores import Scores
+
+HEAD, ADAPTER = "head", "adapter"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a temperature that was fitted out of fold does to a candidate's answers on the test images.
+
+    temperature: logits are divided by it.
+    loss_before, loss_after: mean cross-entropy in nats, without and with it.
+    error_before, error_after: expected calibration error, 0..1, without and with it.
+    """
+
+    temperature: float
+    loss_before: float
+    loss_after: float
+    error_before: float
+    error_after: float
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One candidate, trained on every image that is not a test image, on the test images.
+
+    scores: with its temperature.
+    parameters: numbers that were trained.
+    """
+
+    scores: Scores
+    calibration: Calibration
+    parameters: int
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """One candidate on images that its fold's training did not see; losses weigh classes as the training does.
+
+    temperature: fitted on these answers.
+    loss_before, loss: mean cross-entropy in nats, without and with the temperature.
+    top1: accuracy, 0..1.
+    """
+
+    temperature: float
+    loss_before: float
+    loss: float
+    top1: float
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The comparison that decides which candidate ships.
+
+    folds: 2 or more; 1 is one split.
+    images: compared, each by models that were not trained on it; 0 where there were too few to compare.
+    head, adapter: None where nothing was compared.
+    gain: mean over the images of the head's loss minus the adapter's, in nats, each at its temperature.
+    error: standard error of `gain`.
+    threshold: the adapter ships when gain >= threshold * error.
+    ships: "head" or "adapter", by this comparison alone.
+    """
+
+    folds: int
+    images: int
+    head: OutOfFold | None
+    adapter: OutOfFold | None
+    gain: float
+    error: float
+    threshold: float
+    ships: str
+
+    @property
+    def standard_errors(self) -> float:
+        """The gain in standard errors."""
+        return self.gain / self.error if self.error > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One point of the training curve: the mean loss over the steps since the last one.
+
+    step: from 1.
+    lr: learning rate of the adapters.
+    loss: training loss in nats, augmented images.
+    """
+
+    step: int
+    lr: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What was shown in the run.
+
+    start_images: on so many images the adapted features equalled the backbone's bit for bit before the first step.
+    frozen_tensors: parameters and buffers of the backbone whose bytes are unchanged at the end.
+    frozen_sha256: their hash, before and after.
+    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step.
+    """
+
+    start_images: int
+    frozen_tensors: int
+    frozen_sha256: str
+    adapters_with_gradient: int
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The same training with another seed: order, augmentation and initialisation of the adapters.
+
+    gate: None where that seed decided nothing.
+    adapter: on the test images.
+    """
+
+    seed: int
+    gate: Gate | None
+    adapter: Measure
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything a training run measured.
+
+    head: the careful linear probe, candidate number zero.
+    adapter: adapters and head; None when rank 0 was asked for.
+    gate: None when nothing was compared: rank 0, or --ship named the candidate.
+    ships: the candidate that ships: the gate's, or the one that --ship named.
+    chosen_by: "gate" or "user".
+    classes_unequal: whether classes differ so much in size that weights matter.
+    curve: of the adapter's training on all images; empty for rank 0.
+    proofs: None for rank 0.
+    frozen: number of the backbone's parameters.
+    seconds: of the whole run.
+    repeats: further seeds, in ascending order.
+    """
+
+    head: Measure
+    adapter: Measure | None
+    gate: Gate | None
+    ships: str
+    chosen_by: str
+    classes_unequal: bool
+    curve: tuple[Step, ...]
+    proofs: Proofs | None
+    frozen: int
+    seconds: float
+    repeats: tuple[Repeat, ...] = ()
+
+    @property
+    def shipped(self) -> Measure:
+        """The candidate that ships."""
+        return self.adapter if self.ships == ADAPTER and self.adapter is not None else self.head
