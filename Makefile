@@ -7,15 +7,17 @@ BIN := $(VENV)/bin
 QUIET := $(shell [ -t 2 ] || echo --quiet --quiet)
 INSTALL := -m pip install $(QUIET) --disable-pip-version-check --constraint constraints.txt
 PIP := $(BIN)/python $(INSTALL)
+# Which tests share a worker stands in tests/conftest.py.
+WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: quickstart test test-all test-gpu test-device lint types format bench-infer clean
+.PHONY: quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-infer clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not tensorrt" --durations=15 --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu and not tensorrt" --durations=15 --cov --cov-report=term --cov-fail-under=90
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
@@ -34,13 +36,22 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(VENV)/.installed-dev
+types: types-all types-device
+
+types-all: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+# What runs on a device runs on Python 3.10 too.
+types-device: $(VENV)/.installed-dev
 	$(BIN)/mypy --python-version 3.10 adaptertune_deploy/core adaptertune_deploy/engines adaptertune_deploy/serve adaptertune_deploy/cli
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# ATD_BENCH_DATA: pets/, pets-3breeds/, flowers/, cifar10/, tiny-imagenet/ and weights/, see benchmarks/accuracy.py; hours on two cores.
+bench-accuracy: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 bench-infer: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.infer

@@ -146,7 +146,7 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Result]:
     export_plain(backbone, paths["plain"])
     paths["merged"].write_bytes(export_merged(backbone, adapters[0]))
     paths["shared"].write_bytes(export_shared(backbone, slots))
-    bound = {"plain": {}, "merged": {}, "shared": bank.stack(adapters, slots)}
+    bound = {"plain": {}, "merged": {}, "shared": bank.stack(adapters, slots, backbone.spec.width)}
     results = []
     for batch in settings.batches:
         openers = {

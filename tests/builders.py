@@ -12,11 +12,13 @@ import numpy as np
 from PIL import Image
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, files, tensors
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, DatasetRecord, Identity
+from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, FolderIdentity, Identity, ProbeRecord
 from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
 from adaptertune_deploy.core.samples import SampleRecord
-from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
 
 
 def make_backbone_spec(
@@ -45,17 +47,46 @@ def make_task(
     rank: int = 2,
     blocks: Sequence[int] = (0, 1, 2, 3),
     alpha: float = 1.0,
+    temperature: float = 1.0,
 ) -> TaskSpec:
+    """Return a task; with rank 0 it is a head only, whatever `blocks` and `alpha` are."""
     labels = tuple(f"{name} {index}" for index in range(classes))
-    return TaskSpec(name, labels, AdapterSpec(rank, alpha, tuple(blocks)))
+    return TaskSpec(name, labels, AdapterSpec(rank, alpha, tuple(blocks)) if rank else HEAD_ONLY, temperature)
 
 
 def make_adapter(task: TaskSpec | None = None, backbone: BackboneSpec | None = None, seed: int = 0) -> Adapter:
     """Return a task with normally distributed tensors, `up` included, so that every tensor matters."""
     task = task or make_task()
+    return Adapter(task, make_tensors(adapters.tensor_shapes(task, backbone or make_backbone_spec()), seed))
+
+
+def make_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Array]:
     generator = np.random.default_rng(seed)
-    shapes = adapters.tensor_shapes(task, backbone or make_backbone_spec())
-    return Adapter(task, {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
+    return {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def make_recipe() -> RecipeRecord:
+    return RecipeRecord(
+        epochs=8.0,
+        steps=60,
+        batch_size=32,
+        lr=6e-3,
+        head_lr=2e-3,
+        weight_decay=0.0,
+        warmup=0.1,
+        clip=1.0,
+        label_smoothing=0.1,
+        served_view=0.33,
+        seed=0,
+        placement="all",
+        augment="natural",
+        class_weights="balanced",
+        start_penalty=0.01,
+        folds=3,
+        precision="fp32",
+        device="cpu",
+        seconds=12.5,
+    )
 
 
 def make_config(
@@ -64,26 +95,39 @@ def make_config(
     preprocess: PreprocessSpec | None = None,
     tensors_sha256: str = "0" * 64,
     samples: Sequence[SampleRecord] = (),
+    ships: str | None = None,
+    probe_temperature: float = 1.0,
 ) -> AdapterConfig:
+    """Return a config; by default the adapter ships where there is one."""
+    task = task or make_task()
     return AdapterConfig(
         format_version=adapters.FORMAT_VERSION,
-        task=task or make_task(),
+        task=task,
+        probe=ProbeRecord(0.1, probe_temperature),
+        ships=ships or (adapters.ADAPTER if task.adapter.rank else adapters.HEAD),
         backbone=backbone or make_backbone_spec(),
         preprocess=preprocess or make_preprocess_spec(),
         dataset=DatasetRecord(
             name="squares",
-            val_split="official",
-            train=60,
-            val=20,
+            train=80,
             test=20,
+            test_rule="official",
             split_sha256="d" * 64,
             licence="CC0-1.0",
         ),
         tensors_sha256=tensors_sha256,
-        metrics={"test_top1": 0.75},
+        recipe=make_recipe() if task.adapter.rank else None,
+        metrics={"test_top1_shipped": 0.75},
         versions={"torch": "2.10.0"},
         samples=tuple(samples),
     )
+
+
+def make_candidates(identity: FolderIdentity, seed: int = 0) -> dict[str, Array]:
+    """Return normally distributed tensors of both candidates; the adapter's are those of `make_adapter`."""
+    own = make_tensors(adapters.tensor_shapes(identity.task, identity.backbone), seed)
+    probe = make_tensors({name: shape for name, shape in identity.shapes.items() if name not in own}, seed + 1000)
+    return {name: value for name, value in {**own, **probe}.items() if name in identity.shapes}
 
 
 def write_adapter(
@@ -92,13 +136,21 @@ def write_adapter(
     backbone: BackboneSpec | None = None,
     preprocess: PreprocessSpec | None = None,
     seed: int = 0,
+    ships: str | None = None,
+    probe_temperature: float = 1.0,
 ) -> Adapter:
-    """Write the folder adapters/<task>/ as training would and return what it holds."""
-    adapter = make_adapter(task, backbone, seed)
-    identity = make_config(adapter.task, backbone, preprocess).identity
-    digest = adapters.write_tensors(folder, adapter.tensors, identity)
-    adapters.write_config(folder, make_config(adapter.task, backbone, preprocess, digest))
-    return adapter
+    """Write the folder adapters/<task>/, both candidates, as training would and return what ships."""
+
+    def config(digest: str = "0" * 64) -> AdapterConfig:
+        return make_config(task, backbone, preprocess, digest, ships=ships, probe_temperature=probe_temperature)
+
+    held = make_candidates(config().identity, seed)
+    written = config(adapters.write_tensors(folder, held, config().identity))
+    adapters.write_config(folder, written)
+    shipped = written.shipped()
+    side = "head." if shipped.adapter.rank else "probe."
+    names = adapters.tensor_shapes(shipped, written.backbone)
+    return Adapter(shipped, {name: held[name.replace("head.", side)] for name in names})
 
 
 def make_graph(file: str, data: bytes) -> GraphRecord:
@@ -136,7 +188,7 @@ def write_bundle(
     records = []
     for adapter in held if held is not None else [make_adapter(backbone=backbone)]:
         identity = Identity(adapter.task, backbone, preprocess)
-        data = tensors.pack(adapter.tensors, (adapters.IDENTITY_KEY, identity.sha256))
+        data = adapters.pack(adapter.tensors, identity)
         digest = files.sha256_bytes(data)
         path = bundle.tensor_file(adapter.task.name, digest)
         files.write_bytes(folder / path, data)

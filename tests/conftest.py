@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test reaches for the network
+# Read when numpy and torch are imported, here and in what tests start: the suite's workers share the cores, and threads
+# that wait for one another across processes cost more than they bring.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 SHARED_DATA = Path(os.environ.get("ATD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -21,6 +27,41 @@ settings.load_profile("fixed")
 
 # A shell that starts the suite in the background has it ignore SIGINT, and every process that a test starts with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Fixtures too dear to be built by two workers of pytest-xdist: the files that name one of a line go to one worker.
+DEAR = {"a quickstart": r"\bworkspace\b", "traced graphs": r"\b(shared|merged)_graphs?\b"}
+# What takes longest starts first, so that no worker ends long after the others; the rest in pytest's own order.
+LONGEST = (*DEAR, "tests/flow/", "tests/export/", "tests/train/", "tests/pretraining/", "tests/model/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests of a worker; a plain run keeps pytest's own order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: next((at for at, s in enumerate(LONGEST) if _group(item.nodeid).startswith(s)), 99))
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist is absent where the device side is tested
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole files, and the files that share a dear fixture as one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixture(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False  # else by the number of tests, which says little about time
+    return ByFixture(config, log)
+
+
+def _group(nodeid: str) -> str:
+    return _group_of_file(nodeid.partition("::")[0])
+
+
+@functools.cache
+def _group_of_file(file: str) -> str:
+    text = (Path(__file__).parents[1] / file).read_text()
+    return next((group for group, names in DEAR.items() if re.search(names, text)), file)
 
 
 @pytest.fixture(scope="session")

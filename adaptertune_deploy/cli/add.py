@@ -20,6 +20,7 @@ def add(
             autocompletion=completion.adapter_folders,
         ),
     ],
+    ship: options.Ship = "auto",
     bundle: options.Bundle = Path("bundle"),
     as_json: options.Json = False,
 ) -> None:
@@ -31,26 +32,28 @@ def add(
     \b
     atd add adapters/flowers
     atd add adapters/flowers --bundle device/bundle
+    atd add adapters/flowers --ship head    the tuned probe, whatever training chose
     """
     from adaptertune_deploy.cli import next as following
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
     from adaptertune_deploy.core.publish import add_task
 
+    chosen = options.candidate(ship)
     tasks.check_adapter_folder(adapter)
     started = time.perf_counter()
     with interrupts.stoppable(interrupts.outcome(bundle / MANIFEST_NAME)), tasks.reading(bundle):
-        record = add_task(bundle, adapter, tell=console.print_note)
+        record = add_task(bundle, adapter, tell=console.print_note, ship=chosen)
     seconds = time.perf_counter() - started
     name, file = record.task.name, bundle / record.file
     if as_json:
-        console.print_json({"task": name, "file": str(file), "seconds": round(seconds, 3)})
+        facts = {"task": name, "rank": record.task.adapter.rank, "file": str(file), "seconds": round(seconds, 3)}
+        console.print_json(facts)
         return
     held = [held.task.name for held in read_manifest(bundle).tasks]
     size = text.human_bytes(file.stat().st_size)
-    console.print_line(
-        f"added {name} to {bundle}/ ({size}, {seconds:.2f} s): {text.plural(len(held), 'task')}, the graph is unchanged"
-    )
+    cost = f"{record.task.adapter.words}, {size}, {seconds:.2f} s"
+    console.print_line(f"added {name} to {bundle}/ ({cost}): {text.plural(len(held), 'task')}, the graph is unchanged")
     console.print_note(f"the tensors of {name} were checked; its answers were not compared with torch's on images")
     console.print_note("a running server keeps its tasks until it is restarted")
     image = following.sample_image(adapter)

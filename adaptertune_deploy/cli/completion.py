@@ -25,16 +25,18 @@ export_providers = _one_of("cpu", "cuda")
 forms = _one_of("auto", "shared", "merged")
 devices = _one_of("auto", "cpu", "cuda", "cuda:0")
 placements = _one_of("all", "last:4", "every:2")
+candidates = _one_of("auto", "adapter", "head")
 precisions = _one_of("auto", "fp32", "bf16", "fp16")
-val_splits = _one_of("auto", "official", "stratified:0.1", "none")
-splits = _one_of("train", "val", "test")
+candidates = _one_of("auto", "adapter", "head")
+class_weights = _one_of("balanced", "none")
+splits = _one_of("train", "test")
 
 
 def datasets(incomplete: str) -> list[str]:
-    """Return the datasets of the table, then folders."""
-    from adaptertune_deploy.data.datasets import TABLE
+    """Return the datasets of the table, then folders and lists of images."""
+    from adaptertune_deploy.data.table import LIST_SUFFIXES, TABLE
 
-    return [name for name in TABLE if name.startswith(incomplete)] + _folders(incomplete)
+    return [name for name in TABLE if name.startswith(incomplete)] + _folders(incomplete, LIST_SUFFIXES)
 
 
 def trained_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -79,14 +81,16 @@ def _adapters(root: Path) -> Iterable[Path]:
         return []
 
 
-def _folders(incomplete: str) -> list[str]:
+def _folders(incomplete: str, suffixes: tuple[str, ...] = ()) -> list[str]:
+    """Return folders, ended by a slash, and files with one of the suffixes."""
     base, slash, start = incomplete.rpartition("/")
     try:
         inside = sorted(Path((base + slash) or ".").iterdir())
-        found = [path for path in inside if path.name.startswith(start or "") and path.name[0] != "." and path.is_dir()]
+        found = [path for path in inside if path.name.startswith(start or "") and path.name[0] != "."]
+        kept = [path for path in found if path.is_dir() or path.name.lower().endswith(suffixes)]
     except OSError:
         return []
-    return [f"{base}{slash}{path.name}/" for path in _safe(found)]
+    return [f"{base}{slash}{path.name}{'/' if path.is_dir() else ''}" for path in _safe(kept)]
 
 
 def _safe(paths: Iterable[Path]) -> list[Path]:

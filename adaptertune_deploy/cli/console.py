@@ -110,10 +110,16 @@ def print_line(text: str, copied: bool = False) -> None:
     out.print(Text(visible(text)), soft_wrap=copied)
 
 
-def print_next(*commands: str) -> None:
-    """Print the commands that a person may want now, as cli.next makes them."""
+def print_important(text: str) -> None:
+    """Print the line of results that matters most, as print_line does."""
+    out.print(Text(visible(text), style="bold"))
+
+
+def print_next(*commands: str, why: str = "next") -> None:
+    """Print the commands that a person may want now, as cli.next makes them, after a word that says what for."""
     for index, command in enumerate(commands):
-        out.print(Text.assemble("next: " if index == 0 else "      ", (visible(command), "cyan")), soft_wrap=True)
+        lead = f"{why}: "
+        out.print(Text.assemble(lead if index == 0 else " " * len(lead), (visible(command), "cyan")), soft_wrap=True)
 
 
 def _one_line(message: str) -> str:

@@ -65,7 +65,7 @@ def _given(param: Any, words: Sequence[str]) -> str:
 
 
 def _expected(message: str) -> str:
-    if "integer" in message:
+    if re.search(r"\bint(eger)?\b", message):
         return "a whole number"
     if "number" in message or "float" in message:
         return "a number"

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import completion, console, options, scores, table
+from adaptertune_deploy.cli import completion, console, options, scores, text
 from adaptertune_deploy.cli.options import DATA, value
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
     from adaptertune_deploy.train.reevaluate import Evaluation
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "test")
+SHIP = "Candidate to measure: adapter or head; auto takes the one that ships."
 
 
 def evaluate(
     adapter: Annotated[str, value("--adapter", "TASK", DATA, "Task to evaluate.", complete=completion.trained_task)],
-    split: Annotated[
-        str, value("--split", "NAME", DATA, "train, val or test.", "test, else val", completion.splits)
-    ] = "",
+    split: Annotated[str, value("--split", "NAME", DATA, "train or test.", complete=completion.splits)] = "test",
+    ship: Annotated[str, value("--ship", "NAME", DATA, SHIP, complete=completion.candidates)] = "auto",
     dataset: Annotated[
         str | None,
-        value("--dataset", "NAME", DATA, "Dataset or image folder.", "what it was trained on", completion.datasets),
+        value("--dataset", "NAME", DATA, "Dataset, folder or list.", "what it was trained on", completion.datasets),
     ] = None,
     allow_missing: options.AllowMissing = False,
+    skip_bad: options.SkipBad = False,
     adapters_dir: options.AdaptersDir = Path("adapters"),
     data_dir: options.DataDir = None,
     weights: options.Weights = None,
@@ -32,32 +33,35 @@ def evaluate(
     allow_random: options.AllowRandom = False,
     as_json: options.Json = False,
 ) -> None:
-    """Measure a trained task on the same split that training held back.
+    """Measure a trained task on the test images that training held back, or on those that it was trained on.
 
     \b
     atd evaluate --adapter pets
-    atd evaluate --adapter pets --split val --json
+    atd evaluate --adapter pets --ship head --json
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.adapter import read_adapter
     from adaptertune_deploy.train.device_names import check_device_name
 
-    if split and split not in SPLITS:
-        raise UsageError(f"--split {split}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
+    if split not in SPLITS:
+        raise UsageError(f"--split {split}: expected {' or '.join(SPLITS)}")
+    chosen = options.candidate(ship)
     check_device_name(device)
     folder = tasks.adapter(adapters_dir, adapter)
-    config, _ = read_adapter(folder)
+    read_adapter(folder, chosen)
     with console.loading("torch"):
         from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 
     request = EvaluateRequest(
         folder=folder,
         split=split,
+        ship=chosen,
         dataset=dataset,
         data_dir=data_dir,
         weights=weights,
         device=device,
         allow_missing=allow_missing,
+        skip_bad=skip_bad,
         allow_random=allow_random,
     )
     with console.progress_bars() as progress:
@@ -65,20 +69,37 @@ def evaluate(
     for note in result.notes:
         console.print_note(note)
     if as_json:
-        names = ("images", "top1", "top5", "loss", "calibration_error")
-        facts = {name: getattr(result.scores, name) for name in names}
-        console.print_json({"task": adapter, "split": result.split, **facts})
+        console.print_json(facts(result))
     else:
-        show(adapter, result, len(config.task.labels))
+        show(result)
 
 
-def show(task: str, result: Evaluation, classes: int) -> None:
+def facts(result: Evaluation) -> dict[str, Any]:
+    """Return what was measured as plain JSON values."""
+    from adaptertune_deploy.train.results import measure_facts
+
+    task = result.config.task
+    return {
+        "task": task.name,
+        "split": result.split,
+        "candidate": result.candidate,
+        "ships": result.config.ships,
+        **measure_facts(result.measure, task.labels),
+    }
+
+
+def show(result: Evaluation) -> None:
     """Print the scores."""
-    found = result.scores
-    table.show(
-        console.out,
-        f"{task}: {result.split} split",
-        (*scores.columns(classes), "calibration error"),
-        [(*scores.cells(found, classes), f"{found.calibration_error:.3f}")],
+    from adaptertune_deploy.train.verdict import NAMES
+
+    config, images = result.config, result.measure.scores.images
+    ships = "" if result.candidate == config.ships else ", which does not ship"
+    scores.show(
+        f"{config.task.name} on {config.backbone.name}: {result.split} split, {text.plural(images, 'image')}{ships}",
+        {NAMES[result.candidate]: result.measure},
+        config.task.labels,
+        result.frozen,
     )
-    scores.tell_coarse(found.images, result.split)
+    if result.split == "train":
+        console.print_note("these images were trained on; new images are answered worse")
+    scores.tell_coarse(images, result.split)

@@ -11,10 +11,12 @@ from adaptertune_deploy.cli.options import DATA, ENGINE, OUTPUT, PLACES, flag, v
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.bundle import Manifest, ParityReport
+    from adaptertune_deploy.core.spec import TaskSpec
 
 
 def export(
     adapters: options.TrainedTasks = None,
+    ship: options.Ship = "auto",
     merge: Annotated[bool, flag("--merge", OUTPUT, "Also write one self-contained graph per task.")] = False,
     shared: Annotated[
         bool,
@@ -43,14 +45,18 @@ def export(
     atd export                    one backbone graph for all of adapters/
     atd export --merge            also one self-contained graph per task
     atd export --adapters pets --merge --no-shared --out pets-only
+    atd export --ship adapter     the adapters, whatever training chose
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME
     from adaptertune_deploy.export.plan import plan_export
 
+    chosen = options.candidate(ship)
     options.check_provider(provider)
     folders = tasks.trained(adapters_dir, adapters)
-    plan_export(folders, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace)
+    plan_export(
+        folders, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace, ship=chosen
+    )
     with interrupts.stoppable(interrupts.outcome(out / MANIFEST_NAME)):
         with console.loading("torch and onnx"):
             from adaptertune_deploy.export.exporter import export_bundle
@@ -65,6 +71,7 @@ def export(
                 images=images,
                 provider=provider,
                 replace=replace,
+                ship=chosen,
                 allow_random=allow_random,
                 progress=progress,
                 tell=console.print_note,
@@ -81,20 +88,27 @@ def export(
 def show_manifest(out: Path, manifest: Manifest) -> None:
     """Print how far each graph lies from torch, and how large every file is."""
 
-    def row(task: str, form: str, parity: ParityReport, file: str) -> tuple[str, ...]:
+    def row(task: TaskSpec, form: str, parity: ParityReport, file: str) -> tuple[str, ...]:
         plus = "+ " if form == "shared" else ""
-        return task, form, *_parity_cells(parity), plus + text.human_bytes((out / file).stat().st_size)
+        return (
+            task.name,
+            task.adapter.words,
+            form,
+            *_parity_cells(parity),
+            plus + text.human_bytes((out / file).stat().st_size),
+        )
 
     rows: list[tuple[str, ...]] = []
     for record in manifest.tasks:
         if record.shared_parity is not None:
-            rows.append(row(record.task.name, "shared", record.shared_parity, record.file))
+            rows.append(row(record.task, "shared", record.shared_parity, record.file))
         if record.merged_parity is not None and record.merged is not None:
-            rows.append(row(record.task.name, "merged", record.merged_parity, record.merged.file))
+            rows.append(row(record.task, "merged", record.merged_parity, record.merged.file))
     if manifest.shared is not None:
         size = text.human_bytes((out / manifest.shared.file).stat().st_size)
-        rows.append(("(backbone)", "shared", "", "", "", "", "", size))
-    names = (table.Words("task"), table.Words("graph"), "images", "max diff", "mean", "cosine", "same top-1", "size")
+        rows.append(("(backbone)", "", "shared", "", "", "", "", "", size))
+    words = (table.Words("task"), table.Words("ships"), table.Words("graph"))
+    names = (*words, "images", "max diff", "mean", "cosine", "same top-1", "size")
     count = text.plural(len(manifest.tasks), "task")
     table.show(console.out, f"{out}/: {count} on {manifest.backbone.name}, graphs against torch", names, rows)
 
@@ -113,5 +127,5 @@ def _parity_cells(parity: ParityReport) -> tuple[str, ...]:
         f"{parity.max_abs:.1e}",
         f"{parity.mean_abs:.1e}",
         f"{parity.cosine:.7f}",
-        f"{parity.top1_agreement:.0%}",
+        f"{100 * parity.top1_agreement:.0f} %",
     )

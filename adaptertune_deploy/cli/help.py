@@ -6,7 +6,7 @@ import inspect
 import io
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
@@ -61,7 +61,8 @@ class Program(TyperGroup):
         name = args[0]
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
             near = did_you_mean(name, self.commands)
-            raise UsageError(f"no command '{name}', only {', '.join(self.commands)}.{near} See: atd --help")
+            there = f"no command '{name}', only {', '.join(_ordered(self.commands))}"
+            raise UsageError(f"{there}.{near} See: {ctx.command_path} --help")
         return super().resolve_command(ctx, args)
 
 
@@ -84,7 +85,7 @@ def _parts(command: Any, ctx: Any, width: int) -> Iterator[RenderableType]:
     panels: dict[str, list[tuple[Text, Text]]] = {}
     commands = getattr(command, "commands", {})
     if commands:
-        panels["Commands"] = [(Text(name, "cyan"), _summary(commands[name])) for name in commands]
+        panels["Commands"] = [(Text(name, "cyan"), _summary(commands[name])) for name in _ordered(commands)]
     last = "Options" if commands else "Output"
     for param in shown:
         usual = "Arguments" if param.param_type_name == "argument" else last
@@ -96,6 +97,11 @@ def _parts(command: Any, ctx: Any, width: int) -> Iterator[RenderableType]:
         if paragraph.startswith("\b"):  # last, where a terminal still shows them after a long page
             typed = _as_typed(paragraph.strip("\b\n").splitlines(), width - 2)
             yield Group(Text("Examples", style="bold"), Padding(typed, (0, 0, 0, 2)))
+
+
+def _ordered(commands: Mapping[str, Any]) -> list[str]:
+    """Return the names of commands as they were declared, then those of groups, which typer puts first."""
+    return sorted(commands, key=lambda name: hasattr(commands[name], "commands"))
 
 
 def _usage(command: Any, ctx: Any, params: list[Any]) -> str:

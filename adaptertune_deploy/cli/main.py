@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import adaptertune_deploy
-from adaptertune_deploy.cli import add, console, errors, evaluate, export, interrupts, predict, serve, train
+from adaptertune_deploy.cli import add, console, data, errors, evaluate, export, interrupts, predict, serve, train
 from adaptertune_deploy.cli.help import Command, Program
 from adaptertune_deploy.cli.quickstart import command as quickstart
 from adaptertune_deploy.core.errors import AtdError, Interrupted
@@ -33,6 +33,7 @@ app.command("export", cls=Command)(export.export)
 app.command("add", cls=Command)(add.add)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
+app.add_typer(data.app, name="data")
 
 
 def _version(asked: bool) -> None:

@@ -48,7 +48,13 @@ def unless(value: Path, usual: Path) -> Path | None:
 
 
 def after_training(
-    folder: Path, data_dir: Path | None, weights: Path | None, *, missing: bool = False, random: bool = False
+    folder: Path,
+    data_dir: Path | None,
+    weights: Path | None,
+    *,
+    missing: bool = False,
+    bad: bool = False,
+    random: bool = False,
 ) -> tuple[str, ...]:
     """Return the commands that export, or add, and evaluate a task that was just trained.
 
@@ -57,6 +63,7 @@ def after_training(
         data_dir: as given to training.
         weights: as given to training.
         missing: whether training was allowed to skip absent images.
+        bad: whether it was allowed to skip those that can't be used.
         random: whether random weights are allowed.
     """
     root = unless(folder.parent, ADAPTERS)
@@ -67,16 +74,30 @@ def after_training(
         "--data-dir": data_dir,
         "--weights": weights,
         "--allow-missing": missing,
+        "--skip-bad": bad,
     }
     return _into_bundle(folder, root, {"--weights": weights, **tolerant}), command(
         "atd", "evaluate", options={**evaluate, **tolerant}
     )
 
 
-def _into_bundle(folder: Path, root: Path | None, weights: Mapping[str, object]) -> str:
+def overruling(folder: Path, ship: str, weights: Path | None, *, random: bool = False) -> str:
+    """Return the command that brings the other candidate of a task into a bundle.
+
+    Args:
+        folder: adapters/<task>/.
+        ship: "adapter" or "head".
+        weights: as given to training.
+        random: whether random weights are allowed.
+    """
+    options = {"--weights": weights, "--allow-random-backbone": random}
+    return _into_bundle(folder, unless(folder.parent, ADAPTERS), options, ship)
+
+
+def _into_bundle(folder: Path, root: Path | None, weights: Mapping[str, object], ship: str | None = None) -> str:
     """Return the command that brings a task into bundle/, or into a bundle of its own where it can't go there."""
     backbone = artefact.read_config(folder).backbone
-    alone = any(_backbone(other) != backbone for other in artefact.list_adapters(folder.parent))
+    alone = ship is not None or any(_backbone(other) != backbone for other in artefact.list_adapters(folder.parent))
     out = None
     if BUNDLE.exists():
         try:
@@ -84,9 +105,9 @@ def _into_bundle(folder: Path, root: Path | None, weights: Mapping[str, object])
         except AtdError:
             manifest = None
         if manifest is not None and manifest.backbone == backbone and manifest.shared is not None:
-            return command("atd", "add", folder)
+            return command("atd", "add", folder, options={"--ship": ship})
         alone, out = True, _free(Path(f"bundle-{folder.name}"))
-    options = {"--adapters": folder.name if alone else None, "--adapters-dir": root, "--out": out}
+    options = {"--adapters": folder.name if alone else None, "--ship": ship, "--adapters-dir": root, "--out": out}
     return command("atd", "export", options={**options, **weights})
 
 

@@ -12,7 +12,8 @@ from adaptertune_deploy.cli import completion
 from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
 
 # The groups of options in every command's help.
-DATA, ADAPTER, TRAINING, ENGINE, LIMITS = "Data", "Adapter", "Training", "Engine", "Limits"
+DATA, ADAPTER, CHOICE, TRAINING, ENGINE = "Data", "Adapter", "Comparison", "Training", "Engine"
+LIMITS = "Limits"
 PLACES, OUTPUT = "Where things lie", "Output"
 ALL_TASKS = "all of them"
 
@@ -63,6 +64,7 @@ Weights = Annotated[
     ),
 ]
 AllowMissing = Annotated[bool, flag("--allow-missing", DATA, "Skip images that the dataset lists and that are absent.")]
+SkipBad = Annotated[bool, flag("--skip-bad", DATA, "Leave out images that are damaged, too large or no images.")]
 Device = Annotated[str, value("--device", "NAME", TRAINING, "auto, cpu, cuda or cuda:N.", complete=completion.devices)]
 Json = Annotated[bool, flag("--json", OUTPUT, "Print one JSON document instead of a table.")]
 Provider = Annotated[
@@ -88,6 +90,16 @@ TrainedTasks = Annotated[
     value("--adapters", "TASKS", DATA, "Trained tasks, comma-separated.", ALL_TASKS, completion.trained_tasks),
 ]
 Rank = Annotated[int, value("--rank", "N", ADAPTER, "Width of every adapter.")]
+Ship = Annotated[
+    str,
+    value(
+        "--ship",
+        "NAME",
+        ADAPTER,
+        "auto for what training chose, else adapter or head (the tuned probe alone).",
+        complete=completion.candidates,
+    ),
+]
 AllowRandom = Annotated[bool, typer.Option("--allow-random-backbone", hidden=True)]
 
 
@@ -105,6 +117,20 @@ def split_names(text: str | None, known: Iterable[str]) -> list[str] | None:
     return names
 
 
+def candidate(ship: str) -> str | None:
+    """Return the candidate that --ship names, None for the one that training chose.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    from adaptertune_deploy.core.adapter import SHIPS
+
+    known = ("auto", *SHIPS)
+    if ship not in known:
+        raise UsageError(f"--ship: no candidate '{ship}', only {', '.join(known)}.{did_you_mean(ship, known)}")
+    return None if ship == "auto" else ship
+
+
 def check_at_least(option: str, value: int, least: int) -> None:
     """Raise UsageError when a number is too small."""
     if value < least:
@@ -118,7 +144,7 @@ def check_engine(form: str, provider: str, threads: int) -> None:
         UsageError: an unknown form or provider, or a negative number of threads.
         EngineError: a provider that this installation lacks.
     """
-    from adaptertune_deploy.serve.session import FORMS
+    from adaptertune_deploy.serve.forms import FORMS
 
     if form not in FORMS:
         raise UsageError(f"--form: no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")

@@ -35,13 +35,14 @@ def predict(
     atd predict photos/*.jpg --json
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.serve.classify import classify
-    from adaptertune_deploy.serve.session import open_session
 
     options.check_at_least("--top-k", top_k, 1)
     options.check_engine(form, provider, threads)
     names = tasks.served(bundle, adapters)
     encoded = [_read(path) for path in images]
+    from adaptertune_deploy.serve.classify import classify
+    from adaptertune_deploy.serve.session import open_session
+
     with tasks.reading(bundle):
         session = open_session(bundle, names, form, provider=provider, threads=threads)
     try:
@@ -75,7 +76,7 @@ def show(images: list[Path], answers: list[Answer]) -> None:
     rows = []
     for answer in answers:
         first, *others = answer.top
-        then = ", ".join(f"{other.label} {other.probability:.0%}" for other in others)
-        rows.append((str(images[answer.image]), answer.task, first.label, f"{first.probability:.1%}", then))
+        then = ", ".join(f"{other.label} {100 * other.probability:.0f} %" for other in others)
+        rows.append((str(images[answer.image]), answer.task, first.label, f"{100 * first.probability:.1f} %", then))
     words = table.Words
     table.show(console.out, "", (words("image"), words("task"), words("answer"), "probability", words("then")), rows)

@@ -36,5 +36,5 @@ def plural(count: int, noun: str) -> str:
 
 
 def accuracy(share: float, images: int) -> str:
-    """Return an accuracy with its counts: "85.1% (63 of 74)"."""
-    return f"{share:.1%} ({round(share * images):,} of {images:,})"
+    """Return an accuracy with its counts: "85.1 % (63 of 74)"."""
+    return f"{100 * share:.1f} % ({round(share * images):,} of {images:,})"

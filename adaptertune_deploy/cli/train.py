@@ -1,77 +1,105 @@
-"""atd train: adapters and a head for one task."""
+"""atd train: a head, and adapters with a head, for one task."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import completion, console, interrupts, options, scores, table, text
-from adaptertune_deploy.cli.options import ADAPTER, DATA, PLACES, TRAINING, value
+from adaptertune_deploy.cli import completion, console, interrupts, options, scores, text
+from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, value
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from adaptertune_deploy.train.request import TrainRequest
     from adaptertune_deploy.train.trainer import TrainResult
 
-DATASETS = "pets, flowers, digits, shapes, or the path of an image folder."
+DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME."
 USUAL_BACKBONE = f"that of the adapters in --out, else {DEFAULT_BACKBONE}"
-RULES = "auto, official, stratified:SHARE or none."
 PLACEMENTS = "Blocks that get an adapter: all, last:K or every:K."
-EPOCHS = "Passes over the data; 0 is as many as the device manages in some minutes."
+RANK = "Width of every adapter; 0 trains the head alone."
+SHIPS = "Which candidate ships: auto lets cross-validation choose, adapter or head overrules it."
+CLASS_WEIGHTS = "Where classes differ in size: balanced counts every class the same, none every image."
+FOLDS = "Folds of the comparison of head and adapter; 1 is one split, 0 chooses."
+SEEDS = "Train with so many seeds, to tell how much the seed matters; the first one is kept."
+EPOCHS = "Passes over the training images; 0 chooses by their number."
 PRECISIONS = "Of the steps: auto, fp32, bf16 or fp16."
+RATE = "Peak learning rate of the adapters."
+WARMUP = "Share of the steps in which the rate rises."
+BY_RECIPE = "chosen by the recipe"
+
+Backbone = Annotated[
+    str | None, value("--backbone", "NAME", ADAPTER, "timm name of a Vision Transformer.", USUAL_BACKBONE)
+]
+Placement = Annotated[str, value("--placement", "RULE", ADAPTER, PLACEMENTS, complete=completion.placements)]
+ClassWeights = Annotated[
+    str, value("--class-weights", "RULE", CHOICE, CLASS_WEIGHTS, complete=completion.class_weights)
+]
+Decay = Annotated[float | None, value("--weight-decay", "X", TRAINING, "On matrices, never on biases.", BY_RECIPE)]
+Warmup = Annotated[float | None, value("--warmup", "SHARE", TRAINING, WARMUP, BY_RECIPE)]
+Smoothing = Annotated[float | None, value("--label-smoothing", "SHARE", TRAINING, "Of the cross-entropy.", BY_RECIPE)]
+Precision = Annotated[str, value("--precision", "NAME", TRAINING, PRECISIONS, complete=completion.precisions)]
 
 
 def train(
     dataset: Annotated[str, value("--dataset", "NAME", DATA, DATASETS, complete=completion.datasets)],
     task: Annotated[str | None, value("--task", "NAME", DATA, "Name of the task.", "the dataset's")] = None,
-    val_split: Annotated[str, value("--val-split", "RULE", DATA, RULES, complete=completion.val_splits)] = "auto",
     allow_missing: options.AllowMissing = False,
-    backbone: Annotated[
-        str | None, value("--backbone", "NAME", ADAPTER, "timm name of a Vision Transformer.", USUAL_BACKBONE)
-    ] = None,
-    rank: options.Rank = 8,
-    placement: Annotated[
-        str, value("--placement", "RULE", ADAPTER, PLACEMENTS, complete=completion.placements)
-    ] = "all",
+    skip_bad: options.SkipBad = False,
+    backbone: Backbone = None,
+    rank: Annotated[int, value("--rank", "N", ADAPTER, RANK)] = 8,
+    placement: Placement = "all",
     alpha: Annotated[float, value("--alpha", "X", ADAPTER, "Scale of every adapter.")] = 1.0,
+    ship: Annotated[str, value("--ship", "NAME", CHOICE, SHIPS, complete=completion.candidates)] = "auto",
+    folds: Annotated[int, value("--folds", "N", CHOICE, FOLDS)] = 0,
+    class_weights: ClassWeights = "balanced",
+    seeds: Annotated[int, value("--seeds", "N", CHOICE, SEEDS)] = 1,
+    seed: Annotated[int, value("--seed", "N", TRAINING, "Of initialisation, order and augmentation.")] = 0,
     epochs: Annotated[int, value("--epochs", "N", TRAINING, EPOCHS)] = 0,
     batch_size: Annotated[int, value("--batch-size", "N", TRAINING, "Images in a step.")] = 32,
-    lr: Annotated[float, value("--lr", "X", TRAINING, "Peak learning rate of the adapters.")] = 3e-3,
-    seed: Annotated[int, value("--seed", "N", TRAINING, "Of initialisation, order and augmentation.")] = 0,
-    precision: Annotated[
-        str, value("--precision", "NAME", TRAINING, PRECISIONS, complete=completion.precisions)
-    ] = "auto",
+    lr: Annotated[float | None, value("--lr", "X", TRAINING, RATE, BY_RECIPE)] = None,
+    weight_decay: Decay = None,
+    warmup: Warmup = None,
+    label_smoothing: Smoothing = None,
+    precision: Precision = "auto",
     device: options.Device = "auto",
+    workers: Annotated[int, value("--workers", "N", TRAINING, "Processes that read images; -1 chooses.")] = -1,
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets the adapter folder.")] = Path("adapters"),
     data_dir: options.DataDir = None,
     weights: options.Weights = None,
     allow_random: options.AllowRandom = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train adapters and a head for one task on a frozen backbone.
+    """Train a head, and adapters with a head, for one task on a frozen backbone; the adapters ship where they help.
 
-    One graph serves adapters of one backbone, so another backbone goes with an --out of its own.
+    Both are compared on images that neither was trained on. One graph serves adapters of one backbone, so another
+    backbone goes with an --out of its own.
 
     \b
-    atd train --dataset pets --rank 8
+    atd train --dataset pets
     atd train --dataset path/to/folder --task parts --placement last:4
-    atd train --dataset flowers --rank 16 --epochs 20 --out wide
+    atd train --dataset flowers --rank 16 --seeds 3 --out wide
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
     """
     from adaptertune_deploy.train.preflight import check_train
     from adaptertune_deploy.train.recipe import Recipe
     from adaptertune_deploy.train.request import TrainRequest
 
+    given = {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "label_smoothing": label_smoothing}
     recipe = Recipe(
         rank=rank,
         alpha=alpha,
         placement=placement,
+        ship=ship,
+        class_weights=class_weights,
+        folds=folds,
+        seeds=seeds,
+        seed=seed,
         epochs=epochs,
         batch_size=batch_size,
-        lr=lr,
-        seed=seed,
         precision=precision,
         device=device,
+        workers=workers,
+        **{name: number for name, number in given.items() if number is not None},
     )
     request = TrainRequest(
         dataset=dataset,
@@ -81,8 +109,8 @@ def train(
         task=task,
         data_dir=data_dir,
         weights=weights,
-        val_split=val_split,
         allow_missing=allow_missing,
+        skip_bad=skip_bad,
         allow_random=allow_random,
     )
     for note in check_train(request):
@@ -98,8 +126,9 @@ def train(
 def run(request: TrainRequest) -> TrainResult:
     """Train what was checked before."""
     from adaptertune_deploy.core.adapter import CONFIG_NAME
+    from adaptertune_deploy.data.datasets import task_of
 
-    folder = request.out / (request.task or Path(request.dataset).expanduser().resolve().name)
+    folder = request.out / (request.task or task_of(request.dataset))
     with interrupts.stoppable(interrupts.outcome(folder / CONFIG_NAME)):
         with console.loading("torch"):
             from adaptertune_deploy.train.trainer import train_task
@@ -110,53 +139,67 @@ def run(request: TrainRequest) -> TrainResult:
 
 def train_facts(result: TrainResult) -> dict[str, Any]:
     """Return what training made as plain JSON values."""
-    from adaptertune_deploy.train.report import report_facts
+    from adaptertune_deploy.train.results import report_facts
 
+    config = result.config
     return {
-        "task": result.config.task.name,
+        "task": config.task.name,
         "folder": str(result.folder),
-        "backbone": result.config.backbone.name,
-        "dataset": result.config.dataset.name,
-        **report_facts(result.measured),
+        "backbone": config.backbone.name,
+        "dataset": config.dataset.name,
+        "train_images": config.dataset.train,
+        **report_facts(result.measured, config.task.labels, config.recipe),
     }
 
 
 def show_result(result: TrainResult) -> None:
-    """Print the scores of the head alone and of the adapter, and where everything lies."""
+    """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
     from adaptertune_deploy.core.adapter import MODEL_NAME
+    from adaptertune_deploy.train import verdict
+    from adaptertune_deploy.train.measured import ADAPTER, HEAD
 
     measured, config = result.measured, result.config
-    classes, images = len(config.task.labels), text.plural(measured.adapter.images, "image")
-    head = classes * (config.backbone.features + 1)
-    rows = [
-        (name, *scores.cells(found, classes), f"{count:,}", f"{count / measured.frozen:.2%}")
-        for name, found, count in (
-            ("head alone", measured.head_only, head),
-            ("adapter + head", measured.adapter, measured.trainable),
-        )
-    ]
-    table.show(
-        console.out,
-        f"{config.task.name} on {config.backbone.name}: {measured.split} split, {images}",
-        (table.Words("trained"), *scores.columns(classes), "parameters", "of the backbone's"),
-        rows,
+    found = {HEAD: measured.head, ADAPTER: measured.adapter}
+    images = text.plural(measured.head.scores.images, "image")
+    scores.show(
+        f"{config.task.name} on {config.backbone.name}: test split, {images}",
+        {verdict.NAMES[name]: one for name, one in found.items() if one is not None},
+        config.task.labels,
+        measured.frozen,
     )
-    scores.tell_coarse(measured.adapter.images, measured.split)
-    if measured.adapter.top1 < measured.head_only.top1:
-        console.print_note("the adapter answers worse than the head alone; try a lower --lr or more --epochs")
+    for line in (verdict.on_the_same_images(measured), measured.gate and verdict.out_of_fold(measured.gate)):
+        if line:
+            console.print_line(line)
+    for line in verdict.seeds(measured):
+        console.print_line(line)
+    console.print_important(f"=> {verdict.ships(measured)}")
+    if contradiction := verdict.contradiction(measured):
+        console.print_note(contradiction)
+    scores.tell_coarse(measured.head.scores.images, "test")
+    for line in _how(result):
+        console.print_line(line)
     size = text.human_bytes((result.folder / MODEL_NAME).stat().st_size)
-    console.print_line(
-        f"epoch {measured.fit.best_epoch + 1} of {len(measured.fit.history)} kept, "
-        f"{text.human_seconds(measured.seconds)}, {measured.precision} on {measured.device}"
-    )
-    console.print_line(
-        "checked: the start equals the backbone exactly, the backbone is unchanged, every adapter got a gradient"
-    )
     console.print_line(f"wrote {result.folder}/ ({size} of weights, model card, report/)")
 
 
+def _how(result: TrainResult) -> tuple[str, ...]:
+    """Return how the adapters were trained, and what was proved meanwhile."""
+    recipe, proofs = result.config.recipe, result.measured.proofs
+    took = text.human_seconds(result.measured.seconds)
+    if recipe is None or proofs is None:
+        return (f"trained the head alone in {took}",)
+    return (
+        f"trained {recipe.epochs:.3g} epochs in {text.plural(recipe.steps, 'step')} on all "
+        f"{result.config.dataset.train:,} training images, last weights kept; {took} in all, {recipe.precision} on "
+        f"{recipe.device}",
+        f"checked: the start equals the backbone bit for bit on {text.plural(proofs.start_images, 'image')}, all "
+        f"{proofs.frozen_tensors} frozen tensors are unchanged, each of the {proofs.adapters_with_gradient} adapters "
+        "got a gradient in the first step",
+    )
+
+
 def show_next(request: TrainRequest, result: TrainResult) -> None:
-    """Print the commands that export and evaluate the task."""
+    """Print the commands that export and evaluate the task, and the one that overrules what ships."""
     from adaptertune_deploy.cli import next as following
 
     commands = following.after_training(
@@ -164,6 +207,11 @@ def show_next(request: TrainRequest, result: TrainResult) -> None:
         request.data_dir,
         request.weights,
         missing=request.allow_missing,
+        bad=request.skip_bad,
         random=request.allow_random,
     )
     console.print_next(*commands)
+    if result.measured.adapter is not None:
+        other = "head" if result.measured.ships == "adapter" else "adapter"
+        overrule = following.overruling(result.folder, other, request.weights, random=request.allow_random)
+        console.print_next(overrule, why="overrule")

@@ -1,61 +1,71 @@
 """The folder adapters/<task>/: adapter_config.json and adapter_model.safetensors.
 
-The layout follows Hugging Face PEFT's file names. Tensors keep torch's [out, in] layout:
+It holds two candidates, the tuned linear probe ("head") and adapters with a head of their own ("adapter"); the config
+says which of them ships. The layout follows Hugging Face PEFT's file names. Tensors keep torch's [out, in] layout:
 
     blocks.{l}.adapter.down.weight [r, D]    blocks.{l}.adapter.down.bias [r]
     blocks.{l}.adapter.up.weight   [D, r]    blocks.{l}.adapter.up.bias   [D]
     head.weight [C, features]                head.bias [C]
+    probe.weight [C, features]               probe.bias [C]
 
-`alpha` is never folded into these tensors; core.bank does that when it makes a bank.
+A task that was trained with rank 0 has the last two only. Whoever ships, its head is called head.* outside the folder.
+`alpha` and the temperatures are never folded into these tensors; core.bank does that when it makes a bank.
 
-What decides an answer besides the tensors stands in adapter_config.json, and its hash (identity_sha256) in the tensor
-file's own metadata, while the config holds the tensor file's hash: whoever edits one of the two files is found out.
-Both hashes find damage and mix-ups; they are no signature.
+What decides an answer besides the tensors stands in adapter_config.json, and its hash (an identity's sha256) in the
+tensor file's own metadata, while the config holds the tensor file's hash: whoever edits one of the two files is found
+out. Both hashes find damage and mix-ups; they are no signature.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from adaptertune_deploy.core import files, records, tensors
-from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core import files, records
+from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
 from adaptertune_deploy.core.samples import SampleRecord
-from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.spec import (
+    HEAD_ONLY,
+    BackboneSpec,
+    PreprocessSpec,
+    TaskSpec,
+    check_sha256,
+    check_temperature,
+)
+from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
 
-FORMAT_VERSION = 2
+if TYPE_CHECKING:
+    from adaptertune_deploy.core.tensors import Array
+
+FORMAT_VERSION = 3
 CONFIG_NAME = "adapter_config.json"
 MODEL_NAME = "adapter_model.safetensors"
-IDENTITY_KEY = "adaptertune_identity_sha256"
+ADAPTER, HEAD = "adapter", "head"
+SHIPS = (ADAPTER, HEAD)
+OLDER = "a folder of an older version can't be read, train the task again with: atd train"
 
 
 @dataclass(frozen=True)
-class DatasetRecord:
-    """What an adapter was trained on.
+class ProbeRecord:
+    """The tuned linear probe, candidate "head".
 
-    name: dataset name as given to `atd train`.
-    val_split: the rule that made the validation split: "official", "stratified:0.1" or "none".
-    train, val, test: number of images in each split.
-    split_sha256: hash of the sample names of every split, in order.
-    licence: the dataset's terms as its publisher states them, or a sentence saying that they are unknown.
+    penalty: scikit-learn's C, the inverse of the penalty's strength.
+    temperature: its logits are divided by it.
     """
 
-    name: str
-    val_split: str
-    train: int
-    val: int
-    test: int
-    split_sha256: str
-    licence: str
+    penalty: float
+    temperature: float
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What decides an answer besides the tensors: labels and their order, alpha, blocks, backbone, preprocessing."""
+    """What decides a task's answer besides its tensors: labels and their order, alpha, blocks, temperature, ..."""
 
     task: TaskSpec
     backbone: BackboneSpec
@@ -63,47 +73,109 @@ class Identity:
 
     @property
     def sha256(self) -> str:
-        """Hash of the values as JSON, keys sorted; numbers as a reader of the file would find them."""
-        read: Identity = records.parse(json.loads(records.dump(self)), Identity, "identity")
-        text = json.dumps(dataclasses.asdict(read), sort_keys=True, separators=(",", ":"))
-        return files.sha256_bytes(text.encode())
+        """See core.records.digest."""
+        return records.digest(self)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor that the task's file holds."""
+        return tensor_shapes(self.task, self.backbone)
+
+
+@dataclass(frozen=True)
+class FolderIdentity:
+    """What decides the answers of an adapter folder besides its tensors: both candidates, and which of them ships."""
+
+    task: TaskSpec
+    probe: ProbeRecord
+    ships: str
+    backbone: BackboneSpec
+    preprocess: PreprocessSpec
+
+    @property
+    def sha256(self) -> str:
+        """See core.records.digest."""
+        return records.digest(self)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor that the folder's file holds."""
+        probe = tensor_shapes(dataclasses.replace(self.task, adapter=HEAD_ONLY), self.backbone)
+        own = tensor_shapes(self.task, self.backbone) if self.task.adapter.rank else {}
+        return own | {_probe_name(name): shape for name, shape in probe.items()}
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
     """Everything about a trained task but its tensors (adapter_config.json).
 
+    task: as trained: its adapters of rank 0 and above, and the temperature of the candidate "adapter".
+    probe: the candidate "head".
+    ships: one of SHIPS.
+    tensors_sha256: of adapter_model.safetensors.
+    recipe: None only when rank 0 was trained.
     metrics: name -> value; accuracies in 0..1.
     versions: library -> version that trained it.
-    tensors_sha256: of adapter_model.safetensors.
-    samples: held-back images on which graphs of this task are verified.
+    samples: test images on which graphs of this task are verified.
     """
 
     format_version: int
     task: TaskSpec
+    probe: ProbeRecord
+    ships: str
     backbone: BackboneSpec
     preprocess: PreprocessSpec
     dataset: DatasetRecord
     tensors_sha256: str
+    recipe: RecipeRecord | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     samples: tuple[SampleRecord, ...] = ()
 
     def __post_init__(self) -> None:
         check_sha256(self.tensors_sha256)
-        last = self.task.adapter.blocks[-1]
-        if last >= self.backbone.depth:
-            raise ValueError(f"adapts block {last}, but {self.backbone.name} has {self.backbone.depth} blocks")
+        adapter = self.task.adapter
+        if self.ships not in SHIPS:
+            raise ValueError(f"ships '{self.ships:.20}' must be one of {', '.join(SHIPS)}")
+        if self.ships == ADAPTER and not adapter.rank:
+            raise ValueError("ships 'adapter', but rank 0 was trained, which has none")
+        if adapter.rank and self.recipe is None:
+            raise ValueError(f"recipe is missing, though rank {adapter.rank} was trained")
+        if adapter.blocks and adapter.blocks[-1] >= self.backbone.depth:
+            raise ValueError(
+                f"adapts block {adapter.blocks[-1]}, but {self.backbone.name} has {self.backbone.depth} blocks"
+            )
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> FolderIdentity:
         """What decides the answers besides the tensors."""
-        return Identity(self.task, self.backbone, self.preprocess)
+        return FolderIdentity(self.task, self.probe, self.ships, self.backbone, self.preprocess)
+
+    def shipped(self, ship: str | None = None) -> TaskSpec:
+        """Return the task as it leaves the folder: rank 0 and the probe's temperature for the candidate "head".
+
+        Args:
+            ship: one of SHIPS; None takes what the config says.
+
+        Raises:
+            UsageError: no such candidate, or the adapter of a task that was trained with rank 0.
+        """
+        chosen = self.ships if ship is None else ship
+        if chosen not in SHIPS:
+            raise UsageError(f"no candidate '{chosen:.60}', only {', '.join(SHIPS)}.{did_you_mean(chosen, SHIPS)}")
+        if chosen == HEAD:
+            return dataclasses.replace(self.task, adapter=HEAD_ONLY, temperature=self.probe.temperature)
+        if not self.task.adapter.rank:
+            raise UsageError(
+                f"task '{self.task.name}' was trained with rank 0 and has no adapter to ship; leave out --ship "
+                "adapter, or train it again with --rank 8"
+            )
+        return self.task
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A task's adapters and head in memory: name -> float32 array, named and laid out as in the file."""
+    """What ships of a task, in memory: blocks.* and head.* -> float32 array, laid out as in the file."""
 
     task: TaskSpec
     tensors: dict[str, Array]
@@ -128,9 +200,21 @@ def tensor_shapes(task: TaskSpec, backbone: BackboneSpec) -> dict[str, tuple[int
     return shapes
 
 
-def write_tensors(folder: Path, values: Mapping[str, Array], identity: Identity) -> str:
-    """Write adapter_model.safetensors into `folder` and return its SHA-256."""
-    data = tensors.pack(values, (IDENTITY_KEY, identity.sha256))
+def _probe_name(name: str) -> str:
+    """Return the name in an adapter folder of a tensor of the probe's, which is called head.* elsewhere."""
+    return f"probe.{name.removeprefix('head.')}"
+
+
+def pack(values: Mapping[str, Array], identity: Identity | FolderIdentity) -> bytes:
+    """Return a task's tensor file, which says whose it is."""
+    from adaptertune_deploy.core import tensor_file
+
+    return tensor_file.pack(values, identity)
+
+
+def write_tensors(folder: Path, values: Mapping[str, Array], identity: FolderIdentity) -> str:
+    """Write both candidates' tensors as adapter_model.safetensors into `folder` and return its SHA-256."""
+    data = pack(values, identity)
     files.write_bytes(folder / MODEL_NAME, data)
     return files.sha256_bytes(data)
 
@@ -148,58 +232,44 @@ def read_config(folder: Path) -> AdapterConfig:
     """
     if not folder.is_dir():
         raise FormatError(f"{folder}: no such adapter folder; train one with: atd train --dataset {folder.name}")
-    return records.read(folder / CONFIG_NAME, AdapterConfig, FORMAT_VERSION)
+    return records.read(folder / CONFIG_NAME, AdapterConfig, FORMAT_VERSION, OLDER)
 
 
-def read_adapter(folder: Path) -> tuple[AdapterConfig, Adapter]:
-    """Read an adapter folder and check its tensors and its config against each other.
+def read_adapter(folder: Path, ship: str | None = None) -> tuple[AdapterConfig, Adapter]:
+    """Read an adapter folder, check its tensors and its config against each other, and return what ships.
+
+    Args:
+        folder: adapters/<task>/.
+        ship: the candidate, one of SHIPS; None takes the one that the config names.
 
     Raises:
-        FormatError: see read_config and read_tensor_file; also tensors of other names or shapes, or not finite.
+        FormatError: see read_config and core.tensor_file.read; also tensors of other names or shapes, or not finite.
+        UsageError: see AdapterConfig.shipped.
     """
+    from adaptertune_deploy.core import tensors
+
     config = read_config(folder)
-    return config, unpack(read_folder_tensors(folder, config), config.identity, str(folder / MODEL_NAME))
+    task = config.shipped(ship)
+    data = read_folder_tensors(folder, config)
+    held = tensors.unpack(data, config.identity.shapes, str(folder / MODEL_NAME))
+    named = {name: name for name in tensor_shapes(task, config.backbone)}
+    if not task.adapter.rank:
+        named = {name: _probe_name(name) for name in named}
+    return config, Adapter(task, {name: held[place] for name, place in named.items()})
 
 
 def read_folder_tensors(folder: Path, config: AdapterConfig) -> bytes:
-    """Return the bytes of an adapter folder's tensor file; see read_tensor_file."""
-    return read_tensor_file(folder / MODEL_NAME, config.tensors_sha256, config.identity, folder / CONFIG_NAME)
+    """Return the bytes of an adapter folder's tensor file; see core.tensor_file.read."""
+    from adaptertune_deploy.core import tensor_file
 
-
-def read_tensor_file(path: Path, sha256: str, identity: Identity, said_by: Path) -> bytes:
-    """Return the bytes of a task's tensor file after comparing them with what another file says about it.
-
-    The bytes that were hashed are the ones returned, so a file replaced afterwards can't slip in.
-
-    Args:
-        path: the tensor file.
-        sha256: the hash that the other file holds.
-        identity: what the other file says about the task.
-        said_by: the other file, for messages.
-
-    Raises:
-        FormatError: absent, too large for the task, of another hash, or trained with other labels, alpha, blocks,
-            backbone or preprocessing.
-    """
-    data = files.read_regular(path, tensors.size_limit(tensor_shapes(identity.task, identity.backbone)))
-    found = files.sha256_bytes(data)
-    if found != sha256:
-        raise FormatError(
-            f"{path}: sha256 is {found[:12]}..., expected {sha256[:12]}...; the file was changed or damaged, get it "
-            "again or train the task again"
-        )
-    if tensors.read_note(data, IDENTITY_KEY, str(path)) != identity.sha256:
-        raise FormatError(
-            f"{said_by}: labels, alpha, blocks, backbone or preprocessing of task '{identity.task.name}' are not those "
-            f"that {path.name} was trained with; one of the two was changed, get both again or train the task again"
-        )
-    return data
+    return tensor_file.read(folder / MODEL_NAME, config.tensors_sha256, config.identity, folder / CONFIG_NAME)
 
 
 def unpack(data: bytes, identity: Identity, where: str) -> Adapter:
     """Return a task from the bytes of its tensor file, checked against its shapes."""
-    shapes = tensor_shapes(identity.task, identity.backbone)
-    return Adapter(identity.task, tensors.unpack(data, shapes, where))
+    from adaptertune_deploy.core import tensors
+
+    return Adapter(identity.task, tensors.unpack(data, identity.shapes, where))
 
 
 def list_adapters(root: Path) -> tuple[Path, ...]:

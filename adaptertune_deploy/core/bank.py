@@ -12,9 +12,10 @@ row multiplies without a transpose:
     blocks.{l}.adapter.up.weight   [T, r, D]    blocks.{l}.adapter.up.bias   [T, D]
     head.weight [T, features, C]                head.bias [T, C]
 
-T tasks, r the largest rank, C the largest class count. Padding with zeros is exact: a padded hidden unit is
-GELU(0) = 0 times a zero row of `up`, and a block that a task leaves alone adds zero. A row's logits beyond its
-own class count are padding, and the caller cuts them off. `alpha` is folded into `up`.
+T tasks, r the largest rank, at least 1, C the largest class count. Padding with zeros is exact: a padded hidden unit
+is GELU(0) = 0 times a zero row of `up`, and a block that a task leaves alone adds zero, as every block does for a task
+that is a head only. A row's logits beyond its own class count are padding, and the caller cuts them off. `alpha` is
+folded into `up`, the temperature into the head.
 
 One tensor per block, not one with a block axis: the gather then copies only what a block needs.
 """
@@ -29,6 +30,7 @@ import numpy.typing as npt
 
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import EngineError, FormatError
+from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
 
 IMAGES = "images"
@@ -50,26 +52,39 @@ def bank_names(slots: Sequence[int]) -> tuple[str, ...]:
 
 
 def folded(adapter: Adapter) -> dict[str, Array]:
-    """Return one task's tensors in graph layout: weights [in, out], alpha folded into `up`, float32.
+    """Return one task's tensors in graph layout, float32.
+
+    Weights are [in, out]; alpha is folded into `up`, and the head is divided by the temperature.
 
     Raises:
-        FormatError: alpha times a tensor overflows float32.
+        FormatError: a tensor overflows float32 so.
     """
-    alpha = np.float32(adapter.task.adapter.alpha)
     result: dict[str, Array] = {}
     for name, tensor in adapter.tensors.items():
         with np.errstate(over="ignore"):
-            scaled = tensor * alpha if ".up." in name else tensor
-        if not np.isfinite(scaled).all():
-            raise FormatError(
-                f"task '{adapter.task.name}': alpha {alpha:g} times '{name}' overflows float32; train it again"
-            )
-        result[name] = np.ascontiguousarray(scaled.T) if scaled.ndim == 2 else scaled
+            value, cause = _fold(name, tensor, adapter.task)
+        if not np.isfinite(value).all():
+            raise FormatError(f"task '{adapter.task.name}': {cause} overflows float32; train it again")
+        result[name] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
     return result
 
 
-def stack(adapters: Sequence[Adapter], slots: Sequence[int]) -> dict[str, Array]:
+def _fold(name: str, tensor: Array, task: TaskSpec) -> tuple[Array, str]:
+    """Return a tensor with alpha or the temperature in it, and what was done in words."""
+    if name in (HEAD_WEIGHT, HEAD_BIAS):
+        return tensor / np.float32(task.temperature), f"'{name}' divided by temperature {task.temperature:g}"
+    if ".up." in name:
+        return tensor * np.float32(task.adapter.alpha), f"alpha {task.adapter.alpha:g} times '{name}'"
+    return tensor, f"'{name}'"
+
+
+def stack(adapters: Sequence[Adapter], slots: Sequence[int], width: int) -> dict[str, Array]:
     """Return the bank of `adapters`, in their order, for a graph with adapter slots after the blocks `slots`.
+
+    Args:
+        adapters: the tasks; of any ranks, 0 among them.
+        slots: the graph's slots.
+        width: D, channels of the backbone's tokens.
 
     Raises:
         FormatError: no adapter at all, or one with a block that the graph has no slot for.
@@ -79,8 +94,8 @@ def stack(adapters: Sequence[Adapter], slots: Sequence[int]) -> dict[str, Array]
     for adapter in adapters:
         check_slots(adapter.task.name, adapter.task.adapter.blocks, slots)
     parts = [folded(adapter) for adapter in adapters]
-    rank = max(adapter.task.adapter.rank for adapter in adapters)
-    width = parts[0][tensor_name(adapters[0].task.adapter.blocks[0], "up", "bias")].shape[0]
+    # No engine takes a matrix product over an empty dimension for granted.
+    rank = max(1, *(adapter.task.adapter.rank for adapter in adapters))
     features = parts[0][HEAD_WEIGHT].shape[0]
     classes = max(len(adapter.task.labels) for adapter in adapters)
     bank: dict[str, Array] = {}

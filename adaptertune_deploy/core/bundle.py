@@ -2,7 +2,7 @@
 
     manifest.json                        vouches for every other file by its SHA-256
     backbone-<hash>.onnx                 the shared graph, when that form was exported
-    adapters/<task>-<hash>.safetensors   one per task, the bytes of its adapter_model.safetensors
+    adapters/<task>-<hash>.safetensors   one per task: what ships of it
     merged/<task>-<hash>.onnx            one self-contained graph per task, when that form was exported
 
 A file's name carries the start of its hash, so a change writes new files beside the old ones, then the manifest: who
@@ -218,9 +218,11 @@ def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
     Raises:
         FormatError: see core.adapter.read_adapter.
     """
+    from adaptertune_deploy.core import tensor_file
+
     identity = Identity(record.task, manifest.backbone, manifest.preprocess)
     path = folder / record.file
-    data = adapters.read_tensor_file(path, record.sha256, identity, folder / MANIFEST_NAME)
+    data = tensor_file.read(path, record.sha256, identity, folder / MANIFEST_NAME)
     return adapters.unpack(data, identity, str(path))
 
 

@@ -1,9 +1,9 @@
 """Image bytes to model input: the one definition that evaluates, verifies and serves.
 
-Decoding does what torchvision's ImageFolder does (`Image.open`, `convert("RGB")`), so a served image has the pixels
-it would have had in training: EXIF orientation and ICC profiles are ignored, transparency is dropped and shows the
-colour beneath it, of an animation only the first frame is decoded. One mode differs on purpose: 16-bit gray is
-scaled to 8 bits, where `convert` would cut every value above 255 to white.
+Decoding does what torchvision's ImageFolder does (`Image.open`, `convert("RGB")`): ICC profiles are ignored,
+transparency is dropped and shows the colour beneath it, of an animation only the first frame is decoded. Two things
+differ on purpose: 16-bit gray is scaled to 8 bits, where `convert` would cut every value above 255 to white, and the
+EXIF orientation is followed where the PreprocessSpec says so.
 
 The transform repeats timm.data.create_transform(is_training=False) without torch, bit for bit under one Pillow.
 """
@@ -14,16 +14,21 @@ import io
 import math
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.orientation import upright
 from adaptertune_deploy.core.spec import PreprocessSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 MAX_PIXELS = 50_000_000
+# Where nobody waits for an answer, larger photographs are read too: training, evaluation, verification.
+MAX_OFFLINE_PIXELS = 400_000_000
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -34,40 +39,66 @@ RESAMPLING = {
 _HEADER_LOCK = threading.Lock()
 
 
-def preprocess(data: bytes, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+def preprocess(data: bytes, spec: PreprocessSpec, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.float32]:
     """Return an encoded image as model input, float32 [3, H, W], normalised.
 
     Raises:
         ImageError: see decode and transform.
     """
-    return transform(decode(data), spec)
+    return transform(decode(data, spec.orientation, max_pixels), spec)
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    data: bytes, orientation: str = "exif", max_pixels: int = MAX_PIXELS, at_least: int | None = None
+) -> Image.Image:
     """Decode a JPEG, PNG, WebP, BMP or GIF file, told apart by content, never by name; returns an RGB image.
 
     Args:
         data: the file's bytes.
+        orientation: "exif" or "ignored"; see PreprocessSpec.
         max_pixels: largest allowed width times height; compared with the header, before anything is decoded.
+        at_least: decode a JPEG at a half, a quarter or an eighth of its size, much faster, as long as its shorter
+            side keeps so many pixels; None decodes every pixel.
 
     Raises:
         ImageError: 415 for bytes of no such format, 413 for too many pixels, 400 for an empty, truncated or
             damaged image.
     """
-    if not data:
-        raise ImageError("the image is empty (0 bytes); send a JPEG, PNG, WebP, BMP or GIF file")
-    image = _open(data)
+    image = _open(data, max_pixels)
     if image.width * image.height > max_pixels:
         raise ImageError(_too_many(f"{image.width} x {image.height}", max_pixels), status=413)
     try:
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
         image.load()
+        exif = image.info.get("exif")  # of a PNG it may follow the pixels
         # `convert` would carry the transparent colour along, with a warning for the usual kind of PNG.
         image.info.pop("transparency", None)
         if image.mode.startswith("I"):
             image = _eight_bits(image)
-        return image if image.mode == "RGB" else image.convert("RGB")
+        image = image if image.mode == "RGB" else image.convert("RGB")
+        # A text chunk of a PNG may bear that name too.
+        return upright(image, exif) if orientation == "exif" and isinstance(exif, bytes) else image
     except Exception as error:  # Pillow raises more than a dozen types on damaged data
         raise ImageError("the image is truncated or damaged; send it again in full") from error
+
+
+def header(data: bytes) -> Image.Image:
+    """Return an image of which only the header was read; it may have any number of pixels.
+
+    Raises:
+        ImageError: see size_of.
+    """
+    return _open(data, None)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return an image's (width, height) in pixels as they are stored, from its header alone.
+
+    Raises:
+        ImageError: 415 for bytes of no known format, 400 for an empty file or a damaged header.
+    """
+    return header(data).size
 
 
 def transform(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
@@ -81,6 +112,22 @@ def transform(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.float3
         float32 [3, H, W], C-contiguous.
 
     Raises:
+        ImageError: see served_pixels.
+    """
+    return normalised(served_pixels(image, spec), spec)
+
+
+def served_pixels(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+    """Resize, crop or pad: all of `transform` that works on bytes.
+
+    Args:
+        image: RGB.
+        spec: what the backbone was trained with.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
         ImageError: 400 for an image so elongated that resizing it gives over MAX_PIXELS pixels or none.
     """
     height, width = _resized_size(image.height, image.width, spec)
@@ -91,27 +138,53 @@ def transform(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.float3
         )
     if (image.height, image.width) != (height, width):
         image = image.resize((width, height), RESAMPLING[spec.interpolation])
-    pixels = np.asarray(_crop_or_pad(image, spec)).transpose(2, 0, 1)
+    return np.asarray(_crop_or_pad(image, spec))
+
+
+def normalised(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Scale and normalise: all of `transform` that works on numbers.
+
+    Args:
+        pixels: uint8 [H, W, 3], of served_pixels.
+        spec: what the backbone was trained with.
+
+    Returns:
+        float32 [3, H, W], C-contiguous.
+    """
     # The order and precision of torchvision's to_tensor and normalize, on which the last bit depends.
-    result = np.empty((3, *spec.size), dtype=np.float32)
-    np.divide(pixels, np.float32(255), out=result, dtype=np.float32)
+    result = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
+    np.divide(pixels.transpose(2, 0, 1), np.float32(255), out=result, dtype=np.float32)
     result -= np.array(spec.mean, dtype=np.float32)[:, None, None]
     result /= np.array(spec.std, dtype=np.float32)[:, None, None]
     return result
 
 
-def _open(data: bytes) -> Image.Image:
-    """Read an image's header; no pixel is decoded."""
+def _open(data: bytes, max_pixels: int | None) -> Image.Image:
+    """Read an image's header; no pixel is decoded. More pixels than the header may name are refused by Pillow."""
+    if not data:
+        raise ImageError("the image is empty (0 bytes); send a JPEG, PNG, WebP, BMP or GIF file")
     try:
-        with _HEADER_LOCK, warnings.catch_warnings():
+        with _HEADER_LOCK, warnings.catch_warnings(), _pillows_limit(max_pixels):
             warnings.simplefilter("ignore")
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ImageError(_too_many("far too many", MAX_PIXELS), status=413) from error
+        raise ImageError(_too_many("far too many", max_pixels or MAX_PIXELS), status=413) from error
     except UnidentifiedImageError as error:
         raise ImageError("the data is not a JPEG, PNG, WebP, BMP or GIF image", status=415) from error
     except Exception as error:  # Pillow raises more than a dozen types on damaged data
         raise ImageError("the image's header is damaged; send it again in full") from error
+
+
+@contextmanager
+def _pillows_limit(max_pixels: int | None) -> Iterator[None]:
+    """Lift Pillow's own limit, which belongs to the whole process too, to `max_pixels`; None removes it."""
+    usual = Image.MAX_IMAGE_PIXELS
+    if usual is not None:
+        Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(usual, max_pixels)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
 
 
 def _too_many(found: str, limit: int) -> str:

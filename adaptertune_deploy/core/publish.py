@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bank, bundle, files
-from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
 from adaptertune_deploy.core.bundle import Manifest, TaskRecord
 from adaptertune_deploy.core.errors import FormatError
 
@@ -49,11 +49,13 @@ class Writer:
         files.write_bytes(path, data)
         self._written.append(path)
 
-    def write_task(self, source: Path, config: AdapterConfig) -> TaskRecord:
-        """Copy the tensor file of an adapter folder into the bundle and return its record."""
-        name = bundle.tensor_file(config.task.name, config.tensors_sha256)
-        self.write(name, adapters.read_folder_tensors(source, config))
-        return TaskRecord(config.task, name, config.tensors_sha256)
+    def write_task(self, adapter: Adapter, config: AdapterConfig) -> TaskRecord:
+        """Write what ships of a task into the bundle, nothing else of its folder, and return its record."""
+        data = adapters.pack(adapter.tensors, Identity(adapter.task, config.backbone, config.preprocess))
+        sha256 = files.sha256_bytes(data)
+        name = bundle.tensor_file(adapter.task.name, sha256)
+        self.write(name, data)
+        return TaskRecord(adapter.task, name, sha256)
 
     def publish(self, manifest: Manifest) -> None:
         """Make `manifest` what the bundle holds, and remove the files that only the old one named."""
@@ -101,13 +103,14 @@ def writing(folder: Path, tell: Tell = silent) -> Iterator[Writer]:
         raise
 
 
-def add_task(folder: Path, source: Path, tell: Tell = silent) -> TaskRecord:
+def add_task(folder: Path, source: Path, tell: Tell = silent, ship: str | None = None) -> TaskRecord:
     """Add a trained task to a bundle, or replace the task of that name; needs no torch and traces nothing.
 
     Args:
         folder: the bundle.
         source: the folder adapters/<task>/.
         tell: called with what a person should know: what is replaced or goes, and see `writing`.
+        ship: the candidate, "adapter" or "head"; None takes the one that training chose.
 
     Returns:
         The new record. Its parity is None: the graph was verified before, this task's answers were not. A task that
@@ -116,9 +119,12 @@ def add_task(folder: Path, source: Path, tell: Tell = silent) -> TaskRecord:
     Raises:
         FormatError: a damaged adapter, another backbone or preprocessing, no slot for a block, no shared graph, or
             values that overflow float32.
+        UsageError: the adapter was asked for, and the task was trained with rank 0.
     """
+    from adaptertune_deploy.core import bank
+
     bundle.read_manifest(folder)  # so that a mistyped folder is not made
-    config, adapter = adapters.read_adapter(source)
+    config, adapter = adapters.read_adapter(source, ship)
     bank.folded(adapter)
     with writing(folder, tell) as writer:
         manifest = writer.old or bundle.read_manifest(folder)
@@ -127,9 +133,9 @@ def add_task(folder: Path, source: Path, tell: Tell = silent) -> TaskRecord:
             raise FormatError(
                 f"{folder}: holds merged graphs only, which take no new task; run atd export without --no-shared"
             )
-        bank.check_slots(config.task.name, config.task.adapter.blocks, manifest.slots)
-        record = writer.write_task(source, config)
-        old = next((held for held in manifest.tasks if held.task.name == config.task.name), None)
+        bank.check_slots(adapter.task.name, adapter.task.adapter.blocks, manifest.slots)
+        record = writer.write_task(adapter, config)
+        old = next((held for held in manifest.tasks if held.task.name == record.task.name), None)
         if old is None:
             writer.publish(dataclasses.replace(manifest, tasks=(*manifest.tasks, record)))
             return record

@@ -18,6 +18,8 @@ Value = TypeVar("Value")
 # A manifest of a thousand tasks with a thousand labels each has some 30 MB.
 FILE_LIMIT = 1 << 28
 LONGEST_REASON = 300
+# Metadata of a field that came after files of its format were written; `digest` leaves it out at its default.
+LATER = {"later": True}
 
 
 def dump(value: object) -> str:
@@ -25,18 +27,39 @@ def dump(value: object) -> str:
     return json.dumps(dataclasses.asdict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"  # type: ignore[call-overload]
 
 
+def digest(value: object) -> str:
+    """Return the SHA-256 of a dataclass as JSON, keys sorted; numbers as a reader of the file would find them.
+
+    A field with the metadata LATER is left out at its default: what was written before it came keeps its hash.
+    """
+    read = parse(json.loads(dump(value)), type(value), "value")
+    text = json.dumps(_early(read), sort_keys=True, separators=(",", ":"))
+    return files.sha256_bytes(text.encode())
+
+
+def _early(value: object) -> object:
+    """Return a dataclass as a dict, without the fields that came later and have their default."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    found = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {
+        field.name: _early(inner) for field, inner in found.items() if field.metadata != LATER or inner != field.default
+    }
+
+
 def write(path: Path, value: object) -> None:
     """Write a dataclass as JSON, atomically."""
     files.write_bytes(path, dump(value).encode())
 
 
-def read(path: Path, kind: type[Value], version: int) -> Value:
+def read(path: Path, kind: type[Value], version: int, older: str = "use a matching release") -> Value:
     """Read a JSON file into the dataclass `kind`.
 
     Args:
         path: the file.
         kind: a frozen dataclass whose first field is `format_version: int`.
         version: the only format version this release reads.
+        older: what to do about a file of an older version.
 
     Raises:
         FormatError: absent or unreadable file, another version, an unknown or missing field, a wrong type.
@@ -49,9 +72,9 @@ def read(path: Path, kind: type[Value], version: int) -> Value:
         raise FormatError(f"{path}: holds {type(data).__name__}, expected an object")
     found = data.get("format_version")
     if found != version:
-        raise FormatError(
-            f"{path}: format_version is {found!r:.60}, this release reads {version}; use a matching release"
-        )
+        is_older = isinstance(found, int) and found < version
+        advice = older if is_older else "use a matching release"
+        raise FormatError(f"{path}: format_version is {found!r:.60}, this release reads {version}; {advice}")
     return typing.cast(Value, parse(data, kind, str(path)))
 
 

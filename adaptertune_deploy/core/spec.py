@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from adaptertune_deploy.core.records import LATER
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
+ORIENTATIONS = ("exif", "ignored")
 FLOAT32_MAX = 3.4028234663852886e38
 # No timm model comes near these; they keep a damaged file from asking for all the memory there is.
 MAX_SIDE = 4096
 MAX_RESIZED_PIXELS = 50_000_000
 MAX_COUNT = 1 << 16
+MIN_TEMPERATURE = 1e-6
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -38,6 +42,14 @@ def check_task_name(name: str) -> None:
     )
 
 
+def check_temperature(value: float) -> None:
+    """Raise ValueError unless `value` can divide logits."""
+    _check(
+        _fits_float32(value) and value >= MIN_TEMPERATURE,
+        f"temperature {value} must be a float32 number from {MIN_TEMPERATURE:g}",
+    )
+
+
 def _check_size(name: str, size: tuple[int, int]) -> None:
     _check(all(0 < side <= MAX_SIDE for side in size), f"{name} {size} must lie between 1 and {MAX_SIDE} pixels a side")
 
@@ -51,6 +63,8 @@ class PreprocessSpec:
     crop_mode: "center" resizes the shorter side and crops, "squash" resizes both sides, "border" fits and pads.
     interpolation: "nearest", "bilinear", "bicubic" or "lanczos", in Pillow's meaning (antialiased).
     mean, std: per RGB channel, for pixels scaled to 0..1.
+    orientation: "exif" turns an image as its EXIF says, so that the model sees what people see; "ignored" takes the
+        pixels as they are stored, which is what files without this field mean.
     """
 
     size: tuple[int, int]
@@ -59,9 +73,14 @@ class PreprocessSpec:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    orientation: str = field(default="ignored", metadata=LATER)
 
     def __post_init__(self) -> None:
         _check_size("size", self.size)
+        _check(
+            self.orientation in ORIENTATIONS,
+            f"orientation '{self.orientation}' must be one of {', '.join(ORIENTATIONS)}",
+        )
         _check(0 < self.crop_pct <= 1, f"crop_pct {self.crop_pct} must lie in (0, 1]")
         resized = self.size[0] / self.crop_pct * (self.size[1] / self.crop_pct)
         _check(
@@ -117,9 +136,9 @@ class BackboneSpec:
 class AdapterSpec:
     """Shape of one task's adapters: x + alpha * up(GELU(down(x))) after each listed block (arXiv 2603.14706).
 
-    rank: r, width of the bottleneck.
+    rank: r, width of the bottleneck; 0 for a head on the frozen features as they are.
     alpha: scale of the branch; stored here and folded into `up` only when a bank or graph is made.
-    blocks: indices of the adapted blocks, ascending.
+    blocks: indices of the adapted blocks, ascending; none exactly when the rank is 0.
     init: "zero" (up and all biases zero, down Xavier-uniform).
     activation: "gelu" (the exact form with erf).
     """
@@ -131,26 +150,44 @@ class AdapterSpec:
     activation: str = "gelu"
 
     def __post_init__(self) -> None:
-        _check(1 <= self.rank <= MAX_COUNT, f"rank {self.rank} must lie between 1 and {MAX_COUNT}")
+        _check(0 <= self.rank <= MAX_COUNT, f"rank {self.rank} must lie between 0 and {MAX_COUNT}")
         _check(_fits_float32(self.alpha), f"alpha {self.alpha} must be a finite float32 number")
-        _check(len(self.blocks) > 0, "blocks must name at least one block")
+        _check(self.rank == 0 or len(self.blocks) > 0, f"blocks must name at least one block at rank {self.rank}")
+        _check(self.rank > 0 or not self.blocks, f"rank 0 adapts no block, but blocks names {self.blocks!s:.80}")
         _check(
-            list(self.blocks) == sorted(set(self.blocks)) and self.blocks[0] >= 0,
+            list(self.blocks) == sorted(set(self.blocks)) and min(self.blocks, default=0) >= 0,
             f"blocks {self.blocks} must be ascending, without repeats, from 0",
         )
         _check(self.init == "zero", f"init '{self.init}' must be 'zero'")
         _check(self.activation == "gelu", f"activation '{self.activation}' must be 'gelu'")
 
+    @property
+    def words(self) -> str:
+        """What a person reads in a table: "rank 8" or "head only"."""
+        return f"rank {self.rank}" if self.rank else "head only"
+
+
+HEAD_ONLY = AdapterSpec(0, 1.0, ())
+
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One classification task: its name, its labels in the order of the logits, and its adapters."""
+    """One classification task.
+
+    name: also a file name.
+    labels: in the order of the logits.
+    adapter: shape of its adapters, HEAD_ONLY for none.
+    temperature: T of the answer, head(features) / T; stored here and folded into the head only when a bank or graph is
+        made (arXiv 1706.04599).
+    """
 
     name: str
     labels: tuple[str, ...]
     adapter: AdapterSpec
+    temperature: float = field(default=1.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_task_name(self.name)
         _check(len(self.labels) >= 2, f"task '{self.name}' has {len(self.labels)} labels, expected at least 2")
         _check(len(set(self.labels)) == len(self.labels), f"task '{self.name}' has repeated labels")
+        check_temperature(self.temperature)

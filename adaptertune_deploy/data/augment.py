@@ -47,6 +47,10 @@ PRESETS: dict[str, Preset] = {
     "small": Preset(area=(0.6, 1.0), flip=True),
     # A mirrored digit is no digit.
     "digits": Preset(area=None, degrees=10.0, zoom=0.1, shift=0.06),
+    # Cropped from a scene, with neighbours and perspective of its own.
+    "digits-in-scene": Preset(area=(0.6, 1.0)),
+    # Many signs differ in the direction of an arrow alone.
+    "signs": Preset(area=(0.6, 1.0)),
     "shapes": Preset(area=(0.6, 1.0), flip=True),
     "plain": Preset(area=None),
 }

@@ -8,21 +8,33 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError
 
+# dataset's folder -> is it whole; data folder to download into
+Complete: TypeAlias = Callable[[Path], bool]
+Fetch: TypeAlias = Callable[[Path], object]
 
-def require(name: str, *modules: str) -> None:
-    """Raise DatasetError unless the modules that dataset `name` needs are installed; call it before a download."""
+# torchvision leaves what it has unpacked beside what was in it.
+ARCHIVES = (".gz", ".tar", ".tgz", ".zip")
+
+
+def require(name: str, *modules: str, install: str = "adaptertune-deploy[train]") -> None:
+    """Raise DatasetError unless the modules that dataset `name` needs are installed; call it before a download.
+
+    Args:
+        name: of the dataset, for the message.
+        modules: to be imported later.
+        install: what pip should install to get them.
+    """
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise DatasetError(f"{name}: needs {module}; install it with: pip install 'adaptertune-deploy[train]'")
+            raise DatasetError(f"{name}: needs {module}; install it with: pip install '{install}'")
 
 
-def ensure(
-    name: str, root: Path, folder: str, complete: Callable[[Path], bool], fetch: Callable[[Path], object], hint: str
-) -> None:
+def ensure(name: str, root: Path, folder: str, complete: Complete, fetch: Fetch, hint: str) -> None:
     """See that `root`/`folder` holds the dataset, downloading it when it does not.
 
     The download goes to a folder beside it that takes its place when whole; a second process waits for the first
@@ -31,7 +43,7 @@ def ensure(
     Args:
         name: of the dataset, for messages and for the lock file.
         root: the folder given by --data-dir.
-        folder: the dataset's folder below `root`.
+        folder: the dataset's folder below `root`; "" when its files lie in `root` itself.
         complete: tells whether a folder holds the whole dataset.
         fetch: downloads into a root, as torchvision's dataset classes do with download=True.
         hint: what the folder should hold and how to get it by hand.
@@ -41,9 +53,10 @@ def ensure(
     """
     if complete(root / folder):
         return
-    nested = root / name
-    if complete(nested / folder):
-        raise DatasetError(f"{name}: {root} holds no {folder}/, but {nested} does; use --data-dir {nested}")
+    what = f"{folder}/" if folder else name
+    for place in (root / name, *([root.absolute().parent] if root.absolute().name == folder else [])):
+        if complete(place / folder):
+            raise DatasetError(f"{name}: {root} holds no {what}, but {place} does; use --data-dir {place}")
     try:
         with _made(root), files.locked(root / f".{name}.lock"):
             if not complete(root / folder):
@@ -55,17 +68,23 @@ def ensure(
         raise DatasetError(f"{name}: the download to {root} is incomplete; {hint}")
 
 
-def _fetch(stage: Path, target: Path, fetch: Callable[[Path], object]) -> None:
+def _fetch(stage: Path, target: Path, fetch: Fetch) -> None:
     try:
         fetch(stage)
     finally:
         if not any(path.is_file() for path in stage.rglob("*")):
             shutil.rmtree(stage, ignore_errors=True)
-    if target.exists():
-        raise OSError(f"{target} is there but incomplete; remove it first")
-    for archive in (stage / target.name).glob("*.t*gz"):
-        archive.unlink()
-    (stage / target.name).rename(target)
+    if stage.parent == target:
+        # Each file whole, so the dataset is complete when the last one is there; what is there already stays.
+        for path in [path for path in stage.iterdir() if not (target / path.name).exists()]:
+            path.rename(target / path.name)
+    else:
+        if target.exists():
+            raise OSError(f"{target} is there but incomplete; remove it first")
+        for folder in (stage / target.name, stage / target.name / "raw"):
+            for archive in [path for path in folder.glob("*") if path.suffix in ARCHIVES]:
+                archive.unlink()
+        (stage / target.name).rename(target)
     shutil.rmtree(stage)
 
 

@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.data.samples import FileReader, Split, Targets
+from adaptertune_deploy.data.samples import Reader, Split, Targets
+
+
+class RootedReader(Reader, Protocol):
+    """Reads images that are files below a folder."""
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+
+
+def existing(root: Path, names: Iterable[str]) -> set[str]:
+    """Return which of these POSIX paths below `root` exist; every folder is listed once, no file is looked at."""
+    found: set[str] = set()
+    for folder in {posixpath.dirname(name) for name in names}:
+        try:
+            found.update(posixpath.join(folder, entry) for entry in os.listdir(root / folder))
+        except (OSError, ValueError):  # no such folder, or no name of one
+            continue
+    return found
 
 
 def present(
-    name: str, listed: Mapping[str, tuple[Sequence[str], Targets]], reader: FileReader, allow_missing: bool
+    name: str, listed: Mapping[str, tuple[Sequence[str], Targets]], reader: RootedReader, allow_missing: bool
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Return each split with the images that exist, and the names of those that don't.
 
     Args:
         name: of the dataset, for messages.
-        listed: split -> (file names directly below the reader's root, int64 targets).
+        listed: split -> (POSIX paths below the reader's root, int64 targets).
         reader: reads them.
         allow_missing: leave absent images out instead of refusing.
 
     Raises:
         DatasetError: images are absent and `allow_missing` is not set, or a split has no image at all.
     """
-    found = set(os.listdir(reader.root))
+    found = existing(reader.root, (file for files, _ in listed.values() for file in files))
     absent = {split: [file for file in files if file not in found] for split, (files, _) in listed.items()}
     skipped = tuple(file for files in absent.values() for file in files)
     if skipped and not allow_missing:

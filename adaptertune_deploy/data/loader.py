@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +11,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from adaptertune_deploy.core import preprocess
-from adaptertune_deploy.core.errors import DatasetError, ImageError
+from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.data.augment import sample_generator, training_transform
-from adaptertune_deploy.data.pixels import DecodedImages
+from adaptertune_deploy.data.pixels import PixelCache
 from adaptertune_deploy.data.samples import Split
 
-CACHE_BYTES = 1 << 30
+SERVED_VIEW = 1 / 3
+# Tells the choice of the view from the augmentation's random numbers.
+SERVED_STREAM = 1
 
 Key = tuple[int, int]
 Sample = tuple[torch.Tensor, int, int]
@@ -38,36 +39,33 @@ class Batch(NamedTuple):
 
 
 class TrainingLoader:
-    """An endless supply of epochs; len() is the number of batches in one.
+    """The batches of one training run, all of one size; len() is the number that iterating yields.
 
-    Each epoch is shuffled by (seed, epoch) and each image augmented by (seed, epoch, row), so batches depend neither
-    on the number of workers nor on what was drawn before. The last, smaller batch of an epoch is left out, unless
-    it is the only one: every step has one shape.
+    Epochs are shuffled by (seed, epoch) and follow one another without a gap: a batch may end one and begin the next,
+    and no image is left out. What is done to an image follows from (seed, epoch, row). So batches depend neither on
+    the number of workers nor on where the run starts.
     """
 
-    def __init__(self, images: _TrainingImages, batch_size: int, seed: int, workers: int, pin: bool) -> None:
-        self._size = len(images)
-        self._order = _Order(self._size, batch_size, seed)
+    def __init__(self, images: _TrainingImages, order: _Order, workers: int, pin: bool) -> None:
+        self._order = order
         self._loader: DataLoader[Sample] = DataLoader(
             images,
-            batch_sampler=self._order,
+            batch_sampler=order,
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=pin,
-            persistent_workers=workers > 0,
             generator=torch.Generator(),  # torch draws a seed for workers from it: keep its hands off the global one
         )
 
     def __len__(self) -> int:
-        return self._order.steps
+        return len(self._order)
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch, from `start_step` on.
+    @property
+    def batch_size(self) -> int:
+        """Images in every batch."""
+        return self._order.batch_size
 
-        Raises:
-            DatasetError: an image is absent or damaged.
-        """
-        self._order.epoch, self._order.start = epoch, start_step
+    def __iter__(self) -> Iterator[Batch]:
         yield from _batches(self._loader)
 
 
@@ -81,6 +79,7 @@ class EvaluationLoader:
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=pin,
+            persistent_workers=workers > 0,
             generator=torch.Generator(),
         )
 
@@ -93,27 +92,31 @@ class EvaluationLoader:
 
 def training_loader(
     split: Split,
-    spec: PreprocessSpec,
+    pixels: PixelCache,
     preset: str,
     batch_size: int,
     seed: int,
+    steps: int,
     *,
+    served_view: float = SERVED_VIEW,
+    start_step: int = 0,
     workers: int = 0,
-    cache_bytes: int = CACHE_BYTES,
     pin: bool = False,
     progress: Progress = silent,
 ) -> TrainingLoader:
-    """Decode a split and return its training batches.
+    """Return the training batches of a split, from `start_step` to `steps`.
 
     Args:
-        split: the training images.
-        spec: the backbone's preprocessing.
+        split: the training images, or a part of them.
+        pixels: decodes them; what was decoded before, for a larger split say, is not decoded again.
         preset: name of the augmentation (data.augment.PRESETS).
-        batch_size: images a step.
+        batch_size: images a step; the whole split when that is smaller.
         seed: of the run.
+        steps: batches of the whole run.
+        served_view: share of the samples that are not augmented but seen as the server prepares them; decided for
+            each by (seed, epoch, row), and no augmentation changes with it.
+        start_step: batches of the run that are passed over.
         workers: processes that augment; 0 does it in this one.
-        cache_bytes: memory for decoded images. They are kept with a shorter side of at most twice the model's, so
-            that no crop of a preset has to be enlarged.
         pin: page-locked batches, for a GPU.
         progress: told about the decoding.
 
@@ -121,46 +124,61 @@ def training_loader(
         DatasetError: an image is absent or damaged.
         UsageError: no such preset.
     """
-    images = DecodedImages(split, cache_bytes, 2 * max(spec.size))
-    samples = _TrainingImages(images, spec, preset, seed)
-    images.fill(progress, "decoding training images")
-    return TrainingLoader(samples, batch_size, seed, workers, pin)
+    images = _TrainingImages(split, pixels, preset, seed, served_view)
+    _fill(split, pixels, True, progress)
+    return TrainingLoader(images, _Order(len(split), batch_size, seed, steps, start_step), workers, pin)
 
 
 def evaluation_loader(
-    split: Split, spec: PreprocessSpec, batch_size: int, *, workers: int = 0, keep_bytes: int = 0, pin: bool = False
+    split: Split,
+    pixels: PixelCache,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    pin: bool = False,
+    progress: Progress = silent,
 ) -> EvaluationLoader:
     """Return a split's batches, preprocessed by core.preprocess as the server does it.
 
     Args:
         split: the images.
-        spec: the backbone's preprocessing.
+        pixels: decodes them; what was decoded before is not decoded again.
         batch_size: images a batch.
-        workers: processes that decode; 0 does it in this one.
-        keep_bytes: memory for preprocessed images (12 bytes an input pixel), for a split that is read once an epoch;
-            used without workers only.
+        workers: processes that normalise; 0 does it in this one. They stay as long as the loader.
         pin: page-locked batches, for a GPU.
+        progress: told about the decoding.
+
+    Raises:
+        DatasetError: an image is absent or damaged.
     """
-    return EvaluationLoader(_EvaluationImages(split, spec, keep_bytes), batch_size, workers, pin)
+    _fill(split, pixels, False, progress)
+    return EvaluationLoader(_EvaluationImages(split, pixels), batch_size, workers, pin)
+
+
+def _fill(split: Split, pixels: PixelCache, reduced: bool, progress: Progress) -> None:
+    for reason in pixels.fill(split, reduced=reduced, progress=progress).values():
+        raise DatasetError(reason)
 
 
 class _TrainingImages(Dataset[Sample]):
     """Augmented images, asked for by (epoch, row)."""
 
-    def __init__(self, images: DecodedImages, spec: PreprocessSpec, preset: str, seed: int) -> None:
-        self._images = images
-        self._spec, self._preset, self._seed = spec, preset, seed
-        self._transform = training_transform(preset, spec)
+    def __init__(self, split: Split, pixels: PixelCache, preset: str, seed: int, served_view: float) -> None:
+        self._split, self._pixels, self._preset = split, pixels, preset
+        self._seed, self._served_view = seed, served_view
+        self._transform = training_transform(preset, pixels.spec)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._split)
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, row = key
-        split = self._images.split
-        with _named(split, row):
-            image = self._transform(self._images.image(row), sample_generator(self._seed, epoch, row))
-        return image, int(split.targets[row]), row
+        if np.random.default_rng((self._seed, epoch, row, SERVED_STREAM)).random() < self._served_view:
+            image = _served(self._split, self._pixels, row)
+        else:
+            reduced = self._pixels.reduced(self._split, row)
+            image = self._transform(reduced, sample_generator(self._seed, epoch, row))
+        return image, int(self._split.targets[row]), row
 
     def __getstate__(self) -> dict[str, object]:
         # A closure can't be pickled for workers that are spawned; it is made again from what it was made of.
@@ -168,49 +186,48 @@ class _TrainingImages(Dataset[Sample]):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._transform = training_transform(self._preset, self._spec)
+        self._transform = training_transform(self._preset, self._pixels.spec)
 
 
 class _EvaluationImages(Dataset[Sample]):
-    """Preprocessed images in the split's order."""
+    """Images as they are served, in the split's order."""
 
-    def __init__(self, split: Split, spec: PreprocessSpec, keep_bytes: int) -> None:
-        self._split, self._spec, self._left = split, spec, keep_bytes
-        self._kept: dict[int, torch.Tensor] = {}
+    def __init__(self, split: Split, pixels: PixelCache) -> None:
+        self._split, self._pixels = split, pixels
 
     def __len__(self) -> int:
         return len(self._split)
 
     def __getitem__(self, row: int) -> Sample:
-        image = self._kept.get(row)
-        if image is None:
-            with _named(self._split, row):
-                image = torch.from_numpy(preprocess.transform(self._split.image(row), self._spec))
-            if image.nbytes <= self._left:
-                self._left -= image.nbytes
-                self._kept[row] = image
-        return image, int(self._split.targets[row]), row
+        return _served(self._split, self._pixels, row), int(self._split.targets[row]), row
 
 
 class _Order(torch.utils.data.Sampler[list[Key]]):
-    """Batches of (epoch, row). The epoch travels in the key, since workers that live on don't see a changed field."""
+    """Batches of (epoch, row), cut from the epochs' permutations laid end to end."""
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
-        self._size, self._batch_size, self._seed = size, batch_size, seed
-        self.epoch = 0
-        self.start = 0
-
-    @property
-    def steps(self) -> int:
-        return max(1, self._size // self._batch_size)
+    def __init__(self, size: int, batch_size: int, seed: int, steps: int, start: int) -> None:
+        self._size, self.batch_size, self._seed = size, min(batch_size, size), seed
+        self._steps, self._start = steps, start
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        return max(0, self._steps - self._start)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        rows = np.random.default_rng((self._seed, self.epoch)).permutation(self._size).tolist()
-        for step in range(self.start, self.steps):
-            yield [(self.epoch, row) for row in rows[step * self._batch_size : (step + 1) * self._batch_size]]
+        keys = self._keys(self._start * self.batch_size)
+        for _ in range(len(self)):
+            yield list(itertools.islice(keys, self.batch_size))
+
+    def _keys(self, position: int) -> Iterator[Key]:
+        """Yield the samples of the run from a position on, for ever."""
+        first, passed = divmod(position, self._size)
+        for epoch in itertools.count(first):
+            rows = np.random.default_rng((self._seed, epoch)).permutation(self._size).tolist()
+            yield from ((epoch, row) for row in rows[passed:])
+            passed = 0
+
+
+def _served(split: Split, pixels: PixelCache, row: int) -> torch.Tensor:
+    return torch.from_numpy(preprocess.normalised(pixels.served(split, row), pixels.spec))
 
 
 def _collate(samples: list[Sample]) -> Batch:
@@ -224,13 +241,3 @@ def _batches(loader: DataLoader[Sample]) -> Iterator[Batch]:
     except DatasetError as error:
         # torch puts a worker's traceback into the message; the last part is what we raised there.
         raise DatasetError(str(error).strip().rpartition(f"{DatasetError.__name__}: ")[2]) from None
-
-
-@contextmanager
-def _named(split: Split, row: int) -> Iterator[None]:
-    """Name the image in an error of the preprocessing, which only knows pixels."""
-    try:
-        yield
-    except ImageError as error:
-        found = str(error).partition(";")[0]
-        raise DatasetError(f"{split.names[row]}: {found}; replace or remove this image") from None

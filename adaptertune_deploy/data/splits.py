@@ -1,13 +1,12 @@
-"""Divide a dataset into what training, selection and the one final test see."""
+"""Divide a dataset into what trains and what the one final test sees."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
-from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.samples import Dataset, Split, join
-from adaptertune_deploy.data.split_rule import VAL_FRACTION, parse_rule
 from adaptertune_deploy.data.stratify import hold_out
 
 TEST_FRACTION = 0.2
@@ -17,81 +16,63 @@ SALT = "adaptertune-deploy split 1"
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The three parts of a dataset; none shares an image with another.
+    """The two parts of a dataset; they share no image.
 
-    val: None when nothing is held out for validation; the last weights are then the ones that count.
+    train: all that is not test.
     test: None when the dataset is too small to hold any image back.
-    rule: what was done: "official", "stratified:0.1" or "none".
-    sha256: over the names of every part, in order.
+    rule: where the test images come from: "official", or "stratified:0.2" of the training images.
+    sha256: over every part's names and contents, in order.
     notes: what a person should know, one line each.
     """
 
     train: Split
-    val: Split | None
     test: Split | None
     rule: str
     sha256: str
     notes: tuple[str, ...] = ()
 
 
-def split(dataset: Dataset, rule: str = "auto") -> Splits:
-    """Divide a dataset by a rule, never by a run's seed.
+def split(dataset: Dataset, progress: Progress = silent) -> Splits:
+    """Divide a dataset, the same in every run, whatever its seed.
+
+    All images that are not test images train, an official validation split included. A dataset without an official
+    test split gives up a stratified fifth of its training images for it, copies of an image together. Every class
+    keeps at least one training image, so there may be no test when there are very few.
 
     Args:
         dataset: with its official splits.
-        rule: "official" takes the dataset's validation split. "stratified:F" holds out the share F of every class
-            of all images that are not test images, an official validation split included. "none" trains on all of
-            those. "auto" is "official" where there is such a split, else "stratified:0.1".
-
-    A dataset without a test split first gives up a stratified fifth for it. Every class keeps at least one
-    training image, so a part can be absent when there are very few.
+        progress: told about the hashing of the images.
 
     Raises:
-        UsageError: an unknown rule, or "official" where there is no official validation split.
+        DatasetError: a file is absent.
     """
     notes: list[str] = []
-    resolved, fraction = _resolve(rule, dataset)
-    train, test = dataset.train, dataset.test
+    train, test, rule = dataset.train, dataset.test, "official"
     if test is None:
-        train, test = _held(train, TEST_FRACTION, "test", notes, "there is no test split, so ")
-    val = dataset.val
-    if resolved != "official":
-        if val is not None:
-            train = join(train, val)
-            notes.append(f"the {len(val):,} official validation images were added to the training images")
-        val = None
-        if fraction is not None:
-            train, val = _held(train, fraction, "val", notes, "")
-    return Splits(train, val, test, resolved, _sha256(train, val, test), tuple(notes))
+        train, test, rule = *_test_of(train, notes, progress), f"stratified:{TEST_FRACTION}"
+    if dataset.val is not None:
+        train = join(train, dataset.val)
+        notes.append(f"the {len(dataset.val):,} official validation images train too")
+    return Splits(train, test, rule, _sha256({"train": train, "test": test}, progress), tuple(notes))
 
 
-def _held(pool: Split, fraction: float, part: str, notes: list[str], because: str) -> tuple[Split, Split | None]:
-    kept, held = hold_out(pool, fraction, f"{SALT} {part}")
+def _test_of(pool: Split, notes: list[str], progress: Progress) -> tuple[Split, Split | None]:
+    kept, held = hold_out(pool, TEST_FRACTION, f"{SALT} test", progress)
     if not len(held):
-        notes.append(f"{because}no image could be held out for {part}: every class has a single training image")
+        notes.append("there is no test split, and no image can be held out for one: every class has a single image")
         return kept, None
-    if because:
-        notes.append(f"{because}{len(held):,} of {len(pool):,} training images are held out as {part}, stratified")
+    notes.append(
+        f"there is no test split, so {len(held):,} of {len(pool):,} training images are held out as test, stratified"
+    )
     return kept, held
 
 
-def _resolve(rule: str, dataset: Dataset) -> tuple[str, float | None]:
-    kind, fraction = parse_rule(rule)
-    if kind == "auto":
-        kind, fraction = ("official", None) if dataset.val is not None else ("stratified", VAL_FRACTION)
-    if kind == "official" and dataset.val is None:
-        raise UsageError(
-            f"--val-split official: {dataset.name} has no official validation split; "
-            f"use --val-split stratified:{VAL_FRACTION}"
-        )
-    return kind if fraction is None else f"{kind}:{fraction}", fraction
-
-
-def _sha256(train: Split, val: Split | None, test: Split | None) -> str:
-    """Hash "part", its length and its names, each ended by a NUL, which no file name can hold."""
+def _sha256(parts: dict[str, Split | None], progress: Progress) -> str:
+    """Hash "part", its length, and each name and its content, all ended by a NUL, which no file name can hold."""
     digest = hashlib.sha256()
-    for part, split in (("train", train), ("val", val), ("test", test)):
-        names = split.names if split is not None else ()
-        for text in (part, str(len(names)), *names):
-            digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
+    for part, images in parts.items():
+        digest.update(f"{part}\0{0 if images is None else len(images)}\0".encode())
+        if images is not None:
+            for name, content in zip(images.names, images.contents(progress), strict=True):
+                digest.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -1,36 +1,94 @@
-"""Hold out a share of every class, the same images whenever the same images are there."""
+"""Hold out a share of every class, the same images whenever the same images are there, copies together."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.data.samples import Split
+from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.data.samples import Split, Targets
 
 Counts = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
+MIXED = -1
 
 
-def hold_out(split: Split, fraction: float, salt: str) -> tuple[Split, Split]:
-    """Return (kept, held out), both in the split's order.
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The rows of a split that hold one and the same image.
 
-    Which images are held out follows from a hash of `salt` and their names alone: not from a run's seed, the order
-    of the files or a library's random numbers, and one more image moves few others.
+    rows: int64, ascending.
+    target: their class; MIXED when they are labelled with more than one.
+    """
+
+    rows: Rows
+    target: int
+
+
+def groups_of(split: Split, salt: str, progress: Progress = silent) -> list[Group]:
+    """Return a split's images, copies put together, in the order of a hash of `salt` and the lowest-ranked name.
+
+    Raises:
+        DatasetError: a file is absent.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, content in enumerate(split.contents(progress)):
+        rows.setdefault(content, []).append(row)
+    ranks = [_rank(salt, name) for name in split.names]
+    ordered = sorted(rows.values(), key=lambda group: min(ranks[row] for row in group))
+    return [Group(np.array(group, dtype=np.int64), _target(split.targets[group])) for group in ordered]
+
+
+def held_rows(split: Split, fraction: float, salt: str, progress: Progress = silent) -> Rows:
+    """Return the rows to hold out of a split, int64, ascending.
+
+    Which they are follows from a hash of `salt` and their names alone: not from a run's seed, the order of the files
+    or a library's random numbers, and one more image moves few others. Copies of an image are held out together; an
+    image that is there under two labels is never held out, since no answer to it would be right.
 
     Args:
         split: what to divide.
-        fraction: share to hold out, 0 < fraction < 1, of every class; see `held_counts` for the rounding.
+        fraction: share of every class's different images, 0 < fraction < 1; see `held_counts` for the rounding.
         salt: another text gives another choice.
+        progress: told about the hashing.
+
+    Raises:
+        DatasetError: a file is absent.
     """
-    held = np.zeros(len(split), dtype=bool)
+    groups = groups_of(split, salt, progress)
+    targets = np.array([group.target for group in groups], dtype=np.int64)
+    present, counts = np.unique(targets[targets != MIXED], return_counts=True)
+    left = dict(zip(present.tolist(), held_counts(counts, fraction).tolist(), strict=True))
+    held: list[Rows] = []
+    for group in groups:
+        if left.get(group.target, 0):
+            left[group.target] -= 1
+            held.append(group.rows)
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *held]))
+
+
+def hold_out(split: Split, fraction: float, salt: str, progress: Progress = silent) -> tuple[Split, Split]:
+    """Return (kept, held out), both in the split's order; see held_rows."""
+    held = held_rows(split, fraction, salt, progress)
+    return split.take(np.setdiff1d(np.arange(len(split)), held)), split.take(held)
+
+
+def hold_out_by_name(split: Split, fraction: float, salt: str) -> tuple[Split, Split]:
+    """Return (kept, held out) as `hold_out` does, but by the names alone; no image is read.
+
+    For a published division, which has to be the same wherever the names are: copies of an image may be in both parts.
+    """
+    ranks = [_rank(salt, name) for name in split.names]
     present, counts = np.unique(split.targets, return_counts=True)
+    held: list[int] = []
     for target, count in zip(present, held_counts(counts, fraction), strict=True):
-        rows = np.flatnonzero(split.targets == target)
-        ranked = sorted(rows, key=lambda row: _rank(salt, split.names[row]))
-        held[ranked[:count]] = True
-    return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
+        rows = np.flatnonzero(split.targets == target).tolist()
+        held += sorted(rows, key=lambda row: ranks[row])[:count]
+    return split.take(np.setdiff1d(np.arange(len(split)), held)), split.take(sorted(held))
 
 
 def held_counts(counts: Sequence[int] | Counts, fraction: float) -> Counts:
@@ -54,5 +112,9 @@ def held_counts(counts: Sequence[int] | Counts, fraction: float) -> Counts:
     return held
 
 
+def _target(targets: Targets) -> int:
+    return int(targets[0]) if (targets == targets[0]).all() else MIXED
+
+
 def _rank(salt: str, name: str) -> bytes:
-    return hashlib.sha256(f"{salt}:{name}".encode()).digest()
+    return hashlib.sha256(f"{salt}:{name}".encode("utf-8", "surrogateescape")).digest()

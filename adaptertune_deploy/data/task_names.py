@@ -19,12 +19,12 @@ def check_task_option(name: str) -> None:
         raise UsageError(f"--task: {error}{_advice(name, '; use')}") from None
 
 
-def task_of_folder(name: str) -> str:
-    """Return a folder's name as the task's, or raise UsageError with one that would do."""
+def task_of_folder(name: str, what: str = "folder") -> str:
+    """Return the name of a folder, or of `what` else, as the task's, or raise UsageError with one that would do."""
     try:
         check_task_name(name)
     except ValueError:
-        raise UsageError(f"the folder's name {name!r:.80} can't name a task{_advice(name, '; add')}") from None
+        raise UsageError(f"the {what}'s name {name!r:.80} can't name a task{_advice(name, '; add')}") from None
     return name
 
 

@@ -1,7 +1,8 @@
 """Where a task's images lay, for `atd evaluate`, without a path of this machine in what people hand on.
 
-adapter_config.json names a dataset of the table by its name, a folder below the current one as ./its/path, and any
-other folder as .../name. The full path stays in this machine's cache, under the hash of the task's tensors.
+adapter_config.json names a dataset of the table or of the Hugging Face Hub by its name, a folder or list of one's own
+below the current folder as ./its/path, any other one as .../name, and what was handed over in Python as python:name.
+The full path stays in this machine's cache, under the hash of the task's tensors.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from adaptertune_deploy.core.errors import FormatError, UsageError
 
 KIND = "datasets"
 ELSEWHERE = ".../"
+FROM_PYTHON = "python:"
 LONGEST_PATH = 1 << 16
 
 
@@ -25,7 +27,7 @@ def recorded_name(name: str, folder: Path | None) -> str:
 
     Args:
         name: as it was given.
-        folder: the folder it lies in when `name` is a path, else None.
+        folder: the folder it lies in, or the list that names its images, when `name` is a path, else None.
     """
     if folder is None:
         return name
@@ -52,20 +54,25 @@ def find_dataset(config: AdapterConfig, dataset: str | None, data_dir: Path | No
         data_dir: likewise.
 
     Raises:
-        UsageError: the task was trained on a folder, and it is not known where that is.
+        UsageError: the task was trained on images of one's own, and it is not known where they are.
     """
     recorded = config.dataset.name
     if dataset is not None:
         return dataset, data_dir
+    if recorded.startswith(FROM_PYTHON):
+        raise UsageError(
+            f"task '{config.task.name}' was trained from Python on a dataset that only that program knows; name one "
+            "with the same classes: --dataset NAME"
+        )
     place = _recall(config.tensors_sha256)
     if not recorded.startswith(("./", ELSEWHERE)):
         return recorded, data_dir or place
     if place is not None:
         return str(place), data_dir
-    if recorded.startswith("./") and Path(recorded).is_dir():
+    if recorded.startswith("./") and Path(recorded).exists():
         return recorded, data_dir
     raise UsageError(
-        f"task '{config.task.name}' was trained on the images in {recorded}, and no such folder is known here; "
+        f"task '{config.task.name}' was trained on the images in {recorded}, and no such place is known here; "
         "name it: --dataset FOLDER"
     )
 
@@ -73,7 +80,7 @@ def find_dataset(config: AdapterConfig, dataset: str | None, data_dir: Path | No
 def _recall(tensors_sha256: str) -> Path | None:
     try:
         place = Path(os.fsdecode(files.read_regular(cache_folder(KIND) / tensors_sha256, LONGEST_PATH)))
-        return place if place.is_dir() else None
+        return place if place.exists() else None
     except (FormatError, OSError, ValueError):
         return None
 

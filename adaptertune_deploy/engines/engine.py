@@ -6,15 +6,16 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
 from adaptertune_deploy.engines.plain_graph import check_plain
 
-AnyArray = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+AnyArray: TypeAlias = "npt.NDArray[Any]"
 
 
 @dataclass(frozen=True)

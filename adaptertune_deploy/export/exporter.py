@@ -58,6 +58,7 @@ def export_bundle(
     images: Path | None = None,
     provider: str = "cpu",
     replace: bool = False,
+    ship: str | None = None,
     allow_random: bool = False,
     progress: Progress = silent,
     tell: Tell = publish.silent,
@@ -75,6 +76,7 @@ def export_bundle(
         images: a folder of images to verify on; None takes those that training held back.
         provider: engine provider to verify on: "cpu", "cuda" or "auto".
         replace: whether tasks and graphs that stand at `out` may be dropped.
+        ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
         allow_random: whether a backbone with random weights may be used.
         progress: told about torch's answers, the shared graph and the merged graphs.
         tell: called with what a person should know: what is replaced, and what a killed run had left behind.
@@ -85,7 +87,9 @@ def export_bundle(
         ExportError: the backbone can't be traced.
         ParityError: a graph differs from torch.
     """
-    plan = plan_export(adapters, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace)
+    plan = plan_export(
+        adapters, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace, ship=ship
+    )
     first = plan.sources[0].config
     pictures = read_images(plan.images, first.preprocess)
     backbone = load_backbone(first.backbone.name, weights, sha256=first.backbone.sha256, allow_random=allow_random)
@@ -110,7 +114,7 @@ def _write(work: Work) -> Manifest:
         backbone=work.backbone.spec,
         preprocess=sources[0].config.preprocess,
         slots=work.plan.slots,
-        tasks=tuple(work.writer.write_task(source.folder, source.config) for source in sources),
+        tasks=tuple(work.writer.write_task(source.adapter, source.config) for source in sources),
         versions=_versions(),
     )
     if work.plan.shared:
@@ -140,7 +144,14 @@ def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array]) -> M
         data,
         bundle.shared_file,
         bundle.shared_facts(manifest),
-        partial(verify_shared, adapters=adapters, slots=manifest.slots, expected=expected, images=work.images),
+        partial(
+            verify_shared,
+            adapters=adapters,
+            slots=manifest.slots,
+            width=manifest.backbone.width,
+            expected=expected,
+            images=work.images,
+        ),
     )
     work.progress("shared graph", 2, 2)
     pairs = zip(manifest.tasks, reports, strict=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import ExportError, ImageError
-from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.spec import PreprocessSpec
-from adaptertune_deploy.core.tensors import Array
+
+if TYPE_CHECKING:
+    from adaptertune_deploy.core.tensors import Array
 
 MAX_SAMPLES = 32
 MAX_GIVEN = 512  # they are held in memory: 300 MB at 224x224
@@ -62,10 +62,14 @@ def read_images(paths: Sequence[Path], spec: PreprocessSpec) -> Array:
     Raises:
         ExportError: a file that can't be read or is no image.
     """
+    import numpy as np
+
+    from adaptertune_deploy.core.preprocess import MAX_OFFLINE_PIXELS, preprocess
+
     rows = []
     for path in paths:
         try:
-            rows.append(preprocess(path.read_bytes(), spec))
+            rows.append(preprocess(path.read_bytes(), spec, MAX_OFFLINE_PIXELS))
         except (OSError, ImageError) as error:
             raise ExportError(f"{path}: no image to verify on ({error}); remove it or give --images DIR") from None
     return np.stack(rows)

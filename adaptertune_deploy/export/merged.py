@@ -21,9 +21,10 @@ from adaptertune_deploy.model.backbone import Backbone
 
 
 class MergedViT(nn.Module):
-    """A backbone with one task's tensors as constants in graph layout: [in, out], alpha folded into `up`.
+    """A backbone with one task's tensors as constants in graph layout: [in, out], alpha and temperature folded in.
 
-    So an adapter becomes MatMul, Add, Gelu, MatMul, Add, Add, with no transpose and no multiplication by alpha.
+    So an adapter becomes MatMul, Add, Gelu, MatMul, Add, Add, with no transpose and no multiplication by alpha; a task
+    of rank 0 becomes the plain backbone and a head.
 
     Args:
         module: the timm model.

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bank, bundle, files, publish
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core import bundle, files, publish
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
 from adaptertune_deploy.core.bundle import Manifest
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
+from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.engines.engine import check_provider
 from adaptertune_deploy.export.images import find_images
 
@@ -21,11 +22,18 @@ ROOM = 64_000_000  # bytes: a small backbone with some tasks; a larger one fails
 
 @dataclass(frozen=True)
 class Source:
-    """One trained task: its folder and what was read from it."""
+    """One trained task: its folder, its config, and what ships of it."""
 
     folder: Path
     config: AdapterConfig
     adapter: Adapter
+
+    @property
+    def shipped(self) -> tuple[TaskSpec, str]:
+        """The task, and the hash of the tensor file that it has in a bundle."""
+        task = self.adapter.task
+        data = artefact.pack(self.adapter.tensors, Identity(task, self.config.backbone, self.config.preprocess))
+        return task, files.sha256_bytes(data)
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,12 @@ class Plan:
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """Blocks after which any of the tasks adapts, ascending."""
-        return tuple(sorted({block for source in self.sources for block in source.adapter.task.adapter.blocks}))
+        """Blocks after which any of the tasks adapts, ascending; every block where no task adapts any.
+
+        A graph needs a slot, and with one after every block a later task may adapt where it likes.
+        """
+        adapted = {block for source in self.sources for block in source.adapter.task.adapter.blocks}
+        return tuple(sorted(adapted or range(self.sources[0].config.backbone.depth)))
 
     def check_dropped(self, old: Manifest | None) -> None:
         """Raise UsageError when the export would drop what a bundle holds, unless `replace` says that it may."""
@@ -73,12 +85,13 @@ def plan_export(
     images: Path | None = None,
     provider: str = "cpu",
     replace: bool = False,
+    ship: str | None = None,
 ) -> Plan:
     """Read and check everything that an export starts from; see exporter.export_bundle for the arguments.
 
     Raises:
-        UsageError: nothing to export, neither form asked for, an unknown provider, a place that can't be written, or
-            tasks or graphs that the export would drop.
+        UsageError: nothing to export, neither form asked for, an unknown provider, a place that can't be written,
+            tasks or graphs that the export would drop, or the adapter of a task that has none.
         FormatError: a damaged adapter, or tasks of different backbones or preprocessing.
         ExportError: no images, or `out` is something else than a bundle.
         EngineError: the provider is absent here.
@@ -88,7 +101,7 @@ def plan_export(
     check_provider(ENGINE, provider)
     old = read_old(out)
     files.check_writable(out, "--out", ROOM)
-    sources = read_sources(adapters)
+    sources = read_sources(adapters, ship)
     found = find_images([(source.folder, source.config.samples) for source in sources], images)
     plan = Plan(sources, out, merge, shared, found, provider, replace)
     plan.check_dropped(old)
@@ -114,16 +127,18 @@ def read_old(out: Path) -> Manifest | None:
     return None
 
 
-def read_sources(folders: Sequence[Path]) -> tuple[Source, ...]:
+def read_sources(folders: Sequence[Path], ship: str | None = None) -> tuple[Source, ...]:
     """Read adapter folders and check that one backbone graph can serve them all.
 
     Raises:
-        UsageError: no folder at all, or two of one task.
+        UsageError: no folder at all, two of one task, or one without the candidate that `ship` names.
         FormatError: a damaged adapter, values that overflow, or one of another backbone or preprocessing than most.
     """
+    from adaptertune_deploy.core import bank
+
     if not folders:
         raise UsageError("no adapter to export; train one first: atd train --dataset pets")
-    sources = tuple(Source(folder, *artefact.read_adapter(folder)) for folder in folders)
+    sources = tuple(Source(folder, *artefact.read_adapter(folder, ship)) for folder in folders)
     names = Counter(source.config.task.name for source in sources)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
@@ -141,12 +156,8 @@ def read_sources(folders: Sequence[Path]) -> tuple[Source, ...]:
 def replaced(plan: Plan, old: Manifest | None) -> tuple[str, ...]:
     """Return the tasks of a bundle that an export puts other tensors or labels in place of."""
     held = {record.task.name: (record.task, record.sha256) for record in (old.tasks if old else ())}
-    return tuple(
-        source.config.task.name
-        for source in plan.sources
-        if held.get(source.config.task.name, (source.config.task, source.config.tensors_sha256))
-        != (source.config.task, source.config.tensors_sha256)
-    )
+    coming = {source.config.task.name: source.shipped for source in plan.sources}
+    return tuple(name for name, shipped in coming.items() if held.get(name, shipped) != shipped)
 
 
 def _dropped(plan: Plan, old: Manifest) -> list[str]:

@@ -81,8 +81,8 @@ def compare(found: Array, expected: Array, images: int, provider: str, what: str
         raise ParityError(
             f"{what} differs from torch by up to {report.max_abs:.1e} on {provider}, expected at most {tolerance:.0e} "
             f"(mean {report.mean_abs:.1e}, smallest cosine {report.cosine:.6f}, same first class in "
-            f"{report.top1_agreement:.1%} of {len(found)} rows); the bundle was not written, verify with another "
-            "--provider or take another backbone"
+            f"{100 * report.top1_agreement:.1f} % of {len(found)} rows); the bundle was not written, verify with "
+            "another --provider or take another backbone"
         )
     return report
 
@@ -108,6 +108,7 @@ def verify_shared(
     engine: Engine,
     adapters: Sequence[Adapter],
     slots: Sequence[int],
+    width: int,
     expected: Sequence[Array],
     images: Array,
 ) -> tuple[ParityReport, ...]:
@@ -119,6 +120,7 @@ def verify_shared(
         engine: holds the shared graph; the bank of `adapters` is bound to it.
         adapters: the tasks.
         slots: the graph's slots.
+        width: D, channels of the backbone's tokens.
         expected: torch's logits [N, C] for each task.
         images: [N, 3, H, W].
 
@@ -128,7 +130,7 @@ def verify_shared(
     Raises:
         ParityError: out of tolerance.
     """
-    engine.bind(bank.stack(adapters, slots))
+    engine.bind(bank.stack(adapters, slots, width))
     tasks = len(adapters)
     pairs = np.array(
         [(image, (image + turn) % tasks) for turn in range(tasks) for image in range(len(images))], dtype=np.int64

@@ -44,14 +44,15 @@ def pooled_features(module: Any, images: Tensor) -> Tensor:
 
 
 class AdaptedViT(nn.Module):
-    """x <- block_l(x);  x <- x + alpha * up_l(GELU(down_l(x)))  after each adapted block, then a linear head.
+    """x <- block_l(x);  x <- x + alpha * up_l(GELU(down_l(x)))  after each adapted block, then head(features) / T.
 
+    With rank 0 there are no adapters: a head on the frozen features.
     The adapters act only inside this module's own forward, so several tasks can share one backbone module, one after
     another. The backbone stays in eval mode whatever mode this module is put in.
 
     Args:
         backbone: the frozen network.
-        task: labels and adapter shapes.
+        task: labels, adapter shapes and temperature T.
 
     Raises:
         BackboneError: the task adapts a block that the backbone does not have.
@@ -60,7 +61,7 @@ class AdaptedViT(nn.Module):
     def __init__(self, backbone: Backbone, task: TaskSpec) -> None:
         super().__init__()
         spec, shape = backbone.spec, task.adapter
-        if shape.blocks[-1] >= spec.depth:
+        if shape.blocks and shape.blocks[-1] >= spec.depth:
             raise BackboneError(
                 f"task '{task.name}' adapts block {shape.blocks[-1]}, but {spec.name} has blocks 0 to {spec.depth - 1}"
             )
@@ -83,9 +84,9 @@ class AdaptedViT(nn.Module):
             return pooled_features(self.backbone, images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch, classes) for images (batch, 3, H, W) float32."""
+        """Return logits (batch, classes), divided by the temperature, for images (batch, 3, H, W) float32."""
         logits: Tensor = self.head(self.features(images))
-        return logits
+        return logits if self.task.temperature == 1.0 else logits / self.task.temperature
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return every trained parameter under its name in adapter_model.safetensors."""
@@ -103,10 +104,11 @@ class AdaptedViT(nn.Module):
 
     @torch.no_grad()
     def load(self, adapter: files.Adapter) -> None:
-        """Copy a trained task's tensors into this network.
+        """Copy what ships of a trained task into this network, which was made for it.
 
         Raises:
-            FormatError: a tensor is missing, unknown or of another shape, as those of another task are.
+            FormatError: a tensor is missing, unknown or of another shape, as those of another task are; alpha or the
+                temperature is another one.
         """
         expected = {name: tuple(parameter.shape) for name, parameter in self.trainable().items()}
         found = {name: tensor.shape for name, tensor in adapter.tensors.items()}
@@ -115,6 +117,12 @@ class AdaptedViT(nn.Module):
             raise FormatError(
                 f"task '{adapter.task.name}' does not fit the network of '{self.task.name}': tensor '{first}' has "
                 f"shape {found.get(first)}, expected {expected.get(first)}"
+            )
+        ours, theirs = (f"{spec.adapter.alpha} and {spec.temperature}" for spec in (self.task, adapter.task))
+        if ours != theirs:
+            raise FormatError(
+                f"task '{adapter.task.name}' does not fit the network of '{self.task.name}': alpha and temperature are "
+                f"{theirs}, expected {ours}"
             )
         for name, parameter in self.trainable().items():
             parameter.copy_(torch.from_numpy(adapter.tensors[name]))

@@ -246,6 +246,7 @@ def _describe(module: Any, name: str, notes: tuple[str, ...], hub_id: str | None
         interpolation=str(data["interpolation"]),
         mean=_triple(data["mean"]),
         std=_triple(data["std"]),
+        orientation="exif",
     )
     return Backbone(module, spec, preprocess, notes, hub_id)
 

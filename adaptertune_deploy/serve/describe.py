@@ -21,14 +21,22 @@ def server_metadata() -> dict[str, Any]:
 
 
 def model_metadata(task: TaskSpec, session: Session) -> dict[str, Any]:
-    """Return a model's name, versions, inputs and outputs; -1 is the batch dimension."""
+    """Return a model's name, versions, inputs and outputs; -1 is the batch dimension.
+
+    "parameters", which MLServer's metadata has too, says what answers: a head only or adapters of some rank.
+    """
     return {
         "name": task.name,
         "versions": [VERSION],
         "platform": f"adaptertune_{session.form}",
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1, 1]}],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(task.labels)]}],
+        "parameters": _parameters(task),
     }
+
+
+def _parameters(task: TaskSpec) -> dict[str, object]:
+    return {"adapter": task.adapter.words, "rank": task.adapter.rank, "temperature": task.temperature}
 
 
 def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[str, Any]:
@@ -86,7 +94,7 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
         "default_model_filename": "",
         "cc_model_filenames": {},
         "metric_tags": {},
-        "parameters": {},
+        "parameters": {name: {"string_value": str(value)} for name, value in _parameters(task).items()},
         "model_warmup": [],
     }
 

@@ -53,7 +53,7 @@ class ImagePool:
 
     def _fill(self, pixels: Array, place: int, encoded: Sequence[bytes]) -> None:
         try:
-            image = preprocess.decode(encoded[place], self._max_pixels)
+            image = preprocess.decode(encoded[place], self._spec.orientation, self._max_pixels)
             pixels[place] = preprocess.transform(image, self._spec)
         except ImageError as error:
             where = f"image {place + 1} of {len(encoded)}: " if len(encoded) > 1 else ""

@@ -15,7 +15,8 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.serve.address import bind
 from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
@@ -190,22 +191,3 @@ def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[
         listener.close()
     if errors:
         raise errors[0]
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening-ready TCP socket.
-
-    Raises:
-        UsageError: no such address here, not allowed, or in use.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Only for a socket that names TCP does asyncio turn Nagle's delay off, which costs 40 ms an answer.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = error.strerror if isinstance(error, OSError) else "a port lies between 0 and 65535"
-        raise UsageError(f"can't listen on {host}:{port} ({reason}); choose another with --host or --port") from None
-    return listener

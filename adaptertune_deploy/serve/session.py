@@ -18,10 +18,9 @@ from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.serve.forms import FORMS
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
-
-FORMS = ("auto", "shared", "merged")
 
 
 class Session(Protocol):
@@ -121,7 +120,7 @@ def _open_shared(opener: Opener, manifest: Manifest, records: tuple[TaskRecord, 
     adapters = [bundle.read_task(folder, manifest, record) for record in records]
     with ExitStack() as undo:
         opened = opener.open(manifest.shared, bundle.shared_facts(manifest), undo)
-        session = SharedSession(opened, adapters, manifest.slots, manifest.preprocess)
+        session = SharedSession(opened, adapters, manifest.slots, manifest.backbone.width, manifest.preprocess)
         undo.pop_all()
     return session
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.core.preprocess import MAX_PIXELS
 
 MAX_BATCH = 4096
 OPTIONS = ("max_batch", "queue_limit", "drain_delay")  # what `atd serve` lets a user choose
@@ -30,7 +29,7 @@ class Settings:
     max_request_rows: int = 64
     queue_limit: int = 128
     body_limit: int = 20_000_000
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = 50_000_000
     decode_threads: int = 2
     drain_delay: float = 0.0
     drain_timeout: float = 30.0

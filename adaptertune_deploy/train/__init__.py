@@ -1,1 +1,1 @@
-"""Fit adapters and a head for one task, and report what was measured."""
+"""Fit a linear probe and adapters for one task, let cross-validation choose, and report what was measured."""

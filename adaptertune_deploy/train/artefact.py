@@ -1,9 +1,11 @@
-"""Write the folder adapters/<task>/ of a finished run: samples, report, model card, config."""
+"""Write the folder adapters/<task>/ of a finished run: tensors, samples, report, model card, config."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,49 +13,58 @@ import numpy as np
 import adaptertune_deploy
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import files
-from adaptertune_deploy.core.adapter import AdapterConfig, DatasetRecord, Identity
+from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
 from adaptertune_deploy.core.samples import keep
-from adaptertune_deploy.data.samples import Dataset, Split
-from adaptertune_deploy.data.splits import Splits
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
+from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
-from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.card import model_card
-from adaptertune_deploy.train.report import Measured, write_report
+from adaptertune_deploy.train.measured import Measured
+from adaptertune_deploy.train.probe import Probe
+from adaptertune_deploy.train.recipe import count_steps
+from adaptertune_deploy.train.results import write_report
+from adaptertune_deploy.train.run import Run
 
 SAMPLE_IMAGES = 32
 
 
-def write_artefact(
-    out: Path, model: AdaptedViT, backbone: Backbone, data: tuple[Dataset, Splits], part: Split, measured: Measured
-) -> AdapterConfig:
+def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, measured: Measured) -> AdapterConfig:
     """Write the whole folder beside its place, then move it there; returns its config.
 
     Args:
         out: folder that holds the adapter folders.
-        model: the trained network.
-        backbone: what it was trained on.
-        data: the dataset and how it was divided.
-        part: the split that `measured` is of; some of its images become samples.
-        measured: for the report and the model card.
+        run: the data, the backbone and the recipe as it ran.
+        probe: the careful probe.
+        model: adapters and head; None when rank 0 was asked for.
+        measured: for the report, the model card and the config.
     """
-    dataset, splits = data
-    identity = Identity(model.task, backbone.spec, backbone.preprocess)
-    with files.staged_directory(out / model.task.name) as folder:
-        sha256 = artefact.write_tensors(folder, model.export_tensors(), identity)
+    task = (
+        run.task
+        if measured.adapter is None
+        else replace(run.task, temperature=measured.adapter.calibration.temperature)
+    )
+    recipe = None if model is None else _recipe(run, probe, measured)
+    with files.staged_directory(out / task.name) as folder:
         config = AdapterConfig(
             format_version=artefact.FORMAT_VERSION,
-            task=model.task,
-            backbone=backbone.spec,
-            preprocess=backbone.preprocess,
-            dataset=_record(dataset, splits),
-            tensors_sha256=sha256,
+            task=task,
+            probe=ProbeRecord(probe.head.penalty, probe.temperature),
+            ships=measured.ships,
+            backbone=run.backbone.spec,
+            preprocess=run.backbone.preprocess,
+            dataset=_record(run),
+            tensors_sha256="0" * 64,
+            recipe=recipe,
             metrics=_metrics(measured),
             versions=_versions(),
-            samples=keep(folder, chosen(part, model.task.labels), travel=dataset.redistributable),
+            samples=keep(folder, chosen(run.test, task.labels), travel=run.dataset.redistributable),
         )
-        write_report(folder / "report", measured, model.task.labels)
-        card = model_card(config, measured, dataset, backbone.hub_id, out.resolve().name)
+        sha256 = artefact.write_tensors(folder, _tensors(probe, model), config.identity)
+        config = replace(config, tensors_sha256=sha256)
+        write_report(folder / "report", measured, task.labels, recipe)
+        card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)
         files.write_bytes(folder / "README.md", card.encode())
         artefact.write_config(folder, config)
     return config
@@ -65,28 +76,64 @@ def chosen(part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> 
         yield (*part.encoded(int(index)), labels[part.targets[index]])
 
 
-def _record(dataset: Dataset, splits: Splits) -> DatasetRecord:
+def _tensors(probe: Probe, model: AdaptedViT | None) -> dict[str, Array]:
+    trained = {} if model is None else model.export_tensors()
+    return {**trained, "probe.weight": probe.head.weight, "probe.bias": probe.head.bias}
+
+
+def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
+    """Return the recipe of the kept training as it really ran."""
+    recipe, images = run.recipe, len(run.splits.train)
+    steps = count_steps(recipe, images)
+    compared = measured.gate is not None and measured.gate.head is not None
+    return RecipeRecord(
+        epochs=steps * recipe.batch_size / images,
+        steps=steps,
+        batch_size=recipe.batch_size,
+        lr=recipe.lr,
+        head_lr=recipe.lr * recipe.head_lr_scale,
+        weight_decay=recipe.weight_decay,
+        warmup=recipe.warmup,
+        clip=recipe.clip if math.isfinite(recipe.clip) else 0.0,
+        label_smoothing=recipe.label_smoothing,
+        served_view=recipe.served_view,
+        seed=recipe.seed,
+        placement=recipe.placement,
+        augment=run.dataset.augment,
+        class_weights=recipe.class_weights if measured.classes_unequal else "none",
+        start_penalty=probe.head.penalty * recipe.start_penalty_scale,
+        folds=recipe.folds if compared else 0,
+        precision=recipe.precision,
+        device=run.processor,
+        seconds=measured.seconds,
+    )
+
+
+def _record(run: Run) -> DatasetRecord:
     return DatasetRecord(
-        name=recorded_name(dataset.name, dataset.folder),
-        val_split=splits.rule,
-        train=len(splits.train),
-        val=len(splits.val or ()),
-        test=len(splits.test or ()),
-        split_sha256=splits.sha256,
-        licence=dataset.licence,
+        name=recorded_name(run.dataset.name, run.dataset.folder),
+        train=len(run.splits.train),
+        test=len(run.test),
+        test_rule=run.splits.rule,
+        split_sha256=run.splits.sha256,
+        licence=run.dataset.licence,
     )
 
 
 def _metrics(measured: Measured) -> dict[str, float]:
-    name = measured.split
-    return {
-        f"{name}_top1": measured.adapter.top1,
-        f"{name}_top1_head_only": measured.head_only.top1,
-        f"{name}_loss": measured.adapter.loss,
-        f"{name}_loss_head_only": measured.head_only.loss,
-    }
+    found: dict[str, float] = {}
+    for name, measure in (("head", measured.head), ("adapter", measured.adapter), ("shipped", measured.shipped)):
+        if measure is not None:
+            scores = measure.scores
+            found |= {
+                f"test_top1_{name}": scores.top1,
+                f"test_balanced_{name}": scores.balanced,
+                f"test_loss_{name}": scores.loss,
+                f"test_calibration_error_{name}": scores.calibration_error,
+            }
+    return found
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "timm", "torchvision", "numpy")
+    names = ("torch", "timm", "torchvision", "numpy", "scikit-learn")
     return {"adaptertune-deploy": adaptertune_deploy.__version__} | {n: importlib.metadata.version(n) for n in names}

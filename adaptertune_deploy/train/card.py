@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import textwrap
 
 from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.samples import SAMPLES_NAME
+from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.data.samples import Dataset
-from adaptertune_deploy.train.evaluate import Scores
-from adaptertune_deploy.train.report import Measured
+from adaptertune_deploy.train import verdict
+from adaptertune_deploy.train.measured import ADAPTER, HEAD, Measured
+from adaptertune_deploy.train.score_rows import score_rows
 
 MOST_LABELS = 30
 TAGS = ("adaptertune", "adapter", "vision-transformer", "image-classification")
-TOP = 5
 WIDTH = 110
 
 
@@ -31,7 +31,7 @@ def model_card(config: AdapterConfig, measured: Measured, dataset: Dataset, base
     sections = (
         _intro(config, measured),
         f"## Data\n\n{_data(config, dataset)}",
-        f"## Recipe, as it ran\n\n{_recipe(measured)}",
+        f"## Recipe, as it ran\n\n{_recipe(config, measured)}",
         f"## Checked in this run\n\n{_proofs(measured)}",
         f"## Use\n\n{_use(config, dataset, root)}",
     )
@@ -49,45 +49,68 @@ def _metadata(dataset: Dataset, base_model: str | None) -> str:
 
 
 def _intro(config: AdapterConfig, measured: Measured) -> str:
-    task, adapter, backbone = config.task, config.task.adapter, config.backbone
-    what = _filled(
-        f"AdapterTune adapters (arXiv 2603.14706) and a head for `{backbone.name}` (frozen weights sha256 "
-        f"`{backbone.sha256[:16]}`): {len(task.labels)} classes, rank {adapter.rank}, after blocks "
-        f"{', '.join(map(str, adapter.blocks))}; {measured.trainable:,} trained parameters, "
-        f"{measured.trainable / measured.frozen:.2%} of the backbone's {measured.frozen:,}."
-    )
+    """Return what ships and why, the candidates side by side, and the tests that compare them."""
+    task = config.task
+    said = [f"**{_sentence(verdict.ships(measured))}**", _what(config, measured)]
+    table = _table(measured, task.labels)
+    tests = [verdict.on_the_same_images(measured), verdict.out_of_fold(measured.gate) if measured.gate else None]
+    tests += [verdict.contradiction(measured), *verdict.seeds(measured), verdict.coarse(measured.head.scores.images)]
+    shown = "\n".join(_filled(f"- {_sentence(test)}", "  ") for test in tests if test)
     which = f"The first {MOST_LABELS} of {len(task.labels)} labels" if len(task.labels) > MOST_LABELS else "Labels"
     labels = _filled(f"{which}: {', '.join(task.labels[:MOST_LABELS])}.")
-    return f"# {task.name}\n\n{what}\n\n{_scores(measured, len(task.labels))}\n\n{labels}\n"
+    parts = (f"# {task.name}", *(_filled(text) for text in said), table, _HOW_TO_READ, shown, labels)
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+def _what(config: AdapterConfig, measured: Measured) -> str:
+    adapter, backbone, classes = config.task.adapter, config.backbone, len(config.task.labels)
+    frozen = f"`{backbone.name}` (frozen weights sha256 `{backbone.sha256[:16]}`)"
+    if measured.adapter is None:
+        return f"A linear head for {frozen}: {classes} classes; no adapters."
+    adapters = (
+        f"adapters (AdapterTune, arXiv 2603.14706) of rank {adapter.rank} after blocks "
+        f"{', '.join(map(str, adapter.blocks))}, with a head of their own"
+    )
+    start = f"For {frozen}, {classes} classes"
+    if measured.ships == ADAPTER:
+        return f"{start}: {adapters}. The head alone is kept beside them (`atd export --ship head`)."
+    return f"{start}: a linear head. Kept beside it (`atd export --ship adapter`): {adapters}."
 
 
-def _scores(measured: Measured, classes: int) -> str:
-    names = ["right", "top-1", *([f"top-{TOP}"] if classes > TOP else []), "loss", "calibration error"]
-    lines = [f"| {measured.split} split, {measured.adapter.images:,} images | {' | '.join(names)} |"]
-    lines.append(f"|---{'|---' * len(names)}|")
-    for name, scores in (("head alone (linear probe)", measured.head_only), ("adapter and head", measured.adapter)):
-        lines.append(f"| {name} | {' | '.join(_cells(scores, classes))} |")
+_HOW_TO_READ = textwrap.fill(
+    "Intervals are Wilson's, 95 %. Balanced accuracy is the mean over the classes. Logits are divided by the "
+    "temperature, which was fitted out of fold; loss (nats) and calibration error (15 bins) are with it, in brackets "
+    "without it.",
+    WIDTH,
+)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(measured: Measured, labels: tuple[str, ...]) -> str:
+    candidates = {HEAD: measured.head, **({ADAPTER: measured.adapter} if measured.adapter else {})}
+    names = [f"{verdict.NAMES[name]}{' (ships)' if name == measured.ships else ''}" for name in candidates]
+    images = f"{measured.head.scores.images:,} test images"
+    lines = [f"| {images} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    rows = score_rows(list(candidates.values()), labels, measured.frozen)
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join(lines)
-
-
-def _cells(scores: Scores, classes: int) -> list[str]:
-    top = [f"{scores.top5:.1%}"] if classes > TOP else []
-    right = f"{round(scores.top1 * scores.images):,}"
-    return [right, f"{scores.top1:.1%}", *top, f"{scores.loss:.3f}", f"{scores.calibration_error:.3f}"]
 
 
 def _data(config: AdapterConfig, dataset: Dataset) -> str:
     data = config.dataset
     limit = "; non-commercial use only" if dataset.non_commercial else ""
     facts = (
-        f"`{data.name}`: {data.train:,} training, {data.val:,} validation ({data.val_split}), {data.test:,} test "
-        f"images; split sha256 `{data.split_sha256[:16]}`. Terms of the images: {data.licence}{limit}."
+        f"`{data.name}`: {data.train:,} training images, {data.test:,} test images ({data.test_rule}), on which "
+        f"nothing was trained; split sha256 `{data.split_sha256[:16]}`. Terms of the images: {data.licence}{limit}."
     )
-    heldback = f"{len(config.samples)} of the {'test' if data.test else 'validation'} images"
+    heldback = f"{len(config.samples)} of the test images"
     if dataset.redistributable:
         samples = f"The folder `{SAMPLES_NAME}/` holds {heldback}, on which `atd export` verifies graphs."
     else:
@@ -99,33 +122,48 @@ def _data(config: AdapterConfig, dataset: Dataset) -> str:
     return f"{_filled(facts)}\n\n{_filled(samples)}\n"
 
 
-def _recipe(measured: Measured) -> str:
-    recipe, fit = measured.recipe, measured.fit
-    how = "there are no validation images" if math.isnan(fit.history[0].val_top1) else "by validation accuracy"
-    kept = f"epoch {fit.best_epoch + 1} kept ({how})"
-    rows = {
-        "epochs": f"{len(fit.history)}, {kept}",
-        "batch size": f"{recipe.batch_size}",
-        "peak learning rate": f"{recipe.lr:g}, head {recipe.lr * recipe.head_lr_scale:g}; linear warm-up over "
-        f"{recipe.warmup:.0%} of the steps, then a cosine",
-        "optimiser": f"AdamW, weight decay {recipe.weight_decay:g} on matrices, gradient norm at most {recipe.clip:g}",
-        "label smoothing": f"{recipe.label_smoothing:g}",
-        "adapters": f"rank {recipe.rank}, alpha {recipe.alpha:g}, placement {recipe.placement}",
-        "augmentation": f"preset `{measured.augment}`",
-        "seed": f"{recipe.seed}",
-        "precision of the steps": measured.precision,
-        "device": f"{measured.device}, {measured.seconds:.0f} seconds in all",
-    }
+def _recipe(config: AdapterConfig, measured: Measured) -> str:
+    rows = {"head alone": f"linear probe on the frozen features, penalty C = {config.probe.penalty:g}"}
+    if config.recipe is not None:
+        rows |= _adapter_rows(config.recipe, config)
+    if measured.classes_unequal:
+        rows["classes"] = "of unequal size; top-1 counts images, balanced accuracy counts classes"
+    rows["whole run"] = f"{measured.seconds:.0f} seconds"
     return "\n".join(("| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""))
+
+
+def _adapter_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]:
+    adapter = config.task.adapter
+    folds = {0: "none", 1: "one split, out of fold"}.get(recipe.folds, f"{recipe.folds} folds, out of fold")
+    clip = f"gradient norm at most {recipe.clip:g}" if recipe.clip else "gradients not clipped"
+    warmup, served = (f"{100 * share:.0f} %" for share in (recipe.warmup, recipe.served_view))
+    weights = "every class counts the same" if recipe.class_weights == "balanced" else "every image counts the same"
+    return {
+        "adapters": f"rank {adapter.rank}, alpha {adapter.alpha:g}, placement {recipe.placement}",
+        "length": f"{recipe.epochs:.4g} epochs, {recipe.steps:,} steps of {recipe.batch_size} images; last weights",
+        "peak learning rate": f"{recipe.lr:g}, head {recipe.head_lr:g}; linear warm-up over {warmup} of the "
+        "steps, then a cosine to zero",
+        "optimiser": f"AdamW, weight decay {recipe.weight_decay:g} on matrices, {clip}",
+        "start of the head": f"linear probe with penalty C = {recipe.start_penalty:g}",
+        "augmentation": f"preset `{recipe.augment}`; {served} of the samples as they are served",
+        "label smoothing": f"{recipe.label_smoothing:g}",
+        "class weights": f"{recipe.class_weights}: {weights}",
+        "comparison of the candidates": folds,
+        "seed": f"{recipe.seed}",
+        "precision of the steps": recipe.precision,
+        "device": recipe.device,
+    }
 
 
 def _proofs(measured: Measured) -> str:
     proofs = measured.proofs
-    images = f"{proofs.start_images} images"
-    return f"""- Before the first step the adapted features equalled the backbone's bit for bit ({images}).
+    if proofs is None:
+        return "Nothing but a linear head was trained, so there was nothing to check.\n"
+    start = f"{proofs.start_images} images"
+    return f"""- Before the first step the adapted features equalled the backbone's bit for bit ({start}).
 - All {proofs.frozen_tensors} frozen tensors were unchanged at the end (sha256 `{proofs.frozen_sha256[:16]}`).
-- Each of the {proofs.adapters_with_gradient} adapters received a gradient in the first step: all of them took part,
-  which does not say that each one improves the answers.
+- Each of the {proofs.adapters_with_gradient} adapters received a gradient other than zero in the first step: all of
+  them took part, which does not say that each one improves the answers.
 """
 
 

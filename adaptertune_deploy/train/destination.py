@@ -56,10 +56,9 @@ def _replaced(folder: Path) -> tuple[str, ...]:
 
 
 def _facts(config: artefact.AdapterConfig) -> str:
-    facts = [f"rank {config.task.adapter.rank}"]
-    for split, images in (("test", config.dataset.test), ("val", config.dataset.val)):
-        top1 = config.metrics.get(f"{split}_top1")
-        if top1 is not None:
-            facts.append(f"{top1:.1%} of {images:,} {split} images")
-            break
+    rank = config.shipped().adapter.rank
+    facts = [f"rank {rank}" if rank else "head only"]
+    top1 = config.metrics.get("test_top1_shipped")
+    if top1 is not None:
+        facts.append(f"{100 * top1:.1f} % of {config.dataset.test:,} test images")
     return ", ".join([*facts, f"trained on {config.dataset.name}", f"backbone {config.backbone.name}"])

@@ -1,12 +1,10 @@
-"""Run a network over a split and say how good its answers are."""
+"""Run a network over a split."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,31 +12,8 @@ from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.loader import EvaluationLoader
+from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.probe import Targets, cross_entropy
-
-CALIBRATION_BINS = 15
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How good logits are.
-
-    images: number of images.
-    top1, top5: accuracy, 0..1; top5 counts the first min(5, classes) answers.
-    loss: mean cross-entropy in nats.
-    calibration_error: expected calibration error with 15 bins (arXiv 1706.04599), 0..1.
-    per_class: accuracy of each class, NaN for a class without an image.
-    confusion: [true class, named class] counts.
-    """
-
-    images: int
-    top1: float
-    top5: float
-    loss: float
-    calibration_error: float
-    per_class: npt.NDArray[np.float64]
-    confusion: npt.NDArray[np.int64]
 
 
 @torch.no_grad()
@@ -79,32 +54,3 @@ def outputs(
             "--precision fp32, or other --weights"
         )
     return table, np.concatenate(targets)
-
-
-def score(logits: Array, targets: Targets) -> Scores:
-    """Compare logits [images, classes] with targets [images]."""
-    classes = logits.shape[1]
-    order = np.argsort(-logits, axis=1, kind="stable")
-    hits = order[:, 0] == targets
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (targets, order[:, 0]), 1)
-    totals = confusion.sum(axis=1)
-    per_class = np.full(classes, np.nan)
-    np.divide(confusion.diagonal(), totals, out=per_class, where=totals > 0)
-    return Scores(
-        images=len(targets),
-        top1=float(hits.mean()),
-        top5=float((order[:, : min(5, classes)] == targets[:, None]).any(axis=1).mean()),
-        loss=cross_entropy(logits, targets),
-        calibration_error=_calibration_error(logits, hits),
-        per_class=per_class,
-        confusion=confusion,
-    )
-
-
-def _calibration_error(logits: Array, hits: npt.NDArray[np.bool_]) -> float:
-    wide = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    confidence = 1.0 / np.exp(wide).sum(axis=1)
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = (abs(hits[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
-    return float(sum(gaps))

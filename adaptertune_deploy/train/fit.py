@@ -1,4 +1,8 @@
-"""The training loop: adapters and head of one task, the best epoch restored at the end."""
+"""The training loop: adapters and head of one task, from their start to the end of an annealed schedule.
+
+The last weights count. The learning rate ends at zero, so there is no best epoch to be picked by the accuracy of a few
+images; whether the end is better than the start is for train.gate to say.
+"""
 
 from __future__ import annotations
 
@@ -11,77 +15,65 @@ from torch.nn import functional
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader
+from adaptertune_deploy.data.loader import TrainingLoader
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.evaluate import outputs, score
+from adaptertune_deploy.train.head import Weights
+from adaptertune_deploy.train.measured import Step
 from adaptertune_deploy.train.recipe import Recipe, learning_rate
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the history; losses in nats, accuracy 0..1, validation values NaN without a validation split."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    val_loss: float
-    val_top1: float
+# Points of the curve that a run leaves behind.
+CURVE_POINTS = 40
 
 
 @dataclass(frozen=True)
 class Fit:
     """What the loop did.
 
-    history: one entry an epoch.
-    best_epoch: the epoch whose weights the model now holds.
-    adapters_with_gradient: see proofs.Proofs.
+    curve: the training loss along the way.
+    adapters_with_gradient: see measured.Proofs.
     """
 
-    history: tuple[Epoch, ...]
-    best_epoch: int
+    curve: tuple[Step, ...]
     adapters_with_gradient: int
 
 
 def fit(
     model: AdaptedViT,
-    train: TrainingLoader,
-    val: EvaluationLoader | None,
+    batches: TrainingLoader,
     recipe: Recipe,
-    epochs: int,
     device: Device,
+    weights: Weights | None = None,
     progress: Progress = silent,
+    what: str = "training",
 ) -> Fit:
-    """Train adapters and head by AdamW; afterwards the model holds the epoch of highest validation accuracy.
-
-    Of epochs with equal accuracy the one of lower validation loss is kept; without a validation split, the last one.
+    """Train adapters and head by AdamW; afterwards the model holds the last weights and is in eval mode.
 
     Args:
         model: on `device`, its head at its start.
-        train: training batches, a new order and augmentation every epoch.
-        val: validation images, or None.
+        batches: as many as there are steps.
         recipe: optimiser settings.
-        epochs: passes over `train`.
         device: device and precision of the steps.
+        weights: [images] by a batch's rows, how much each image's loss counts; None counts them alike.
         progress: told after every step.
+        what: name of this work for `progress`.
 
     Raises:
-        TrainingError: a loss or a validation logit that is not finite, or an adapter without a gradient.
+        TrainingError: a loss that is not finite, or an adapter without a gradient.
     """
-    optimizer = make_optimizer(model, recipe)
-    stepper = _Stepper(model, optimizer, recipe, device, steps=epochs * len(train))
-    history: list[Epoch] = []
-    best, best_rank, best_epoch = _snapshot(model), (-math.inf, -math.inf), 0
-    for epoch in range(epochs):
-        train_loss = _train_epoch(stepper, train, epoch, epochs, progress)
-        entry = _validate(model, val, device, epoch, stepper.lr, train_loss)
-        history.append(entry)
-        rank = (entry.val_top1, -entry.val_loss)
-        if val is None or rank > best_rank:
-            best, best_rank, best_epoch = _snapshot(model), rank, epoch
-    _restore(model, best)
-    return Fit(tuple(history), best_epoch, stepper.adapters_with_gradient)
+    steps = len(batches)
+    stepper = _Stepper(model, recipe, device, steps)
+    counted = None if weights is None else torch.from_numpy(weights.astype("float32"))
+    curve = _Curve(steps)
+    model.train()
+    for done, batch in enumerate(batches, start=1):
+        share = None if counted is None else counted[batch.rows]
+        loss = stepper.step(batch.images, batch.targets, share)
+        curve.add(done, stepper.lr, loss)
+        progress(what, done, steps)
+    model.eval()
+    return Fit(tuple(curve.points), stepper.adapters_with_gradient)
 
 
 def make_optimizer(model: AdaptedViT, recipe: Recipe) -> torch.optim.AdamW:
@@ -103,27 +95,22 @@ def make_optimizer(model: AdaptedViT, recipe: Recipe) -> torch.optim.AdamW:
 class _Stepper:
     """Holds what one optimiser step needs: model, optimiser, scaler and the position in the schedule."""
 
-    def __init__(
-        self, model: AdaptedViT, optimizer: torch.optim.AdamW, recipe: Recipe, device: Device, steps: int
-    ) -> None:
-        self.model, self.optimizer, self.recipe, self.device, self.steps = model, optimizer, recipe, device, steps
+    def __init__(self, model: AdaptedViT, recipe: Recipe, device: Device, steps: int) -> None:
+        self.model, self.recipe, self.device, self.steps = model, recipe, device, steps
+        self.optimizer = make_optimizer(model, recipe)
         self.parameters = list(model.trainable().values())
         self.scaler = device.scaler()
         self.done = 0
         self.lr = 0.0
         self.adapters_with_gradient = 0
 
-    def step(self, images: Tensor, targets: Tensor) -> Tensor:
+    def step(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         """Take one step; returns the loss, still on the device so that nothing waits for it."""
         factor = learning_rate(self.done, self.steps, self.recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         self.lr = self.recipe.lr * factor
-        images = images.to(self.device.torch, non_blocking=True)
-        targets = targets.to(self.device.torch, non_blocking=True)
-        with self.device.autocast():
-            logits = self.model(images)
-        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
+        loss = self._loss(images, targets, share)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
@@ -135,37 +122,34 @@ class _Stepper:
         self.done += 1
         return loss.detach()
 
-
-def _train_epoch(stepper: _Stepper, train: TrainingLoader, epoch: int, epochs: int, progress: Progress) -> float:
-    stepper.model.train()
-    losses: list[Tensor] = []
-    for batch in train.epoch(epoch):
-        losses.append(stepper.step(batch.images, batch.targets))
-        progress(f"train, epoch {epoch + 1}/{epochs}", stepper.done, stepper.steps)
-    mean = float(torch.stack(losses).mean())
-    if not math.isfinite(mean):
-        raise TrainingError(
-            f"the training loss became {mean} in epoch {epoch + 1}; try a lower --lr or --precision fp32"
-        )
-    return mean
+    def _loss(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+        images = images.to(self.device.torch, non_blocking=True)
+        targets = targets.to(self.device.torch, non_blocking=True)
+        with self.device.autocast():
+            logits = self.model(images)
+        smoothing = self.recipe.label_smoothing
+        if share is None:
+            return functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        each = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing, reduction="none")
+        return (each * share.to(self.device.torch, non_blocking=True)).mean()
 
 
-def _validate(
-    model: AdaptedViT, val: EvaluationLoader | None, device: Device, epoch: int, lr: float, train_loss: float
-) -> Epoch:
-    if val is None:
-        return Epoch(epoch, lr, train_loss, math.nan, math.nan)
-    model.eval()
-    result = score(*outputs(model, val, device, f"validation of epoch {epoch + 1}"))
-    return Epoch(epoch, lr, train_loss, result.loss, result.top1)
+class _Curve:
+    """Collects the mean loss of every stretch of steps; reads the device only at the end of a stretch."""
 
+    def __init__(self, steps: int) -> None:
+        self.points: list[Step] = []
+        self._steps, self._stretch = steps, max(1, math.ceil(steps / CURVE_POINTS))
+        self._losses: list[Tensor] = []
 
-def _snapshot(model: AdaptedViT) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.trainable().items()}
-
-
-@torch.no_grad()
-def _restore(model: AdaptedViT, snapshot: dict[str, Tensor]) -> None:
-    for name, parameter in model.trainable().items():
-        parameter.copy_(snapshot[name])
-    model.eval()
+    def add(self, step: int, lr: float, loss: Tensor) -> None:
+        self._losses.append(loss)
+        if step % self._stretch and step != self._steps:
+            return
+        mean = float(torch.stack(self._losses).mean())
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"the training loss became {mean} by step {step} of {self._steps}; try a lower --lr or --precision fp32"
+            )
+        self.points.append(Step(step, lr, mean))
+        self._losses.clear()

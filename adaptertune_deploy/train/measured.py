@@ -130,7 +130,7 @@ class Measured:
 
     head: the careful linear probe, candidate number zero.
     adapter: adapters and head; None when rank 0 was asked for.
-    gate: None when nothing was compared: rank 0, or --ship named the candidate.
+    gate: None for rank 0; where --ship names the candidate, the two are compared all the same.
     ships: the candidate that ships: the gate's, or the one that --ship named.
     chosen_by: "gate" or "user".
     classes_unequal: whether classes differ so much in size that weights matter.

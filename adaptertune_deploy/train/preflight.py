@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from adaptertune_deploy.core.errors import BackboneError
 from adaptertune_deploy.data.datasets import check_dataset
-from adaptertune_deploy.data.split_rule import parse_rule
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.usual_backbone import choose_backbone
@@ -20,7 +19,6 @@ def check_train(request: TrainRequest) -> tuple[str, ...]:
         DatasetError: a folder that is laid out in another way.
         BackboneError: no such weights file.
     """
-    parse_rule(request.val_split)
     task, folder = check_dataset(request.dataset, request.data_dir, request.task)
     if request.weights is not None and not request.weights.is_file():
         raise BackboneError(f"--weights {request.weights}: no such weights file")

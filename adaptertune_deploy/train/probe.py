@@ -1,110 +1,99 @@
-"""The linear probe: the best head on frozen features, which adapters must beat and which they start from.
+"""The careful linear probe: the best head on frozen features, which adapters must beat or make way for.
 
-Starting the head at its optimum and only then training adapters follows LP-FT (arXiv 2202.10054): a random head would
-first push the adapters away from the pretrained features.
+Its penalty is the one of lowest cross-validated log-loss on a wide grid, and it is then fitted on every image that may
+be trained on. Accuracy on a few held-out images would choose by chance, and a probe that is never refitted would be
+an easier mark than the one that a user could have had.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
-from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.data.samples import Targets
+from adaptertune_deploy.train.calibrate import fit_temperature
+from adaptertune_deploy.train.head import Head, Weights, fit_head
+from adaptertune_deploy.train.scores import losses
 
-Targets = npt.NDArray[np.int64]
-# Inverse strengths of the L2 penalty on standardised features, weakest penalty last.
-PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# scikit-learn's C on standardised features, strongest penalty first: half-decades.
+PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)
+# For data with too few images to hold any out.
 FALLBACK_PENALTY = 0.1
+# The search ends after so many losses in a row that are higher than the lowest one by this share: the bowl has been
+# seen. Small rises say nothing: where only a weak penalty lets the classes be told apart, they come before the fall.
+PATIENCE, RISE = 3, 0.05
+
+Folds = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Head:
-    """A linear head: logits = features @ weight.T + bias.
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted probe.
 
-    weight: [classes, features] float32.
-    bias: [classes] float32.
-    penalty: inverse strength of the L2 penalty that was chosen.
+    head: fitted on all images, its penalty the chosen one.
+    temperature: fitted on out-of-fold logits; 1 where no image could be held out.
+    losses: penalty -> cross-validated log-loss in nats, of those that were tried.
     """
 
-    weight: Array
-    bias: Array
-    penalty: float
-
-    def logits(self, features: Array) -> Array:
-        """Return logits [images, classes] for features [images, features]."""
-        return features @ self.weight.T + self.bias
+    head: Head
+    temperature: float
+    losses: dict[float, float]
 
 
 def fit_probe(
     features: Array,
     targets: Targets,
     classes: int,
-    validation: tuple[Array, Targets] | None = None,
+    fold: Folds,
+    weights: Weights | None = None,
     penalties: Sequence[float] = PENALTIES,
     progress: Progress = silent,
-) -> Head:
-    """Fit multinomial logistic regression by LBFGS, its penalty chosen by validation accuracy.
-
-    Of penalties with equal accuracy the strongest is taken: its logits are the least sure of themselves, which leaves
-    adapters that start from this head the most to learn.
+) -> Probe:
+    """Choose the penalty by cross-validation and fit the probe on all images.
 
     Args:
-        features: [images, features] float32 of the training split.
+        features: [images, features] float32, frozen, of the images as they are served.
         targets: [images] class indices.
         classes: number of classes of the task.
-        validation: features and targets of the validation split; None uses FALLBACK_PENALTY.
-        penalties: inverse strengths to try.
-        progress: told after every fit.
+        fold: [images] the fold that holds each image out, -1 for images that always train (data.folds).
+        weights: [images] how much each image's loss counts; None counts them alike.
+        penalties: inverse strengths to try, ascending.
+        progress: told after every penalty.
 
     Raises:
-        TrainingError: the training split has fewer than two classes.
+        TrainingError: fewer than two classes among the targets.
     """
-    if len(np.unique(targets)) < 2:
-        raise TrainingError("the training split holds one class only; a classifier needs images of at least two")
-    tried = sorted(penalties) if validation else (FALLBACK_PENALTY,)
-    heads = []
-    for done, penalty in enumerate(tried, start=1):
-        heads.append(_fit(features, targets, classes, penalty))
-        progress("head alone", done, len(tried))
-    if validation is None:
-        return heads[0]
-    hits = [int((head.logits(validation[0]).argmax(axis=1) == validation[1]).sum()) for head in heads]
-    return heads[int(np.argmax(hits))]
+    held = np.flatnonzero(fold >= 0)
+    if not len(held):
+        return Probe(fit_head(features, targets, classes, FALLBACK_PENALTY, weights), 1.0, {})
+    counted = None if weights is None else weights[held]
+    tried: dict[float, float] = {}
+    best, best_logits = penalties[0], np.empty(0, dtype=np.float32)
+    for done, penalty in enumerate(penalties, start=1):
+        logits = out_of_fold(features, targets, classes, fold, penalty, weights)[held]
+        tried[penalty] = float(np.average(losses(logits, targets[held]), weights=counted))
+        if tried[penalty] <= min(tried.values()):
+            best, best_logits = penalty, logits
+        progress("linear probe", done, len(penalties) + 1)
+        if len(tried) > PATIENCE and min(list(tried.values())[-PATIENCE:]) > (1 + RISE) * tried[best]:
+            break
+    head = fit_head(features, targets, classes, best, weights)
+    progress("linear probe", len(penalties) + 1, len(penalties) + 1)
+    return Probe(head, fit_temperature(best_logits, targets[held], counted), tried)
 
 
-def cross_entropy(logits: Array, targets: Targets) -> float:
-    """Return the mean cross-entropy in nats of logits [images, classes]."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
-    picked = wide[np.arange(len(targets)), targets]
-    return float(np.mean(np.log(np.exp(wide).sum(axis=1)) - picked))
-
-
-def _fit(features: Array, targets: Targets, classes: int, penalty: float) -> Head:
-    scaler = StandardScaler().fit(features)
-    model = LogisticRegression(C=penalty, max_iter=1000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(scaler.transform(features), targets)
-    slope, bias = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes: the difference of the two logits
-        slope, bias = np.concatenate([-slope, slope]) / 2, np.concatenate([-bias, bias]) / 2
-    weight = np.zeros((classes, features.shape[1]), dtype=np.float32)
-    offset = np.full(classes, _absent_bias(bias), dtype=np.float32)
-    weight[model.classes_] = slope / scaler.scale_
-    offset[model.classes_] = bias - (slope / scaler.scale_) @ scaler.mean_
-    return Head(weight, offset, penalty)
-
-
-def _absent_bias(bias: npt.NDArray[np.float64]) -> float:
-    """Return a low logit for classes without a training image, so that the probe never names them."""
-    return float(bias.min()) - 10.0
+def out_of_fold(
+    features: Array, targets: Targets, classes: int, fold: Folds, penalty: float, weights: Weights | None = None
+) -> Array:
+    """Return each image's logits [images, classes] by a head that was not fitted on it; NaN where fold is -1."""
+    logits = np.full((len(targets), classes), np.nan, dtype=np.float32)
+    for number in range(int(fold.max()) + 1):
+        held, kept = fold == number, fold != number
+        head = fit_head(features[kept], targets[kept], classes, penalty, None if weights is None else weights[kept])
+        logits[held] = head.logits(features[held])
+    return logits

@@ -5,32 +5,12 @@ A run whose proof fails stops with an error: its numbers would look plausible an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.backbone import weights_sha256
-
-
-@dataclass(frozen=True)
-class Proofs:
-    """What was shown, for the report.
-
-    start_is_exact: before the first step the adapted features equal the backbone's bit for bit.
-    start_images: number of images this was shown on.
-    frozen_tensors: parameters and buffers of the backbone whose bytes are unchanged at the end.
-    frozen_sha256: their hash, before and after.
-    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step.
-    """
-
-    start_is_exact: bool
-    start_images: int
-    frozen_tensors: int
-    frozen_sha256: str
-    adapters_with_gradient: int
 
 
 @torch.no_grad()

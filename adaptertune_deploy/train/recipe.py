@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and the budget that a device gets when nobody asked."""
+"""What a training run is asked to do, and the length of its schedule when nobody asked."""
 
 from __future__ import annotations
 
@@ -10,26 +10,39 @@ from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
 from adaptertune_deploy.train.device_names import check_device_name
 
-# Images seen in one run when --epochs is not given: some minutes on two CPU cores, fifty epochs of Pets on a GPU.
-SAMPLE_BUDGET = {"cpu": 9_000, "cuda": 200_000}
-FEWEST_EPOCHS, MOST_EPOCHS = 2, 20
+SHIPS = ("auto", "adapter", "head")
+CLASS_WEIGHTS = ("balanced", "none")
 LARGEST_SEED = 1 << 32
+MOST_FOLDS = 20
+MOST_SEEDS = 100
+# Images that a run sees, by the size of the data: eight passes over a thousand, four over two to ten thousand, two
+# over twenty thousand and more.
+MOST_EPOCHS, USUAL_EPOCHS, FEWEST_EPOCHS = 8.0, 4.0, 2.0
+SMALL, LARGE = 8_000, 40_000
+FEWEST_STEPS = 60
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Settings of one training run.
 
-    rank, alpha: of every adapter (core.spec.AdapterSpec).
+    rank, alpha: of every adapter (core.spec.AdapterSpec); rank 0 trains the head alone.
     placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
-    epochs: passes over the training split; 0 takes the device's sample budget.
+    ship: "auto" lets cross-validation choose, "adapter" or "head" overrules it.
+    class_weights: "balanced" lets every class count the same where their sizes differ, "none" every image.
+    folds: of the comparison; 0 chooses by the number of images, 1 is one split.
+    seeds: how many trainings, each with a seed of its own, for mean and spread; the first one is kept.
+    epochs: passes over the training images; 0 chooses by their number.
     batch_size: images in a step.
     lr: peak learning rate of the adapters; the head learns at `lr * head_lr_scale`.
+    start_penalty_scale: the head starts from a probe whose penalty C is the careful probe's times this.
     weight_decay: on weight matrices only, never on biases.
     warmup: share of all steps with a rising learning rate; a cosine to zero follows.
     clip: largest norm of the gradient over all trained tensors.
     label_smoothing: of the cross-entropy.
-    seed: of the adapters' initialisation, the order of the images and their augmentation; the split has its own.
+    served_view: share of the samples that are not augmented but prepared as a server does it, 0..1.
+    seed: of the adapters' initialisation, the order of the images and their augmentation; splits and folds have
+        their own.
     precision: "auto", "fp32", "bf16" or "fp16" autocast for the training steps.
     device: "auto", "cpu", "cuda" or "cuda:N".
     workers: processes that read images; -1 chooses.
@@ -38,14 +51,20 @@ class Recipe:
     rank: int = 8
     alpha: float = 1.0
     placement: str = "all"
+    ship: str = "auto"
+    class_weights: str = "balanced"
+    folds: int = 0
+    seeds: int = 1
     epochs: int = 0
     batch_size: int = 32
-    lr: float = 3e-3
+    lr: float = 6e-3
     head_lr_scale: float = 0.3
+    start_penalty_scale: float = 0.1
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip: float = 1.0
     label_smoothing: float = 0.0
+    served_view: float = 1 / 3
     seed: int = 0
     precision: str = "auto"
     device: str = "auto"
@@ -55,21 +74,34 @@ class Recipe:
         wrong = [
             f"--{name.replace('_', '-')} {value}: expected {expected}"
             for name, value, correct, expected in (
-                ("rank", self.rank, 1 <= self.rank <= MAX_COUNT, f"a whole number from 1 to {MAX_COUNT}"),
+                ("rank", self.rank, 0 <= self.rank <= MAX_COUNT, f"a whole number from 0 (head only) to {MAX_COUNT}"),
                 ("alpha", self.alpha, 0 < self.alpha <= FLOAT32_MAX, "a positive number that float32 can hold"),
+                ("ship", self.ship, self.ship in SHIPS, "auto, adapter or head"),
+                ("class_weights", self.class_weights, self.class_weights in CLASS_WEIGHTS, "balanced or none"),
+                ("folds", self.folds, 0 <= self.folds <= MOST_FOLDS, f"0 (automatic) to {MOST_FOLDS}"),
+                ("seeds", self.seeds, 1 <= self.seeds <= MOST_SEEDS, f"a whole number from 1 to {MOST_SEEDS}"),
                 ("epochs", self.epochs, self.epochs >= 0, "0 (automatic) or more"),
                 ("batch_size", self.batch_size, self.batch_size >= 1, "a whole number from 1"),
                 ("lr", self.lr, 0 < self.lr < 1, "a number between 0 and 1"),
                 ("head_lr_scale", self.head_lr_scale, 0 <= self.head_lr_scale < math.inf, "a number from 0"),
+                (
+                    "start_penalty_scale",
+                    self.start_penalty_scale,
+                    0 < self.start_penalty_scale < math.inf,
+                    "a positive number",
+                ),
                 ("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a number from 0"),
                 ("clip", self.clip, self.clip > 0, "a positive number"),
                 ("warmup", self.warmup, 0 <= self.warmup < 1, "a share from 0 to below 1"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
+                ("served_view", self.served_view, 0 <= self.served_view <= 1, "a share from 0 to 1"),
                 ("seed", self.seed, 0 <= self.seed < LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED - 1}"),
                 ("workers", self.workers, self.workers >= -1, "-1 (automatic) or more"),
             )
             if not correct
         ]
+        if self.rank == 0 and self.ship == "adapter":
+            wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
         if wrong:
             raise UsageError("; ".join(wrong))
         _parse_placement(self.placement, "1 to the backbone's depth")
@@ -105,17 +137,21 @@ def _expected(placement: str, limits: str) -> str:
     return f"--placement {placement}: expected all, last:K or every:K with K from {limits}"
 
 
-def count_epochs(recipe: Recipe, images: int, device: str) -> int:
-    """Return the number of epochs: as asked, or what the device's sample budget pays for.
+def count_steps(recipe: Recipe, images: int) -> int:
+    """Return the number of optimiser steps: the epochs asked for, or what the size of the data asks for.
 
     Args:
         recipe: the settings.
-        images: size of the training split.
-        device: "cpu" or "cuda".
+        images: number of training images, from 1.
     """
-    if recipe.epochs:
-        return recipe.epochs
-    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, SAMPLE_BUDGET[device] // images))
+    epochs = float(recipe.epochs) or usual_epochs(images)
+    steps = math.ceil(epochs * images / min(recipe.batch_size, images))
+    return steps if recipe.epochs else max(FEWEST_STEPS, steps)
+
+
+def usual_epochs(images: int) -> float:
+    """Return the passes over so many images that suit their number; see SMALL and LARGE."""
+    return min(MOST_EPOCHS, max(SMALL / images, min(USUAL_EPOCHS, LARGE / images), FEWEST_EPOCHS))
 
 
 def learning_rate(step: int, steps: int, warmup: float) -> float:

@@ -18,8 +18,8 @@ class TrainRequest:
     task: name of the task; None takes the dataset's.
     data_dir: where the dataset lies or goes; None takes data/<dataset>.
     weights: local weights of the backbone.
-    val_split: "auto", "official", "stratified:0.1" or "none".
     allow_missing: skip images that a list names and the disk lacks.
+    skip_bad: leave out images that are absent, damaged, too large or no images.
     allow_random: permit the backbone tag "random".
     """
 
@@ -30,6 +30,6 @@ class TrainRequest:
     task: str | None = None
     data_dir: Path | None = None
     weights: Path | None = None
-    val_split: str = "auto"
     allow_missing: bool = False
+    skip_bad: bool = False
     allow_random: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ ALLOWED = {
     "model": {"core", "model"},
     "engines": {"core", "engines"},
     "data": {"core", "data"},
-    "train": {"core", "model", "data", "train"},
+    "report": {"core", "report"},
+    "train": {"core", "model", "data", "report", "train"},
     "export": {"core", "model", "engines", "export"},
     "serve": {"core", "engines", "serve"},
     "cli": {"core", "model", "engines", "data", "train", "export", "serve", "cli"},
@@ -35,6 +37,7 @@ HOMES = {
     "torch": {"model/", "data/", "train/", "export/"},
     "torchvision": {"data/"},
     "sklearn": {"data/sources/", "train/"},
+    "matplotlib": {"report/"},
     "starlette": {"serve/"},
     "uvicorn": {"serve/"},
     "typer": {"cli/"},
@@ -124,3 +127,18 @@ def test_the_device_side_loads_without_the_training_side(part: str) -> None:
     names = ["adaptertune_deploy." + ".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files]
     loaded = loaded_after("\n".join(f"import {name}" for name in names if not name.endswith("__init__")))
     assert not loaded & set(DEVICE_SIDE)
+
+
+@pytest.mark.parametrize("words", ["train --dataset nope", "export --adapters nope", "add nope", "serve --bundle nope"])
+def test_a_mistyped_name_is_refused_before_anything_heavy_is_loaded(words: str, tmp_path: Path) -> None:
+    code = f"""
+        import os
+        from adaptertune_deploy.cli.main import run
+        os.chdir({str(tmp_path)!r})
+        sys.argv[1:] = {words.split()!r}
+        try:
+            run()
+        except SystemExit as end:
+            assert end.code in (1, 2), end.code
+    """
+    assert not loaded_after(textwrap.dedent(code)) & {*HEAVY, "pydantic", "safetensors"}

@@ -28,11 +28,28 @@ def test_a_task_is_added_and_what_it_means_is_said(atd: Atd, folder: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words", "rank"),
+    [([], "rank 3", 3), (["--ship", "head"], "head only", 0), (["--ship", "adapter"], "rank 3", 3)],
+)
+def test_what_ships_is_said(atd: Atd, folder: Path, arguments: list[str], words: str, rank: int) -> None:
+    done = atd("add", "adapters/trees", *arguments)
+    assert done.out.startswith(f"added trees to bundle/ ({words}, ")
+    record = read_manifest(folder / "bundle").tasks[-1]
+    assert (record.task.adapter.rank, record.task.temperature) == (rank, 1.0 if rank else 0.75)
+
+
+def test_an_unknown_candidate_is_one_line(atd: Atd) -> None:
+    done = atd("add", "adapters/trees", "--ship", "adaptr")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == ("error: --ship: no candidate 'adaptr', only auto, adapter, head. Did you mean 'adapter'?\n")
+
+
 def test_json_names_the_file(atd: Atd, folder: Path) -> None:
     done = atd("add", "adapters/trees", "--json")
     facts = json.loads(done.out)
-    assert set(facts) == {"task", "file", "seconds"}
-    assert facts["task"] == "trees"
+    assert set(facts) == {"task", "rank", "file", "seconds"}
+    assert (facts["task"], facts["rank"]) == ("trees", 3)
     assert (folder / facts["file"]).is_file()
 
 

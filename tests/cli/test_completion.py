@@ -12,12 +12,16 @@ from tests.cli.started import imported_by
 
 Complete = dict[str, list[str]]
 CASES: Complete = {
-    "train --dataset p": ["pets", "photos/"],
+    "train --dataset p": ["pcam", "pets", "photos.csv", "photos/"],
+    "train --dataset photos": ["photos.csv", "photos/"],
+    "train --dataset cif": ["cifar10", "cifar100"],
     "train --dataset photos/": ["photos/cats/", "photos/dogs/"],
     "train --device c": ["cpu", "cuda", "cuda:0"],
     "train --placement ": ["all", "last:4", "every:2"],
     "train --precision b": ["bf16"],
-    "train --val-split ": ["auto", "official", "stratified:0.1", "none"],
+    "train --ship a": ["auto", "adapter"],
+    "train --class-weights ": ["balanced", "none"],
+    "evaluate --ship ": ["auto", "adapter", "head"],
     "evaluate --adapter b": ["birds"],
     "evaluate --split t": ["train", "test"],
     "export --provider ": ["cpu", "cuda"],
@@ -31,6 +35,8 @@ CASES: Complete = {
     "predict images/0.png --adapters c": ["cars"],
     "add ": ["adapters/birds", "adapters/cars", "adapters/trees"],
     "add adapters/t": ["adapters/trees"],
+    "data ": ["check"],
+    "data check --dataset pe": ["pets"],
     "tra": ["train"],
     "train --da": ["--dataset", "--data-dir"],
 }
@@ -40,6 +46,8 @@ CASES: Complete = {
 def _images(folder: Path) -> None:
     for name in ("photos/cats", "photos/dogs", "photos/e\x1bvil", "photos/.hidden"):
         (folder / name).mkdir(parents=True)
+    for name in ("photos.csv", "photos.txt"):
+        (folder / name).write_text("")
 
 
 @pytest.mark.parametrize("line", CASES)

@@ -21,10 +21,13 @@ def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixtu
     console.print_error(NASTY)
     console.print_stopped(NASTY)
     console.print_line(NASTY)
+    console.print_important(NASTY)
     console.print_next(NASTY)
+    console.print_next(NASTY, why="overrule")
     printed = capsys.readouterr()
     assert printed.err == ("note: a\\x1b[2Jb\\nc\\u202ed\nerror: a\\x1b[2Jb c\\u202ed\na\\x1b[2Jb c\\u202ed\n")
-    assert printed.out == "a\\x1b[2Jb\\nc\\u202ed\nnext: a\\x1b[2Jb\\nc\\u202ed\n"
+    seen = "a\\x1b[2Jb\\nc\\u202ed\n"
+    assert printed.out == f"{seen}{seen}next: {seen}overrule: {seen}"
 
 
 def test_json_is_one_document_with_readable_letters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +58,21 @@ def test_bars_are_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, widt
         assert ("train, epoch 2/2" in screen.getvalue()) is terminal
         assert ("4/4" in screen.getvalue()) is terminal
         assert ("export" in screen.getvalue()) is terminal
+
+
+def test_every_stage_of_a_training_has_a_bar_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True, color_system=None, width=120))
+    stages = ["frozen features of train", "probe", "fold 1/3", "fold 2/3", "all images"]
+    with console.progress_bars() as progress:
+        for stage in stages:
+            for step in range(3):
+                progress(stage, step, 2)
+    lines = screen.getvalue().splitlines()
+    for stage in stages:
+        last = [line for line in lines if stage in line][-1]
+        assert "2/2" in last
+        assert "left" in last
 
 
 def test_a_terminal_gets_sentences_broken_between_words_and_commands_whole(monkeypatch: pytest.MonkeyPatch) -> None:

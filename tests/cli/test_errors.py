@@ -6,8 +6,9 @@ import pytest
 
 from tests.cli.conftest import Atd
 
+DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME"
 CASES = {
-    ("train",): "atd train needs --dataset: pets, flowers, digits, shapes, or the path of an image folder",
+    ("train",): f"atd train needs --dataset: {DATASETS}",
     ("train", "--dataset", "pets", "--rank", "eight"): "--rank eight: expected a whole number",
     ("train", "--dataset", "pets", "--rank=eight"): "--rank eight: expected a whole number",
     ("train", "--rank", "8.5", "--dataset", "pets"): "--rank 8.5: expected a whole number",
@@ -15,15 +16,15 @@ CASES = {
     ("train", "--dataset", "pets", "--rnk", "8"): "atd train has no option --rnk. "
     "Did you mean '--rank'? See: atd train --help",
     ("train", "--dataset", "pets", "--xyzzy"): "atd train has no option --xyzzy. See: atd train --help",
-    ("train", "pets"): "atd train needs --dataset: pets, flowers, digits, shapes, or the path of an image folder",
-    ("train", "--dataset"): "--dataset needs a value: pets, flowers, digits, shapes, or the path of an image folder",
+    ("train", "pets"): f"atd train needs --dataset: {DATASETS}",
+    ("train", "--dataset"): f"--dataset needs a value: {DATASETS}",
     ("export", "pets", "now"): "atd export can't use pets now; see: atd export --help",
     ("export", "--merge=yes"): "--merge takes no value; see: atd export --help",
     ("predict",): "atd predict needs IMAGES: image files; - reads standard input",
     ("add",): "atd add needs ADAPTER: adapter folder, adapters/flowers for example",
     ("serve", "--port", "http"): "--port http: expected a whole number",
     ("trian",): (
-        "no command 'trian', only quickstart, train, evaluate, export, add, predict, serve. "
+        "no command 'trian', only quickstart, train, evaluate, export, add, predict, serve, data. "
         "Did you mean 'train'? See: atd --help"
     ),
     ("--verbose",): "atd has no option --verbose. Did you mean '--version'? See: atd --help",

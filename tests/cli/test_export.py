@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -17,6 +18,7 @@ from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.bundle import Manifest, ParityReport, read_manifest
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.export import exporter
+from tests.builders import make_task, write_adapter
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
 
@@ -36,6 +38,7 @@ MISTAKES = [
     (["--adapters", ","], 2, "--adapters names no task"),
     (["--adapters-dir", "empty"], 2, "empty: holds no adapters; train one first: atd train --dataset pets"),
     (["--provider", "trt"], 2, "trt"),
+    (["--ship", "heda"], 2, "--ship: no candidate 'heda', only auto, adapter, head. Did you mean 'head'?"),
     (["--out", "images"], 1, "images"),
     (["--adapters", "trees"], 2, "--replace"),
     (["--no-shared", "--out", "new"], 2, "--merge"),
@@ -91,6 +94,37 @@ def test_replace_and_json_are_handed_on(atd: Atd, monkeypatch: pytest.MonkeyPatc
     assert stub.asked["replace"] is True
     assert stub.asked["folders"] == [Path("adapters/trees")]
     assert [task["task"]["name"] for task in json.loads(done.out)["tasks"]] == ["birds", "cars"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ship"), [([], None), (["--ship", "auto"], None), (["--ship", "adapter"], "adapter")]
+)
+def test_the_candidate_is_handed_on(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, arguments: list[str], ship: str | None
+) -> None:
+    stub = Stub(monkeypatch)
+    assert atd("export", "--adapters", "birds,cars", "--merge", *arguments).code == 0
+    assert stub.asked["ship"] == ship
+
+
+def test_the_adapter_of_a_task_of_rank_0_is_one_line(atd: Atd, folder: Path) -> None:
+    shown = read_manifest(folder / "bundle")
+    write_adapter(folder / "adapters" / "fish", make_task("fish", rank=0), shown.backbone, shown.preprocess)
+    done = atd("export", "--adapters", "fish", "--ship", "adapter", "--out", "new")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: task 'fish' was trained with rank 0 and has no adapter to ship; leave out --ship adapter, or train it "
+        "again with --rank 8\n"
+    )
+
+
+def test_the_table_says_what_ships(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = read_manifest(folder / "bundle")
+    tasks = tuple(replace(record, shared_parity=REPORT, merged_parity=REPORT) for record in manifest.tasks)
+    show_manifest(folder / "bundle", replace(manifest, tasks=tasks))
+    found = [re.split(r" {2,}", line)[:3] for line in capsys.readouterr().out.splitlines()]
+    assert ["birds", "rank 2", "shared"] in found
+    assert ["cars", "head only", "merged"] in found
 
 
 def test_the_table_names_every_file_size(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,16 +9,19 @@ from adaptertune_deploy.cli import main
 from tests.cli.conftest import Atd
 
 COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "predict", "serve"]
+GROUPS = {"data": ["check"]}
+PAGES = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 # Every default that a person can't see from the command line alone.
 DEFAULTS = {
-    "quickstart": ["--out", "quickstart", "--rank", "8", "--epochs", "5 for digits, 8 for shapes"],
+    "quickstart": ["--out", "quickstart", "--rank", "8", "--epochs", "2 for digits, 4 for shapes"],
     "train": [
         "--task", "the dataset's", "--backbone", "that of the adapters in --out, else deit_tiny_patch16_224.fb_in1k",
-        "--data-dir", "data/DATASET", "--weights", "the cache, else a download", "--rank", "8", "--lr", "0.003",
-        "--out", "adapters", "--val-split", "auto", "--placement", "all", "--epochs", "0", "--device", "auto",
+        "--data-dir", "data/DATASET", "--weights", "the cache, else a download", "--rank", "8", "--seeds", "1",
+        "--lr", "chosen by the recipe", "--ship", "auto", "--class-weights", "balanced", "--folds", "0",
+        "--out", "adapters", "--placement", "all", "--epochs", "0", "--device", "auto",
     ],
     "evaluate": [
-        "--split", "test, else val", "--dataset", "what it was trained on", "--data-dir", "data/DATASET",
+        "--split", "test", "--ship", "auto", "--dataset", "what it was trained on", "--data-dir", "data/DATASET",
         "--adapters-dir", "adapters",
     ],
     "export": [
@@ -26,6 +29,7 @@ DEFAULTS = {
         "--provider", "cpu", "--out", "bundle",
     ],
     "add": ["--bundle", "bundle"],
+    "data check": ["--data-dir", "data/DATASET"],
     "predict": ["--adapters", "all of them", "--top-k", "3", "--provider", "auto"],
     "serve": ["--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0"],
 }  # fmt: skip
@@ -40,18 +44,20 @@ def page(atd: Atd, monkeypatch: pytest.MonkeyPatch, width: int, *arguments: str)
 
 def test_the_commands_are_those_of_this_test() -> None:
     assert [command.name for command in main.app.registered_commands] == COMMANDS
+    groups = {group.name: group.typer_instance for group in main.app.registered_groups}
+    assert {name: [command.name for command in own.registered_commands] for name, own in groups.items()} == GROUPS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_default_is_visible(atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    text = page(atd, monkeypatch, 100, name)
+    text = page(atd, monkeypatch, 100, *name.split())
     flat = " ".join(text.split())
     for option, default in zip(DEFAULTS[name][::2], DEFAULTS[name][1::2], strict=True):
         assert re.search(rf"{re.escape(option)} (?:(?! --).)*\[default: {re.escape(default)}\]", flat), (option, text)
 
 
 @pytest.mark.parametrize("width", [120, 80, 40])
-@pytest.mark.parametrize("name", ["", *COMMANDS])
+@pytest.mark.parametrize("name", ["", *GROUPS, *PAGES])
 def test_a_page_fits_its_terminal(atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str, width: int) -> None:
     text = page(atd, monkeypatch, width, *name.split())
     lines = text.splitlines()
@@ -60,9 +66,9 @@ def test_a_page_fits_its_terminal(atd: Atd, monkeypatch: pytest.MonkeyPatch, nam
     assert text.startswith(f"Usage: atd {name}".strip())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PAGES)
 def test_examples_are_whole_lines_that_parse(atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    text = page(atd, monkeypatch, 80, name)
+    text = page(atd, monkeypatch, 80, *name.split())
     examples = [line.strip() for line in text.splitlines() if line.startswith(f"  atd {name}")]
     assert examples, text
     known = set(re.findall(r"--[a-z-]+", text))
@@ -74,7 +80,7 @@ def test_examples_are_whole_lines_that_parse(atd: Atd, monkeypatch: pytest.Monke
 def test_options_come_in_groups(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = page(atd, monkeypatch, 80, "train").splitlines()
     headings = [line for line in lines if re.fullmatch(r"[A-Z][a-z ]+", line)]
-    assert headings == ["Data", "Adapter", "Training", "Where things lie", "Output", "Examples"]
+    assert headings == ["Data", "Adapter", "Comparison", "Training", "Where things lie", "Output", "Examples"]
 
 
 def test_the_duration_of_the_quickstart_is_the_same_everywhere(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,9 +53,28 @@ def test_after_training_into_an_empty_place(folder: Path) -> None:
         "atd export",
         "atd evaluate --adapter tiny",
     )
-    assert following.after_training(Path("o ü 1/tiny"), Path("my data"), Path("w"), missing=True) == (
+    assert following.after_training(Path("o ü 1/tiny"), Path("my"), Path("w"), missing=True, bad=True) == (
         "atd export --adapters-dir 'o ü 1' --weights w",
-        "atd evaluate --adapter tiny --adapters-dir 'o ü 1' --data-dir 'my data' --weights w --allow-missing",
+        "atd evaluate --adapter tiny --adapters-dir 'o ü 1' --data-dir my --weights w --allow-missing --skip-bad",
+    )
+
+
+def test_the_other_candidate_is_exported_alone(folder: Path) -> None:
+    shutil.rmtree("bundle")
+    assert following.overruling(Path("adapters/birds"), "adapter", Path("w"), random=True) == (
+        "atd export --adapters birds --ship adapter --weights w --allow-random-backbone"
+    )
+    write_adapter(Path("o ü 1/tiny"), make_task("tiny"))
+    assert following.overruling(Path("o ü 1/tiny"), "head", None) == (
+        "atd export --adapters tiny --ship head --adapters-dir 'o ü 1'"
+    )
+
+
+def test_the_other_candidate_goes_where_the_task_can_go(folder: Path) -> None:
+    assert following.overruling(Path("adapters/birds"), "head", None) == "atd add adapters/birds --ship head"
+    write_adapter(Path("adapters/tiny"), make_task("tiny"), make_backbone_spec())
+    assert following.overruling(Path("adapters/tiny"), "head", None) == (
+        "atd export --adapters tiny --ship head --out bundle-tiny"
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.cli.options import check_at_least, check_engine, split_names
+from adaptertune_deploy.cli.options import candidate, check_at_least, check_engine, split_names
 from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
 
 
@@ -18,6 +18,17 @@ def test_split_names(text: str | None, names: list[str] | None) -> None:
 def test_a_list_without_a_name_says_so(text: str) -> None:
     with pytest.raises(UsageError, match="--adapters names no task; name one or more of birds, cars, or leave it out"):
         split_names(text, ("birds", "cars"))
+
+
+@pytest.mark.parametrize(("ship", "chosen"), [("auto", None), ("adapter", "adapter"), ("head", "head")])
+def test_auto_leaves_the_choice_to_training(ship: str, chosen: str | None) -> None:
+    assert candidate(ship) == chosen
+
+
+@pytest.mark.parametrize("ship", ["", "Head", "probe"])
+def test_a_candidate_that_is_not_there_is_refused(ship: str) -> None:
+    with pytest.raises(UsageError, match=f"--ship: no candidate '{ship}', only auto, adapter, head"):
+        candidate(ship)
 
 
 def test_check_at_least() -> None:

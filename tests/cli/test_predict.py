@@ -14,7 +14,7 @@ from adaptertune_deploy.core import tensors
 from adaptertune_deploy.serve.answers import Answer, Label
 from tests.cli.conftest import GOLDEN, Atd
 
-SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4)}
+SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
 LOGITS = tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), SHAPES, "golden")
 
 
@@ -32,7 +32,7 @@ def test_the_table_names_the_label_and_its_probability(atd: Atd) -> None:
     probability = np.exp(logits - logits.max()).max() / np.exp(logits - logits.max()).sum()
     done = atd("predict", "images/1.png", "--adapters", "birds")
     assert f"birds {logits.argmax()}" in done.out
-    assert f"{probability:.1%}" in done.out
+    assert f"{100 * probability:.1f} %" in done.out
 
 
 def test_an_image_comes_from_standard_input(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_images_of_one_name_are_told_apart_and_nothing_is_wrapped_in_a_pipe(
     assert len(lines) == 3
     for line, path in zip(lines[1:], paths, strict=True):
         assert line.startswith(path)
-        assert re.search(r"cars \d +\d+\.\d% +cars \d \d+%, cars \d \d+%", line)
+        assert re.search(r"cars \d +\d+\.\d % +cars \d \d+ %, cars \d \d+ %", line)
 
 
 def test_a_label_cant_drive_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +71,7 @@ def test_a_label_cant_drive_the_terminal(folder: Path, capsys: pytest.CaptureFix
     show([Path("a\x1b[31m.png")], [answer])
     printed = capsys.readouterr().out
     assert not {"\x1b", "\u202e", "\x07"} & set(printed)
-    for text in ("\\x1b[2Jowl\\n\\u202e", "\\x07 10%", "a\\x1b[31m.png"):
+    for text in ("\\x1b[2Jowl\\n\\u202e", "\\x07 10 %", "a\\x1b[31m.png"):
         assert text in printed
     assert len(printed.splitlines()) == 2
 

@@ -26,7 +26,7 @@ def test_plural(count: int, shown: str) -> None:
     assert text.plural(count, "task") == shown
 
 
-@pytest.mark.parametrize(("right", "images", "shown"), [(63, 74, "85.1% (63 of 74)"), (0, 1, "0.0% (0 of 1)")])
+@pytest.mark.parametrize(("right", "images", "shown"), [(63, 74, "85.1 % (63 of 74)"), (0, 1, "0.0 % (0 of 1)")])
 def test_an_accuracy_comes_with_its_counts(right: int, images: int, shown: str) -> None:
     assert text.accuracy(right / images, images) == shown
 

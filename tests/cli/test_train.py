@@ -14,11 +14,15 @@ import pytest
 from adaptertune_deploy.cli.train import show_result, train_facts
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.train import trainer
+from adaptertune_deploy.train.measured import Measured
+from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.trainer import TrainResult
+from tests.builders import make_recipe
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
-from tests.train.runs import make_measured, make_pictures
+from tests.train.measured_values import make_head_only, make_measure, make_measured, make_repeats
+from tests.train.runs import make_pictures
 
 
 def trained(request: TrainRequest, *_: object) -> TrainResult:
@@ -33,11 +37,19 @@ def trained(request: TrainRequest, *_: object) -> TrainResult:
 
 MISTAKES = [
     (["--dataset", "digit"], "Did you mean 'digits'?"),
-    (["--dataset", "digits", "--rank", "0"], "--rank 0: expected a whole number from 1"),
+    (["--dataset", "digits", "--rank", "-1"], "--rank -1: expected a whole number from 0 (head only)"),
     (["--dataset", "digits", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     (["--dataset", "digits", "--precision", "int4"], "--precision int4: expected"),
-    (["--dataset", "digits", "--val-split", "half"], "--val-split half: expected"),
     (["--dataset", "digits", "--placement", "lst:4"], "--placement lst:4: expected"),
+    (["--dataset", "digits", "--ship", "heads"], "--ship heads: expected auto, adapter or head"),
+    (["--dataset", "digits", "--ship", "adapter", "--rank", "0"], "--ship adapter: --rank 0 trains no adapter"),
+    (["--dataset", "digits", "--class-weights", "equal"], "--class-weights equal: expected balanced or none"),
+    (["--dataset", "digits", "--folds", "-1"], "--folds -1: expected"),
+    (["--dataset", "digits", "--seeds", "0"], "--seeds 0: expected a whole number from 1"),
+    (["--dataset", "digits", "--warmup", "1"], "--warmup 1.0: expected a share"),
+    (["--dataset", "digits", "--weight-decay", "-1"], "--weight-decay -1.0: expected"),
+    (["--dataset", "digits", "--label-smoothing", "1"], "--label-smoothing 1.0: expected a share"),
+    (["--dataset", "digits", "--workers", "-2"], "--workers -2: expected"),
     (["--dataset", "adapters"], "adapters"),
     (["--dataset", "my pets"], "add --task my-pets"),
     (["--dataset", "digits", "--out", "images/0.png"], "--out images/0.png"),
@@ -59,7 +71,7 @@ def test_mistakes_end_with_2_before_anything_is_written(
 
 def test_they_end_before_torch_is_imported(folder: Path) -> None:
     make_pictures(folder / "my pets", 4)
-    for arguments, _ in MISTAKES[3:8]:
+    for arguments, _ in MISTAKES[3:7]:
         assert "torch" not in imported_by("train", *arguments)
 
 
@@ -80,42 +92,111 @@ def test_the_next_commands_work_as_printed(atd: Atd, folder: Path, monkeypatch: 
     shutil.copytree("adapters/birds", "golden")
     done = atd("train", "--dataset", "digits", "--task", "birds", "--out", place)
     assert done.code == 0
-    lines = [shlex.split(line.removeprefix("next:")) for line in done.out.splitlines()[-2:]]
-    assert [line[:2] for line in lines] == [["atd", "export"], ["atd", "evaluate"]]
-    exported = atd(*lines[0][1:])
-    assert "no such" not in exported.err
-    assert "samples" in exported.err or "images" in exported.err  # golden adapters keep none, so export ends there
-    evaluated = atd(*lines[1][1:])
+    lines = [shlex.split(line.partition("atd ")[2]) for line in done.out.splitlines()[-3:]]
+    assert [line[0] for line in lines] == ["export", "evaluate", "export"]
+    assert lines[2][lines[2].index("--ship") + 1] == "adapter"
+    for line in (lines[0], lines[2]):
+        exported = atd(*line)
+        assert "no such" not in exported.err
+        assert "samples" in exported.err or "images" in exported.err  # golden adapters keep none, so export ends there
+    evaluated = atd(*lines[1])
     assert "squares" in evaluated.err  # the dataset that the golden adapters name
 
 
-def test_the_table_counts_and_names_no_top5_of_three_classes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    place = folder / "adapters" / "birds"
-    measured = make_measured()
-    show_result(TrainResult(place, read_config(place), measured, ()))
+def shown(measured: Measured, capfd: pytest.CaptureFixture[str], **changes: Any) -> tuple[str, str]:
+    """Return what show_result prints to standard output and to standard error."""
+    place = Path("adapters/birds")
+    config = replace(read_config(place), recipe=make_recipe(), **changes)
+    show_result(TrainResult(place, config, measured, ()))
     printed = capfd.readouterr()
-    right = round(measured.adapter.top1 * 40)
-    assert f"{measured.adapter.top1:.1%} ({right} of 40)" in printed.out
-    assert "top-5" not in printed.out
-    assert "every adapter got a gradient" in printed.out
-    assert "note: 40 test images: one image is 2.5 points" in printed.err
+    return printed.out, printed.err
 
 
-def test_an_adapter_worse_than_the_head_alone_is_said_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    place = folder / "adapters" / "birds"
-    good = make_measured()
-    bad = make_measured(adapter=good.head_only, head_only=good.adapter)
-    for measured, worse in ((good, False), (bad, True)):
-        show_result(TrainResult(place, read_config(place), measured, ()))
-        assert ("worse than the head alone" in capfd.readouterr().err) is worse
+def test_both_candidates_are_shown_with_what_compares_them(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, err = shown(make_measured(repeats=make_repeats(31, 32)), capfd)
+    lines = out.splitlines()
+    assert lines[0].endswith(": test split, 40 images")
+    assert lines[1].split() == ["head", "alone", "adapter", "+", "head"]
+    for line in (
+        "adapter against head alone, test images: 4 images better, 1 worse: no difference shown (p = 0.38); difference "
+        "+7.5 points, 95 % interval -4.1 .. +18.4",
+        "out of fold (3 folds, 259 images): loss 0.452 for the head alone, 0.431 with the adapter; gain 0.021 ± 0.018 "
+        "(1.2 standard errors, 2 are asked for)",
+        "3 seeds on the same test images: adapter 80.0 % on average, standard deviation 2.5 points, range "
+        "77.5 .. 82.5 %",
+        "=> the head alone ships: cross-validation shows no gain from the adapter",
+        "trained 8 epochs in 60 steps on all 80 training images, last weights kept; 12.3 s in all, fp32 on cpu",
+        "checked: the start equals the backbone bit for bit on 8 images, all 150 frozen tensors are unchanged, each of "
+        "the 12 adapters got a gradient in the first step",
+    ):
+        assert line in lines
+    assert "top-5" not in out
+    assert "note: 40 test images: one image is 2.5 points; models that differ on fewer than 6 images" in err
 
 
-def test_json_keeps_its_keys(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_images_that_say_otherwise_are_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for right, told in ((33, False), (40, True)):
+        _, err = shown(make_measured(adapter=make_measure(right, 40)), capfd)
+        assert ("note: on the test images the adapter is better than what ships (p = 0.002)" in err) is told
+
+
+def test_a_head_alone_claims_nothing_about_adapters(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = shown(make_head_only(), capfd)
+    assert "=> the head alone ships: no adapter was trained (rank 0)\n" in out
+    assert "trained the head alone in 12.3 s\n" in out
+    assert "gradient" not in out
+    assert "better" not in out
+
+
+@pytest.mark.parametrize(("ships", "other"), [("head", "adapter"), ("adapter", "head")])
+def test_the_command_that_overrules_is_printed(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch, ships: str, other: str
+) -> None:
+    def train_task(request: TrainRequest, *_: object) -> TrainResult:
+        result = trained(request)
+        return replace(result, measured=replace(result.measured, ships=ships))
+
+    monkeypatch.setattr(trainer, "train_task", train_task)
+    last = atd("train", "--dataset", "digits", "--task", "birds").out.splitlines()[-1]
+    assert last == f"overrule: atd add adapters/birds --ship {other}"
+
+
+def test_rank_0_has_nothing_to_overrule(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_task(request: TrainRequest, *_: object) -> TrainResult:
+        return replace(trained(request), measured=make_head_only())
+
+    monkeypatch.setattr(trainer, "train_task", train_task)
+    assert "overrule" not in atd("train", "--dataset", "digits", "--task", "birds", "--rank", "0").out
+
+
+def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TrainRequest] = []
+
+    def train_task(request: TrainRequest, *_: object) -> TrainResult:
+        asked.append(request)
+        return trained(request)
+
+    monkeypatch.setattr(trainer, "train_task", train_task)
+    atd("train", "--dataset", "digits", "--task", "birds")
+    assert (asked[0].recipe, asked[0].skip_bad) == (Recipe(), False)
+    words = "--rank 4 --ship head --folds 2 --class-weights none --seeds 3 --seed 5 --epochs 2 --batch-size 8 --lr 0.01"
+    words += " --weight-decay 0.2 --warmup 0.3 --label-smoothing 0.4 --workers 1 --precision fp32 --skip-bad"
+    atd("train", "--dataset", "digits", "--task", "birds", *words.split())
+    recipe = Recipe(
+        rank=4, ship="head", folds=2, class_weights="none", seeds=3, seed=5, epochs=2, batch_size=8, lr=0.01
+    )
+    recipe = replace(recipe, weight_decay=0.2, warmup=0.3, label_smoothing=0.4, workers=1, precision="fp32")
+    assert (asked[1].recipe, asked[1].skip_bad) == (recipe, True)
+
+
+def test_json_holds_everything(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "train_task", trained)
     facts: dict[str, Any] = json.loads(atd("train", "--dataset", "digits", "--task", "owls", "--json").out)
-    assert {"task", "folder", "backbone", "dataset", "split", "head_only", "adapter", "proofs"} <= facts.keys()
-    assert facts["task"] == "owls"
-    assert train_facts(trained(TrainRequest("digits", None, Path("adapters"), task="owls")))["task"] == "owls"
+    named = {"task", "folder", "backbone", "dataset", "train_images", "test_images", "ships", "head", "adapter"}
+    assert named | {"paired", "out_of_fold", "repeats", "recipe", "proofs", "curve"} <= facts.keys()
+    assert (facts["task"], facts["ships"], facts["paired"]["better"]) == ("owls", "head", 4)
+    result = trained(TrainRequest("digits", None, Path("adapters"), task="owls"))
+    assert train_facts(result) == facts
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ class Network:
                 down, up = f"blocks.{index}.adapter.down", f"blocks.{index}.adapter.up"
                 hidden = gelu(x @ t[f"{down}.weight"].T + t[f"{down}.bias"])
                 x = x + adapter.task.adapter.alpha * (hidden @ t[f"{up}.weight"].T + t[f"{up}.bias"])
-        result: Doubles = (x.mean(axis=1) @ self.pool) @ t["head.weight"].T + t["head.bias"]
-        return result
+        logits: Doubles = (x.mean(axis=1) @ self.pool) @ t["head.weight"].T + t["head.bias"]
+        return logits / adapter.task.temperature
 
     def shared(self, stacked: dict[str, Array], slots: Sequence[int], tasks: npt.NDArray[np.int64]) -> Doubles:
         """Every row by its own place in the bank, as the shared graph computes it."""
@@ -68,27 +68,29 @@ class Network:
 
 
 BACKBONE = make_backbone_spec(WIDTH, DEPTH, FEATURES)
-# Powers of two, which fold into `up` without rounding; the rest of the comparison is float64.
+# Rank, classes, blocks, alpha, temperature: powers of two, which fold into `up` and the head without rounding; the rest
+# of the comparison is float64.
 TASKS = st.tuples(
-    st.integers(1, 5),
+    st.integers(0, 5),
     st.integers(2, 8),
     st.sets(st.integers(0, DEPTH - 1), min_size=1),
     st.sampled_from([1.0, 0.5, 4.0, -2.0, 0.0]),
+    st.sampled_from([1.0, 0.5, 4.0]),
 )
 
 
 @given(tasks=st.lists(TASKS, min_size=1, max_size=4), extra=st.sets(st.integers(0, DEPTH - 1)), seed=st.integers(0, 99))
 def test_each_row_gets_what_its_task_alone_computes(
-    tasks: list[tuple[int, int, set[int], float]], extra: set[int], seed: int
+    tasks: list[tuple[int, int, set[int], float, float]], extra: set[int], seed: int
 ) -> None:
     held = [
-        make_adapter(make_task(f"task{place}", classes, rank, sorted(blocks), alpha), BACKBONE, seed + place)
-        for place, (rank, classes, blocks, alpha) in enumerate(tasks)
+        make_adapter(make_task(f"task{place}", classes, rank, sorted(blocks), *scales), BACKBONE, seed + place)
+        for place, (rank, classes, blocks, *scales) in enumerate(tasks)
     ]
     slots = sorted(extra.union(*(adapter.task.adapter.blocks for adapter in held)))
     network = Network(seed)
     rows = np.random.default_rng(seed).integers(0, len(held), len(network.tokens))
-    logits = network.shared(bank.stack(held, slots), slots, rows)
+    logits = network.shared(bank.stack(held, slots, WIDTH), slots, rows)
     assert logits.shape == (len(rows), max(len(adapter.task.labels) for adapter in held))
     for row, place in enumerate(rows):
         classes = len(held[place].task.labels)
@@ -97,11 +99,40 @@ def test_each_row_gets_what_its_task_alone_computes(
         assert not logits[row, classes:].any()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_bank_of_heads_only_has_one_hidden_unit_of_zeros(count: int) -> None:
+    held = [make_adapter(make_task(f"task{place}", rank=0), BACKBONE, place) for place in range(count)]
+    stacked = bank.stack(held, (0, 4), WIDTH)
+    assert stacked["blocks.4.adapter.down.weight"].shape == (count, WIDTH, 1)
+    assert stacked["blocks.4.adapter.up.weight"].shape == (count, 1, WIDTH)
+    assert not any(value.any() for name, value in stacked.items() if name.startswith("blocks."))
+    assert all(value.any() for name, value in stacked.items() if name.startswith("head."))
+
+
+@given(rank=st.sampled_from([0, 2]), temperature=st.floats(0.05, 20), seed=st.integers(0, 9))
+def test_the_temperature_divides_the_head_and_nothing_else(rank: int, temperature: float, seed: int) -> None:
+    plain, warm = (
+        bank.folded(make_adapter(make_task(rank=rank, alpha=0.5, temperature=value), BACKBONE, seed))
+        for value in (1.0, temperature)
+    )
+    assert plain.keys() == warm.keys()
+    for name, value in plain.items():
+        divisor = np.float32(temperature if name.startswith("head.") else 1)
+        np.testing.assert_array_equal(warm[name], value / divisor, strict=True)
+
+
+def test_a_temperature_that_overflows_the_head_is_refused_without_a_warning() -> None:
+    adapter = make_adapter(make_task(temperature=1e-6))
+    adapter.tensors["head.weight"] *= np.float32(1e34)
+    with pytest.raises(FormatError, match=r"task 'pets': 'head.weight' divided by temperature 1e-06 overflows float32"):
+        bank.folded(adapter)
+
+
 def test_any_alpha_is_folded_to_float32_precision() -> None:
     adapter = make_adapter(make_task(alpha=0.3, blocks=(0, 4)), BACKBONE)
     network = Network(0)
     rows = np.zeros(len(network.tokens), dtype=np.int64)
-    logits = network.shared(bank.stack([adapter], (0, 4)), (0, 4), rows)
+    logits = network.shared(bank.stack([adapter], (0, 4), WIDTH), (0, 4), rows)
     np.testing.assert_allclose(logits, network.alone(adapter, network.tokens), rtol=1e-5, atol=1e-5)
     unfolded = make_adapter(make_task(alpha=1.0, blocks=(0, 4)), BACKBONE)
     assert np.abs(logits - network.alone(unfolded, network.tokens)).max() > 0.1
@@ -112,7 +143,7 @@ def test_the_bank_has_the_documented_names_and_shapes() -> None:
         make_adapter(make_task("a", classes=3, rank=2, blocks=(1, 3)), BACKBONE),
         make_adapter(make_task("b", classes=7, rank=4, blocks=(3,)), BACKBONE),
     ]
-    stacked = bank.stack(held, (1, 3))
+    stacked = bank.stack(held, (1, 3), WIDTH)
     assert {name: value.shape for name, value in stacked.items()} == {
         "blocks.1.adapter.down.weight": (2, WIDTH, 4),
         "blocks.1.adapter.down.bias": (2, 4),
@@ -134,14 +165,14 @@ def test_the_declared_input_shapes_are_those_of_a_bank() -> None:
     declared = bank.input_shapes((1, 3), WIDTH, FEATURES)
     sizes: dict[int | str, int] = {"T": 3, "r": 4, "C": 7}
     found = {name: tuple(sizes.get(size, size) for size in shape) for name, shape in declared.items()}
-    assert found == {name: value.shape for name, value in bank.stack(held, (1, 3)).items()}
+    assert found == {name: value.shape for name, value in bank.stack(held, (1, 3), WIDTH).items()}
     assert tuple(declared) == bank.bank_names((1, 3))
 
 
 def test_folding_and_stacking_leave_the_adapter_as_it_was() -> None:
     adapter = make_adapter(make_task(alpha=3.0), BACKBONE)
     before = {name: value.copy() for name, value in adapter.tensors.items()}
-    for value in bank.stack([adapter, adapter], (0, 1, 2, 3)).values():
+    for value in bank.stack([adapter, adapter], (0, 1, 2, 3), WIDTH).values():
         value[:] = 0
     folded = bank.folded(adapter)
     for name, value in before.items():
@@ -154,12 +185,12 @@ def test_folding_and_stacking_leave_the_adapter_as_it_was() -> None:
 def test_a_block_without_a_slot_is_named_with_the_slots_there_are() -> None:
     adapter = make_adapter(make_task("pets", blocks=(0, 2)), BACKBONE)
     with pytest.raises(FormatError, match=r"task 'pets' adapts block 0, .* slots after blocks 2, 3 only"):
-        bank.stack([adapter], (2, 3))
+        bank.stack([adapter], (2, 3), WIDTH)
 
 
 def test_a_bank_of_nothing_is_refused() -> None:
     with pytest.raises(FormatError, match="needs at least one"):
-        bank.stack([], (0, 1))
+        bank.stack([], (0, 1), WIDTH)
 
 
 @pytest.mark.parametrize(

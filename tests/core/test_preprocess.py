@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError
@@ -132,6 +134,28 @@ def test_an_image_that_resizes_to_gigabytes_or_to_nothing_is_refused(size: tuple
     with pytest.raises(ImageError, match=f"{size[0]} x {size[1]} pixels, too elongated") as caught:
         preprocess.transform(make_image(*size), spec)
     assert caught.value.status == 400
+
+
+def test_transform_is_its_two_halves() -> None:
+    for spec in SPECS:
+        image = make_image(300, 200)
+        pixels = preprocess.served_pixels(image, spec)
+        assert (pixels.dtype, pixels.shape) == (np.uint8, (*spec.size, 3))
+        values = preprocess.normalised(pixels, spec)
+        assert values.flags.c_contiguous
+        np.testing.assert_array_equal(values, timm_transform(image, spec), strict=True)
+
+
+@pytest.mark.parametrize("orientation", ["exif", "ignored"])
+def test_preprocess_turns_as_the_spec_says(orientation: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    data = encode(make_image(90, 70), "JPEG", exif=exif)
+    spec = replace(SPECS[0], orientation=orientation)
+    with Image.open(io.BytesIO(data)) as stored:
+        image = ImageOps.exif_transpose(stored) if orientation == "exif" else stored
+        expected = timm_transform(image.convert("RGB"), SPECS[0])
+    np.testing.assert_array_equal(preprocess.preprocess(data, spec), expected, strict=True)
 
 
 def test_preprocess_is_decode_then_transform() -> None:

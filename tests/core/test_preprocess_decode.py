@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError
@@ -99,12 +99,59 @@ def test_every_mode_decodes_as_in_training(data: bytes) -> None:
     np.testing.assert_array_equal(np.asarray(image), trained_on(data), strict=True)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_ignored_as_in_training(orientation: int) -> None:
+def turned(orientation: int, kind: str, size: tuple[int, int] = (48, 40)) -> bytes:
+    """A file whose EXIF names an orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(make_image(), "JPEG", exif=exif)
-    np.testing.assert_array_equal(np.asarray(preprocess.decode(data)), trained_on(encode(make_image(), "JPEG")))
+    return encode(make_image(*size), kind, exif=exif)
+
+
+def as_seen(data: bytes) -> np.ndarray:
+    """The pixels as Pillow turns them."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_followed_as_pillow_does_or_ignored(orientation: int, kind: str) -> None:
+    data = turned(orientation, kind)
+    np.testing.assert_array_equal(np.asarray(preprocess.decode(data)), as_seen(data), strict=True)
+    np.testing.assert_array_equal(np.asarray(preprocess.decode(data, "ignored")), trained_on(data), strict=True)
+    assert (preprocess.decode(data).size == (40, 48)) == (orientation >= 5)
+
+
+def test_exif_after_the_pixels_of_a_png_counts() -> None:
+    data = turned(6, "PNG")
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + struct.unpack(">I", data[start : start + 4])[0]
+    tail = data.index(b"IEND") - 4
+    moved = data[:start] + data[end:tail] + data[start:end] + data[tail:]
+    np.testing.assert_array_equal(np.asarray(preprocess.decode(moved)), as_seen(data), strict=True)
+
+
+def test_a_text_of_a_png_is_no_exif() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("exif", "II*")
+    data = encode(make_image(), pnginfo=text)
+    np.testing.assert_array_equal(np.asarray(preprocess.decode(data)), trained_on(data), strict=True)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+@pytest.mark.parametrize(("at_least", "size"), [(30, (60, 40)), (40, (60, 40)), (41, (120, 80)), (161, (240, 160))])
+def test_a_jpeg_is_decoded_no_smaller_than_asked(kind: str, at_least: int, size: tuple[int, int]) -> None:
+    data = turned(3, kind, (240, 160))
+    small = preprocess.decode(data, at_least=at_least)
+    assert small.size == size
+    whole = np.asarray(preprocess.decode(data).resize(size, Image.Resampling.BOX)).astype(int)
+    assert abs(np.asarray(small).astype(int) - whole).mean() < 4
+    upside_down = np.asarray(preprocess.decode(data, "ignored").resize(size, Image.Resampling.BOX)).astype(int)
+    assert abs(np.asarray(small).astype(int) - upside_down).mean() > 20
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    for data in (MODES["png"], MODES["webp"], MODES["bmp"], MODES["gif"]):
+        assert preprocess.decode(data, at_least=5).size == (48, 40)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +225,26 @@ def test_the_pixel_limit_is_exact() -> None:
     assert preprocess.decode(data, max_pixels=200).size == (20, 10)
     with pytest.raises(ImageError, match="20 x 10 pixels, expected at most 199"):
         preprocess.decode(data, max_pixels=199)
+
+
+def test_a_higher_limit_than_pillows_own_holds_and_leaves_that_one_alone() -> None:
+    usual = Image.MAX_IMAGE_PIXELS
+    large = header_only(20_000, 20_000)
+    with pytest.raises(ImageError, match="truncated or damaged") as caught:  # its header passed, its pixels lack
+        preprocess.decode(large, max_pixels=400_000_000)
+    assert caught.value.status == 400
+    with pytest.raises(ImageError, match="expected at most 399,999,999") as caught:
+        preprocess.decode(large, max_pixels=399_999_999)
+    assert caught.value.status == 413
+    assert usual == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_size_is_read_from_the_header_alone() -> None:
+    assert preprocess.size_of(header_only(60_000, 50_000)) == (60_000, 50_000)
+    assert preprocess.size_of(turned(6, "JPEG")) == (48, 40)
+    for data in (b"", b"an image, honestly"):
+        with pytest.raises(ImageError):
+            preprocess.size_of(data)
 
 
 def test_an_elongated_image_passes_the_header_check() -> None:

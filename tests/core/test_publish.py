@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.numpy
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files, publish
 from adaptertune_deploy.core.bundle import Manifest
-from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.errors import FormatError, UsageError
 from tests.builders import (
     make_adapter,
     make_backbone_spec,
@@ -46,8 +47,51 @@ def test_a_task_is_added_behind_the_others(folder: Path, tmp_path: Path) -> None
     assert after == dataclasses.replace(before, tasks=(*before.tasks, record))
     assert record.shared_parity is None
     assert record.file == f"adapters/fish-{record.sha256[:8]}.safetensors"
-    assert (folder / record.file).read_bytes() == (tmp_path / "fish" / adapters.MODEL_NAME).read_bytes()
     assert same(held(folder)["fish"], source)
+
+
+@pytest.mark.parametrize(
+    ("ships", "ship", "rank"),
+    [("adapter", None, 2), ("head", None, 0), ("adapter", "head", 0), ("head", "adapter", 2)],
+)
+def test_the_bundle_holds_what_ships_and_nothing_else(
+    folder: Path, tmp_path: Path, ships: str, ship: str | None, rank: int
+) -> None:
+    task = make_task("fish", temperature=3.0)
+    write_adapter(tmp_path / "fish", task, ships=ships, probe_temperature=0.5)
+    record = publish.add_task(folder, tmp_path / "fish", ship=ship)
+    _, expected = adapters.read_adapter(tmp_path / "fish", ship)
+    assert record.task == make_task("fish", rank=rank, temperature=3.0 if rank else 0.5)
+    assert same(held(folder)["fish"], expected)
+    found = safetensors.numpy.load_file(folder / record.file)
+    assert found.keys() == expected.tensors.keys()
+
+
+def test_the_other_candidate_takes_the_place_of_the_first(folder: Path, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "pets")
+    publish.add_task(folder, tmp_path / "pets")
+    told: list[str] = []
+    record = publish.add_task(folder, tmp_path / "pets", told.append, ship="head")
+    assert told == [f"replaced task 'pets' of {folder}/"]
+    assert bundle.read_manifest(folder).tasks[0] == record
+    assert record.task.adapter.words == "head only"
+
+
+def test_a_task_that_is_a_head_only_needs_no_slot(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", [make_adapter(make_task("pets", blocks=(2, 3)))], slots=(2, 3))
+    write_adapter(tmp_path / "fish", make_task("fish"))
+    with pytest.raises(FormatError, match="adapts block 0"):
+        publish.add_task(tmp_path / "bundle", tmp_path / "fish")
+    publish.add_task(tmp_path / "bundle", tmp_path / "fish", ship="head")
+    assert list(held(tmp_path / "bundle")) == ["pets", "fish"]
+
+
+def test_an_adapter_that_was_never_trained_is_refused_and_nothing_is_written(folder: Path, tmp_path: Path) -> None:
+    before = listing(folder)
+    write_adapter(tmp_path / "fish", make_task("fish", rank=0))
+    with pytest.raises(UsageError, match="task 'fish' was trained with rank 0 and has no adapter to ship"):
+        publish.add_task(folder, tmp_path / "fish", ship="adapter")
+    assert listing(folder) == before
 
 
 def test_a_task_is_replaced_in_its_place(folder: Path, tmp_path: Path) -> None:

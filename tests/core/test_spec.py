@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core import records, spec
+from adaptertune_deploy.core.spec import HEAD_ONLY
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -28,6 +29,7 @@ ADAPTER = make_task().adapter
         (make_preprocess_spec(), {"crop_pct": 1.01}, "crop_pct 1.01 must lie in"),
         (make_preprocess_spec(), {"crop_pct": NAN}, "crop_pct nan must lie in"),
         (make_preprocess_spec(), {"crop_mode": "centre"}, "'centre' must be one of center, squash, border"),
+        (make_preprocess_spec(), {"orientation": "upright"}, "'upright' must be one of exif, ignored"),
         (make_preprocess_spec(), {"interpolation": "box"}, "'box' must be one of nearest, bilinear"),
         (make_preprocess_spec(), {"mean": (0.5, NAN, 0.5)}, "mean .* must be finite float32"),
         (make_preprocess_spec(), {"std": (0.5, 0.0, 0.5)}, "std .* must be float32 numbers from 1e-6"),
@@ -42,7 +44,10 @@ ADAPTER = make_task().adapter
         (make_backbone_spec(), {"sha256": "B" * 64}, "must be 64 hexadecimal digits"),
         (make_backbone_spec(), {"sha256": "b" * 63}, "must be 64 hexadecimal digits"),
         (make_backbone_spec(), {"sha256": "b" * 64 + "\n"}, "must be 64 hexadecimal digits"),
-        (ADAPTER, {"rank": 0}, "rank 0 must lie between 1 and"),
+        (ADAPTER, {"rank": -1}, "rank -1 must lie between 0 and"),
+        (ADAPTER, {"rank": 0}, r"rank 0 adapts no block, but blocks names \(0, 1, 2, 3\)"),
+        (HEAD_ONLY, {"blocks": (2,)}, r"rank 0 adapts no block, but blocks names \(2,\)"),
+        (HEAD_ONLY, {"rank": 8}, "at least one block at rank 8"),
         (ADAPTER, {"alpha": NAN}, "alpha nan must be a finite float32"),
         (ADAPTER, {"alpha": 1e39}, "alpha 1e.39 must be a finite float32"),
         (ADAPTER, {"blocks": ()}, "at least one block"),
@@ -51,6 +56,11 @@ ADAPTER = make_task().adapter
         (ADAPTER, {"blocks": (-1, 0)}, "from 0"),
         (ADAPTER, {"init": "normal"}, "init 'normal' must be 'zero'"),
         (ADAPTER, {"activation": "relu"}, "activation 'relu' must be 'gelu'"),
+        (make_task(), {"temperature": 0.0}, "temperature 0.0 must be a float32 number from 1e-06"),
+        (make_task(), {"temperature": -1.0}, "temperature -1.0 must be"),
+        (make_task(), {"temperature": NAN}, "temperature nan must be"),
+        (make_task(), {"temperature": INFINITE}, "temperature inf must be"),
+        (make_task(), {"temperature": 1e39}, "temperature 1e.39 must be"),
         (make_task(), {"labels": ("cat",)}, "has 1 labels, expected at least 2"),
         (make_task(), {"labels": ("cat", "dog", "cat")}, "repeated labels"),
     ],
@@ -91,7 +101,9 @@ def test_an_accepted_name_is_one_plain_path_component(name: str) -> None:
     assert name not in (".", "..")
 
 
-@pytest.mark.parametrize("value", [make_preprocess_spec(), make_backbone_spec(), make_task()])
+@pytest.mark.parametrize(
+    "value", [make_preprocess_spec(), make_backbone_spec(), make_task(), make_task(rank=0, temperature=1.5)]
+)
 def test_a_spec_survives_json(value: Any) -> None:
     assert records.parse(json.loads(records.dump(value)), type(value), "here") == value
 
@@ -100,3 +112,14 @@ def test_specs_are_values() -> None:
     assert len({make_task(), make_task(), make_preprocess_spec(), make_backbone_spec()}) == 3
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_task().name = "other"  # type: ignore[misc]
+
+
+def test_a_manifest_from_before_the_temperature_reads_as_undivided() -> None:
+    data = json.loads(records.dump(make_task()))
+    del data["temperature"]
+    assert records.parse(data, spec.TaskSpec, "here") == make_task(temperature=1.0)
+
+
+def test_a_rank_in_words() -> None:
+    assert [make_task(rank=rank).adapter.words for rank in (0, 1, 8)] == ["head only", "rank 1", "rank 8"]
+    assert make_task(rank=0).adapter == HEAD_ONLY

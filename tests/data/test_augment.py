@@ -44,6 +44,8 @@ def test_the_table_of_presets() -> None:
         "fine": ((0.35, 1.0), True, False),
         "small": ((0.6, 1.0), True, False),
         "digits": (None, False, True),
+        "digits-in-scene": ((0.6, 1.0), False, False),
+        "signs": ((0.6, 1.0), False, False),
         "shapes": ((0.6, 1.0), True, False),
         "plain": (None, False, False),
     }

@@ -129,3 +129,42 @@ def test_a_missing_module_is_named_with_the_extra_that_holds_it() -> None:
         DatasetError, match=r"flowers: needs no_such_module; install it with: .*adaptertune-deploy\[train\]"
     ):
         downloads.require("flowers", "numpy", "no_such_module")
+    with pytest.raises(DatasetError, match="pcam: needs no_such_module; install it with: pip install 'h5py'"):
+        downloads.require("pcam", "no_such_module", install="h5py")
+
+
+def fetch_files(stage: Path) -> None:
+    """Behave as torchvision does with a dataset that has no folder of its own."""
+    stage.mkdir(parents=True, exist_ok=True)
+    for name in ("a", "b"):
+        (stage / name).write_text("new")
+
+
+def test_files_without_a_folder_come_to_lie_in_the_data_folder(tmp_path: Path) -> None:
+    downloads.ensure("x", tmp_path / "data", "", complete, fetch_files, HINT)
+    assert listing(tmp_path / "data") == ["a", "b"]
+
+
+def test_files_that_are_there_already_stay(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("mine")
+    downloads.ensure("x", tmp_path, "", complete, fetch_files, HINT)
+    assert listing(tmp_path) == ["a", "b"]
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["mine", "new"]
+
+
+@pytest.mark.parametrize("archive", ["all.zip", "all.tgz", "all.tar", "raw/train.gz"])
+def test_archives_are_not_kept(tmp_path: Path, archive: str) -> None:
+    def with_archive(stage: Path) -> None:
+        fetch(stage)
+        (stage / "thing" / archive).parent.mkdir(exist_ok=True)
+        (stage / "thing" / archive).write_text("packed")
+
+    downloads.ensure("x", tmp_path / "data", "thing", complete, with_archive, HINT)
+    assert not (tmp_path / "data" / "thing" / archive).exists()
+    assert complete(tmp_path / "data" / "thing")
+
+
+def test_the_dataset_s_own_folder_is_pointed_out(tmp_path: Path) -> None:
+    fetch(tmp_path)
+    with pytest.raises(DatasetError, match=f"use --data-dir {tmp_path}$"):
+        downloads.ensure("x", tmp_path / "thing", "thing", complete, lambda _: pytest.fail("downloaded"), HINT)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.data.listing import notes, present
+from adaptertune_deploy.data.listing import existing, notes, present
 from adaptertune_deploy.data.samples import FileReader
 from tests.data.builders import save_image
 
@@ -49,3 +50,16 @@ def test_what_was_left_out_is_counted_and_named() -> None:
     assert notes([f"{letter}.png" for letter in "abcd"]) == (
         "4 listed images are absent and were left out (first: a.png, b.png, c.png)",
     )
+
+
+def test_folders_are_looked_into_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/0.png", "a/1.png", "b/c/0.png", "top.png"):
+        save_image(tmp_path / "images" / name)
+    listed = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: (listed.append(str(path)), listdir(path))[1])
+    names = ["a/0.png", "a/1.png", "a/2.png", "b/c/0.png", "b/0.png", "top.png", "../images/top.png"]
+    names += ["none/0.png", "x\0/0.png"]
+    found = existing(tmp_path / "images", names)
+    assert found.intersection(names) == {"a/0.png", "a/1.png", "b/c/0.png", "top.png", "../images/top.png"}
+    assert sorted(listed) == sorted(set(listed))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, content: bytes | No
 
 
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gone\.jpg: can't be read \(No such file"):
+    with pytest.raises(DatasetError, match=r"gone\.jpg: no such file; replace or remove"):
         FileReader(tmp_path).image("gone.jpg")
 
 
@@ -55,6 +57,47 @@ def test_take_and_join_keep_names_targets_and_images_together() -> None:
     assert joined.targets.tolist() == [1, 0, 0]
     assert joined.image(0).tobytes() == split.image(3).tobytes()
     assert len(split.take([])) == 0
+
+
+class CountingReader(FileReader):
+    """Counts how often each image is hashed."""
+
+    def sha256(self, name: str) -> str:
+        HASHED.append(name)
+        return super().sha256(name)
+
+
+HASHED: list[str] = []
+
+
+def test_contents_are_hashed_once_for_all_splits_of_one_dataset(tmp_path: Path) -> None:
+    HASHED.clear()
+    for number in range(4):
+        save_image(tmp_path / f"{number}.png", seed=number)
+    names = tuple(f"{number}.png" for number in range(4))
+    split = Split(names, np.zeros(4, np.int64), CountingReader(tmp_path))
+    half = split.take([3, 0])
+    expected = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in names]
+    assert half.contents() == (expected[3], expected[0])
+    assert split.contents() == tuple(expected)
+    assert join(half, split.take([1, 2])).contents() == tuple(expected[row] for row in (3, 0, 1, 2))
+    assert sorted(HASHED) == sorted(names)
+
+
+def test_content_in_memory_is_shape_and_pixels() -> None:
+    pixels = {
+        "wide": np.zeros((1, 4, 3), np.uint8),
+        "high": np.zeros((4, 1, 3), np.uint8),
+        "copy": np.zeros((4, 1, 3), np.uint8),
+    }
+    wide, high, copy = Split(tuple(pixels), np.zeros(3, np.int64), ArrayReader(pixels)).contents()
+    assert wide != high == copy
+
+
+def test_a_pipe_among_the_images_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(DatasetError, match=r"pipe\.jpg: is a pipe, expected a regular file"):
+        FileReader(tmp_path).image("pipe.jpg")
 
 
 def test_splits_of_two_datasets_are_not_joined() -> None:

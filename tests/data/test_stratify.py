@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from adaptertune_deploy.data.samples import ArrayReader, Split
-from adaptertune_deploy.data.stratify import held_counts, hold_out
+from adaptertune_deploy.data.stratify import held_counts, hold_out, hold_out_by_name
 from tests.data.builders import make_split
 
 COUNTS = st.lists(st.integers(1, 60), min_size=1, max_size=12)
@@ -37,7 +37,7 @@ def test_counts_agree_with_scikit_learn(counts: list[int]) -> None:
 
 @given(COUNTS, st.sampled_from([0.1, 0.2, 0.5]))
 def test_the_two_parts_are_the_whole_in_order(counts: list[int], fraction: float) -> None:
-    split = make_split(counts, side=1)
+    split = make_split(counts, side=4)
     kept, held = hold_out(split, fraction, "salt")
     assert not set(kept.names) & set(held.names)
     position = {name: row for row, name in enumerate(split.names)}
@@ -59,7 +59,9 @@ def test_the_choice_follows_from_names_and_salt_alone() -> None:
 def test_one_more_image_moves_at_most_one_other() -> None:
     split = make_split([50, 50])
     names = (*split.names, "train/new")
-    grown = Split(names, np.append(split.targets, 1), ArrayReader({}))
+    pixels = {name: np.full((1, 1, 3), row, np.uint8) for row, name in enumerate(names)}
+    split = Split(split.names, split.targets, ArrayReader(pixels))
+    grown = Split(names, np.append(split.targets, 1), ArrayReader(pixels))
     before, after = (set(hold_out(part, 0.1, "salt")[1].names) for part in (split, grown))
     assert len(before ^ after) <= 2
 
@@ -67,3 +69,39 @@ def test_one_more_image_moves_at_most_one_other() -> None:
 @pytest.mark.parametrize("counts", [[1], [1, 1, 1]])
 def test_single_images_are_kept(counts: list[int]) -> None:
     assert len(hold_out(make_split(counts), 0.5, "salt")[1]) == 0
+
+
+def pictured(targets: list[int], pictures: list[int]) -> Split:
+    """Return a split whose row i shows picture pictures[i]; rows of one picture are copies."""
+    names = tuple(f"image {row}" for row in range(len(targets)))
+    pixels = {name: np.full((1, 1, 3), picture, np.uint8) for name, picture in zip(names, pictures, strict=True)}
+    return Split(names, np.array(targets, dtype=np.int64), ArrayReader(pixels))
+
+
+def test_copies_count_once_and_stay_together() -> None:
+    split = pictured([0] * 12 + [1] * 4, [1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 6, 7, 8, 8, 9])
+    kept, held = hold_out(split, 0.34, "salt")
+    assert not set(kept.contents()) & set(held.contents())
+    for target, expected in ((0, 2), (1, 1)):
+        assert len({content for content, of in zip(held.contents(), held.targets, strict=True) if of == target}) == (
+            expected
+        )
+
+
+def test_a_class_of_copies_of_one_image_is_kept() -> None:
+    assert len(hold_out(pictured([0, 0, 0, 1, 1], [1, 1, 1, 2, 2]), 0.5, "salt")[1]) == 0
+
+
+def test_an_image_under_two_labels_is_never_held_out() -> None:
+    split = pictured([0, 1, 0, 0, 1, 1], [1, 1, 2, 3, 4, 5])
+    held = {name for salt in range(40) for name in hold_out(split, 0.5, str(salt))[1].names}
+    assert held == set(split.names[2:])
+
+
+def test_a_published_division_goes_by_names_alone_and_reads_nothing() -> None:
+    whole = make_split([10, 5, 1])
+    unreadable = Split(whole.names, whole.targets, ArrayReader({}))
+    kept, held = hold_out_by_name(unreadable, 0.2, "salt")
+    assert np.bincount(held.targets, minlength=3).tolist() == [2, 1, 0]
+    assert sorted(kept.names + held.names) == sorted(whole.names)
+    assert held.names == hold_out(whole, 0.2, "salt")[1].names  # where no image is there twice, the rule is the same

@@ -33,5 +33,7 @@ def test_the_message_carries_the_option_to_add() -> None:
         task_of_folder("日本")
     with pytest.raises(UsageError, match=r"^--task: task name 'two words' must be .*; use --task two-words$"):
         check_task_option("two words")
+    with pytest.raises(UsageError, match=r"^the file's name 'my pets' can't name a task; add --task my-pets$"):
+        task_of_folder("my pets", "file")
     assert task_of_folder("birds") == "birds"
     check_task_option("birds")

@@ -92,7 +92,7 @@ def test_what_is_not_known_is_asked_for_in_one_line(recorded: str, tmp_path: Pat
     with pytest.raises(UsageError) as caught:
         find_dataset(config(recorded), None, None)
     assert str(caught.value) == (
-        f"task 'pets' was trained on the images in {recorded}, and no such folder is known here; "
+        f"task 'pets' was trained on the images in {recorded}, and no such place is known here; "
         "name it: --dataset FOLDER"
     )
 
@@ -107,3 +107,24 @@ def test_a_cache_that_cannot_be_written_is_no_error(here: Path, monkeypatch: pyt
 def test_what_is_remembered_is_for_nobody_elses_eyes(tmp_path: Path) -> None:
     remember(SHA, Path("data/birds"))
     assert (tmp_path / "cache" / "datasets").stat().st_mode & 0o077 == 0
+
+
+def test_a_list_is_recorded_and_found_like_a_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    list_ = here / "data" / "labels.csv"
+    list_.write_text("path,label\n")
+    assert recorded_name("data/labels.csv", Path("data/labels.csv")) == "./data/labels.csv"
+    assert find_dataset(config("./data/labels.csv"), None, None) == ("./data/labels.csv", None)
+    remember(SHA, Path("data/labels.csv"))
+    monkeypatch.chdir("/")
+    assert find_dataset(config("./data/labels.csv"), None, None) == (str(list_), None)
+
+
+def test_a_dataset_of_the_hub_is_found_by_its_name(here: Path) -> None:
+    assert recorded_name("hf:someone/birds:kind", None) == "hf:someone/birds:kind"
+    assert find_dataset(config("hf:someone/birds:kind"), None, None) == ("hf:someone/birds:kind", None)
+
+
+def test_what_came_from_python_is_asked_for(here: Path) -> None:
+    with pytest.raises(UsageError, match="was trained from Python on a dataset that only that program knows"):
+        find_dataset(config("python:birds"), None, None)
+    assert find_dataset(config("python:birds"), "data/birds", None) == ("data/birds", None)

@@ -2,8 +2,9 @@
 
 python -m tests.device.make_golden
 
-Writes golden/: a bundle of two tasks in both forms on a tiny random Vision Transformer, a third task's adapter folder,
-four images, and torch's logits for all of them.
+Writes golden/: a bundle of two tasks in both forms on a tiny random Vision Transformer, one with adapters and one that
+is a head only; all three tasks' adapter folders, four images, and torch's logits for all of them. "cars-adapter" are
+those of the candidate that does not ship.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from tests.builders import encode, make_image, make_preprocess_spec, make_task, 
 GOLDEN = Path(__file__).parent / "golden"
 SLOTS = (0, 1, 2)
 TASKS = (
-    make_task("birds", classes=3, rank=2, blocks=(1, 2), alpha=0.5),
-    make_task("cars", classes=5, rank=4, blocks=SLOTS),
+    make_task("birds", classes=3, rank=2, blocks=(1, 2), alpha=0.5, temperature=1.5),
+    make_task("cars", classes=5, rank=4, blocks=SLOTS, temperature=2.0),
     make_task("trees", classes=4, rank=3, blocks=(2,), alpha=2.0),
 )
+HEADS_ONLY = ("cars",)
 
 
 def make_backbone() -> Backbone:
@@ -52,7 +54,9 @@ def make_backbone() -> Backbone:
 
 def read(folder: Path, seed: int, backbone: Backbone, task_index: int) -> tuple[AdapterConfig, Adapter]:
     """Write one task's adapter folder with random tensors and read it back."""
-    write_adapter(folder, TASKS[task_index], backbone.spec, backbone.preprocess, seed)
+    task = TASKS[task_index]
+    ships = "head" if task.name in HEADS_ONLY else "adapter"
+    write_adapter(folder, task, backbone.spec, backbone.preprocess, seed, ships, probe_temperature=0.75)
     return read_adapter(folder)
 
 
@@ -69,12 +73,15 @@ def main() -> None:
     expected = {
         task.name: torch_logits(backbone, adapter, pixels) for task, (_, adapter) in zip(TASKS, held, strict=True)
     }
+    for name in HEADS_ONLY:
+        _, other = read_adapter(GOLDEN / "adapters" / name, "adapter")
+        expected[f"{name}-adapter"] = torch_logits(backbone, other, pixels)
     files.write_bytes(GOLDEN / "logits.safetensors", tensors.pack(expected))
     with publish.writing(GOLDEN / "bundle") as writer:
         records = []
-        for source, (config, adapter) in zip(folders[:2], held[:2], strict=True):
+        for config, adapter in held[:2]:
             merged = graph(writer, partial(bundle.merged_file, config.task.name), export_merged(backbone, adapter))
-            records.append(replace(writer.write_task(source, config), merged=merged))
+            records.append(replace(writer.write_task(adapter, config), merged=merged))
         shared = graph(writer, bundle.shared_file, export_shared(backbone, SLOTS))
         writer.publish(
             Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, tuple(records), shared)

@@ -25,7 +25,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.session import Session, open_session
 
 GOLDEN = Path(__file__).parent / "golden"
-CLASSES = {"birds": 3, "cars": 5, "trees": 4}
+CLASSES = {"birds": 3, "cars": 5, "trees": 4}  # cars is a head only
 BLOCKED = ("torch", "torchvision", "timm", "onnx", "onnxscript", "sklearn", "scipy", "matplotlib")
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED}))"
 
@@ -33,7 +33,9 @@ BLOCK = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED}))"
 @pytest.fixture(scope="module")
 def expected() -> dict[str, Array]:
     data = (GOLDEN / "logits.safetensors").read_bytes()
-    return tensors.unpack(data, {name: (4, count) for name, count in CLASSES.items()}, "golden")
+    return tensors.unpack(
+        data, {**{name: (4, count) for name, count in CLASSES.items()}, "cars-adapter": (4, 5)}, "golden"
+    )
 
 
 @pytest.fixture
@@ -61,6 +63,18 @@ def test_both_forms_give_torchs_logits(form: str, pixels: Array, expected: dict[
     for (image, task), logits in zip(rows, answers(session, pixels, rows), strict=True):
         assert logits.shape == (CLASSES[task],)
         np.testing.assert_allclose(logits, expected[task][image], atol=1e-4)
+    session.close()
+
+
+@pytest.mark.parametrize(("ship", "rank", "wanted"), [(None, 0, "cars"), ("adapter", 4, "cars-adapter")])
+def test_either_candidate_may_be_added(
+    bundle: Path, pixels: Array, expected: dict[str, Array], ship: str | None, rank: int, wanted: str
+) -> None:
+    record = add_task(bundle, GOLDEN / "adapters" / "cars", ship=ship)
+    assert record.task.adapter.rank == rank
+    session = open_session(bundle, form="shared", provider="cpu")
+    for image, logits in enumerate(answers(session, pixels, [(image, "cars") for image in range(4)])):
+        np.testing.assert_allclose(logits, expected[wanted][image], atol=1e-4)
     session.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
-from adaptertune_deploy.core.adapter import Adapter, Identity
+from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import BackboneError, FormatError, ParityError, UsageError
 from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.samples import SampleRecord
@@ -20,8 +21,10 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.exporter import export_bundle
+from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
-from tests.builders import encode, make_config, make_image, make_task, write_adapter
+from tests.builders import encode, make_candidates, make_config, make_image, make_task, write_adapter
 from tests.export.conftest import SLOTS, reference
 
 
@@ -38,11 +41,20 @@ def folders(tmp_path: Path, backbone: Backbone, held: Sequence[Adapter]) -> list
     return made
 
 
-def write_source(folder: Path, adapter: Adapter, backbone: Backbone, records: Sequence[SampleRecord] = ()) -> None:
-    identity = Identity(adapter.task, backbone.spec, backbone.preprocess)
-    digest = artefact.write_tensors(folder, adapter.tensors, identity)
-    config = make_config(adapter.task, backbone.spec, backbone.preprocess, digest, records)
-    artefact.write_config(folder, config)
+def write_source(
+    folder: Path,
+    adapter: Adapter,
+    backbone: Backbone,
+    records: Sequence[SampleRecord] = (),
+    ships: str = "adapter",
+    probe_temperature: float = 1.0,
+) -> None:
+    """Write an adapter folder whose candidate "adapter" is this one, beside a random probe."""
+    parts = (adapter.task, backbone.spec, backbone.preprocess)
+    config = make_config(*parts, samples=records, ships=ships, probe_temperature=probe_temperature)
+    tensors = {**make_candidates(config.identity), **adapter.tensors}
+    digest = artefact.write_tensors(folder, tensors, config.identity)
+    artefact.write_config(folder, dataclasses.replace(config, tensors_sha256=digest))
 
 
 @pytest.fixture
@@ -100,7 +112,9 @@ def test_a_bundle_of_both_forms(
     assert manifest.shared is not None
     loaded = [bundle.read_task(out, manifest, record) for record in manifest.tasks]
     feeds = {bank.IMAGES: image, bank.IMAGE: np.zeros(3, np.int64), bank.TASK: np.arange(3)}
-    rows = logits_of(bundle.read_graph(out, manifest.shared), feeds, bank.stack(loaded, manifest.slots))
+    rows = logits_of(
+        bundle.read_graph(out, manifest.shared), feeds, bank.stack(loaded, manifest.slots, backbone.spec.width)
+    )
     for row, record, adapter in zip(rows, manifest.tasks, held, strict=True):
         wanted = reference(backbone, adapter, image)[0]
         assert record.merged is not None
@@ -126,6 +140,62 @@ def test_the_shared_form_alone_takes_another_task_later(
     write_adapter(tmp_path / "late", make_task("late", rank=3, blocks=(1,)), backbone.spec, backbone.preprocess)
     publish.add_task(out, tmp_path / "late")
     assert [record.task.name for record in bundle.read_manifest(out).tasks] == ["pets", "flowers", "digits", "late"]
+
+
+@pytest.mark.parametrize(("ships", "ship"), [("head", None), ("adapter", "head"), ("head", "adapter")])
+def test_either_candidate_ships_without_training(
+    tmp_path: Path,
+    folders: list[Path],
+    calls: list[Any],
+    backbone: Backbone,
+    held: Sequence[Adapter],
+    monkeypatch: pytest.MonkeyPatch,
+    ships: str,
+    ship: str | None,
+) -> None:
+    monkeypatch.setattr(exporter, "export_merged", export_merged)
+    monkeypatch.setattr(exporter, "export_shared", export_shared)
+    config = artefact.read_config(folders[0])
+    write_source(folders[0], held[0], backbone, config.samples, ships, probe_temperature=2.5)
+    out = tmp_path / "bundle"
+    asked = {"merge": True, "ship": ship}
+    if ship is None:  # beside two that ship their adapters
+        manifest = export_bundle(folders, out, **asked)  # type: ignore[arg-type]
+        assert [record.task.adapter.words for record in manifest.tasks] == ["head only", "rank 2", "rank 6"]
+    else:
+        manifest = export_bundle(folders[:1], out, **asked)  # type: ignore[arg-type]
+    record, (_, expected) = manifest.tasks[0], artefact.read_adapter(folders[0], ship)
+    assert record.task == expected.task
+    assert record.task.temperature == (1.0 if ship == "adapter" else 2.5)
+    image = preprocess((folders[0] / "samples" / "00001_cat.png").read_bytes(), backbone.preprocess)[None]
+    wanted = reference(backbone, expected, image)
+    assert record.merged is not None
+    alone = logits_of(bundle.read_graph(out, record.merged), {bank.IMAGES: image})
+    assert np.abs(alone - wanted).max() < 1e-5
+    assert manifest.shared is not None
+    loaded = [bundle.read_task(out, manifest, each) for each in manifest.tasks]
+    feeds = {bank.IMAGES: image, bank.IMAGE: np.zeros(1, np.int64), bank.TASK: np.zeros(1, np.int64)}
+    bound = bank.stack(loaded, manifest.slots, backbone.spec.width)
+    found = logits_of(bundle.read_graph(out, manifest.shared), feeds, bound)
+    assert np.abs(found[:, : wanted.shape[1]] - wanted).max() < 1e-5
+
+
+def test_a_bundle_of_heads_only_takes_an_adapter_in_every_block_later(
+    tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone
+) -> None:
+    manifest = export_bundle(folders, tmp_path / "bundle", ship="head")
+    assert [record.task.adapter.rank for record in manifest.tasks] == [0, 0, 0]
+    assert manifest.slots == SLOTS == tuple(range(backbone.spec.depth))
+    late = make_task("late", rank=8, blocks=SLOTS)
+    write_adapter(tmp_path / "late", late, backbone.spec, backbone.preprocess)
+    assert publish.add_task(tmp_path / "bundle", tmp_path / "late").task == late
+
+
+def test_another_candidate_is_said_to_replace_the_first(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:
+    export_bundle(folders, tmp_path / "bundle")
+    told: list[str] = []
+    export_bundle(folders, tmp_path / "bundle", ship="head", tell=told.append)
+    assert told == [f"replaced tasks pets, flowers, digits of {tmp_path}/bundle/"]
 
 
 def test_the_merged_form_alone(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:

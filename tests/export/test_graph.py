@@ -162,7 +162,7 @@ def test_other_families_export_and_agree_with_torch(name: str, open_graph: OpenG
     assert set(operators(shared)) | set(operators(merged)) <= READ_BY_TENSORRT
     assert np.abs(open_graph(merged).run({"images": images})["logits"] - wanted).max() < 2e-5
     engine = open_graph(shared)
-    engine.bind(bank.stack([adapter], (0,)))
+    engine.bind(bank.stack([adapter], (0,), backbone.spec.width))
     image = np.array([4, 0, 0, 2, 1, 3, 4])
     rows = engine.run({"images": images, "image": image, "task": np.zeros(7, np.int64)})["logits"]
     assert np.abs(rows - wanted[image]).max() < 2e-5

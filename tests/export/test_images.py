@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.preprocess import preprocess, transform
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.export import images
 from adaptertune_deploy.export.images import find_images, read_images
@@ -90,6 +92,24 @@ def test_images_are_prepared_as_everywhere(tmp_path: Path) -> None:
     assert rows.shape == (3, 3, 32, 32)
     assert rows.dtype == np.float32
     assert np.array_equal(rows[2], preprocess(paths[2].read_bytes(), spec))
+
+
+@pytest.mark.parametrize("orientation", ["exif", "ignored"])
+def test_images_are_turned_as_the_spec_says(tmp_path: Path, orientation: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "phone.jpg").write_bytes(encode(make_image(40, 30), "JPEG", exif=exif))
+    spec = dataclasses.replace(make_preprocess_spec(), orientation=orientation)
+    (found,) = read_images([tmp_path / "phone.jpg"], spec)
+    with Image.open(tmp_path / "phone.jpg") as stored:
+        seen = ImageOps.exif_transpose(stored) if orientation == "exif" else stored
+        assert np.array_equal(found, transform(seen.convert("RGB"), spec))
+
+
+def test_a_photograph_that_the_server_would_refuse_is_verified_on(tmp_path: Path) -> None:
+    Image.new("RGB", (9_000, 6_000), (200, 100, 50)).save(tmp_path / "big.png", compress_level=1)
+    (found,) = read_images([tmp_path / "big.png"], make_preprocess_spec())
+    assert np.ptp(found.reshape(3, -1), axis=1).tolist() == [0, 0, 0]
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:

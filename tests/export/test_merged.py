@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,10 @@ from onnx import numpy_helper
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.model.backbone import Backbone
-from tests.export.conftest import OpenGraph
+from tests.builders import make_adapter, make_task
+from tests.export.conftest import OpenGraph, reference, scaled_adapter
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 32])
@@ -50,3 +53,21 @@ def test_one_file_says_all_that_an_answer_needs(
     assert facts.preprocess == backbone.preprocess
     assert facts.backbone == backbone.spec
     assert facts.slots == (2,)
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_the_temperature_divides_the_logits_of_a_head_only_too(
+    backbone: Backbone, images: Array, open_graph: OpenGraph, rank: int
+) -> None:
+    task = make_task(classes=6, rank=rank, blocks=(1,), temperature=1.7)
+    adapter = scaled_adapter(make_adapter(task, backbone.spec, seed=5))
+    data = export_merged(backbone, adapter)
+    engine = open_graph(data)
+    wanted = reference(backbone, adapter, images[:4])
+    cold = Adapter(dataclasses.replace(task, temperature=1.0), adapter.tensors)
+    np.testing.assert_allclose(wanted * 1.7, reference(backbone, cold, images[:4]), rtol=1e-5, atol=1e-6)
+    assert np.abs(engine.run({bank.IMAGES: images[:4]})[bank.LOGITS] - wanted).max() < 1e-5
+    facts = graph_facts.from_metadata(engine.metadata, "graph.onnx")
+    assert (facts.task, facts.slots) == (task, task.adapter.blocks)
+    erf = [node for node in onnx.load_from_string(data).graph.node if node.op_type == "Gelu"]
+    assert len(erf) == backbone.spec.depth + (1 if rank else 0)

@@ -117,6 +117,26 @@ def test_tasks_of_two_backbones_name_the_odd_one(tmp_path: Path, folders: list[P
         plan_export([tmp_path / "crop", *folders], tmp_path / "bundle")
 
 
+def test_a_plan_holds_the_candidate_that_ships(tmp_path: Path, folders: list[Path]) -> None:
+    write_adapter(folders[0], make_task("pets", blocks=(0, 2)), ships="head", probe_temperature=2.0)
+    out, images = tmp_path / "bundle", tmp_path / "images"
+    for ship, words, slots in (
+        (None, ["head only", "rank 2"], (1, 2)),
+        ("adapter", ["rank 2", "rank 2"], (0, 1, 2)),
+        ("head", ["head only", "head only"], (0, 1, 2, 3)),
+    ):
+        plan = plan_export(folders, out, images=images, ship=ship)
+        assert [source.adapter.task.adapter.words for source in plan.sources] == words
+        assert plan.slots == slots
+
+
+def test_the_adapter_of_a_task_of_rank_0_can_not_be_exported(tmp_path: Path, folders: list[Path]) -> None:
+    write_adapter(folders[1], make_task("birds", rank=0))
+    with pytest.raises(UsageError, match="task 'birds' was trained with rank 0 and has no adapter to ship") as caught:
+        plan_export(folders, tmp_path / "bundle", images=tmp_path / "images", ship="adapter")
+    assert "\n" not in str(caught.value)
+
+
 def test_values_that_overflow_are_found_before_torch(tmp_path: Path) -> None:
     write_adapter(tmp_path / "loud", make_task("loud", alpha=3e38))
     with pytest.raises(FormatError, match=r"'loud': alpha .* overflows float32"):

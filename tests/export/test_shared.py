@@ -16,13 +16,13 @@ from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import make_adapter, make_task
-from tests.export.conftest import SLOTS, OpenGraph, reference, scaled_adapter
+from tests.export.conftest import SLOTS, WIDTH, OpenGraph, reference, scaled_adapter
 
 
 @pytest.fixture
 def engine(shared_graph: bytes, held: Sequence[Adapter], open_graph: OpenGraph) -> Engine:
     engine = open_graph(shared_graph)
-    engine.bind(bank.stack(held, SLOTS))
+    engine.bind(bank.stack(held, SLOTS, WIDTH))
     return engine
 
 
@@ -68,16 +68,37 @@ def test_a_new_task_is_a_new_bank_and_no_new_graph(
     engine: Engine, backbone: Backbone, held: Sequence[Adapter], images: Array
 ) -> None:
     late = scaled_adapter(make_adapter(make_task("late", classes=17, rank=9, blocks=(1,)), backbone.spec, seed=9))
-    engine.bind(bank.stack([*held, late], SLOTS))
+    engine.bind(bank.stack([*held, late], SLOTS, WIDTH))
     found = ask(engine, images[:2], [0, 1], [3, 3])
     assert np.abs(found - reference(backbone, late, images[:2])).max() < 1e-5
 
 
 def test_one_task_of_rank_one_is_a_bank_too(engine: Engine, backbone: Backbone, images: Array) -> None:
     small = scaled_adapter(make_adapter(make_task("small", classes=2, rank=1, blocks=(0,)), backbone.spec, seed=4))
-    engine.bind(bank.stack([small], SLOTS))
+    engine.bind(bank.stack([small], SLOTS, WIDTH))
     found = ask(engine, images[:1], [0], [0])
     assert np.abs(found - reference(backbone, small, images[:1])).max() < 1e-5
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_heads_only_are_rows_like_any_other(
+    engine: Engine, backbone: Backbone, held: Sequence[Adapter], expected: list[Array], images: Array, others: bool
+) -> None:
+    """Beside adapters, and in a bank that holds nothing else."""
+    heads = [
+        make_adapter(make_task(f"head{seed}", 4 + seed, rank=0, temperature=1.5 + seed), backbone.spec, seed)
+        for seed in range(2)
+    ]
+    before = held if others else ()
+    engine.bind(bank.stack([*before, *heads], SLOTS, WIDTH))
+    first = len(before)
+    found = ask(engine, images[:4], [0, 1, 2, 3, 0], [first, first + 1, first, 0, first + 1])
+    for row, image, seed in ((0, 0, 0), (1, 1, 1), (2, 2, 0), (4, 0, 1)):
+        wanted = reference(backbone, heads[seed], images[image : image + 1])[0]
+        assert np.abs(found[row, : len(wanted)] - wanted).max() < 1e-5
+        assert not found[row, len(wanted) :].any()
+    if others:
+        assert np.abs(found[3, :5] - expected[0][3]).max() < 1e-5
 
 
 def test_a_task_or_image_that_is_not_there_is_an_error(engine: Engine, images: Array) -> None:
@@ -104,7 +125,7 @@ def test_the_frozen_part_before_the_first_slot_runs_once_per_image(
     assert before.count("Softmax") == 3  # the attention of blocks 0, 1 and 2
     assert before.count("Gather") == 1
     engine = open_graph(data)
-    engine.bind(bank.stack([held[1]], (2,)))
+    engine.bind(bank.stack([held[1]], (2,), WIDTH))
     assert np.abs(ask(engine, images[:3], [2, 2, 0], [0, 0, 0]) - expected[1][[2, 2, 0]]).max() < 1e-5
 
 

@@ -18,7 +18,7 @@ from adaptertune_deploy.export import verify
 from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.export.verify import compare, torch_logits, verify_merged, verify_shared
 from adaptertune_deploy.model.backbone import Backbone
-from tests.export.conftest import SLOTS, OpenGraph
+from tests.export.conftest import SLOTS, WIDTH, OpenGraph
 
 Answer = Callable[[Mapping[str, AnyArray]], Array]
 
@@ -151,10 +151,10 @@ def test_a_merged_graph_wrong_at_one_batch_size_does_not_pass(size: int) -> None
 
 def test_the_shared_graph_is_asked_for_every_pair_in_mixed_batches(held: Sequence[Adapter]) -> None:
     engine = Scripted(shared_answer)
-    reports = verify_shared(engine, held, SLOTS, shared_expected(held), IMAGES)
+    reports = verify_shared(engine, held, SLOTS, WIDTH, shared_expected(held), IMAGES)
     assert [report.max_abs for report in reports] == [0, 0, 0]
     assert [report.images for report in reports] == [10, 10, 10]
-    assert engine.bound.keys() == bank.stack(held, SLOTS).keys()
+    assert engine.bound.keys() == bank.stack(held, SLOTS, WIDTH).keys()
     batches = [
         list(zip(feeds[bank.IMAGES].ravel()[feeds[bank.IMAGE]].astype(int), feeds[bank.TASK], strict=True))
         for feeds in engine.asked
@@ -183,7 +183,7 @@ def test_a_shared_graph_with_one_fault_does_not_pass(held: Sequence[Adapter], fa
         return logits[::-1] if fault == "rows swapped" else logits
 
     with pytest.raises(ParityError, match=r"the shared graph with task '.+' differs from torch"):
-        verify_shared(Scripted(answer), held, SLOTS, shared_expected(held), IMAGES)
+        verify_shared(Scripted(answer), held, SLOTS, WIDTH, shared_expected(held), IMAGES)
 
 
 def test_real_graphs_pass(
@@ -194,7 +194,7 @@ def test_real_graphs_pass(
     images: Array,
     open_graph: OpenGraph,
 ) -> None:
-    reports = [*verify_shared(open_graph(shared_graph), held, SLOTS, expected, images)]
+    reports = [*verify_shared(open_graph(shared_graph), held, SLOTS, WIDTH, expected, images)]
     reports += [
         verify_merged(open_graph(data), wanted, images, "a graph")
         for data, wanted in zip(merged_graphs, expected, strict=True)
@@ -227,7 +227,7 @@ def test_one_wrong_number_in_one_tensor_does_not_pass(
 ) -> None:
     spoiled = [*held[:2], changed(held[2], name, 0.05)]
     with pytest.raises(ParityError, match="task 'digits' differs"):
-        verify_shared(open_graph(shared_graph), spoiled, SLOTS, expected, images)
+        verify_shared(open_graph(shared_graph), spoiled, SLOTS, WIDTH, expected, images)
 
 
 def test_a_merged_graph_of_other_tensors_does_not_pass(

@@ -15,8 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "device" / "golden"
-# A stand-in that can't be imported: with it, whatever answers has answered before torch.
-NO_TORCH = 'raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n'
+# A stand-in that can't be imported: with it, whatever answers has answered before the library.
+STAND_IN = "raise ModuleNotFoundError(\"No module named '{0}'\", name='{0}')\n"
+# What takes long to load and no refusal of typed words needs.
+ARRAYS = ("numpy", "PIL")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Mistake:
     prepare: changes the folder before the command runs.
     never: what the line must not contain.
     notes: whether sentences that are no errors may stand before the line.
+    arrays: whether ARRAYS may be loaded before the mistake is found, as they must be to read tensors or images.
     """
 
     command: str
@@ -37,21 +40,26 @@ class Mistake:
     prepare: Callable[[Path], None] = lambda folder: None
     never: tuple[str, ...] = ()
     notes: bool = False
+    arrays: bool = True
 
 
-def environment(torch: bool, place: Path) -> dict[str, str]:
+def environment(torch: bool, place: Path, arrays: bool = True) -> dict[str, str]:
     """Return the environment of a command that runs this checkout, with torch or with none.
 
     Args:
         torch: whether torch can be imported.
-        place: folder for the stand-in.
+        place: folder for the stand-ins.
+        arrays: whether ARRAYS can be imported.
     """
     path = [str(ROOT)]
-    if not torch:
-        (place / "torch").mkdir(parents=True, exist_ok=True)
-        (place / "torch" / "__init__.py").write_text(NO_TORCH)
+    absent = [*([] if torch else ["torch"]), *([] if arrays else ARRAYS)]
+    if absent:
+        place = place.with_name(f"{place.name}-{len(absent)}")
         path.insert(0, str(place))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "160", "OMP_NUM_THREADS": "2"}
+    for name in absent:
+        (place / name).mkdir(parents=True, exist_ok=True)
+        (place / name / "__init__.py").write_text(STAND_IN.format(name))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "160"}
 
 
 def atd_command(*arguments: str | Path) -> list[str]:
@@ -60,14 +68,14 @@ def atd_command(*arguments: str | Path) -> list[str]:
 
 
 def run(
-    folder: Path, *arguments: str | Path, torch: bool = False, timeout: float = 20
+    folder: Path, *arguments: str | Path, torch: bool = False, arrays: bool = True, timeout: float = 20
 ) -> subprocess.CompletedProcess[str]:
     """Run atd in a folder as a user would; a command that hangs fails the test."""
-    stand_in = folder.parent / f"{folder.name}-without-torch"
+    stand_ins = folder.parent / f"{folder.name}-absent"
     return subprocess.run(
         atd_command(*arguments),
         cwd=folder,
-        env=environment(torch, stand_in),
+        env=environment(torch, stand_ins, arrays),
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -79,7 +87,8 @@ def play(mistake: Mistake, folder: Path, torch: bool = False) -> None:
     """Make the mistake and compare what came of it with what the mistake says."""
     mistake.prepare(folder)
     before = tree(folder)
-    done = run(folder, *shlex.split(mistake.command), torch=torch, timeout=120 if torch else 20)
+    words = shlex.split(mistake.command)
+    done = run(folder, *words, torch=torch, arrays=torch or mistake.arrays, timeout=120 if torch else 20)
     line = one_line(done, mistake.notes)
     assert done.returncode == mistake.code, (done.returncode, line)
     for text in mistake.says:

@@ -37,14 +37,15 @@ def test_predict_prints_a_table_that_names_the_answer(workspace: Workspace) -> N
     image = samples(workspace, "digits")[0]
     best = json.loads(workspace.atd("predict", image, "--adapters", "digits", "--json").stdout)[0]["top"][0]
     printed = workspace.atd("predict", image, "--adapters", "digits").stdout
-    assert re.search(rf"{image.name}\s+digits\s+{best['label']}\s+{best['probability']:.1%}", printed)
+    assert re.search(rf"{image.name}\s+digits\s+{best['label']}\s+{100 * best['probability']:.1f} %", printed)
 
 
 def test_evaluate_gives_the_accuracy_that_training_stored(workspace: Workspace) -> None:
-    stored = workspace.facts["tasks"][0]["adapter_top1"]
+    row = workspace.facts["tasks"][0]
     facts = json.loads(workspace.atd("evaluate", "--adapter", "digits", "--json").stdout)
     assert facts["split"] == "test"
-    assert facts["top1"] == stored
+    assert facts["candidate"] == facts["ships"] == row["ships"]
+    assert facts["right"] == row[row["ships"]]["right"]
 
 
 def test_serve_answers_and_ends_with_exit_code_0_on_sigterm(workspace: Workspace) -> None:
@@ -106,7 +107,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(workspace: Workspace) -> None:
         ("predict", str(image), "--bundle", "nowhere"): (1, "nowhere: holds no manifest.json"),
         ("predict", str(image), "--provider", "gpu"): (2, "provider 'gpu'"),
         ("train", "--dataset", "digit"): (2, "Did you mean 'digits'?"),
-        ("train", "--dataset", "digits", "--rank", "0"): (2, "--rank 0"),
+        ("train", "--dataset", "digits", "--rank", "-1"): (2, "--rank -1"),
         ("train", "--dataset", "digits", "--backbone", PICO, "--placement", "last:99"): (2, "--placement last:99"),
         ("evaluate", "--adapter", "pets"): (1, "no such adapter folder"),
         ("export", "--adapters", "pets"): (2, "holds no adapter 'pets'"),

@@ -23,9 +23,9 @@ def test_train_export_and_predict_on_cuda_agree_with_the_cpu(tmp_path: Path) -> 
         tmp_path, "train", "--dataset", "digits", "--backbone", BACKBONE, "--device", "cuda", "--epochs", "3", "--json"
     )
     facts = json.loads(trained.stdout)
-    assert facts["precision"] == "bf16"
+    assert facts["recipe"]["precision"] == "bf16"
     assert facts["adapter"]["top1"] > 0.95
-    assert facts["proofs"]["start_is_exact"] is True
+    assert facts["proofs"]["start_images"] == 8
     run_atd(tmp_path, "export", "--merge", "--provider", "cuda")
     (record,) = read_manifest(tmp_path / "bundle").tasks
     for parity in (record.shared_parity, record.merged_parity):

@@ -28,7 +28,7 @@ def folder(workspace: Workspace, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-@pytest.mark.parametrize(("words", "bar"), [(TRAIN, "train, epoch"), (EXPORT, "shared graph")], ids=["train", "export"])
+@pytest.mark.parametrize(("words", "bar"), [(TRAIN, "fold 1 of 2"), (EXPORT, "shared graph")], ids=["train", "export"])
 def test_it_leaves_nothing(number: signal.Signals, words: tuple[str, ...], bar: str, folder: Path) -> None:
     before = tree(folder)
     with OnTerminal(folder, *words) as running:

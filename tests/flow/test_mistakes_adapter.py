@@ -51,6 +51,11 @@ def _preprocess(**values: Any) -> Any:
     return in_config("birds", lambda document: document["preprocess"].update(values))
 
 
+def _swap(document: dict[str, Any]) -> None:
+    task, probe = document["task"], document["probe"]
+    task["temperature"], probe["temperature"] = probe["temperature"], task["temperature"]
+
+
 MISTAKES = {
     "one label edited": Mistake(
         BIRDS, ("adapter_config.json", "labels"), 1, _task(labels=["banana", "birds 1", "birds 2"])
@@ -59,6 +64,28 @@ MISTAKES = {
         BIRDS, ("adapter_config.json", "labels"), 1, _task(labels=["birds 2", "birds 1", "birds 0"])
     ),
     "alpha edited": Mistake(BIRDS, ("adapter_config.json", "alpha"), 1, _adapter(alpha=50.0)),
+    "temperatures exchanged": Mistake(
+        BIRDS,
+        ("adapter_config.json", "temperature"),
+        1,
+        in_config("birds", _swap),
+    ),
+    "another candidate said to ship": Mistake(
+        BIRDS,
+        ("adapter_config.json", "what ships"),
+        1,
+        in_config("birds", lambda document: document.update(ships="head")),
+    ),
+    "a candidate that there is not": Mistake(
+        BIRDS, ("ships 'probe'",), 1, in_config("birds", lambda document: document.update(ships="probe"))
+    ),
+    "a folder of the version before": Mistake(
+        BIRDS,
+        ("adapter_config.json: format_version is 2", "train the task again with: atd train"),
+        1,
+        in_config("birds", lambda document: document.update(format_version=2)),
+    ),
+    "a mistyped candidate": Mistake(BIRDS + " --ship adaptr", ("--ship", "Did you mean 'adapter'?")),
     "blocks edited": Mistake(BIRDS, ("adapter_config.json", "blocks"), 1, _adapter(blocks=[0, 1])),
     "mean edited": Mistake(BIRDS, ("adapter_config.json", "preprocessing"), 1, _preprocess(mean=[0.5, 0.5, 0.5])),
     "backbone edited": Mistake(

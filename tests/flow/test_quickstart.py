@@ -12,10 +12,12 @@ from tests.flow.conftest import Workspace
 def test_it_trains_both_tasks_and_counts_their_parameters(workspace: Workspace) -> None:
     assert [row["task"] for row in workspace.facts["tasks"]] == ["digits", "shapes"]
     for row in workspace.facts["tasks"]:
-        config, adapter = read_adapter(workspace.folder / "adapters" / row["task"])
+        folder = workspace.folder / "adapters" / row["task"]
+        config, adapter = read_adapter(folder, "adapter")
         assert row["trainable"] == sum(tensor.size for tensor in adapter.tensors.values())
         assert 0 < row["share"] < 0.05
-        assert config.metrics["test_top1"] == row["adapter_top1"]
+        assert config.ships == row["ships"]
+        assert config.metrics["test_top1_shipped"] == row[row["ships"]]["top1"]
 
 
 def test_both_forms_agree_with_torch(workspace: Workspace) -> None:
@@ -46,7 +48,7 @@ def test_one_backbone_with_adapters_is_smaller_than_merged_graphs(workspace: Wor
 def test_the_report_keeps_the_proofs(workspace: Workspace) -> None:
     for task in ("digits", "shapes"):
         report = json.loads((workspace.folder / "adapters" / task / "report" / "report.json").read_text())
-        assert report["proofs"]["start_is_exact"] is True
+        assert report["proofs"]["start_images"] == 8
         assert report["proofs"]["adapters_with_gradient"] == 8
         assert report["proofs"]["frozen_tensors"] > 50
         assert report["proofs"]["frozen_sha256"] == read_manifest(workspace.folder / "bundle").backbone.sha256

@@ -14,6 +14,7 @@ import torch
 from adaptertune_deploy.core.adapter import read_adapter
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.loader import evaluation_loader
+from adaptertune_deploy.data.pixels import PixelCache
 from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
@@ -32,9 +33,9 @@ Classes = npt.NDArray[np.int64]
 def offline_classes(folder: Path, part: Split, weights: Path | None = None) -> Classes:
     """Return torch's answers by the loader and the network that `atd evaluate` uses."""
     config, adapter = read_adapter(folder)
-    model = AdaptedViT(load_backbone(config.backbone.name, weights), config.task)
+    model = AdaptedViT(load_backbone(config.backbone.name, weights), adapter.task)
     model.load(adapter)
-    loader = evaluation_loader(part, config.preprocess, 64)
+    loader = evaluation_loader(part, PixelCache(config.preprocess), 64)
     logits, _ = outputs(model.eval(), loader, Device(torch.device("cpu"), "fp32"))
     return logits.argmax(axis=1)
 
@@ -57,7 +58,7 @@ def served_classes(bundle: Path, task: str, part: Split) -> list[int]:
 
 
 def test_every_test_image_gets_the_same_class(workspace: Workspace) -> None:
-    part = split(open_dataset("digits"), "auto").test
+    part = split(open_dataset("digits")).test
     assert part is not None
     assert len(part) > 300
     served = served_classes(workspace.folder / "bundle", "digits", part)
@@ -72,7 +73,7 @@ def test_every_photograph_gets_the_same_class(dataset: str, shared_data: Path, t
     backbone = ["--backbone", "deit_tiny_patch16_224.fb_in1k", "--weights", weights]
     run_atd(tmp_path, "train", *data, *backbone, "--epochs", "1")
     run_atd(tmp_path, "export")
-    part = split(open_dataset(dataset, shared_data / dataset, allow_missing=True), "auto").test
+    part = split(open_dataset(dataset, shared_data / dataset, allow_missing=True)).test
     assert part is not None
     served = served_classes(tmp_path / "bundle", dataset, part)
     np.testing.assert_array_equal(served, offline_classes(tmp_path / "adapters" / dataset, part, weights))

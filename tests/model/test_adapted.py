@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,7 @@ def test_a_block_that_is_not_there_is_refused() -> None:
         make_model(make_task(blocks=(0, 3)))
 
 
-def test_written_and_read_tensors_give_equal_logits(tmp_path: Path) -> None:
+def test_packed_and_unpacked_tensors_give_equal_logits() -> None:
     task = make_task(blocks=(0, 2), alpha=0.5)
     model = disturb(make_model(task)).eval()
     exported = model.export_tensors()
@@ -130,13 +129,40 @@ def test_written_and_read_tensors_give_equal_logits(tmp_path: Path) -> None:
     expected = model(images)
     backbone = make_backbone()
     identity = Identity(task, backbone.spec, backbone.preprocess)
-    digest = adapters.write_tensors(tmp_path, exported, identity)
+    data = adapters.pack(exported, identity)
     disturb(model, seed=77)
     assert not torch.equal(model(images), expected)
-    data = adapters.read_tensor_file(tmp_path / adapters.MODEL_NAME, digest, identity, tmp_path)
     fresh = make_model(task).eval()
     fresh.load(adapters.unpack(data, identity, "file"))
     assert torch.equal(fresh(images), expected)
+
+
+def test_a_head_only_task_is_a_head_on_the_frozen_features() -> None:
+    backbone = make_backbone()
+    model = disturb(make_model(make_task(classes=5, rank=0), backbone)).eval()
+    assert list(model.trainable()) == ["head.weight", "head.bias"]
+    images = make_images(3)
+    features = pooled_features(backbone.module, images)
+    assert torch.equal(model.features(images), features)
+    expected = features @ model.head.weight.T + model.head.bias
+    torch.testing.assert_close(model(images), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_the_temperature_divides_the_logits(rank: int) -> None:
+    plain, warm = (
+        disturb(make_model(make_task(rank=rank, blocks=(0, 1, 2), temperature=temperature))).eval()
+        for temperature in (1.0, 2.5)
+    )
+    images = make_images(3)
+    assert torch.equal(warm(images), plain(images) / 2.5)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 0.5}, {"temperature": 3.0}])
+def test_tensors_that_belong_to_another_scale_are_refused(change: dict[str, float]) -> None:
+    other = make_adapter(make_task(blocks=(0, 1, 2), **change), make_backbone_spec(16))  # type: ignore[arg-type]
+    with pytest.raises(FormatError, match=r"alpha and temperature are .*, expected 1\.0 and 1\.0$"):
+        make_model().load(other)
 
 
 def test_exported_tensors_are_float32_copies() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interval import counted
+from benchmarks.accuracy_page import counted, page
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -17,31 +17,24 @@ def results(name: str) -> dict[str, Any]:
     return facts
 
 
-def test_accuracy() -> None:
+def test_accuracy_is_quoted_from_its_results_or_said_to_be_missing() -> None:
+    if not (ROOT / "benchmarks" / "results" / "accuracy.json").exists():
+        assert "It was not run yet for this recipe." in README
+        return
     runs = results("accuracy")["runs"]
-    assert [run["task"] for run in runs] == ["pets", "flowers", "cifar10"]
+    assert (ROOT / "docs" / "results" / "accuracy.md").read_text() == page(runs)
     for run in runs:
-        head, adapter = run["head_only"], run["adapter"]
-        assert head["images"] == adapter["images"]
-        shown = " | ".join(counted(part["top1"], part["images"]) for part in (head, adapter))
-        assert f"| {run['task']} | {adapter['images']} | {shown} |" in README
-        assert f"| {run['seconds'] / 60:.1f} min |" in README
-        assert adapter["top1"] > head["top1"]
-        assert run["seconds"] < 15 * 60
-
-
-def test_two_images_more_are_called_no_difference() -> None:
-    pets = results("accuracy")["runs"][0]
-    more = round((pets["adapter"]["top1"] - pets["head_only"]["top1"]) * pets["adapter"]["images"])
-    assert f"- {more} more images of {pets['adapter']['images']} is no difference shown." in README
+        if run["seed"] == 0:
+            assert f"| {counted(run['head'])} | {counted(run['adapter'])} |" in README
 
 
 def test_sizes_by_arithmetic() -> None:
-    parameters = results("accuracy")["runs"][0]["parameters"]
-    backbone, task = 4 * parameters["frozen"], 4 * parameters["trainable"]
+    width, depth, rank, classes = 192, 12, 8, 37
+    frozen, trained = 5_524_416, depth * (2 * width * rank + rank + width) + classes * (width + 1)
+    backbone, task = 4 * frozen, 4 * trained
     said = " ".join(README.split())
-    assert f"{parameters['frozen']:,} frozen float32 numbers are {backbone / 1e6:.1f} MB" in said
-    assert f"the {parameters['trainable']:,} of the pets task {task / 1e6:.2f} MB" in said
+    assert f"{frozen:,} frozen float32 numbers are {backbone / 1e6:.1f} MB" in said
+    assert f"the {trained:,} of the pets task {task / 1e6:.2f} MB" in said
     assert f"take {(backbone + 100 * task) / 1e6:.1f} MB with one backbone" in said
     assert f"{100 * (backbone + task) / 1e9:.1f} GB as merged graphs" in said
 
@@ -76,6 +69,6 @@ def test_footprint() -> None:
 
 
 def test_the_machine_is_named() -> None:
-    machine = results("accuracy")["machine"]
+    machine = results("infer")["machine"]
     assert f"{machine['cores']} cores" in README
-    assert machine["processor"].split(" avx")[0] in README
+    assert machine["processor"].split(" avx")[0].removesuffix(" Processor") in " ".join(README.split())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -13,6 +14,12 @@ from pretraining import network
 from pretraining.pretrain import Run, Settings, learning_rate, main, pretrain
 
 TINY = Settings(steps=3, batch=8, warm_up=2, decay=2, whole=1, cutmix=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out six of the eight equal blocks: bfloat16, in which they are trained, is slow on CPUs without it."""
+    monkeypatch.setattr(network, "create", lambda: timm.create_model(network.NAME, num_classes=0, depth=2))
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def reference(image: Array, adapter: Adapter) -> npt.NDArray[np.float64]:
             for side in ("down", "up")
         )
         x = x + adapter.task.adapter.alpha * (up[0] @ gelu(down[0] @ x + down[1]) + up[1])
-    return tensors["head.weight"] @ x + tensors["head.bias"]
+    return (tensors["head.weight"] @ x + tensors["head.bias"]) / adapter.task.temperature
 
 
 def shared_network(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
@@ -74,7 +74,7 @@ def shared_network(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
 
 def merged_network(adapter: Adapter) -> Callable[[Mapping[str, npt.NDArray[Any]]], Array]:
     """Return a function that computes one task's merged graph: logits [N, C]."""
-    held = bank.stack([adapter], SLOTS)
+    held = bank.stack([adapter], SLOTS, WIDTH)
 
     def compute(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
         rows = np.arange(len(feeds[bank.IMAGES]))
@@ -151,7 +151,7 @@ def make_adapters() -> list[Adapter]:
 
 
 def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | None = None) -> SharedSession:
-    return SharedSession(engine or FakeEngine(), adapters or make_adapters(), SLOTS, make_preprocess_spec())
+    return SharedSession(engine or FakeEngine(), adapters or make_adapters(), SLOTS, WIDTH, make_preprocess_spec())
 
 
 def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSession, list[FakeEngine]]:

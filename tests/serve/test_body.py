@@ -84,8 +84,8 @@ def test_a_bomb_is_refused_without_being_unpacked() -> None:
     ("data", "encoding", "status"),
     [
         (b"\x1f\x8b no gzip", "gzip", 400),
-        (gzip.compress(b"whole")[:-3], "gzip", 400),
-        (gzip.compress(b"one") + b"more", "gzip", 400),
+        (gzip.compress(b"whole", mtime=0)[:-3], "gzip", 400),
+        (gzip.compress(b"one", mtime=0) + b"more", "gzip", 400),
         (b"", "gzip", 400),
         (zlib.compress(b"x")[2:], "deflate", 400),
         (b"x", "br", 415),

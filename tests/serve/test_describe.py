@@ -4,6 +4,7 @@ import adaptertune_deploy
 from adaptertune_deploy.serve import describe
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
+from tests.builders import make_adapter, make_task
 from tests.serve.fakes import FakeEngine, make_merged, make_shared
 
 
@@ -24,6 +25,7 @@ def test_a_model_takes_images_and_gives_logits() -> None:
         "platform": "adaptertune_shared",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}],
         "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 5]}],
+        "parameters": {"adapter": "rank 4", "rank": 4, "temperature": 1.0},
     }
     merged, _ = make_merged()
     assert describe.model_metadata(merged.tasks[0], merged)["platform"] == "adaptertune_merged"
@@ -42,6 +44,18 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     assert config["dynamic_batching"]["preferred_batch_size"] == [4]
     assert config["instance_group"][0]["kind"] == "KIND_GPU"
     assert describe.model_config(session.tasks[0], make_shared(), Settings())["instance_group"][0]["kind"] == "KIND_CPU"
+
+
+def test_a_head_only_says_so() -> None:
+    task = make_task("birds", rank=0, temperature=1.25)
+    session = make_shared(adapters=[make_adapter(task)])
+    expected = {"adapter": "head only", "rank": 0, "temperature": 1.25}
+    assert describe.model_metadata(task, session)["parameters"] == expected
+    assert describe.model_config(task, session, Settings())["parameters"] == {
+        "adapter": {"string_value": "head only"},
+        "rank": {"string_value": "0"},
+        "temperature": {"string_value": "1.25"},
+    }
 
 
 def test_statistics_have_tritons_shape() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import io
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError
@@ -46,17 +48,31 @@ def test_the_pixel_limit_is_the_pools(pool: ImagePool) -> None:
     assert caught.value.status == 413
 
 
+@pytest.mark.parametrize("orientation", ["exif", "ignored"])
+def test_the_spec_decides_whether_images_are_turned(orientation: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(make_image(48, 40), "JPEG", exif=exif)
+    spec = dataclasses.replace(SPEC, orientation=orientation)
+    pool = ImagePool(spec, threads=1, max_pixels=10_000)
+    (found,) = asyncio.run(pool.load([data]))
+    pool.close()
+    with Image.open(io.BytesIO(data)) as stored:
+        seen = ImageOps.exif_transpose(stored) if orientation == "exif" else stored
+        np.testing.assert_array_equal(found, preprocess.transform(seen.convert("RGB"), SPEC))
+
+
 def test_no_more_images_than_threads_are_decoded_at_once(pool: ImagePool, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, lock, meeting = preprocess.decode, threading.Lock(), threading.Barrier(2)
     inside, most = 0, 0
 
-    def counting(data: bytes, max_pixels: int) -> Image.Image:
+    def counting(data: bytes, orientation: str, max_pixels: int) -> Image.Image:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
         meeting.wait(WAIT_S)
-        image = decode(data, max_pixels)
+        image = decode(data, orientation, max_pixels)
         with lock:
             inside -= 1
         return image
@@ -70,12 +86,12 @@ def test_cancelling_drops_what_has_not_begun(pool: ImagePool, monkeypatch: pytes
     begun, gate, decode = threading.Semaphore(0), threading.Event(), preprocess.decode
     count = 0
 
-    def waiting(data: bytes, max_pixels: int) -> Image.Image:
+    def waiting(data: bytes, orientation: str, max_pixels: int) -> Image.Image:
         nonlocal count
         count += 1
         begun.release()
         gate.wait(WAIT_S)
-        return decode(data, max_pixels)
+        return decode(data, orientation, max_pixels)
 
     async def play() -> None:
         work = asyncio.ensure_future(pool.load([encode(make_image())] * 6))

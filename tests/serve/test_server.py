@@ -15,8 +15,9 @@ import pytest
 
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve import server
+from adaptertune_deploy.serve.address import bind
 from adaptertune_deploy.serve.app import make_app
-from adaptertune_deploy.serve.server import bind, serve, serving
+from adaptertune_deploy.serve.server import serve, serving
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
 
@@ -135,17 +136,6 @@ def test_an_address_in_use_is_one_clear_error() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(UsageError, match=f"can't listen on 127.0.0.1:{port} .*choose another with --host or"):
             serve(make_app(make_shared()), port=port)
-
-
-@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("no such host", 0)])
-def test_an_impossible_address_is_one_clear_error(host: str, port: int) -> None:
-    with pytest.raises(UsageError, match="can't listen on"):
-        bind(host, port)
-
-
-def test_accepted_connections_do_not_wait_for_full_packets() -> None:
-    with bind("127.0.0.1", 0) as listener:
-        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_the_drain_delay_keeps_the_server_answering_while_it_says_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:

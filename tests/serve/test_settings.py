@@ -7,13 +7,14 @@ import pytest
 
 from adaptertune_deploy.cli.serve import serve
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.preprocess import MAX_PIXELS
 from adaptertune_deploy.serve.settings import OPTIONS, Settings
 
 
 def test_defaults_are_the_documented_limits() -> None:
     settings = Settings()
     assert settings.body_limit == 20_000_000
-    assert settings.max_pixels == 50_000_000
+    assert settings.max_pixels == MAX_PIXELS == 50_000_000
     assert settings.queue_limit >= settings.max_request_rows >= settings.max_batch
 
 

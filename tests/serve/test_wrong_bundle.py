@@ -84,7 +84,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
     "a label edited": (
         lambda at: edit(at, lambda data: data["tasks"][0]["task"]["labels"].__setitem__(1, "banana")),
         "shared",
-        "labels, alpha, blocks, backbone or preprocessing of task 'birds' are not those",
+        "labels, alpha, blocks, temperature, what ships, backbone or preprocessing of task 'birds' are not those",
     ),
     "fewer labels than logits": (
         lambda at: edit(at, lambda data: set_labels(data, ["a", "b"])),
@@ -99,7 +99,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
     "another backbone, shared": (
         lambda at: edit(at, lambda data: data["backbone"].update(sha256="0" * 64)),
         "shared",
-        "labels, alpha, blocks, backbone or preprocessing of task 'birds' are not those",
+        "labels, alpha, blocks, temperature, what ships, backbone or preprocessing of task 'birds' are not those",
     ),
     "another backbone, merged": (
         lambda at: edit(at, lambda data: data["backbone"].update(sha256="0" * 64)),

@@ -1,4 +1,4 @@
-"""Small training runs: pictures that can be learned, loaders over them, and what a run measures."""
+"""Small training runs: pictures that can be learned, loaders over them, and a run on a tiny Vision Transformer."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import numpy as np
 import torch
 from PIL import Image
 
+from adaptertune_deploy.core.progress import silent
+from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
-from adaptertune_deploy.data.samples import ArrayReader, Split
+from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
+from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.evaluate import score
-from adaptertune_deploy.train.fit import Epoch, Fit
-from adaptertune_deploy.train.proofs import Proofs
 from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.report import Measured
+from adaptertune_deploy.train.run import Run
 from tests.builders import make_preprocess_spec
+from tests.model.builders import make_backbone
 
 CPU = Device(torch.device("cpu"), "fp32")
 SPEC = make_preprocess_spec((16, 16), 1.0)
+LABELS = ("ash", "elm", "oak")
+RECIPE = Recipe(rank=2, epochs=1, batch_size=8, folds=2, lr=5e-3, precision="fp32", device="cpu", workers=0)
 
 
 def draw(label: int, number: int, side: int = 24) -> np.ndarray:
@@ -35,7 +40,7 @@ def draw(label: int, number: int, side: int = 24) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def make_pictures(root: Path, per_class: int | dict[str, int], labels: tuple[str, ...] = ("ash", "elm", "oak")) -> Path:
+def make_pictures(root: Path, per_class: int | dict[str, int], labels: tuple[str, ...] = LABELS) -> Path:
     """Write <label>/<number>.png below `root`; per_class may name splits: {"train": 6, "test": 2}."""
     parts = per_class if isinstance(per_class, dict) else {"": per_class}
     for shift, (part, count) in enumerate(parts.items()):
@@ -49,17 +54,75 @@ def make_pictures(root: Path, per_class: int | dict[str, int], labels: tuple[str
 
 def make_striped(per_class: int, first: int = 0, classes: int = 3) -> Split:
     """Return the same pictures in memory, numbered from `first`."""
-    targets = np.repeat(np.arange(classes, dtype=np.int64), per_class)
+    return make_counted([per_class] * classes, first)
+
+
+def make_counted(counts: list[int], first: int = 0) -> Split:
+    """Return counts[c] of the same pictures of each class c in memory, numbered from `first`."""
+    targets = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     names = tuple(f"{label}/{first + row}" for row, label in enumerate(targets))
     pixels = {name: draw(int(label), first + row) for row, (name, label) in enumerate(zip(names, targets, strict=True))}
     return Split(names, targets, ArrayReader(pixels))
 
 
-def make_loaders(
-    per_class: int = 6, batch_size: int = 6, seed: int = 0, preset: str = "plain"
-) -> tuple[TrainingLoader, EvaluationLoader]:
-    train = training_loader(make_striped(per_class), SPEC, preset, batch_size, seed)
-    return train, evaluation_loader(make_striped(4, first=500), SPEC, 5)
+def make_training(
+    per_class: int = 6, batch_size: int = 6, seed: int = 0, steps: int = 3, preset: str = "plain"
+) -> TrainingLoader:
+    """Return training batches of striped pictures; three steps are an epoch of the default."""
+    return training_loader(make_striped(per_class), PixelCache(SPEC), preset, batch_size, seed, steps)
+
+
+def make_evaluation(per_class: int = 4, batch_size: int = 5) -> EvaluationLoader:
+    """Return other striped pictures as they are served."""
+    return evaluation_loader(make_striped(per_class, first=500), PixelCache(SPEC), batch_size)
+
+
+def make_striped_dataset(train: list[int], test: int = 4, val: int = 0) -> Dataset:
+    """Return train[c] striped pictures of each class c, and so many test and validation pictures a class."""
+    parts = {"train": make_counted(train)}
+    parts |= {
+        name: make_striped(count, first, len(train))
+        for name, count, first in (("val", val, 300), ("test", test, 500))
+        if count
+    }
+    reader = ArrayReader({name: pixels for part in parts.values() for name, pixels in part.reader.pixels.items()})  # type: ignore[attr-defined]
+    shared = {name: Split(part.names, part.targets, reader) for name, part in parts.items()}
+    return Dataset(
+        name="trees",
+        task="trees",
+        labels=LABELS[: len(train)],
+        train=shared["train"],
+        val=shared.get("val"),
+        test=shared.get("test"),
+        licence="CC0-1.0",
+        non_commercial=False,
+        redistributable=True,
+        augment="fine",
+    )
+
+
+def make_run(
+    dataset: Dataset | None = None,
+    backbone: Backbone | None = None,
+    pixels: PixelCache | None = None,
+    blocks: tuple[int, ...] = (0, 2),
+    recipe: Recipe = RECIPE,
+    **changes: Any,
+) -> Run:
+    """Return a run on 10 training and 4 test pictures a class and the tiny network of tests.model.builders."""
+    dataset = dataset or make_striped_dataset([10, 10, 10])
+    facts: dict[str, Any] = {
+        "task": TaskSpec(dataset.task, dataset.labels, AdapterSpec(recipe.rank, recipe.alpha, blocks)),
+        "dataset": dataset,
+        "splits": split(dataset),
+        "pixels": pixels or PixelCache(SPEC),
+        "backbone": backbone or make_backbone(),
+        "device": CPU,
+        "recipe": recipe,
+        "notes": (),
+        "progress": silent,
+    }
+    return Run(**{**facts, **changes})
 
 
 def trained_hash(model: AdaptedViT) -> str:
@@ -67,28 +130,3 @@ def trained_hash(model: AdaptedViT) -> str:
     for name, value in sorted(model.export_tensors().items()):
         digest.update(name.encode() + value.tobytes())
     return digest.hexdigest()
-
-
-def make_measured(classes: int = 3, **changes: Any) -> Measured:
-    """Return what a run of three epochs might have measured on 40 images; the last class has none."""
-    generator = np.random.default_rng(0)
-    targets = generator.integers(0, classes - 1, 40)
-    right = 3 * np.eye(classes, dtype=np.float32)[targets]
-    noise = generator.normal(size=(2, 40, classes)).astype(np.float32)
-    history = tuple(Epoch(epoch, 1e-3 / (epoch + 1), 1.0 / (epoch + 1), 0.9 - 0.1 * epoch, 0.5) for epoch in range(3))
-    facts: dict[str, Any] = {
-        "split": "test",
-        "head_only": score(noise[0] + right / 3, targets),
-        "adapter": score(noise[1] + right, targets),
-        "fit": Fit(history, 1, 12),
-        "proofs": Proofs(True, 8, 150, "f" * 64, 12),
-        "recipe": Recipe(rank=4, seed=7, epochs=3, precision="bf16", device="cpu", workers=0),
-        "augment": "fine",
-        "trainable": 39_264,
-        "frozen": 5_524_416,
-        "penalty": 0.1,
-        "precision": "bf16",
-        "device": "x86_64 CPU, 2 threads",
-        "seconds": 12.345,
-    }
-    return Measured(**{**facts, **changes})

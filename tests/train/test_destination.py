@@ -62,18 +62,18 @@ def test_an_adapter_that_will_be_replaced_is_described(tmp_path: Path) -> None:
     assert check_destination(tmp_path, "birds") == ()
     (sentence,) = check_destination(tmp_path, "pets")
     assert sentence == (
-        f"{tmp_path / 'pets'} will be replaced (rank 2, 75.0% of 20 test images, trained on squares, backbone "
+        f"{tmp_path / 'pets'} will be replaced (rank 2, 75.0 % of 20 test images, trained on squares, backbone "
         f"vit_tiny_patch16_224.random); to keep it: --task NAME, or cp -r {tmp_path / 'pets'} FOLDER first"
     )
 
 
-def test_one_without_a_test_split_is_described_by_what_it_has(tmp_path: Path) -> None:
-    write_adapter(tmp_path / "pets")
+def test_one_that_ships_its_head_or_has_no_scores_is_described_by_what_it_has(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "pets", ships="head")
     config = adapters.read_config(tmp_path / "pets")
-    adapters.write_config(tmp_path / "pets", dataclasses.replace(config, metrics={"val_top1": 0.5}))
-    assert "(rank 2, 50.0% of 20 val images, trained on" in check_destination(tmp_path, "pets")[0]
+    adapters.write_config(tmp_path / "pets", dataclasses.replace(config, metrics={"test_top1_shipped": 0.5}))
+    assert "(head only, 50.0 % of 20 test images, trained on" in check_destination(tmp_path, "pets")[0]
     adapters.write_config(tmp_path / "pets", dataclasses.replace(config, metrics={}))
-    assert "(rank 2, trained on" in check_destination(tmp_path, "pets")[0]
+    assert "(head only, trained on" in check_destination(tmp_path, "pets")[0]
 
 
 def test_a_damaged_adapter_may_be_replaced_too(tmp_path: Path) -> None:

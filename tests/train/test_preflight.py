@@ -47,7 +47,6 @@ def test_what_will_happen_is_said_in_order(request_: TrainRequest) -> None:
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [
-        (UsageError, {"val_split": "half"}, "--val-split half: expected auto, official"),
         (UsageError, {"dataset": "pest"}, r"--dataset pest: .* Did you mean 'pets'\?"),
         (UsageError, {"dataset": ""}, "--dataset : is neither a dataset nor a folder"),
         (UsageError, {"dataset": "my pets"}, "'my pets' can't name a task; add --task my-pets"),

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.recipe import Recipe, count_epochs, learning_rate, place
+from adaptertune_deploy.train.recipe import Recipe, count_steps, learning_rate, place, usual_epochs
 
 
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("rank", 0),
+        ("rank", -1),
         ("rank", 65537),
         ("placement", "lst:4"),
         ("placement", "last:0"),
@@ -41,6 +41,13 @@ from adaptertune_deploy.train.recipe import Recipe, count_epochs, learning_rate,
         ("warmup", 1.0),
         ("warmup", -0.1),
         ("label_smoothing", 1.0),
+        ("ship", "both"),
+        ("class_weights", "equal"),
+        ("folds", -1),
+        ("folds", 21),
+        ("seeds", 0),
+        ("served_view", 1.1),
+        ("start_penalty_scale", 0.0),
         ("seed", -1),
         ("seed", 1 << 32),
         ("workers", -2),
@@ -52,12 +59,12 @@ def test_a_value_outside_its_range_is_refused_by_the_options_name(setting: str, 
 
 
 def test_all_wrong_values_are_named_at_once() -> None:
-    with pytest.raises(UsageError, match=r"--rank 0: .*; --lr 2: "):
-        Recipe(rank=0, lr=2)
+    with pytest.raises(UsageError, match=r"--rank -1: .*; --lr 2: "):
+        Recipe(rank=-1, lr=2)
 
 
 def test_the_ends_of_the_ranges_are_accepted() -> None:
-    Recipe(rank=1, epochs=0, batch_size=1, warmup=0.0, label_smoothing=0.0, weight_decay=0.0, clip=math.inf, workers=-1)
+    Recipe(rank=0, epochs=0, batch_size=1, warmup=0.0, label_smoothing=0.0, weight_decay=0.0, clip=math.inf, workers=-1)
     Recipe(seed=(1 << 32) - 1, head_lr_scale=0.0)
 
 
@@ -97,23 +104,30 @@ def test_a_recipe_is_refused_without_torch() -> None:
     assert not {"torch", "timm", "numpy"} & set(loaded)
 
 
-def test_epochs_are_those_asked_for() -> None:
-    assert count_epochs(Recipe(epochs=7), 10**6, "cpu") == 7
+def test_an_adapter_of_no_rank_cannot_ship() -> None:
+    Recipe(rank=0, ship="head")
+    with pytest.raises(UsageError, match="--ship adapter: --rank 0 trains no adapter"):
+        Recipe(rank=0, ship="adapter")
+
+
+@pytest.mark.parametrize(("images", "epochs", "steps"), [(64, 7, 14), (65, 7, 15), (10, 7, 7)])
+def test_epochs_are_those_asked_for(images: int, epochs: int, steps: int) -> None:
+    assert count_steps(Recipe(epochs=epochs), images) == steps
 
 
 @pytest.mark.parametrize(
-    ("images", "device", "epochs"),
-    [
-        (10, "cpu", 20),
-        (12_000, "cpu", 2),
-        (10**6, "cpu", 2),
-        (1_000, "cpu", 9),
-        (1_000, "cuda", 20),
-        (20_000, "cuda", 10),
-    ],
+    ("images", "epochs"),
+    [(1, 8), (420, 8), (1_000, 8), (1_600, 5), (2_000, 4), (10_000, 4), (16_000, 2.5), (20_000, 2), (10**6, 2)],
 )
-def test_without_epochs_a_run_sees_about_the_same_number_of_images(images: int, device: str, epochs: int) -> None:
-    assert count_epochs(Recipe(), images, device) == epochs
+def test_without_epochs_their_number_follows_from_the_size_of_the_data(images: int, epochs: float) -> None:
+    assert usual_epochs(images) == epochs
+    if images >= 420:
+        assert count_steps(Recipe(), images) == math.ceil(epochs * images / 32)
+
+
+@pytest.mark.parametrize("images", [1, 30, 32, 100, 239])
+def test_small_data_get_their_sixty_steps(images: int) -> None:
+    assert count_steps(Recipe(), images) == 60
 
 
 def test_the_learning_rate_in_closed_form() -> None:

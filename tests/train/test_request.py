@@ -12,7 +12,7 @@ from adaptertune_deploy.train.request import TrainRequest
 
 def test_what_is_not_said_is_the_usual() -> None:
     request = TrainRequest("pets", None, Path("adapters"))
-    assert (request.recipe, request.task, request.weights, request.val_split) == (Recipe(), None, None, "auto")
+    assert (request.recipe, request.task, request.weights, request.skip_bad) == (Recipe(), None, None, False)
     assert not request.allow_random
 
 

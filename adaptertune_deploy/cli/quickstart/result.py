@@ -47,17 +47,23 @@ def facts(
 
 
 def _task_facts(result: TrainResult, record: TaskRecord, served: Served) -> dict[str, Any]:
-    measured, name = result.measured, record.task.name
+    from adaptertune_deploy.train.results import measure_facts
+
+    measured, name, recipe = result.measured, record.task.name, result.config.recipe
+    assert measured.adapter is not None  # quickstart asks for a rank from 1
+    assert recipe is not None
+    labels = result.config.task.labels
     parities = [parity for parity in (record.shared_parity, record.merged_parity) if parity is not None]
     return {
         "task": name,
-        "trainable": measured.trainable,
-        "share": measured.trainable / measured.frozen,
-        "epochs": measured.recipe.epochs,
-        "lr": measured.recipe.lr,
-        "head_only_top1": measured.head_only.top1,
-        "adapter_top1": measured.adapter.top1,
-        "test_images": measured.adapter.images,
+        "trainable": measured.adapter.parameters,
+        "share": measured.adapter.parameters / measured.frozen,
+        "epochs": recipe.epochs,
+        "lr": recipe.lr,
+        "head": measure_facts(measured.head, labels),
+        "adapter": measure_facts(measured.adapter, labels),
+        "ships": measured.ships,
+        "test_images": measured.head.scores.images,
         "max_abs": max(parity.max_abs for parity in parities),
         "top1_agreement": min(parity.top1_agreement for parity in parities),
         "latency_ms": served.latency_ms[name],
@@ -72,14 +78,14 @@ def show(found: dict[str, Any], out: Path) -> None:
         out: the quickstart's folder.
     """
     rows = found["tasks"]
-    names = ("trained", "head alone", "adapter + head", "max diff", "HTTP")  # fits 80 columns with these two tasks
+    names = ("head alone", "adapter + head", "ships", "max diff", "HTTP")  # fits 80 columns with these two tasks
     title = f"{text.plural(len(rows), 'task')}, one frozen backbone: {found['backbone']}"
     table.show(console.out, title, (table.Words("task"), *names), [_row(row) for row in rows])
-    schedules = "; ".join(f"{row['task']} {text.plural(row['epochs'], 'epoch')} at lr {row['lr']:g}" for row in rows)
+    schedules = "; ".join(f"{row['task']} {row['epochs']:.3g} epochs at lr {row['lr']:g}" for row in rows)
     console.out.print()
     _show_sizes(found)
     console.out.print()
-    console.print_line(f"schedule: {schedules}; it is quickstart's own, atd train chooses another")
+    console.print_line(f"schedule: {schedules}; it is quickstart's own, atd train takes longer ones")
     console.print_line(
         "source: the backbone and the images of shapes were drawn by formulas, digits are real scans; "
         "the numbers show that the path works, not what photographs gain"
@@ -97,12 +103,13 @@ def show(found: dict[str, Any], out: Path) -> None:
 
 
 def _row(row: dict[str, Any]) -> tuple[str | Text, ...]:
-    images = row["test_images"]
+    cells = {name: text.accuracy(row[name]["top1"], row["test_images"]) for name in ("head", "adapter")}
+    styled = {name: Text(cell, style="bold green" if name == row["ships"] else "") for name, cell in cells.items()}
     return (
         row["task"],
-        f"{row['trainable']:,} ({row['share']:.1%})",
-        text.accuracy(row["head_only_top1"], images),
-        Text(text.accuracy(row["adapter_top1"], images), style="bold green"),
+        styled["head"],
+        styled["adapter"],
+        row["ships"],
         f"{row['max_abs']:.1e}",
         f"{row['latency_ms']:.1f} ms",
     )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.data.samples import Dataset, FileReader, Split
 from adaptertune_deploy.data.task_names import task_of_folder
 
+if TYPE_CHECKING:
+    from adaptertune_deploy.data.samples import Dataset, FileReader, Split
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+# Servers take no TIFF (core.preprocess.FORMATS), and what can't be served is not learnt from.
+TIFF_SUFFIXES = (".tif", ".tiff")
+NO_TIFF = "TIFF is not read, since servers don't take it; convert to PNG"
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LICENCE = "unknown: this is your own folder, its terms are yours to know"
-SMALL_SIDE = 64
-SAMPLED = 16
 LAYOUT = "expected FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg with val/ and test/ beside train/"
 
 
@@ -31,6 +33,9 @@ def open_folder(root: Path, name: str, task: str | None) -> Dataset:
             splits with different classes, a name that can't be printed, or no class folder at all.
         UsageError: the folder's name can't be a task's name and no other was given.
     """
+    from adaptertune_deploy.data.samples import Dataset, FileReader
+    from adaptertune_deploy.data.sources.preset_by_size import preset_by_size
+
     parts, labels = read_layout(root)
     indexed = {part: _index(folder) for part, folder in parts.items()}
     reader = FileReader(root)
@@ -46,7 +51,7 @@ def open_folder(root: Path, name: str, task: str | None) -> Dataset:
         licence=LICENCE,
         non_commercial=None,
         redistributable=False,
-        augment=_augment(splits["train"]),
+        augment=preset_by_size(splits["train"]),
         notes=_notes(ignored, root),
         folder=root,
     )
@@ -110,9 +115,8 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
         images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
         if not images:
-            raise DatasetError(
-                f"{of_class}: holds no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove this folder, {LAYOUT}"
-            )
+            advice = NO_TIFF if any(map(_is_tiff, files)) else f"fill or remove this folder, {LAYOUT}"
+            raise DatasetError(f"{of_class}: holds no image ({', '.join(IMAGE_SUFFIXES)}); {advice}")
         classes[of_class.name] = images
     return classes, others
 
@@ -144,24 +148,32 @@ def _labels(parts: dict[str, Path], classes: dict[str, tuple[str, ...]]) -> tupl
 
 
 def _split(classes: dict[str, list[Path]], labels: tuple[str, ...], root: Path, reader: FileReader) -> Split:
+    import numpy as np
+
+    from adaptertune_deploy.data.samples import Split
+
     names = tuple(path.relative_to(root).as_posix() for label in labels for path in classes[label])
     counts = [len(classes[label]) for label in labels]
     return Split(names, np.repeat(np.arange(len(labels), dtype=np.int64), counts), reader)
 
 
-def _augment(train: Split) -> str:
-    """Return the preset that suits the size of a few images spread over the split."""
-    rows = np.linspace(0, len(train) - 1, min(SAMPLED, len(train))).astype(int)
-    return "small" if np.median([min(train.image(row).size) for row in rows]) <= SMALL_SIDE else "fine"
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in TIFF_SUFFIXES
 
 
 def _notes(ignored: list[Path], root: Path) -> tuple[str, ...]:
-    if not ignored:
-        return ()
-    first = min(ignored).relative_to(root).as_posix()
-    files = (
-        "1 file that is no image, or lies"
-        if len(ignored) == 1
-        else f"{len(ignored):,} files that are no images, or lie"
-    )
-    return (f"passed over {files} outside a class folder (first: {first})",)
+    tiffs = [path for path in ignored if _is_tiff(path)]
+    others = [path for path in ignored if not _is_tiff(path)]
+    notes = []
+    if tiffs:
+        first = min(tiffs).relative_to(root).as_posix()
+        notes.append(f"passed over TIFF files: {len(tiffs):,} (first: {first}); {NO_TIFF}")
+    if others:
+        first = min(others).relative_to(root).as_posix()
+        files = (
+            "1 file that is no image, or lies"
+            if len(others) == 1
+            else f"{len(others):,} files that are no images, or lie"
+        )
+        notes.append(f"passed over {files} outside a class folder (first: {first})")
+    return tuple(notes)

@@ -11,7 +11,7 @@ from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.errors import AtdError
 from tests.cli.conftest import GOLDEN
 
-SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4)}
+SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
 
 
 def with_samples(folder: Path, task: str, travel: bool) -> Path:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
+from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.samples import Dataset
+from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES
 from tests.data.builders import make_folder, save_image
 
 CLASSES = {"cat": 3, "dog": 2}
@@ -84,7 +86,7 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path) ->
     make_folder(tmp_path, CLASSES)
     make_folder(tmp_path / ".thumbnails", {"": 1})
     make_folder(tmp_path / "__MACOSX", {"": 1})
-    for name in (".DS_Store", "cat/.hidden.png", "cat/notes.txt", "labels.csv", "dog/deep/extra.tiff"):
+    for name in (".DS_Store", "cat/.hidden.png", "cat/notes.txt", "labels.csv", "dog/deep/extra.psd"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     dataset = opened(tmp_path, task="animals")
@@ -94,7 +96,7 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path) ->
     assert note.startswith("passed over 3 files that are no images")
     assert "first: cat/notes.txt" in note
     (tmp_path / "labels.csv").unlink()
-    (tmp_path / "dog/deep/extra.tiff").unlink()
+    (tmp_path / "dog/deep/extra.psd").unlink()
     assert opened(tmp_path, task="animals").notes[0].startswith("passed over 1 file that is no image")
 
 
@@ -121,11 +123,20 @@ def test_empty_and_single_classes_are_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
+def test_a_corrupt_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     make_folder(tmp_path, CLASSES)
-    (tmp_path / "dog" / "1.png").write_bytes(b"GIF89a nonsense")
+    (tmp_path / "dog" / "1.png").write_bytes(b"nonsense")
+    dataset = opened(tmp_path, task="animals")
+    assert dataset.augment == "small"
     with pytest.raises(DatasetError, match=r"dog/1\.png: .*; replace or remove this file"):
-        opened(tmp_path, task="animals")
+        dataset.train.image(dataset.train.names.index("dog/1.png"))
+
+
+def test_a_folder_of_corrupt_images_opens_too(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").write_bytes(b"nonsense")
+    assert opened(tmp_path, task="animals").augment == "fine"
 
 
 def test_a_folder_whose_name_is_no_task_name_asks_for_one(tmp_path: Path) -> None:
@@ -165,3 +176,26 @@ def test_a_label_that_cannot_be_printed_is_refused(tmp_path: Path, label: str) -
     make_folder(tmp_path / "animals", {"cat": 1, label: 1})
     with pytest.raises(DatasetError, match=r"^[^\n\x1b]*has a name that can't be printed; rename it, it is the label$"):
         opened(tmp_path / "animals")
+
+
+def test_tiff_files_are_counted_with_what_to_do_about_them(tmp_path: Path) -> None:
+    make_folder(tmp_path, CLASSES)
+    for name in ("cat/scan.tif", "dog/scan.TIFF"):
+        (tmp_path / name).write_bytes(b"II*")
+    (note,) = opened(tmp_path, task="animals").notes
+    assert note.startswith("passed over TIFF files: 2 (first: cat/scan.tif); ")
+    assert note.endswith("convert to PNG")
+
+
+def test_a_class_of_tiff_files_is_refused_with_the_reason(tmp_path: Path) -> None:
+    make_folder(tmp_path, CLASSES)
+    (tmp_path / "slide").mkdir()
+    (tmp_path / "slide" / "0.tif").write_bytes(b"II*")
+    with pytest.raises(DatasetError, match=r"slide: holds no image .*TIFF is not read, since servers don't take it"):
+        opened(tmp_path, task="animals")
+
+
+def test_every_suffix_that_is_read_is_one_that_servers_decode(tmp_path: Path) -> None:
+    for suffix in IMAGE_SUFFIXES:
+        save_image(tmp_path / "a" / f"image{suffix}")
+        assert preprocess.decode((tmp_path / "a" / f"image{suffix}").read_bytes()).size == (40, 30)

@@ -1,0 +1,69 @@
+"""What a training ran on and how: facts for people, which no answer depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """What a task was trained on.
+
+    name: dataset name as given to `atd train`.
+    train, test: number of images in each split; all that are not test images train.
+    test_rule: the rule that made the test split: "official" or "stratified:0.2".
+    split_sha256: hash of the sample names of every split, in order.
+    licence: the dataset's terms as its publisher states them, or a sentence saying that they are unknown.
+    """
+
+    name: str
+    train: int
+    test: int
+    test_rule: str
+    split_sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class RecipeRecord:
+    """The recipe as it really ran, for the adapter candidate.
+
+    epochs: passes over the training images; a last one may be partial.
+    steps: optimiser steps.
+    batch_size: images a step.
+    lr, head_lr: peak learning rates of the adapters and of the head.
+    weight_decay: of the optimiser.
+    warmup: share of the steps in which the rates rise, 0..1.
+    clip: largest norm of a step's gradient, 0 for no limit.
+    label_smoothing: 0..1.
+    served_view: share of the samples that were prepared as in serving instead of being augmented, 0..1.
+    seed: of order, augmentation and initialisation.
+    placement: which blocks were asked for: "all" or "last:4".
+    augment: name of the augmentation.
+    class_weights: "balanced" or "none".
+    start_penalty: scikit-learn's C of the head that the training started from.
+    folds: of the comparison between the candidates; 1 is one split, 0 none.
+    precision: of the training's arithmetic.
+    device: which ran it.
+    seconds: wall time of the whole run.
+    """
+
+    epochs: float
+    steps: int
+    batch_size: int
+    lr: float
+    head_lr: float
+    weight_decay: float
+    warmup: float
+    clip: float
+    label_smoothing: float
+    served_view: float
+    seed: int
+    placement: str
+    augment: str
+    class_weights: str
+    start_penalty: float
+    folds: int
+    precision: str
+    device: str
+    seconds: float

@@ -1,0 +1,195 @@
+"""Images that are there more than once: in test and training, under two labels, on one side of the two.
+
+An exact copy has the same bytes or, saved again without loss, the same pixels. A near copy looks the same to
+data.looks.near, which says what it finds and what it does not. Training asks `leaks` before it trains.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.data.looks import near
+from adaptertune_deploy.data.looks.fingerprint import Fingerprint
+from adaptertune_deploy.data.looks.scan import Look, scan
+from adaptertune_deploy.data.samples import Split
+
+EXACT, NEAR = "exact", "near"
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One image of a group.
+
+    split, name: where it stands.
+    label: index of its class.
+    content: hexadecimal hash of its pixels, which exact copies share.
+    """
+
+    split: str
+    name: str
+    label: int
+    content: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Two or more images that are copies of one another.
+
+    kind: "exact", or "near": some of them differ in pixels, so that there are two contents at least.
+    members: in the order of the splits.
+    """
+
+    kind: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """The copies in a dataset.
+
+    groups: exact ones, then near ones; the members of a near group may be in exact groups too.
+    images: how many were compared.
+    alike: the images are so alike as a whole that near copies can't be told from others and were not looked for.
+    """
+
+    groups: tuple[Group, ...]
+    images: int
+    alike: bool = False
+
+    def of(self, kind: str) -> tuple[Group, ...]:
+        """Return the groups of one kind."""
+        return tuple(group for group in self.groups if group.kind == kind)
+
+    def leaked(self, kind: str) -> tuple[tuple[Member, Member], ...]:
+        """Return each test image that has a copy outside the test, and that copy; an exact one is not near as well."""
+        pairs: dict[str, tuple[Member, Member]] = {}
+        exact = {test.name for test, _ in self.leaked(EXACT)} if kind == NEAR else set()
+        for group in self.of(kind):
+            others = [member for member in group.members if member.split != TEST]
+            for test in group.members:
+                if others and test.split == TEST and test.name not in exact:
+                    pairs[test.name] = (test, others[0])
+        return tuple(pairs.values())
+
+    def conflicts(self, kind: str) -> tuple[Group, ...]:
+        """Return the groups whose members stand under two labels or more; what an exact one says is not said twice."""
+        known = {member.content for group in self.conflicts(EXACT) for member in group.members} if kind == NEAR else ()
+        return tuple(
+            group
+            for group in self.of(kind)
+            if len({member.label for member in group.members}) > 1
+            and not any(member.content in known for member in group.members)
+        )
+
+    def within(self, kind: str) -> tuple[tuple[Member, Member], ...]:
+        """Return each image that repeats an earlier one, and that one, both in the test or both outside it.
+
+        A near one is no exact copy of it.
+        """
+        pairs: list[tuple[Member, Member]] = []
+        for group in self.of(kind):
+            first: dict[bool, Member] = {}
+            seen: set[tuple[bool, str]] = set()
+            for member in group.members:
+                side = member.split == TEST
+                place = (side, member.content if kind == NEAR else member.name)
+                if side in first and place not in seen:
+                    pairs.append((member, first[side]))
+                first.setdefault(side, member)
+                seen.add(place)
+        return tuple(pairs)
+
+
+def find(split_by_name: Mapping[str, Split], progress: Progress = silent) -> Duplicates:
+    """Read every image of some splits and return the copies among them; an unreadable one is passed over.
+
+    Args:
+        split_by_name: "train", "val", "test" -> its images.
+        progress: told about the reading, then about the comparing.
+    """
+    return group(scan(split_by_name, progress), progress)
+
+
+def group(looks: Sequence[Look], progress: Progress = silent) -> Duplicates:
+    """Return the copies among images that were read already."""
+    contents: dict[bytes, list[int]] = defaultdict(list)
+    files: dict[str, bytes] = {}
+    for row, look in enumerate(looks):
+        if not look.error:
+            own = look.print.pixels if look.print is not None else bytes.fromhex(look.sha256)
+            contents[files.setdefault(look.sha256, own)].append(row)
+    exact = [{content: rows} for content, rows in contents.items() if len(rows) > 1]
+    alike, together = _near({content: looks[rows[0]].print for content, rows in contents.items()}, progress)
+    near_ones = [{content: contents[content] for content in same} for same in together]
+    groups = [_group(EXACT, looks, same) for same in exact] + [_group(NEAR, looks, same) for same in near_ones]
+    return Duplicates(tuple(groups), sum(map(len, contents.values())), alike)
+
+
+def _near(prints: Mapping[bytes, Fingerprint | None], progress: Progress) -> tuple[bool, list[list[bytes]]]:
+    known = {content: one for content, one in prints.items() if one is not None}
+    if near.alike([*known.values()]):
+        return True, []
+    together: dict[int, list[bytes]] = defaultdict(list)
+    for content, root in zip(known, near.components([*known.values()], progress), strict=True):
+        together[int(root)].append(content)
+    return False, [same for same in together.values() if len(same) > 1]
+
+
+def _group(kind: str, looks: Sequence[Look], contents: Mapping[bytes, Sequence[int]]) -> Group:
+    rows = sorted((row, content.hex()) for content, same in contents.items() for row in same)
+    return Group(kind, tuple(Member(looks[row].split, looks[row].name, looks[row].label, own) for row, own in rows))
+
+
+def leaks(
+    train: Split, test: Split, progress: Progress = silent, labels: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return what a person should know about copies before training, one sentence each; none when there is nothing.
+
+    Photographs are decoded reduced: a JPEG file saved again without loss in another format is then a near copy.
+
+    Args:
+        train: all images that train.
+        test: those that are tested on.
+        progress: told about the reading and the comparing.
+        labels: names of the classes; without them a sentence gives their numbers.
+    """
+    found = group(scan({"train": train, TEST: test}, progress, reduced=True), progress)
+    return (*_leaks(found, len(test)), *_two_labels(found, labels))
+
+
+def _leaks(found: Duplicates, images: int) -> Iterator[str]:
+    for kind, one, many, sign in (
+        (EXACT, "is also a training image", "are also training images", "="),
+        (NEAR, "is a near copy of a training image", "are near copies of training images", "~"),
+    ):
+        pairs = found.leaked(kind)
+        if pairs:
+            test, other = pairs[0]
+            yield (
+                f"{len(pairs):,} of {images:,} test images {one if len(pairs) == 1 else many} "
+                f"(first: {test.name} {sign} {other.name}): accuracy on them means nothing; "
+                "`atd data check` lists them"
+            )
+
+
+def _two_labels(found: Duplicates, labels: Sequence[str] | None) -> Iterator[str]:
+    for kind, how in ((EXACT, ""), (NEAR, ", as near copies")):
+        groups = found.conflicts(kind)
+        if groups:
+            first = two_labels(groups[0], labels)
+            count = sum(len(group.members) for group in groups)
+            yield f"{count:,} images stand under two labels{how} (first: {first}); `atd data check` lists them"
+
+
+def two_labels(group: Group, labels: Sequence[str] | None) -> str:
+    """Return "a.jpg as 'cat' and b.jpg as 'dog'" for two members of a group that differ in label."""
+    one = group.members[0]
+    other = next(member for member in group.members if member.label != one.label)
+    return " and ".join(
+        f"{member.name} as {repr(labels[member.label]) if labels is not None else f'class {member.label}'}"
+        for member in (one, other)
+    )

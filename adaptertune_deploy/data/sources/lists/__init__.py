@@ -1,0 +1,1 @@
+"""Images and labels that a list names: CSV, TSV or Parquet."""

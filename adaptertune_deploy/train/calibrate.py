@@ -1,0 +1,36 @@
+"""Temperature scaling (arXiv 1706.04599): one number that makes confidence honest and changes no answer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.data.samples import Targets
+from adaptertune_deploy.train.head import Weights
+from adaptertune_deploy.train.scores import losses
+
+LOWEST, HIGHEST = 0.05, 20.0
+
+
+def fit_temperature(logits: Array, targets: Targets, weights: Weights | None = None) -> float:
+    """Return the temperature of lowest log-loss, by which logits are to be divided, between LOWEST and HIGHEST.
+
+    The logarithm of the temperature has a normal prior of width 1, which counts as much as one image: without it a few
+    images that all happen to be right would ask for answers of boundless confidence.
+
+    Args:
+        logits: [images, classes], of images that the model was not trained on.
+        targets: [images] class indices.
+        weights: [images] how much each image counts; None counts them alike.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def objective(log_temperature: float) -> float:
+        each = losses(logits / np.float32(math.exp(log_temperature)), targets)
+        return float(np.average(each, weights=weights)) + log_temperature**2 / (2 * len(targets))
+
+    # The loss is convex in 1/T, so it has one valley in log T.
+    found = minimize_scalar(objective, bounds=(math.log(LOWEST), math.log(HIGHEST)), method="bounded")
+    return math.exp(float(found.x))

@@ -1,0 +1,56 @@
+"""Both candidates' answers to images that they were not trained on, fold by fold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.train.candidates import Frozen, fit_adapters
+from adaptertune_deploy.train.evaluate import outputs
+from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, untried
+from adaptertune_deploy.train.measured import Gate
+from adaptertune_deploy.train.probe import Folds, Probe, out_of_fold
+from adaptertune_deploy.train.run import Run
+
+# Folds by the number of training images: each costs a training, and with many images the standard error is small
+# enough after one.
+MANY_FOLDS_BELOW, FOLDS_BELOW = 500, 3_000
+
+
+def usual_folds(images: int) -> int:
+    """Return the number of folds that suits so many training images; 1 is one split."""
+    if images < MANY_FOLDS_BELOW:
+        return 3
+    return 2 if images < FOLDS_BELOW else 1
+
+
+def cross_validate(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) -> Gate:
+    """Train the adapter candidate once a fold, let both candidates answer the fold's images, and compare.
+
+    Args:
+        run: the training images and the recipe.
+        frozen: of all training images.
+        probe: the careful probe, whose penalty every fold's probe has.
+        fold: [images] the fold that holds each image out, -1 for images that always train.
+        seed: of the adapters' trainings.
+    """
+    held = np.flatnonzero(fold >= 0)
+    folds = int(fold.max()) + 1
+    if len(held) < FEWEST_IMAGES:
+        return untried(folds, len(held))
+    classes = len(run.task.labels)
+    head = out_of_fold(frozen.features, frozen.targets, classes, fold, probe.head.penalty, frozen.weights)
+    adapter = np.full_like(head, np.nan)
+    for number in range(folds):
+        adapter[fold == number] = _answers(run, frozen, probe, fold, number, seed)
+    weights = None if frozen.weights is None else frozen.weights[held]
+    return compare(head[held], adapter[held], frozen.targets[held], folds, weights)
+
+
+def _answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds, number: int, seed: int) -> Array:
+    """Return the logits of a fold's images by adapters that were trained on the others."""
+    folds = int(fold.max()) + 1
+    what = f"fold {number + 1} of {folds}" if folds > 1 else "comparison"
+    adapted = fit_adapters(run, frozen, probe, np.flatnonzero(fold != number), seed, what)
+    loader = run.training_images(np.flatnonzero(fold == number))
+    return outputs(adapted.model, loader, run.exact, f"{what}, answers", run.progress)[0]

@@ -1,0 +1,129 @@
+"""Open everything that can fail before any time is spent on training, and settle what was left to choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.progress import Progress
+from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
+from adaptertune_deploy.data.bad import drop_bad
+from adaptertune_deploy.data.datasets import check_dataset, open_dataset
+from adaptertune_deploy.data.duplicates import leaks
+from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.samples import Dataset
+from adaptertune_deploy.data.splits import Splits, split
+from adaptertune_deploy.data.task_names import check_task_option
+from adaptertune_deploy.model import weights_cache
+from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone
+from adaptertune_deploy.train.class_weights import are_unequal
+from adaptertune_deploy.train.crossfit import usual_folds
+from adaptertune_deploy.train.destination import check_destination
+from adaptertune_deploy.train.device import Device, choose_device
+from adaptertune_deploy.train.recipe import Recipe, place
+from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
+
+
+def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = None) -> Run:
+    """Return what a run needs; nothing is trained or written yet.
+
+    Args:
+        request: what to train.
+        progress: told as the work goes on.
+        given: the dataset itself, where it was made in Python (data.sources.torch_items.from_torch); None opens the one
+            that the request names.
+
+    Raises:
+        DatasetError, BackboneError, UsageError: what was asked can't be had.
+    """
+    device = choose_device(request.recipe.device, request.recipe.precision)
+    task, folder = _named(request, given)
+    check_destination(request.out, task, folder)
+    choice = choose_backbone(request.backbone, request.out, task)
+    blocks = place(request.recipe.placement, backbone_depth(choice.name))  # before anything is downloaded
+    dataset = given or open_dataset(request.dataset, request.data_dir, task, request.allow_missing, progress)
+    dataset = replace(dataset, task=task)
+    backbone = _load(request, choice)
+    backbone.module.to(device.torch)
+    pixels = PixelCache(backbone.preprocess)
+    dataset = drop_bad(dataset, pixels, skip=request.skip_bad, reduced=request.recipe.rank > 0, progress=progress)
+    splits = split(dataset, progress)
+    if splits.test is None:
+        raise DatasetError(
+            f"dataset '{dataset.name}' is too small to hold images back, so nothing could be measured; add images"
+        )
+    copies = leaks(splits.train, splits.test, progress, dataset.labels)
+    recipe = _settled(request.recipe, len(splits.train), device)
+    return Run(
+        task=TaskSpec(dataset.task, dataset.labels, _shape(recipe, blocks)),
+        dataset=dataset,
+        splits=splits,
+        pixels=pixels,
+        backbone=backbone,
+        device=device,
+        recipe=recipe,
+        notes=(*_notes(request, dataset, splits, backbone), *copies, *pixels.notes),
+        progress=progress,
+    )
+
+
+def _named(request: TrainRequest, given: Dataset | None) -> tuple[str, Path | None]:
+    """Return the task's name, and the folder of the images where they are the user's own files."""
+    if given is None:
+        return check_dataset(request.dataset, request.data_dir, request.task)
+    task = request.task or given.task
+    check_task_option(task)
+    return task, None
+
+
+def _load(request: TrainRequest, choice: Choice) -> Backbone:
+    """Load the backbone that was asked for, with the very weights of the tasks beside it where they are kept."""
+    kept = choice.sha256 if choice.sha256 and not request.weights and weights_cache.find(choice.sha256) else None
+    return load_backbone(choice.name, request.weights, sha256=kept, allow_random=request.allow_random)
+
+
+def _shape(recipe: Recipe, blocks: tuple[int, ...]) -> AdapterSpec:
+    return AdapterSpec(recipe.rank, recipe.alpha, blocks) if recipe.rank else HEAD_ONLY
+
+
+def _settled(recipe: Recipe, images: int, device: Device) -> Recipe:
+    """Return the recipe as it runs here on so many training images: what was left open is chosen."""
+    return replace(
+        recipe,
+        folds=recipe.folds or usual_folds(images),
+        batch_size=min(recipe.batch_size, images),
+        precision=device.precision,
+        device=str(device.torch),
+        workers=_workers(recipe, device),
+    )
+
+
+def _workers(recipe: Recipe, device: Device) -> int:
+    """Return the number of reading processes: none on a CPU, which has no cores to spare while it trains."""
+    if recipe.workers >= 0:
+        return recipe.workers
+    return 0 if device.torch.type == "cpu" else min(8, torch.multiprocessing.cpu_count())
+
+
+def _notes(request: TrainRequest, dataset: Dataset, splits: Splits, backbone: Backbone) -> tuple[str, ...]:
+    limit = "; non-commercial use only" if dataset.non_commercial else ""
+    licence = f"licence of {dataset.name}: {dataset.licence}{limit}"
+    others = other_weights(backbone.spec, request.out, dataset.task)
+    unequal = _unequal(request.recipe, splits)
+    return (licence, *others, *backbone.notes, *dataset.notes, *splits.notes, *unequal)
+
+
+def _unequal(recipe: Recipe, splits: Splits) -> tuple[str, ...]:
+    """Return what to say where classes differ so much in size that it matters how they count."""
+    if not are_unequal(splits.train.targets):
+        return ()
+    if recipe.class_weights == "balanced":
+        how = "every class counts the same; --class-weights none lets every image count the same"
+    else:
+        how = "every image counts the same, as --class-weights none asks; rare classes may never be named"
+    return (f"the classes differ in size: {how}",)

@@ -1,0 +1,103 @@
+"""What every step of a training run needs: images, backbone, device and the recipe with nothing left to choose."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.progress import Progress
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.data.folds import fold_of
+from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.samples import Dataset, Split
+from adaptertune_deploy.data.splits import Splits
+from adaptertune_deploy.model.backbone import Backbone
+from adaptertune_deploy.train.device import Device
+from adaptertune_deploy.train.recipe import Recipe
+
+EVALUATION_BATCH = 64
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What every step needs.
+
+    task: as it is trained, without a temperature.
+    pixels: the images of all splits, decoded.
+    recipe: as it runs, with nothing left to choose.
+    notes: sentences that a person should read before the training.
+    """
+
+    task: TaskSpec
+    dataset: Dataset
+    splits: Splits
+    pixels: PixelCache
+    backbone: Backbone
+    device: Device
+    recipe: Recipe
+    notes: tuple[str, ...]
+    progress: Progress
+
+    @property
+    def test(self) -> Split:
+        """The images that are looked at once, at the end."""
+        if self.splits.test is None:
+            raise DatasetError(f"dataset '{self.dataset.name}' has no test images")
+        return self.splits.test
+
+    @property
+    def exact(self) -> Device:
+        """The device in float32, for everything that is measured or stored."""
+        return Device(self.device.torch, "fp32")
+
+    @property
+    def processor(self) -> str:
+        """What trains, as a person would name it."""
+        if self.device.torch.type == "cuda":
+            return torch.cuda.get_device_name(self.device.torch)
+        return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+    def fold(self, folds: int, what: str) -> Rows:
+        """Return the fold that holds each training image out; see data.folds. `what` gives other ones."""
+        return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}")
+
+    def training_images(self, rows: Rows | None = None) -> EvaluationLoader:
+        """Return training images as they are served, all or these rows, in order."""
+        return self._served(self.splits.train if rows is None else self.splits.train.take(rows))
+
+    def test_images(self) -> EvaluationLoader:
+        """Return the test images as they are served, in order."""
+        return self._served(self.test)
+
+    def batches(self, rows: Rows, steps: int, seed: int) -> TrainingLoader:
+        """Return `steps` shuffled and augmented batches of these training images; their rows count within `rows`."""
+        return training_loader(
+            self.splits.train.take(rows),
+            self.pixels,
+            self.dataset.augment,
+            self.recipe.batch_size,
+            seed,
+            steps,
+            served_view=self.recipe.served_view,
+            workers=self.recipe.workers,
+            pin=self.device.torch.type == "cuda",
+            progress=self.progress,
+        )
+
+    def some_images(self, rows: Rows) -> Tensor:
+        """Return a few training images [rows, 3, H, W] on the device, as they are served."""
+        batch = next(iter(self.training_images(rows)))
+        return batch.images.to(self.device.torch)
+
+    def _served(self, split: Split) -> EvaluationLoader:
+        return evaluation_loader(
+            split, self.pixels, EVALUATION_BATCH, workers=self.recipe.workers, progress=self.progress
+        )

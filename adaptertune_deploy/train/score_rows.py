@@ -1,0 +1,74 @@
+"""Candidates side by side, one fact a row: what a person reads on the terminal and in the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.train.measured import Measure
+
+# With fewer classes the five best answers hold the right one almost by themselves.
+FEWEST_CLASSES_FOR_TOP5 = 11
+LONGEST_LABEL = 16
+
+Row = tuple[str, ...]
+
+
+def score_rows(measures: Sequence[Measure], labels: Sequence[str], frozen: int) -> list[Row]:
+    """Return one row a fact: its name, then each candidate's value as text.
+
+    Args:
+        measures: the candidates, on the same images.
+        labels: one a class.
+        frozen: number of the backbone's parameters.
+    """
+    facts: dict[str, Callable[[Measure], str]] = {
+        "right": lambda one: f"{hits(one):,} of {one.scores.images:,}",
+        "top-1": lambda one: percent(one.scores.top1),
+        "95 % interval": lambda one: bounds(*wilson(hits(one), one.scores.images)),
+        "top-5": lambda one: percent(one.scores.top5),
+        "balanced accuracy": lambda one: percent(one.scores.balanced),
+        "worst class": lambda one: worst(one, labels),
+        "temperature": lambda one: f"{one.calibration.temperature:.2f}",
+        "loss": lambda one: _calibrated(one.calibration.loss_after, one.calibration.loss_before),
+        "calibration error": lambda one: _calibrated(one.calibration.error_after, one.calibration.error_before),
+        "parameters": lambda one: f"{one.parameters:,} ({one.parameters / frozen:.2%})".replace("%", " %"),
+    }
+    if len(labels) < FEWEST_CLASSES_FOR_TOP5:
+        del facts["top-5"]
+    return [(name, *(value(one) for one in measures)) for name, value in facts.items()]
+
+
+def hits(measure: Measure) -> int:
+    """Return the number of right answers."""
+    return int(measure.scores.hits.sum())
+
+
+def percent(share: float) -> str:
+    """Return a share as text: "85.1 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def bounds(low: float, high: float) -> str:
+    """Return an interval of shares as text: "75.3 .. 91.5 %"."""
+    return f"{100 * low:.1f} .. {100 * high:.1f} %"
+
+
+def worst(measure: Measure, labels: Sequence[str]) -> str:
+    """Return the class of lowest accuracy with its counts, "2 of 9: oak", or how many share it, "0.0 %: 3 classes"."""
+    scores = measure.scores
+    index = scores.worst_class
+    alike = int((scores.per_class == scores.per_class[index]).sum())
+    if alike > 1:
+        which = "all" if alike == np.isfinite(scores.per_class).sum() else f"{alike:,}"
+        return f"{percent(scores.per_class[index])}: {which} classes"
+    label = " ".join(labels[index].split())
+    label = label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."
+    return f"{scores.confusion[index, index]:,} of {scores.class_images[index]:,}: {label}"
+
+
+def _calibrated(after: float, before: float) -> str:
+    """Return a value with the temperature, and the one without it where they differ."""
+    return f"{after:.3f}" if f"{before:.3f}" == f"{after:.3f}" else f"{after:.3f} ({before:.3f} before)"

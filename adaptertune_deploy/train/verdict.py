@@ -1,0 +1,119 @@
+"""What a run showed, in sentences: what ships and why, the paired test, the comparison out of fold, the seeds.
+
+Terminal, model card and pictures take their words from here, so that none of them says more than another.
+"""
+
+from __future__ import annotations
+
+import math
+
+from adaptertune_deploy.core.significance import Paired, Spread, least_difference, p_words, paired
+from adaptertune_deploy.train.measured import ADAPTER, HEAD, Gate, Measured
+
+NAMES = {HEAD: "head alone", ADAPTER: "adapter + head"}
+# Below this many test images one image is more than a point.
+FEW_IMAGES = 100
+
+
+def compared(measured: Measured) -> Paired | None:
+    """Return the adapter compared with the head alone on the test images; None when no adapter was trained."""
+    if measured.adapter is None:
+        return None
+    return paired(measured.head.scores.hits.tolist(), measured.adapter.scores.hits.tolist())
+
+
+def ships(measured: Measured) -> str:
+    """Say what ships and why, without a full stop."""
+    what = "the adapter ships" if measured.ships == ADAPTER else "the head alone ships"
+    gate = measured.gate
+    if measured.adapter is None:
+        return f"{what}: no adapter was trained (rank 0)"
+    if measured.chosen_by == "user":
+        judged = "nothing was compared" if gate is None else f"cross-validation chose the {_short(gate.ships)}"
+        return f"{what}: --ship {measured.ships} asked for it; {judged}"
+    if gate is None or gate.head is None or gate.adapter is None:
+        return f"{what}: there were too few images to compare the two"
+    if gate.ships == ADAPTER:
+        return f"{what}: cross-validation shows that it beats the head alone"
+    if gate.gain + gate.threshold * gate.error < 0:
+        return f"{what}: in cross-validation the adapter does worse"
+    return f"{what}: cross-validation shows no gain from the adapter"
+
+
+def on_the_same_images(measured: Measured) -> str | None:
+    """Say how adapter and head alone differ on the test images; None when no adapter was trained."""
+    result = compared(measured)
+    if result is None:
+        return None
+    low, high = result.interval
+    bounds = f"difference {100 * result.gain:+.1f} points, 95 % interval {100 * low:+.1f} .. {100 * high:+.1f}"
+    return f"adapter against head alone, test images: {result.words}; {bounds}"
+
+
+def out_of_fold(gate: Gate) -> str:
+    """Say what the comparison on images that its models were not trained on found."""
+    if gate.head is None or gate.adapter is None:
+        return f"out of fold: {gate.images:,} images are too few to compare the two"
+    how = "one split" if gate.folds == 1 else f"{gate.folds} folds"
+    digits = 3 if gate.error <= 0 else min(9, max(3, 1 + math.ceil(-math.log10(gate.error))))
+    return (
+        f"out of fold ({how}, {gate.images:,} images): loss {gate.head.loss:.{digits}f} for the head alone, "
+        f"{gate.adapter.loss:.{digits}f} with the adapter; gain {gate.gain:.{digits}f} ± {gate.error:.{digits}f} "
+        f"({gate.standard_errors:.1f} standard errors, {gate.threshold:g} are asked for)"
+    )
+
+
+def contradiction(measured: Measured) -> str | None:
+    """Say so where the test images show that the other candidate is better than the one that ships."""
+    result = compared(measured)
+    if result is None or not result.is_shown or (result.better > result.worse) == (measured.ships == ADAPTER):
+        return None
+    other = HEAD if measured.ships == ADAPTER else ADAPTER
+    return (
+        f"on the test images the {_short(other)} is better than what ships ({p_words(result.p)}); whoever lets test "
+        "images choose has none left to measure the choice with"
+    )
+
+
+def coarse(images: int, split: str = "test") -> str | None:
+    """Say what a split of fewer than 100 images can't show; None for more."""
+    if images >= FEW_IMAGES:
+        return None
+    counted = f"{images} {split} image{'' if images == 1 else 's'}: one image is {100 / images:.1f} points"
+    least = least_difference()
+    if images < least:
+        return f"{counted}; so few can't show any difference"
+    return (
+        f"{counted}; models that differ on fewer than {least} images ({100 * least / images:.1f} points) can't be "
+        "told apart"
+    )
+
+
+def seed_accuracies(measured: Measured) -> tuple[float, ...]:
+    """Return the adapter's accuracy with every seed, 0..1, that of the kept one first; empty for rank 0."""
+    if measured.adapter is None:
+        return ()
+    return (measured.adapter.scores.top1, *(repeat.adapter.scores.top1 for repeat in measured.repeats))
+
+
+def seeds(measured: Measured) -> tuple[str, ...]:
+    """Say how much the seed matters; nothing where only one was trained."""
+    values = seed_accuracies(measured)
+    if len(values) < 2:
+        return ()
+    spread = Spread(values)
+    low, high = (100 * bound for bound in spread.bounds)
+    what = "range" if spread.method == "range" else "95 % t interval of the mean"
+    said = (
+        f"{len(values)} seeds on the same test images: adapter {100 * spread.mean:.1f} % on average, standard "
+        f"deviation {100 * spread.deviation:.1f} points, {what} {low:.1f} .. {high:.1f} %"
+    )
+    gates = [gate for gate in (measured.gate, *(repeat.gate for repeat in measured.repeats)) if gate is not None]
+    chosen = sum(gate.ships == ADAPTER for gate in gates)
+    if len(gates) < 2:
+        return (said,)
+    return said, f"the comparison out of fold chose the adapter with {chosen} of {len(gates)} seeds"
+
+
+def _short(candidate: str) -> str:
+    return "adapter" if candidate == ADAPTER else "head alone"

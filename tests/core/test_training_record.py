@@ -1,0 +1,45 @@
+"""core.training_record: the records survive JSON whole, and a fact that is missing or of another type is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from adaptertune_deploy.core import records
+from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
+from tests.builders import make_config, make_recipe
+
+DATASET = make_config().dataset
+
+
+@pytest.mark.parametrize("value", [DATASET, make_recipe()])
+def test_a_record_survives_json(value: Any) -> None:
+    assert records.parse(json.loads(records.dump(value)), type(value), "here") == value
+
+
+@pytest.mark.parametrize("value", [DATASET, make_recipe()])
+def test_no_fact_may_be_left_out(value: Any) -> None:
+    whole = json.loads(records.dump(value))
+    for name in whole:
+        rest = {key: fact for key, fact in whole.items() if key != name}
+        with pytest.raises(FormatError, match=f"field '{name}' is missing"):
+            records.parse(rest, type(value), "here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "name", "found"),
+    [
+        (DatasetRecord, DATASET, "train", "80"),
+        (DatasetRecord, DATASET, "test_rule", 0.2),
+        (RecipeRecord, make_recipe(), "steps", 60.5),
+        (RecipeRecord, make_recipe(), "lr", "6e-3"),
+        (RecipeRecord, make_recipe(), "seed", True),
+    ],
+)
+def test_a_fact_of_another_type_is_named(kind: type, value: Any, name: str, found: object) -> None:
+    changed = {**json.loads(records.dump(value)), name: found}
+    with pytest.raises(FormatError, match=f"here: {name}: found {found!r}, expected"):
+        records.parse(changed, kind, "here")

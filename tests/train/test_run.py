@@ -1,0 +1,100 @@
+"""train.run: the images, the folds and the names that every step of a training asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+
+import numpy as np
+import pytest
+import torch
+
+from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.data.folds import fold_of
+from adaptertune_deploy.train.device import Device
+from adaptertune_deploy.train.run import EVALUATION_BATCH
+from tests.train.runs import RECIPE, SPEC, make_run, make_striped_dataset
+
+
+def test_training_images_come_in_order_and_as_they_are_served() -> None:
+    run = make_run(make_striped_dataset([40, 20, 20], val=2))
+    train = run.splits.train
+    assert len(train) == 86  # the validation images too
+    batches = list(run.training_images())
+    assert [len(batch.rows) for batch in batches] == [EVALUATION_BATCH, 86 - EVALUATION_BATCH]
+    for batch in batches:
+        assert batch.targets.tolist() == train.targets[batch.rows.numpy()].tolist()
+    served = np.stack([preprocess.transform(train.image(row), SPEC) for row in range(86)])
+    np.testing.assert_array_equal(torch.cat([batch.images for batch in batches]).numpy(), served)
+    rows = np.array([80, 3, 41])
+    (part,) = run.training_images(rows)
+    np.testing.assert_array_equal(part.images.numpy(), served[rows])
+    np.testing.assert_array_equal(run.some_images(rows).numpy(), served[rows])
+    assert part.targets.tolist() == train.targets[rows].tolist()
+
+
+def test_test_images_are_those_of_the_test_split() -> None:
+    run = make_run()
+    (batch,) = run.test_images()
+    assert batch.targets.tolist() == run.test.targets.tolist()
+    assert not set(run.test.names) & set(run.splits.train.names)
+
+
+def test_a_run_without_test_images_says_so() -> None:
+    run = make_run()
+    run = dataclasses.replace(run, splits=dataclasses.replace(run.splits, test=None))
+    with pytest.raises(DatasetError, match="dataset 'trees' has no test images"):
+        _ = run.test
+
+
+def test_batches_are_of_the_rows_asked_for_and_count_within_them() -> None:
+    run = make_run(recipe=dataclasses.replace(RECIPE, batch_size=4, served_view=1.0))
+    rows = np.array([25, 2, 11, 14])
+    batches = run.batches(rows, 3, seed=1)
+    assert (len(batches), batches.batch_size) == (3, 4)
+    (served,) = run.training_images(rows)
+    for batch in batches:
+        assert sorted(batch.rows.tolist()) == [0, 1, 2, 3]
+        assert torch.equal(batch.images, served.images[batch.rows])  # all in the served view
+        assert batch.targets.tolist() == run.splits.train.targets[rows[batch.rows.numpy()]].tolist()
+
+
+@pytest.mark.parametrize(("served_view", "equal"), [(1.0, 1.0), (0.0, 0.0), (0.5, 0.5)])
+def test_batches_hold_the_recipes_share_of_the_served_view(served_view: float, equal: float) -> None:
+    run = make_run(recipe=dataclasses.replace(RECIPE, served_view=served_view))
+    served = torch.cat([batch.images for batch in run.training_images()])
+    same = [
+        torch.equal(image, served[row])
+        for batch in run.batches(np.arange(30), 30, seed=0)
+        for image, row in zip(batch.images, batch.rows.tolist(), strict=True)
+    ]
+    assert len(same) == 240
+    assert np.mean(same) == pytest.approx(equal, abs=0.1)
+
+
+def test_the_seed_of_the_batches_is_the_one_that_is_given_and_not_the_recipes() -> None:
+    orders = []
+    for recipe_seed, seed in ((0, 5), (1, 5), (0, 6)):
+        run = make_run(recipe=dataclasses.replace(RECIPE, seed=recipe_seed))
+        orders.append([batch.rows.tolist() for batch in run.batches(np.arange(30), 4, seed)])
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_folds_are_the_same_for_every_seed_and_other_ones_for_another_purpose() -> None:
+    first, second = (make_run(recipe=dataclasses.replace(RECIPE, seed=seed)) for seed in (0, 9))
+    gate = first.fold(3, "gate")
+    np.testing.assert_array_equal(gate, second.fold(3, "gate"))
+    np.testing.assert_array_equal(gate, fold_of(first.splits.train, 3, "adaptertune-deploy gate"))
+    assert gate.tolist() != first.fold(3, "probe").tolist()
+
+
+def test_what_is_measured_is_computed_in_float32() -> None:
+    device = Device(torch.device("cpu"), "bf16")
+    assert make_run(device=device).exact == Device(torch.device("cpu"), "fp32")
+
+
+def test_a_gpu_is_called_by_its_name_and_a_cpu_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Some GPU at {device}")
+    assert make_run(device=Device(torch.device("cuda:1"), "bf16")).processor == "Some GPU at cuda:1"
+    assert make_run().processor == f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

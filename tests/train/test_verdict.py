@@ -1,0 +1,118 @@
+"""train.verdict: no sentence says more than the counts show, and what ships is always said with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from adaptertune_deploy.core.significance import Paired
+from adaptertune_deploy.train import verdict
+from adaptertune_deploy.train.measured import ADAPTER, HEAD, Gate
+from tests.train.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
+
+FEW = Gate(3, 12, None, None, 0.0, 0.0, 2.0, HEAD)
+REASONS: list[tuple[dict[str, Any], str]] = [
+    ({}, "the head alone ships: cross-validation shows no gain from the adapter"),
+    ({"gate": make_gate(-0.1, 0.02)}, "the head alone ships: in cross-validation the adapter does worse"),
+    (
+        {"gate": make_gate(0.1, 0.02), "ships": ADAPTER},
+        "the adapter ships: cross-validation shows that it beats the head alone",
+    ),
+    ({"gate": FEW}, "the head alone ships: there were too few images to compare the two"),
+    (
+        {"ships": ADAPTER, "chosen_by": "user"},
+        "the adapter ships: --ship adapter asked for it; cross-validation chose the head alone",
+    ),
+    (
+        {"ships": HEAD, "chosen_by": "user", "gate": make_gate(0.1, 0.02)},
+        "the head alone ships: --ship head asked for it; cross-validation chose the adapter",
+    ),
+    (
+        {"ships": HEAD, "chosen_by": "user", "gate": None},
+        "the head alone ships: --ship head asked for it; nothing was compared",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), REASONS)
+def test_what_ships_is_said_with_its_reason(changes: dict[str, Any], said: str) -> None:
+    assert verdict.ships(make_measured(**changes)) == said
+
+
+def test_rank_0_has_nothing_to_compare() -> None:
+    measured = make_head_only()
+    assert verdict.ships(measured) == "the head alone ships: no adapter was trained (rank 0)"
+    assert (verdict.compared(measured), verdict.on_the_same_images(measured)) == (None, None)
+    assert (verdict.contradiction(measured), verdict.seeds(measured)) == (None, ())
+
+
+def test_the_candidates_are_compared_image_by_image() -> None:
+    measured = make_measured()
+    head, adapter = measured.head.scores.hits, measured.adapter.scores.hits
+    expected = Paired(int((adapter & ~head).sum()), int((head & ~adapter).sum()), 40)
+    assert verdict.compared(measured) == expected == Paired(4, 1, 40)
+    assert verdict.on_the_same_images(measured) == (
+        "adapter against head alone, test images: 4 images better, 1 worse: no difference shown (p = 0.38); "
+        "difference +7.5 points, 95 % interval -4.1 .. +18.4"
+    )
+
+
+def test_the_comparison_out_of_fold_in_numbers() -> None:
+    assert verdict.out_of_fold(make_gate()) == (
+        "out of fold (3 folds, 259 images): loss 0.452 for the head alone, 0.431 with the adapter; gain 0.021 ± 0.018 "
+        "(1.2 standard errors, 2 are asked for)"
+    )
+    assert "gain 0.000210 ± 0.000040 (5.2 standard errors" in verdict.out_of_fold(make_gate(0.00021, 0.00004))
+    assert "(one split, 5,000 images)" in verdict.out_of_fold(make_gate(images=5_000, folds=1))
+    assert verdict.out_of_fold(FEW) == "out of fold: 12 images are too few to compare the two"
+
+
+@pytest.mark.parametrize(
+    ("right", "ships", "said"),
+    [
+        (40, HEAD, "on the test images the adapter is better than what ships (p = 0.002)"),
+        (40, ADAPTER, None),
+        (20, ADAPTER, "on the test images the head alone is better than what ships (p = 0.002)"),
+        (20, HEAD, None),
+        (33, HEAD, None),
+    ],
+)
+def test_test_images_that_say_otherwise_are_not_passed_over(right: int, ships: str, said: str | None) -> None:
+    measured = make_measured(adapter=make_measure(right, 40), ships=ships)
+    found = verdict.contradiction(measured)
+    assert found is None if said is None else found is not None and found.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (1, "1 test image: one image is 100.0 points; so few can't show any difference"),
+        (5, "5 test images: one image is 20.0 points; so few can't show any difference"),
+        (
+            74,
+            "74 test images: one image is 1.4 points; models that differ on fewer than 6 images (8.1 points) can't be "
+            "told apart",
+        ),
+        (100, None),
+    ],
+)
+def test_few_images_say_what_they_can_not_show(images: int, said: str | None) -> None:
+    assert verdict.coarse(images) == said
+    assert not Paired(min(5, images), 0, images).is_shown  # what the sentence claims
+
+
+def test_seeds_have_a_mean_and_a_spread() -> None:
+    assert verdict.seeds(make_measured()) == ()
+    three = make_measured(repeats=make_repeats(31, 32))
+    assert verdict.seed_accuracies(three) == (33 / 40, 31 / 40, 32 / 40)
+    assert verdict.seeds(three) == (
+        "3 seeds on the same test images: adapter 80.0 % on average, standard deviation 2.5 points, range "
+        "77.5 .. 82.5 %",
+        "the comparison out of fold chose the adapter with 1 of 3 seeds",
+    )
+    four = dataclasses.replace(three, repeats=make_repeats(31, 32, 32, gates=False))
+    (said,) = verdict.seeds(four)
+    assert "4 seeds" in said
+    assert "95 % t interval of the mean 76.8 .. 83.2 %" in said
