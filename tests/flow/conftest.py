@@ -1,9 +1,10 @@
-"""A folder in which the quickstart has run once, for every test that goes on from there."""
+"""A folder in which the quickstart has run, which it does once, for every test that goes on from there."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from adaptertune_deploy.core import files
 from tests.flow.playing import atd_command, copy_golden, environment, play
 
 
@@ -67,10 +69,24 @@ def run_atd(folder: Path, *arguments: str | Path, check: bool = True) -> subproc
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Run `atd quickstart` once, shortened to one epoch a task."""
-    above = tmp_path_factory.mktemp("workspace")
-    done = run_atd(above, "quickstart", "--epochs", "1", "--json")
+def quickstarted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Run `atd quickstart` once for all workers, shortened to one epoch a task; return its folder and its facts."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    above, printed = base / "quickstarted", base / "quickstarted.json"
+    with files.locked(base / "quickstarted.lock", lambda: None):
+        if not printed.exists():
+            above.mkdir()
+            printed.write_text(run_atd(above, "quickstart", "--epochs", "1", "--json").stdout)
+    return above, json.loads(printed.read_text())
+
+
+@pytest.fixture(scope="module")
+def workspace(quickstarted: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return a copy, the module's own, of what the quickstart left."""
+    made, facts = quickstarted
+    above = tmp_path_factory.mktemp("workspace") / "above"
+    shutil.copytree(made, above)
     folder = above / "quickstart"
     held = (sorted(os.listdir(above)), sorted(os.listdir(folder)))
-    return Workspace(above, folder, json.loads(done.stdout), held)
+    return Workspace(above, folder, facts, held)

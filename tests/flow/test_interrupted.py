@@ -12,23 +12,25 @@ from adaptertune_deploy.core.bundle import read_manifest
 from tests.flow.conftest import Workspace
 from tests.flow.playing import run, tree
 from tests.flow.terminal import OnTerminal
+from tests.train.runs import make_pictures
 
 PICO = "vit_pico_patch8_64.atd_formula"
-TRAIN = ("train", "--dataset", "digits", "--backbone", PICO, "--epochs", "200")
+TRAIN = ("train", "--dataset", "trees", "--task", "digits", "--backbone", PICO, "--epochs", "500")
 EXPORT = ("export", "--merge")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @pytest.fixture
 def folder(workspace: Workspace, tmp_path: Path) -> Path:
-    """Return a folder with what a quickstart made."""
+    """Return a folder with what a quickstart made, and pictures to train on."""
     place = tmp_path / "folder"
     shutil.copytree(workspace.folder, place)
+    make_pictures(place / "trees", 8)
     return place
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-@pytest.mark.parametrize(("words", "bar"), [(TRAIN, "fold 1 of 2"), (EXPORT, "shared graph")], ids=["train", "export"])
+@pytest.mark.parametrize(("words", "bar"), [(TRAIN, "all images"), (EXPORT, "shared graph")], ids=["train", "export"])
 def test_it_leaves_nothing(number: signal.Signals, words: tuple[str, ...], bar: str, folder: Path) -> None:
     before = tree(folder)
     with OnTerminal(folder, *words) as running:
