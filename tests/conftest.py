@@ -25,8 +25,10 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 
-# A shell that starts the suite in the background has it ignore SIGINT, and every process that a test starts with it.
+# A shell that starts the suite in the background has it ignore SIGINT, and nohup SIGHUP, and every process that a test
+# starts with it: a server that is told to stop would never do so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # Fixtures too dear to be built by two workers of pytest-xdist: the files that name one of a line go to one worker.
