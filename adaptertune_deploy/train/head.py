@@ -34,7 +34,8 @@ class Head:
 
     def logits(self, features: Array) -> Array:
         """Return logits [images, classes] for features [images, features]."""
-        return features @ self.weight.T + self.bias
+        logits: Array = features @ self.weight.T + self.bias
+        return logits
 
 
 def fit_head(features: Array, targets: Targets, classes: int, penalty: float, weights: Weights | None = None) -> Head:
