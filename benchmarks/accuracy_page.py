@@ -83,7 +83,7 @@ def _shown(run: dict[str, Any]) -> bool:
 def _machines(runs: list[dict[str, Any]]) -> list[str]:
     named = dict.fromkeys(
         f"{run['machine']['cores']} cores of {run['machine']['processor']}, {run['machine']['memory_gb']} GB, torch "
-        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}"
+        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {run['threads']} thread(s) a training"
         for run in runs
     )
     return [f"Measured on {'; '.join(named)}. Times are of whole runs."]
