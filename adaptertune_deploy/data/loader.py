@@ -14,7 +14,7 @@ from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.augment import sample_generator, training_transform
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split
 
 SERVED_VIEW = 1 / 3

@@ -15,7 +15,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.bad import drop_bad
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.loader import evaluation_loader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split, Targets
 from adaptertune_deploy.data.splits import split as make_splits
 from adaptertune_deploy.data.whereabouts import find_dataset

@@ -15,7 +15,7 @@ from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.data.folds import fold_of
 from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone

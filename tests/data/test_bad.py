@@ -7,7 +7,7 @@ import pytest
 
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.data.bad import NAMED, drop_bad
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.sources.folder import open_folder
 from tests.builders import encode, make_image, make_preprocess_spec

@@ -17,7 +17,7 @@ from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.data import loader
 from adaptertune_deploy.data.augment import sample_generator, training_transform
 from adaptertune_deploy.data.loader import Batch, TrainingLoader, evaluation_loader, training_loader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import FileReader, Split
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.data.builders import make_split, save_image

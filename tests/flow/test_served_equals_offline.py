@@ -14,7 +14,7 @@ import torch
 from adaptertune_deploy.core.adapter import read_adapter
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.loader import evaluation_loader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT

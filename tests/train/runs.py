@@ -13,7 +13,7 @@ from PIL import Image
 from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT

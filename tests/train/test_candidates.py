@@ -13,7 +13,7 @@ from PIL import Image
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.data.loader import TrainingLoader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Pixels, Split
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.adapter import Adapter

@@ -8,7 +8,7 @@ import torch
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.data.loader import EvaluationLoader, evaluation_loader
-from adaptertune_deploy.data.pixels import PixelCache
+from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import outputs
 from tests.builders import make_preprocess_spec

@@ -13,7 +13,7 @@ from PIL import Image
 from adaptertune_deploy.core.errors import AtdError, BackboneError, DatasetError, UsageError
 from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec
-from adaptertune_deploy.data import pixels as decoding
+from adaptertune_deploy.data.pixels import cache as decoding
 from adaptertune_deploy.model.backbone import weights_sha256
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train.device import Device

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from adaptertune_deploy.data.room import Room
+from adaptertune_deploy.data.pixels.room import Room
 
 WAIT_S = 10
 

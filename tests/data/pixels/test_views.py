@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.data.pixels.views import Reduced, Served, make
 from adaptertune_deploy.data.samples import FileReader, Split
-from adaptertune_deploy.data.views import Reduced, Served, make
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.data.builders import make_split
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.data import shelf as shelves
+from adaptertune_deploy.data.pixels import shelf as shelves
+from adaptertune_deploy.data.pixels.shelf import RESERVE, STALE_S, SUFFIX, Memory, Shelf, trim
+from adaptertune_deploy.data.pixels.views import Reduced, Served
 from adaptertune_deploy.data.samples import Pixels
-from adaptertune_deploy.data.shelf import RESERVE, STALE_S, SUFFIX, Memory, Shelf, trim
-from adaptertune_deploy.data.views import Reduced, Served
 from tests.builders import make_preprocess_spec
 
 SIZE = 3 * 4 * 4

@@ -11,10 +11,10 @@ from PIL import Image
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.data import pixels
-from adaptertune_deploy.data.pixels import CHUNK, WHAT, PixelCache
+from adaptertune_deploy.data.pixels import cache as pixels
+from adaptertune_deploy.data.pixels.cache import CHUNK, WHAT, PixelCache
+from adaptertune_deploy.data.pixels.shelf import SUFFIX
 from adaptertune_deploy.data.samples import ArrayReader, FileReader, Split
-from adaptertune_deploy.data.shelf import SUFFIX
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.data.builders import make_split, save_image
 

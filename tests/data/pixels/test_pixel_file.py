@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.data.pixel_file import MAGIC, PixelFile, PixelWriter
+from adaptertune_deploy.data.pixels.pixel_file import MAGIC, PixelFile, PixelWriter
 from adaptertune_deploy.data.samples import Pixels
 
 SIZES = [(2, 3), (1, 1), (7, 5)]

@@ -14,10 +14,10 @@ from adaptertune_deploy.core.cache import cache_folder
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.spec import PreprocessSpec
-from adaptertune_deploy.data.room import Room
+from adaptertune_deploy.data.pixels.room import Room
+from adaptertune_deploy.data.pixels.shelf import Memory, Shelf
+from adaptertune_deploy.data.pixels.views import Reduced, Served, View, make
 from adaptertune_deploy.data.samples import Pixels, Split
-from adaptertune_deploy.data.shelf import Memory, Shelf
-from adaptertune_deploy.data.views import Reduced, Served, View, make
 
 KIND = "pixels"
 WHAT = "decoding images"

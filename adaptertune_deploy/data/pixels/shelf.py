@@ -15,9 +15,9 @@ from PIL import features
 
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.data.pixel_file import FORMAT_VERSION, PixelFile, PixelWriter
+from adaptertune_deploy.data.pixels.pixel_file import FORMAT_VERSION, PixelFile, PixelWriter
+from adaptertune_deploy.data.pixels.views import View
 from adaptertune_deploy.data.samples import Pixels
-from adaptertune_deploy.data.views import View
 
 SUFFIX = ".pixels"
 RESERVE = 1 << 30
