@@ -3,8 +3,9 @@
     python -m benchmarks.infer --rounds 40 --models deit_tiny_patch16_224,vit_small_patch16_224 --batches 1,8
 
 "plain" is the timm model with a head, exported as torch.onnx.export does it; it has no adapters. "merged" and "shared"
-have one of rank 8 after every block; the shared graph's rows mix three tasks. Weights are random: speed does not
-depend on them. All graphs run on the product's own engine with the same settings.
+have one of rank 8 after every block; the shared graph's rows mix three tasks, whose heads are applied to its features
+within the time. Weights are random: speed does not depend on them. All graphs run on the product's own engine with the
+same settings.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core import bank, heads
 from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.heads import Head
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.engines.engine import AnyArray, open_engine
 from adaptertune_deploy.export.graph import OPSET
@@ -43,6 +45,7 @@ from benchmarks.machine import describe_machine
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
 RESULTS = Path(__file__).parent / "results" / "infer.json"
 CLASSES, TASKS = 37, 3
+Ends = Sequence[Head]
 LIMIT = 1.03  # of merged to plain, and of shared to merged
 
 
@@ -125,13 +128,20 @@ def feeds_of(graph: str, backbone: Backbone, batch: int) -> dict[str, AnyArray]:
     return {bank.IMAGES: images, bank.IMAGE: rows, bank.TASK: rows % TASKS}
 
 
-def opener(path: Path, feeds: Mapping[str, AnyArray], bound: Mapping[str, AnyArray], threads: int) -> Opener:
-    """Return a function that opens a graph, binds its constants and returns how to run it."""
+def opener(
+    path: Path, feeds: Mapping[str, AnyArray], bound: Mapping[str, AnyArray], ends: Ends, threads: int
+) -> Opener:
+    """Return a function that opens a graph, binds its constants and returns how to run it, heads outside included."""
 
     def opened() -> tuple[Any, Run]:
         engine = open_engine(path.read_bytes(), str(path), provider="cpu", threads=threads)
         engine.bind(bound)
-        return engine, lambda: engine.run(feeds)
+
+        def run() -> object:
+            found = engine.run(feeds)
+            return heads.apply(ends, found[bank.FEATURES], feeds[bank.TASK]) if ends else found
+
+        return engine, run
 
     return opened
 
@@ -147,10 +157,11 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Result]:
     paths["merged"].write_bytes(export_merged(backbone, adapters[0]))
     paths["shared"].write_bytes(export_shared(backbone, slots))
     bound = {"plain": {}, "merged": {}, "shared": bank.stack(adapters, slots, backbone.spec.width)}
+    ends: dict[str, Ends] = {"plain": (), "merged": (), "shared": [heads.head_of(adapter) for adapter in adapters]}
     results = []
     for batch in settings.batches:
         openers = {
-            graph: opener(path, feeds_of(graph, backbone, batch), bound[graph], settings.threads)
+            graph: opener(path, feeds_of(graph, backbone, batch), bound[graph], ends[graph], settings.threads)
             for graph, path in paths.items()
         }
         seconds = time_interleaved(openers, settings.rounds, settings.openings)

@@ -1,4 +1,4 @@
-"""The bank: adapters and heads of many tasks, stacked so that one frozen graph serves all of them.
+"""The bank: adapters of many tasks, stacked so that one frozen graph serves all of them.
 
 The shared graph takes, besides `images` float32 [N, 3, H, W],
 
@@ -10,12 +10,11 @@ row multiplies without a transpose:
 
     blocks.{l}.adapter.down.weight [T, D, r]    blocks.{l}.adapter.down.bias [T, r]
     blocks.{l}.adapter.up.weight   [T, r, D]    blocks.{l}.adapter.up.bias   [T, D]
-    head.weight [T, features, C]                head.bias [T, C]
 
-T tasks, r the largest rank, at least 1, C the largest class count. Padding with zeros is exact: a padded hidden unit
-is GELU(0) = 0 times a zero row of `up`, and a block that a task leaves alone adds zero, as every block does for a task
-that is a head only. A row's logits beyond its own class count are padding, and the caller cuts them off. `alpha` is
-folded into `up`, the temperature into the head.
+and gives `features` float32 [B, F], each row's pooled features; its task's head is applied outside (core.heads), so
+that no head makes another one larger. T tasks, r the largest rank, at least 1. Padding with zeros is exact: a padded
+hidden unit is GELU(0) = 0 times a zero row of `up`, and a block that a task leaves alone adds zero, as every block does
+for a task that is a head only. `alpha` is folded into `up`, the temperature into the head.
 
 One tensor per block, not one with a block axis: the gather then copies only what a block needs.
 """
@@ -36,6 +35,7 @@ from adaptertune_deploy.core.tensors import Array
 IMAGES = "images"
 IMAGE = "image"
 TASK = "task"
+FEATURES = "features"
 LOGITS = "logits"
 HEAD_WEIGHT = "head.weight"
 HEAD_BIAS = "head.bias"
@@ -45,10 +45,9 @@ Size = TypeVar("Size", int, str)
 
 def bank_names(slots: Sequence[int]) -> tuple[str, ...]:
     """Return the bank inputs of a shared graph with adapter slots after these blocks, in the graph's order."""
-    names = [
+    return tuple(
         tensor_name(block, side, kind) for block in slots for side in ("down", "up") for kind in ("weight", "bias")
-    ]
-    return (*names, HEAD_WEIGHT, HEAD_BIAS)
+    )
 
 
 def folded(adapter: Adapter) -> dict[str, Array]:
@@ -59,14 +58,20 @@ def folded(adapter: Adapter) -> dict[str, Array]:
     Raises:
         FormatError: a tensor overflows float32 so.
     """
-    result: dict[str, Array] = {}
-    for name, tensor in adapter.tensors.items():
-        with np.errstate(over="ignore"):
-            value, cause = _fold(name, tensor, adapter.task)
-        if not np.isfinite(value).all():
-            raise FormatError(f"task '{adapter.task.name}': {cause} overflows float32; train it again")
-        result[name] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
-    return result
+    return {name: folded_tensor(adapter, name) for name in adapter.tensors}
+
+
+def folded_tensor(adapter: Adapter, name: str) -> Array:
+    """Return one of a task's tensors as `folded` does.
+
+    Raises:
+        FormatError: it overflows float32 so.
+    """
+    with np.errstate(over="ignore"):
+        value, cause = _fold(name, adapter.tensors[name], adapter.task)
+    if not np.isfinite(value).all():
+        raise FormatError(f"task '{adapter.task.name}': {cause} overflows float32; train it again")
+    return np.ascontiguousarray(value.T) if value.ndim == 2 else value
 
 
 def _fold(name: str, tensor: Array, task: TaskSpec) -> tuple[Array, str]:
@@ -96,11 +101,9 @@ def stack(adapters: Sequence[Adapter], slots: Sequence[int], width: int) -> dict
     parts = [folded(adapter) for adapter in adapters]
     # No engine takes a matrix product over an empty dimension for granted.
     rank = max(1, *(adapter.task.adapter.rank for adapter in adapters))
-    features = parts[0][HEAD_WEIGHT].shape[0]
-    classes = max(len(adapter.task.labels) for adapter in adapters)
     bank: dict[str, Array] = {}
     for name in bank_names(slots):
-        shape = _slot_shape(name, width, rank, features, classes)
+        shape = _slot_shape(name, width, rank)
         bank[name] = np.zeros((len(parts), *shape), dtype=np.float32)
         for row, part in enumerate(parts):
             if name in part:
@@ -140,16 +143,12 @@ def check_rows(images: int, image: npt.NDArray[np.int64], task: npt.NDArray[np.i
             raise EngineError(f"'{name}' names {index.min()} to {index.max()}, but there are {count} only")
 
 
-def input_shapes(slots: Sequence[int], width: int, features: int) -> dict[str, tuple[int | str, ...]]:
-    """Return the bank inputs' shapes for a backbone, in the graph's order; "T", "r" and "C" are dynamic."""
-    return {name: ("T", *_slot_shape(name, width, "r", features, "C")) for name in bank_names(slots)}
+def input_shapes(slots: Sequence[int], width: int) -> dict[str, tuple[int | str, ...]]:
+    """Return the bank inputs' shapes for a backbone, in the graph's order; "T" and "r" are dynamic."""
+    return {name: ("T", *_slot_shape(name, width, "r")) for name in bank_names(slots)}
 
 
-def _slot_shape(name: str, width: int, rank: Size, features: int, classes: Size) -> tuple[int | Size, ...]:
-    if name == HEAD_WEIGHT:
-        return (features, classes)
-    if name == HEAD_BIAS:
-        return (classes,)
+def _slot_shape(name: str, width: int, rank: Size) -> tuple[int | Size, ...]:
     if name.endswith("down.weight"):
         return (width, rank)
     if name.endswith("down.bias"):

@@ -13,7 +13,7 @@ from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "adaptertune"
 
 

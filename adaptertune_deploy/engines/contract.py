@@ -44,8 +44,10 @@ def check_contract(engine: Engine, facts: GraphFacts, where: str) -> None:
             f"{facts.backbone.image_size}; {AGAIN}"
         )
     _check_tensors("input", engine.inputs, _expected_inputs(facts), where)
-    classes = "C" if facts.task is None else len(facts.task.labels)
-    _check_tensors("output", engine.outputs, {bank.LOGITS: (np.float32, ("B", classes))}, where)
+    output: tuple[str, Shape] = (bank.FEATURES, ("B", facts.backbone.features))
+    if facts.task is not None:
+        output = (bank.LOGITS, ("B", len(facts.task.labels)))
+    _check_tensors("output", engine.outputs, {output[0]: (np.float32, output[1])}, where)
 
 
 def _task_difference(found: TaskSpec | None, expected: TaskSpec | None) -> str | None:
@@ -85,7 +87,7 @@ def _expected_inputs(facts: GraphFacts) -> dict[str, tuple[type, Shape]]:
     inputs: dict[str, tuple[type, Shape]] = {bank.IMAGES: (np.float32, ("N", 3, *backbone.image_size))}
     if facts.task is None:
         inputs |= {bank.IMAGE: (np.int64, ("B",)), bank.TASK: (np.int64, ("B",))}
-        shapes = bank.input_shapes(facts.slots, backbone.width, backbone.features)
+        shapes = bank.input_shapes(facts.slots, backbone.width)
         inputs |= {name: (np.float32, shape) for name, shape in shapes.items()}
     return inputs
 

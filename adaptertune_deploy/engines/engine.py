@@ -61,12 +61,16 @@ class Engine(Protocol):
     """A graph that is loaded and ready to run. Not safe for concurrent `bind`; `run` may be called from any thread.
 
     Attributes:
+        name: its key in ENGINES.
+        version: its library's version.
         inputs: the graph's inputs by name.
         outputs: the graph's outputs by name.
         provider: the execution provider that really runs the graph, "CPUExecutionProvider" for example.
         metadata: the graph's own key-value pairs (ONNX metadata_props).
     """
 
+    name: str
+    version: str
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     provider: str

@@ -74,6 +74,9 @@ class OrtEngine:
         EngineError: an input or output that is no array of numbers.
     """
 
+    name = "onnxruntime"
+    version: str = ort.__version__
+
     def __init__(self, session: Any, provider: str, where: str) -> None:
         self.provider = provider
         self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)

@@ -19,7 +19,6 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from adaptertune_deploy import __version__
-from adaptertune_deploy.core.bank import LOGITS
 from adaptertune_deploy.core.errors import AtdError, ExportError
 
 OPSET = 20
@@ -44,13 +43,19 @@ Arguments = Sequence[GraphInput | tuple[GraphInput, ...]]
 
 
 def to_onnx(
-    network: nn.Module, arguments: Arguments, renames: Mapping[str, str], metadata: Mapping[str, str], what: str
+    network: nn.Module,
+    arguments: Arguments,
+    output: str,
+    renames: Mapping[str, str],
+    metadata: Mapping[str, str],
+    what: str,
 ) -> bytes:
-    """Trace a network and return the bytes of its ONNX file, with one output, `logits`.
+    """Trace a network and return the bytes of its ONNX file.
 
     Args:
         network: in eval mode, on the CPU.
         arguments: what its forward takes, in order.
+        output: name of the one output.
         renames: parameter name in `network` -> its name in the graph.
         metadata: the graph's key-value pairs.
         what: name of the backbone, for messages.
@@ -72,7 +77,7 @@ def to_onnx(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[entry.name for entry in _flat(arguments)],
-                output_names=[LOGITS],
+                output_names=[output],
                 dynamic_shapes=_dynamic_shapes(arguments),
                 verbose=False,
             )

@@ -67,7 +67,7 @@ def export_merged(backbone: Backbone, adapter: Adapter) -> bytes:
     facts = GraphFacts(graph_facts.FORMAT_VERSION, backbone.spec, backbone.preprocess, task.adapter.blocks, task)
     images = GraphInput(bank.IMAGES, torch.zeros(2, 3, *backbone.spec.image_size), {0: "N"})
     renames = {buffer: name for name, buffer in network.names.items()}
-    return to_onnx(network, [images], renames, graph_facts.to_metadata(facts), backbone.spec.name)
+    return to_onnx(network, [images], bank.LOGITS, renames, graph_facts.to_metadata(facts), backbone.spec.name)
 
 
 def _tensor(value: Array) -> Tensor:

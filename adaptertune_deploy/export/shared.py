@@ -16,11 +16,11 @@ from adaptertune_deploy.model.adapted import after_blocks, pooled_features
 from adaptertune_deploy.model.backbone import Backbone
 
 # Sizes to trace with: all different, since torch.export takes equal sizes for one dimension.
-SIZES = {"N": 2, "B": 3, "T": 5, "r": 7, "C": 11}
+SIZES = {"N": 2, "B": 3, "T": 5, "r": 7}
 
 
 class SharedViT(nn.Module):
-    """A backbone that takes its adapters and head as inputs.
+    """A backbone that takes its adapters as inputs and gives each row's features.
 
     Up to and including the first slot's block everything is frozen, so it runs once per image; there the rows are
     gathered, one for each question about an image, and from there on every row uses its own task's tensors.
@@ -36,7 +36,7 @@ class SharedViT(nn.Module):
         self.slots = tuple(slots)
 
     def forward(self, images: Tensor, image: Tensor, task: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
-        """Return logits (B, C) float32; the inputs are those of core.bank, in its order."""
+        """Return features (B, F) float32; the inputs are those of core.bank, in its order."""
         held = dict(zip(bank.bank_names(self.slots), tensors, strict=True))
 
         def rows(name: str) -> Tensor:
@@ -46,8 +46,7 @@ class SharedViT(nn.Module):
         first = self.slots[0]
         actions[first] = _after_gather(image, actions[first])
         with after_blocks(self.backbone, actions):
-            features = pooled_features(self.backbone, images)
-        return (features.unsqueeze(1) @ rows(bank.HEAD_WEIGHT)).squeeze(1) + rows(bank.HEAD_BIAS)
+            return pooled_features(self.backbone, images)
 
 
 def export_shared(backbone: Backbone, slots: Sequence[int]) -> bytes:
@@ -58,14 +57,15 @@ def export_shared(backbone: Backbone, slots: Sequence[int]) -> bytes:
     """
     spec = backbone.spec
     facts = GraphFacts(graph_facts.FORMAT_VERSION, spec, backbone.preprocess, tuple(slots))
-    shapes = bank.input_shapes(slots, spec.width, spec.features)
+    shapes = bank.input_shapes(slots, spec.width)
     arguments: Arguments = [
         GraphInput(bank.IMAGES, torch.zeros(SIZES["N"], 3, *spec.image_size), {0: "N"}),
         GraphInput(bank.IMAGE, torch.arange(SIZES["B"]) % SIZES["N"], {0: "B"}),
         GraphInput(bank.TASK, torch.arange(SIZES["B"]) % SIZES["T"], {0: "B"}),
         tuple(_bank_input(name, shape) for name, shape in shapes.items()),
     ]
-    return to_onnx(SharedViT(backbone.module, slots).eval(), arguments, {}, graph_facts.to_metadata(facts), spec.name)
+    network = SharedViT(backbone.module, slots).eval()
+    return to_onnx(network, arguments, bank.FEATURES, {}, graph_facts.to_metadata(facts), spec.name)
 
 
 def _bank_input(name: str, shape: Sequence[int | str]) -> GraphInput:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core import bank, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.bundle import ParityReport
 from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import AnyArray, Engine
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone
@@ -131,7 +132,7 @@ def verify_shared(
         ParityError: out of tolerance.
     """
     engine.bind(bank.stack(adapters, slots, width))
-    tasks = len(adapters)
+    tasks, ends = len(adapters), [heads.head_of(adapter) for adapter in adapters]
     pairs = np.array(
         [(image, (image + turn) % tasks) for turn in range(tasks) for image in range(len(images))], dtype=np.int64
     )
@@ -142,10 +143,10 @@ def verify_shared(
     found: list[list[Array]] = [[] for _ in adapters]
     wanted: list[list[Array]] = [[] for _ in adapters]
     for batch in batches:
-        for (image, task), row in zip(batch.tolist(), _answer(engine, batch, images, tasks), strict=True):
-            target = expected[task][image]
-            found[task].append(row[: len(target)])
-            wanted[task].append(target)
+        features = _features(engine, batch, images, tasks, len(ends[0].weight))
+        for (image, task), row in zip(batch.tolist(), heads.apply(ends, features, batch[:, 1]), strict=True):
+            found[task].append(row)
+            wanted[task].append(expected[task][image])
     return tuple(
         compare(
             np.stack(found[task]),
@@ -158,8 +159,8 @@ def verify_shared(
     )
 
 
-def _answer(engine: Engine, batch: Index, images: Array, tasks: int) -> Array:
-    """Return the logits [B, C] for rows (image, task), every image handed over once."""
+def _features(engine: Engine, batch: Index, images: Array, tasks: int, width: int) -> Array:
+    """Return the features [B, F] for rows (image, task), every image handed over once."""
     different, place = np.unique(batch[:, 0], return_inverse=True)
     feeds: dict[str, AnyArray] = {
         bank.IMAGES: images[different],
@@ -167,7 +168,7 @@ def _answer(engine: Engine, batch: Index, images: Array, tasks: int) -> Array:
         bank.TASK: np.ascontiguousarray(batch[:, 1]),
     }
     bank.check_rows(len(different), feeds[bank.IMAGE], feeds[bank.TASK], tasks)
-    return engine.run(feeds)[bank.LOGITS]
+    return outputs.take(engine.run(feeds), bank.FEATURES, len(batch), width)
 
 
 def _chunks(total: int) -> Iterator[tuple[int, int]]:

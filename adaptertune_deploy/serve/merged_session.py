@@ -10,8 +10,8 @@ import numpy.typing as npt
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.serve.logits import take_logits
 
 
 class MergedSession:
@@ -32,9 +32,9 @@ class MergedSession:
         rows: list[Array | None] = [None] * len(task)
         for index in np.unique(task).tolist():
             places = np.flatnonzero(task == index)
-            outputs = self._engines[index].run({bank.IMAGES: _gather(images, image[places])})
-            classes = len(self.tasks[index].labels)
-            for place, row in zip(places.tolist(), take_logits(outputs, len(places), classes), strict=True):
+            found = self._engines[index].run({bank.IMAGES: _gather(images, image[places])})
+            logits = outputs.take(found, bank.LOGITS, len(places), len(self.tasks[index].labels))
+            for place, row in zip(places.tolist(), logits, strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core import bank, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.serve.joined_heads import join
-from adaptertune_deploy.serve.logits import take_logits
 
 
 class SharedSession:
@@ -37,26 +36,38 @@ class SharedSession:
             FormatError: a task adapts a block that the graph has no slot for.
             EngineError: the graph does not take this bank.
         """
-        rows, self._places = join(adapters)
+        rows, self._row = _rows(adapters)
         engine.bind(bank.stack(rows, slots, width))
+        self._heads = [heads.head_of(adapter) for adapter in adapters]
         self.tasks: tuple[TaskSpec, ...] = tuple(adapter.task for adapter in adapters)
         self.preprocess = preprocess
         self.provider = engine.provider
         self._engine = engine
-        self._widest = max(len(row.task.labels) for row in rows)
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
-        """See session.Session.run; heads that lie in one row of the bank run once an image."""
+        """See session.Session.run; an image runs once for all tasks that are a head only."""
         bank.check_rows(len(images), image, task, len(self.tasks))
-        asked, place = np.stack([image, self._places.row[task]]), np.arange(len(task))
-        if self._places.joined:
-            asked, place = np.unique(asked, axis=1, return_inverse=True)
-        asked = np.ascontiguousarray(asked)
-        outputs = self._engine.run({bank.IMAGES: images, bank.IMAGE: asked[0], bank.TASK: asked[1]})
-        logits = take_logits(outputs, asked.shape[1], self._widest)
-        columns = self._places.columns
-        return [logits[row, columns[index]] for row, index in zip(place.reshape(-1), task.tolist(), strict=True)]
+        pairs = list(zip(image.tolist(), self._row[task].tolist(), strict=True))
+        places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        asked = np.array(list(places), dtype=np.int64).T.copy()
+        found = self._engine.run({bank.IMAGES: images, bank.IMAGE: asked[0], bank.TASK: asked[1]})
+        features = outputs.take(found, bank.FEATURES, len(places), len(self._heads[0].weight))
+        return heads.apply(self._heads, features[[places[pair] for pair in pairs]], task)
 
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
+
+
+def _rows(adapters: Sequence[Adapter]) -> tuple[list[Adapter], npt.NDArray[np.int64]]:
+    """Return the rows of a bank, and each task's row in it; tasks that are a head only share one of zeros."""
+    rows: list[Adapter] = []
+    places: dict[int, int] = {}
+    for place, adapter in enumerate(adapters):
+        first = next((p for p in places if not adapters[p].task.adapter.rank), None)
+        if adapter.task.adapter.rank or first is None:
+            places[place] = len(rows)
+            rows.append(adapter)
+        else:
+            places[place] = places[first]
+    return rows, np.array([places[place] for place in range(len(adapters))], dtype=np.int64)

@@ -49,11 +49,11 @@ class Network:
                 down, up = f"blocks.{index}.adapter.down", f"blocks.{index}.adapter.up"
                 hidden = gelu(x @ t[f"{down}.weight"].T + t[f"{down}.bias"])
                 x = x + adapter.task.adapter.alpha * (hidden @ t[f"{up}.weight"].T + t[f"{up}.bias"])
-        logits: Doubles = (x.mean(axis=1) @ self.pool) @ t["head.weight"].T + t["head.bias"]
-        return logits / adapter.task.temperature
+        features: Doubles = x.mean(axis=1) @ self.pool
+        return features
 
     def shared(self, stacked: dict[str, Array], slots: Sequence[int], tasks: npt.NDArray[np.int64]) -> Doubles:
-        """Every row by its own place in the bank, as the shared graph computes it."""
+        """Every row's features by its own place in the bank, as the shared graph computes them."""
         t = {name: value.astype(np.float64)[tasks] for name, value in stacked.items()}
         x = self.tokens
         for index in range(DEPTH):
@@ -62,41 +62,33 @@ class Network:
                 down, up = f"blocks.{index}.adapter.down", f"blocks.{index}.adapter.up"
                 hidden = gelu(x @ t[f"{down}.weight"] + t[f"{down}.bias"][:, None])
                 x = x + hidden @ t[f"{up}.weight"] + t[f"{up}.bias"][:, None]
-        pooled = (x.mean(axis=1) @ self.pool)[:, None]
-        result: Doubles = (pooled @ t["head.weight"])[:, 0] + t["head.bias"]
-        return result
+        features: Doubles = x.mean(axis=1) @ self.pool
+        return features
 
 
 BACKBONE = make_backbone_spec(WIDTH, DEPTH, FEATURES)
-# Rank, classes, blocks, alpha, temperature: powers of two, which fold into `up` and the head without rounding; the rest
-# of the comparison is float64.
+# Rank, blocks, alpha: powers of two, which fold into `up` without rounding; the rest of the comparison is float64.
 TASKS = st.tuples(
-    st.integers(0, 5),
-    st.integers(2, 8),
-    st.sets(st.integers(0, DEPTH - 1), min_size=1),
-    st.sampled_from([1.0, 0.5, 4.0, -2.0, 0.0]),
-    st.sampled_from([1.0, 0.5, 4.0]),
+    st.integers(0, 5), st.sets(st.integers(0, DEPTH - 1), min_size=1), st.sampled_from([1.0, 0.5, 4.0, -2.0, 0.0])
 )
 
 
 @given(tasks=st.lists(TASKS, min_size=1, max_size=4), extra=st.sets(st.integers(0, DEPTH - 1)), seed=st.integers(0, 99))
 def test_each_row_gets_what_its_task_alone_computes(
-    tasks: list[tuple[int, int, set[int], float, float]], extra: set[int], seed: int
+    tasks: list[tuple[int, set[int], float]], extra: set[int], seed: int
 ) -> None:
     held = [
-        make_adapter(make_task(f"task{place}", classes, rank, sorted(blocks), *scales), BACKBONE, seed + place)
-        for place, (rank, classes, blocks, *scales) in enumerate(tasks)
+        make_adapter(make_task(f"task{place}", 3, rank, sorted(blocks), alpha), BACKBONE, seed + place)
+        for place, (rank, blocks, alpha) in enumerate(tasks)
     ]
     slots = sorted(extra.union(*(adapter.task.adapter.blocks for adapter in held)))
     network = Network(seed)
     rows = np.random.default_rng(seed).integers(0, len(held), len(network.tokens))
-    logits = network.shared(bank.stack(held, slots, WIDTH), slots, rows)
-    assert logits.shape == (len(rows), max(len(adapter.task.labels) for adapter in held))
+    features = network.shared(bank.stack(held, slots, WIDTH), slots, rows)
+    assert features.shape == (len(rows), FEATURES)
     for row, place in enumerate(rows):
-        classes = len(held[place].task.labels)
         expected = network.alone(held[place], network.tokens[row : row + 1])[0]
-        np.testing.assert_allclose(logits[row, :classes], expected, rtol=1e-11, atol=1e-11)
-        assert not logits[row, classes:].any()
+        np.testing.assert_allclose(features[row], expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -105,8 +97,7 @@ def test_a_bank_of_heads_only_has_one_hidden_unit_of_zeros(count: int) -> None:
     stacked = bank.stack(held, (0, 4), WIDTH)
     assert stacked["blocks.4.adapter.down.weight"].shape == (count, WIDTH, 1)
     assert stacked["blocks.4.adapter.up.weight"].shape == (count, 1, WIDTH)
-    assert not any(value.any() for name, value in stacked.items() if name.startswith("blocks."))
-    assert all(value.any() for name, value in stacked.items() if name.startswith("head."))
+    assert not any(value.any() for value in stacked.values())
 
 
 @given(rank=st.sampled_from([0, 2]), temperature=st.floats(0.05, 20), seed=st.integers(0, 9))
@@ -132,10 +123,10 @@ def test_any_alpha_is_folded_to_float32_precision() -> None:
     adapter = make_adapter(make_task(alpha=0.3, blocks=(0, 4)), BACKBONE)
     network = Network(0)
     rows = np.zeros(len(network.tokens), dtype=np.int64)
-    logits = network.shared(bank.stack([adapter], (0, 4), WIDTH), (0, 4), rows)
-    np.testing.assert_allclose(logits, network.alone(adapter, network.tokens), rtol=1e-5, atol=1e-5)
+    features = network.shared(bank.stack([adapter], (0, 4), WIDTH), (0, 4), rows)
+    np.testing.assert_allclose(features, network.alone(adapter, network.tokens), rtol=1e-5, atol=1e-5)
     unfolded = make_adapter(make_task(alpha=1.0, blocks=(0, 4)), BACKBONE)
-    assert np.abs(logits - network.alone(unfolded, network.tokens)).max() > 0.1
+    assert np.abs(features - network.alone(unfolded, network.tokens)).max() > 0.1
 
 
 def test_the_bank_has_the_documented_names_and_shapes() -> None:
@@ -153,8 +144,6 @@ def test_the_bank_has_the_documented_names_and_shapes() -> None:
         "blocks.3.adapter.down.bias": (2, 4),
         "blocks.3.adapter.up.weight": (2, 4, WIDTH),
         "blocks.3.adapter.up.bias": (2, WIDTH),
-        "head.weight": (2, FEATURES, 7),
-        "head.bias": (2, 7),
     }
     assert tuple(stacked) == bank.bank_names((1, 3))
     assert all(value.dtype == np.float32 and value.flags.c_contiguous for value in stacked.values())
@@ -162,8 +151,8 @@ def test_the_bank_has_the_documented_names_and_shapes() -> None:
 
 def test_the_declared_input_shapes_are_those_of_a_bank() -> None:
     held = [make_adapter(make_task(name, classes=7, rank=4, blocks=(1, 3)), BACKBONE) for name in ("a", "b", "c")]
-    declared = bank.input_shapes((1, 3), WIDTH, FEATURES)
-    sizes: dict[int | str, int] = {"T": 3, "r": 4, "C": 7}
+    declared = bank.input_shapes((1, 3), WIDTH)
+    sizes: dict[int | str, int] = {"T": 3, "r": 4}
     found = {name: tuple(sizes.get(size, size) for size in shape) for name, shape in declared.items()}
     assert found == {name: value.shape for name, value in bank.stack(held, (1, 3), WIDTH).items()}
     assert tuple(declared) == bank.bank_names((1, 3))

@@ -13,7 +13,7 @@ from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
 
 def make_facts(task: TaskSpec | None) -> GraphFacts:
-    return GraphFacts(1, make_backbone_spec(), make_preprocess_spec(), (0, 1, 2, 3), task)
+    return GraphFacts(2, make_backbone_spec(), make_preprocess_spec(), (0, 1, 2, 3), task)
 
 
 @pytest.mark.parametrize("task", [None, make_task(classes=5)])
@@ -29,10 +29,10 @@ def test_facts_come_back_equal(task: TaskSpec | None) -> None:
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ('{"a": 1, "a": 2}', "field 'a' is given twice"),
-        ("[]", "has version None, this release reads 1"),
-        ('{"format_version": 7}', "has version 7, this release reads 1"),
-        ('{"format_version": 1}', "field 'backbone' is missing"),
-        ('{"format_version": 1, "labels": []}', "unknown field 'labels'"),
+        ("[]", "has version None, this release reads 2"),
+        ('{"format_version": 7}', "has version 7, this release reads 2"),
+        ('{"format_version": 2}', "field 'backbone' is missing"),
+        ('{"format_version": 2, "labels": []}', "unknown field 'labels'"),
     ],
 )
 def test_facts_that_are_not_understood_are_refused(text: str | None, message: str) -> None:

@@ -28,7 +28,7 @@ PETS = make_task("pets", classes=10, blocks=(1, 2))
 
 def make_facts(merged: bool, **changes: Any) -> GraphFacts:
     slots, task = (PETS.adapter.blocks, PETS) if merged else ((0, 2), None)
-    return replace(GraphFacts(1, make_backbone_spec(), make_preprocess_spec(), slots, task), **changes)
+    return replace(GraphFacts(2, make_backbone_spec(), make_preprocess_spec(), slots, task), **changes)
 
 
 def tensor(name: str, *shape: int | str, dtype: type = np.float32) -> TensorInfo:
@@ -47,10 +47,9 @@ def make_engine(merged: bool) -> SimpleNamespace:
                 tensor(f"blocks.{block}.adapter.up.weight", "T", "r", 8),
                 tensor(f"blocks.{block}.adapter.up.bias", "T", 8),
             ]
-        inputs += [tensor("head.weight", "T", 8, "?"), tensor("head.bias", "T", "?")]
     return SimpleNamespace(
         inputs={info.name: info for info in inputs},
-        outputs={"logits": tensor("logits", "?", 10 if merged else "C")},
+        outputs={"logits": tensor("logits", "?", 10)} if merged else {"features": tensor("features", "?", 8)},
         metadata=graph_facts.to_metadata(make_facts(merged)),
     )
 
@@ -155,7 +154,8 @@ def test_inputs_of_another_kind_are_refused(merged: bool, info: TensorInfo, mess
         (tensor("task", "B", dtype=np.int32), "input 'task' is int32, expected int64"),
         (tensor("image", "B", 1, dtype=np.int64), "input 'image' has shape ['B', 1], expected ['B']"),
         (tensor("blocks.0.adapter.down.weight", "T", 9, "r"), "has shape ['T', 9, 'r'], expected ['T', 8, 'r']"),
-        (tensor("head.bias", "T", 10), "input 'head.bias' has shape ['T', 10], expected ['T', 'C']"),
+        (tensor("blocks.2.adapter.up.bias", 1, 8), "up.bias' has shape [1, 8], expected ['T', 8]"),
+        (tensor("head.bias", "T", "C"), "has an input 'head.bias' that no graph of its form has"),
         (tensor("blocks.1.adapter.down.weight", "T", 8, "r"), "an input 'blocks.1.adapter.down.weight' that no graph"),
     ],
 )
@@ -189,6 +189,20 @@ def test_outputs_of_another_kind_are_refused(outputs: list[TensorInfo], message:
     engine = make_engine(merged=True)
     engine.outputs = {info.name: info for info in outputs}
     assert message in complaint(engine, make_facts(merged=True))
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (tensor("features", "B", 9), "output 'features' has shape ['B', 9], expected ['B', 8]"),
+        (tensor("features", "B", "F"), "output 'features' has shape ['B', 'F'], expected ['B', 8]"),
+        (tensor("logits", "B", "C"), "has an output 'logits' that no graph of its form has"),
+    ],
+)
+def test_features_of_another_kind_are_refused(info: TensorInfo, message: str) -> None:
+    engine = make_engine(merged=False)
+    engine.outputs = {info.name: info}
+    assert message in complaint(engine, make_facts(merged=False))
 
 
 # Real graphs, opened by ONNX Runtime.

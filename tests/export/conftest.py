@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 
+from adaptertune_deploy.core import bank, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array
@@ -50,6 +51,23 @@ def reference(backbone: Backbone, adapter: Adapter, images: Array) -> Array:
     with torch.no_grad():
         logits: Array = network(torch.from_numpy(images)).numpy()
     return logits
+
+
+def ask(
+    engine: Engine,
+    adapters: Sequence[Adapter],
+    slots: Sequence[int],
+    images: Array,
+    image: Sequence[int],
+    task: Sequence[int],
+) -> list[Array]:
+    """Return the logits of rows of an engine with the shared graph: which image each asks about, and for which task."""
+    width = engine.inputs[bank.bank_names(slots)[0]].shape[1]
+    assert isinstance(width, int)
+    engine.bind(bank.stack(adapters, slots, width))
+    feeds = {bank.IMAGES: images, bank.IMAGE: np.array(image, np.int64), bank.TASK: np.array(task, np.int64)}
+    features = engine.run(feeds)[bank.FEATURES]
+    return heads.apply([heads.head_of(adapter) for adapter in adapters], features, feeds[bank.TASK])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,7 +24,7 @@ from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import make_adapter, make_task
-from tests.export.conftest import SLOTS, OpenGraph, build_backbone, reference, scaled_adapter
+from tests.export.conftest import SLOTS, OpenGraph, ask, build_backbone, reference, scaled_adapter
 
 # Of the operators that TensorRT 10.1's parser reads (docs/operators.md of github.com/onnx/onnx-tensorrt at commit
 # 96e7811, Apache-2.0), those that our graphs use; 10.3, on JetPack 6, reads them all.
@@ -103,20 +103,20 @@ def test_one_node_a_norm_and_nothing_left_over(
         assert found["Softmax"] == 3
         assert found["Cast"] == found["Identity"] == 0
     assert len(onnx.load_from_string(merged_graphs[0]).graph.node) == 113
-    assert operators(shared_graph)["Gather"] == 1 + 3 * 4 + 2 + 1  # image, slots, head, class token
+    assert operators(shared_graph)["Gather"] == 1 + 3 * 4 + 1  # image, slots, class token
 
 
 def test_only_the_batch_and_the_bank_are_dynamic(
     backbone: Backbone, merged_graphs: list[bytes], shared_graph: bytes
 ) -> None:
     assert dynamic_axes(merged_graphs[1]) == {"images": ["N", 3, 32, 32], "logits": ["N", 11]}
-    held = {name: list(shape) for name, shape in bank.input_shapes(SLOTS, 48, 48).items()}
+    held = {name: list(shape) for name, shape in bank.input_shapes(SLOTS, 48).items()}
     assert dynamic_axes(shared_graph) == {
         "images": ["N", 3, 32, 32],
         "image": ["B"],
         "task": ["B"],
         **held,
-        "logits": ["B", "C"],
+        "features": ["B", 48],
     }
     assert list(dynamic_axes(shared_graph))[3:-1] == list(bank.bank_names(SLOTS))
 
@@ -161,11 +161,9 @@ def test_other_families_export_and_agree_with_torch(name: str, open_graph: OpenG
     merged = export_merged(backbone, adapter)
     assert set(operators(shared)) | set(operators(merged)) <= READ_BY_TENSORRT
     assert np.abs(open_graph(merged).run({"images": images})["logits"] - wanted).max() < 2e-5
-    engine = open_graph(shared)
-    engine.bind(bank.stack([adapter], (0,), backbone.spec.width))
-    image = np.array([4, 0, 0, 2, 1, 3, 4])
-    rows = engine.run({"images": images, "image": image, "task": np.zeros(7, np.int64)})["logits"]
-    assert np.abs(rows - wanted[image]).max() < 2e-5
+    image = [4, 0, 0, 2, 1, 3, 4]
+    rows = ask(open_graph(shared), [adapter], (0,), images, image, [0] * 7)
+    assert np.abs(np.stack(rows) - wanted[image]).max() < 2e-5
 
 
 def test_a_family_that_can_not_be_traced_is_one_line() -> None:
@@ -177,24 +175,24 @@ def test_a_family_that_can_not_be_traced_is_one_line() -> None:
 
 def test_a_failure_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ExportError) as failure:
-        to_onnx(Failing(), IMAGES, {}, {}, "a net")
+        to_onnx(Failing(), IMAGES, "logits", {}, {}, "a net")
     assert str(failure.value) == ("a net can't be traced to ONNX (ValueError: the first line); choose another backbone")
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_batch_that_tracing_fixes_without_a_word_is_found_out() -> None:
     with pytest.raises(ExportError, match=r"'images' with the dynamic axes \{\}, expected \{0: 'N'\}; choose another"):
-        to_onnx(FixedBatch(), IMAGES, {}, {}, "a net")
+        to_onnx(FixedBatch(), IMAGES, "logits", {}, {}, "a net")
 
 
 def test_a_network_that_no_file_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "MAX_BYTES", 4 * 6 - 1)
     with pytest.raises(ExportError, match=r"a net holds 0\.0 GiB of weights, one ONNX file at most 2"):
-        to_onnx(nn.Linear(2, 2), IMAGES, {}, {}, "a net")
+        to_onnx(nn.Linear(2, 2), IMAGES, "logits", {}, {}, "a net")
 
 
 def test_metadata_and_names_reach_the_engine(open_graph: OpenGraph) -> None:
-    data = to_onnx(Doubler(), IMAGES, {}, {"b": "2", "a": "ä"}, "a net")
+    data = to_onnx(Doubler(), IMAGES, "logits", {}, {"b": "2", "a": "ä"}, "a net")
     engine = open_graph(data)
     assert engine.metadata == {"a": "ä", "b": "2"}
     found: Array = engine.run({"images": np.ones((4, 3), np.float32)})["logits"]
@@ -225,4 +223,4 @@ def test_a_graph_that_is_not_what_was_asked_for_is_refused(
 
     monkeypatch.setattr(graph, "_clean", spoiled)
     with pytest.raises(ExportError, match=message):
-        to_onnx(Doubler(), IMAGES, {}, {}, "a net")
+        to_onnx(Doubler(), IMAGES, "logits", {}, {}, "a net")

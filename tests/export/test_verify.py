@@ -29,10 +29,12 @@ class Scripted:
     inputs: Mapping[str, TensorInfo] = {}
     outputs: Mapping[str, TensorInfo] = {}
     metadata: Mapping[str, str] = {}
+    name, version = "scripted", "1"
     provider = "ScriptedProvider"
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, output: str = bank.FEATURES) -> None:
         self.answer = answer
+        self.output = output
         self.asked: list[Mapping[str, AnyArray]] = []
         self.bound: Mapping[str, AnyArray] = {}
 
@@ -41,7 +43,7 @@ class Scripted:
 
     def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         self.asked.append(feeds)
-        return {bank.LOGITS: self.answer(feeds)}
+        return {self.output: self.answer(feeds)}
 
     def close(self) -> None:
         """Nothing to release."""
@@ -57,7 +59,7 @@ def merged_answer(feeds: Mapping[str, AnyArray]) -> Array:
 
 
 def shared_answer(feeds: Mapping[str, AnyArray]) -> Array:
-    """Logits (i, task, 0, 0) for image i."""
+    """Features (i, task, 0, 0) for image i."""
     number = feeds[bank.IMAGES].reshape(-1)[feeds[bank.IMAGE]]
     task = feeds[bank.TASK].astype(np.float32)
     return np.stack([number, task, 0 * task, 0 * task], axis=1)
@@ -66,11 +68,27 @@ def shared_answer(feeds: Mapping[str, AnyArray]) -> Array:
 MERGED = merged_answer({bank.IMAGES: IMAGES})
 
 
-def shared_expected(held: Sequence[Adapter]) -> list[Array]:
-    rows = [np.stack([np.arange(10), np.full(10, task), np.zeros(10), np.zeros(10)], axis=1) for task in range(3)]
+def with_plain_heads(held: Sequence[Adapter]) -> list[Adapter]:
+    """Return the tasks with heads that hand on the features, cut or filled up with zeros."""
     return [
-        row[:, : min(4, len(adapter.task.labels))].astype(np.float32) for row, adapter in zip(rows, held, strict=True)
+        dataclasses.replace(
+            adapter,
+            tensors={
+                **adapter.tensors,
+                "head.weight": np.eye(len(adapter.task.labels), 4, dtype=np.float32),
+                "head.bias": np.zeros(len(adapter.task.labels), np.float32),
+            },
+        )
+        for adapter in held
     ]
+
+
+def shared_expected(held: Sequence[Adapter]) -> list[Array]:
+    """Torch's logits of with_plain_heads: (i, task, 0, ...) for image i."""
+    logits = [np.zeros((10, len(adapter.task.labels)), np.float32) for adapter in held]
+    for task, rows in enumerate(logits):
+        rows[:, 0], rows[:, 1] = np.arange(10), task
+    return logits
 
 
 def test_torchs_answers_do_not_depend_on_how_they_are_batched(
@@ -129,7 +147,7 @@ def test_nan_and_infinity_do_not_pass(bad: float) -> None:
 
 
 def test_a_merged_graph_is_asked_at_every_batch_size_and_for_every_image() -> None:
-    engine = Scripted(merged_answer)
+    engine = Scripted(merged_answer, bank.LOGITS)
     report = verify_merged(engine, MERGED, IMAGES, "a graph")
     sizes = [len(feeds[bank.IMAGES]) for feeds in engine.asked]
     assert set(sizes) == set(verify.BATCHES)
@@ -146,12 +164,12 @@ def test_a_merged_graph_wrong_at_one_batch_size_does_not_pass(size: int) -> None
         return logits + np.float32(0.01) * (len(logits) == size)
 
     with pytest.raises(ParityError, match="a graph differs"):
-        verify_merged(Scripted(answer), MERGED, IMAGES, "a graph")
+        verify_merged(Scripted(answer, bank.LOGITS), MERGED, IMAGES, "a graph")
 
 
 def test_the_shared_graph_is_asked_for_every_pair_in_mixed_batches(held: Sequence[Adapter]) -> None:
     engine = Scripted(shared_answer)
-    reports = verify_shared(engine, held, SLOTS, WIDTH, shared_expected(held), IMAGES)
+    reports = verify_shared(engine, with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES)
     assert [report.max_abs for report in reports] == [0, 0, 0]
     assert [report.images for report in reports] == [10, 10, 10]
     assert engine.bound.keys() == bank.stack(held, SLOTS, WIDTH).keys()
@@ -183,7 +201,7 @@ def test_a_shared_graph_with_one_fault_does_not_pass(held: Sequence[Adapter], fa
         return logits[::-1] if fault == "rows swapped" else logits
 
     with pytest.raises(ParityError, match=r"the shared graph with task '.+' differs from torch"):
-        verify_shared(Scripted(answer), held, SLOTS, WIDTH, shared_expected(held), IMAGES)
+        verify_shared(Scripted(answer), with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES)
 
 
 def test_real_graphs_pass(

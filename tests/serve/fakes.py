@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.heads import head_of
 from adaptertune_deploy.engines.engine import EngineEntry, TensorInfo
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
@@ -58,7 +59,7 @@ def reference(image: Array, adapter: Adapter) -> npt.NDArray[np.float64]:
 
 
 def shared_network(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
-    """Compute the shared graph in numpy: logits [B, C]."""
+    """Compute the shared graph in numpy: features [B, F]."""
     task = feeds[bank.TASK]
     x = (feeds[bank.IMAGES].mean(axis=(2, 3), dtype=np.float64) @ projection())[feeds[bank.IMAGE]]
     for block in SLOTS:
@@ -68,17 +69,17 @@ def shared_network(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
         )
         hidden = gelu(np.einsum("bd,bdr->br", x, down[0]) + down[1])
         x = x + np.einsum("br,brd->bd", hidden, up[0]) + up[1]
-    logits = np.einsum("bd,bdc->bc", x, feeds[bank.HEAD_WEIGHT][task]) + feeds[bank.HEAD_BIAS][task]
-    return logits.astype(np.float32)
+    return np.asarray(x, dtype=np.float32)
 
 
 def merged_network(adapter: Adapter) -> Callable[[Mapping[str, npt.NDArray[Any]]], Array]:
     """Return a function that computes one task's merged graph: logits [N, C]."""
-    held = bank.stack([adapter], SLOTS, WIDTH)
+    held, head = bank.stack([adapter], SLOTS, WIDTH), head_of(adapter)
 
     def compute(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
         rows = np.arange(len(feeds[bank.IMAGES]))
-        return shared_network({**held, **feeds, bank.IMAGE: rows, bank.TASK: np.zeros_like(rows)})
+        features = shared_network({**held, **feeds, bank.IMAGE: rows, bank.TASK: np.zeros_like(rows)})
+        return features @ head.weight + head.bias
 
     return compute
 
@@ -92,9 +93,13 @@ class FakeEngine:
     calls: the feeds of every run.
     error: raised by every run while set.
     poison: indices of bank tasks whose rows come back as NaN.
+    output: the name of what it gives.
     """
 
+    name: ClassVar[str] = "fake"
+    version: ClassVar[str] = "1"
     compute: Callable[[Mapping[str, npt.NDArray[Any]]], Array] = shared_network
+    output: str = bank.FEATURES
     provider: str = "CPUExecutionProvider"
     inputs: Mapping[str, TensorInfo] = field(default_factory=dict)
     outputs: Mapping[str, TensorInfo] = field(default_factory=dict)
@@ -120,10 +125,10 @@ class FakeEngine:
             raise EngineError("the test never opened the gate")
         if self.error is not None:
             raise self.error
-        logits = self.compute({**self.bound, **feeds})
+        answer = self.compute({**self.bound, **feeds})
         for task in self.poison:
-            logits[feeds[bank.TASK] == task] = np.nan
-        return {bank.LOGITS: logits}
+            answer[feeds[bank.TASK] == task] = np.nan
+        return {self.output: answer}
 
     def close(self) -> None:
         self.closed = True
@@ -156,7 +161,7 @@ def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | 
 
 def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSession, list[FakeEngine]]:
     held = list(adapters or make_adapters())
-    engines = [FakeEngine(merged_network(adapter)) for adapter in held]
+    engines = [FakeEngine(merged_network(adapter), bank.LOGITS) for adapter in held]
     return MergedSession(engines, [adapter.task for adapter in held], make_preprocess_spec()), engines
 
 
@@ -180,14 +185,14 @@ def make_infos(facts: GraphFacts) -> tuple[dict[str, TensorInfo], dict[str, Tens
     """Return the inputs and outputs of a graph with these facts."""
     shapes: dict[str, tuple[int | str, ...]] = {bank.IMAGES: ("N", 3, *facts.backbone.image_size)}
     if facts.task is None:
-        shapes |= {bank.IMAGE: ("B",), bank.TASK: ("B",), **bank.input_shapes(SLOTS, WIDTH, WIDTH)}
+        shapes |= {bank.IMAGE: ("B",), bank.TASK: ("B",), **bank.input_shapes(SLOTS, WIDTH)}
     integers = (bank.IMAGE, bank.TASK)
     inputs = {
         name: TensorInfo(name, np.dtype(np.int64 if name in integers else np.float32), shape)
         for name, shape in shapes.items()
     }
-    classes = "C" if facts.task is None else len(facts.task.labels)
-    return inputs, {bank.LOGITS: TensorInfo(bank.LOGITS, np.dtype(np.float32), ("B", classes))}
+    name, size = (bank.FEATURES, WIDTH) if facts.task is None else (bank.LOGITS, len(facts.task.labels))
+    return inputs, {name: TensorInfo(name, np.dtype(np.float32), ("B", size))}
 
 
 def open_graph(graph: bytes, where: str, provider: str, threads: int) -> FakeEngine:
@@ -197,8 +202,10 @@ def open_graph(graph: bytes, where: str, provider: str, threads: int) -> FakeEng
     if adapter is None and graph != stand_in("shared"):
         raise EngineError(f"{where}: refused")
     facts = make_facts(adapter)
-    compute = merged_network(adapter) if adapter else shared_network
-    engine = FakeEngine(compute, metadata=graph_facts.to_metadata(facts))
+    metadata = graph_facts.to_metadata(facts)
+    engine = FakeEngine(metadata=metadata)
+    if adapter:
+        engine = FakeEngine(merged_network(adapter), bank.LOGITS, metadata=metadata)
     engine.inputs, engine.outputs = make_infos(facts)
     OPENED.append(engine)
     return engine

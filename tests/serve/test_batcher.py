@@ -224,7 +224,7 @@ def test_an_engine_failure_fails_its_batch_only(caplog: pytest.LogCaptureFixture
 def test_a_failure_in_the_middle_of_a_split_request_ends_it() -> None:
     async def body(bench: Bench) -> None:
         bench.engine.gate.clear()
-        future = bench.submit(*[0] * 10)
+        future = bench.submit(*[0, 1, 2] * 3)
         await bench.entered()
         bench.engine.error = RuntimeError("no")
         bench.engine.gate.set()
@@ -232,7 +232,7 @@ def test_a_failure_in_the_middle_of_a_split_request_ends_it() -> None:
             await future
         bench.engine.error = None
         await bench.submit(1)
-        assert [call[bank.TASK].tolist() for call in bench.engine.calls] == [[0] * 4, [1]]
+        assert [call[bank.TASK].tolist() for call in bench.engine.calls] == [[0, 1, 2], [1]]
 
     asyncio.run(scenario(body))
 

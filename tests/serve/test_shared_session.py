@@ -7,8 +7,9 @@ import pytest
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.serve.shared_session import SharedSession
-from tests.builders import make_preprocess_spec
+from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
 from tests.serve.fakes import (
+    SLOTS,
     WIDTH,
     FakeEngine,
     indices,
@@ -69,8 +70,23 @@ def test_rows_that_are_not_there_never_reach_an_engine(image: Index, task: Index
     assert not any(held.calls for held in (engine, *engines))
 
 
-@pytest.mark.parametrize("shape", [(1, 5), (2, 3), (10,)])
-def test_logits_that_do_not_fit_the_rows_are_an_engine_error(shape: tuple[int, ...]) -> None:
+def test_an_image_runs_once_for_all_heads_and_once_for_each_adapter() -> None:
+    engine, backbone, images = FakeEngine(), make_backbone_spec(WIDTH, len(SLOTS)), random_images(2)
+    adapters = [
+        make_adapter(make_task(f"task{place}", classes, rank, temperature=1.5), backbone, place)
+        for place, (rank, classes) in enumerate([(0, 3), (2, 4), (0, 5), (0, 2)])
+    ]
+    image, task = indices(0, 0, 0, 0, 1, 1), indices(3, 2, 1, 0, 2, 0)
+    rows = make_shared(engine, adapters).run(images, image, task)
+    (call,) = engine.calls
+    assert call[bank.IMAGE].tolist() == [0, 0, 1]
+    assert call[bank.TASK].tolist() == [0, 1, 0]
+    for row, i, t in zip(rows, image, task, strict=True):
+        np.testing.assert_allclose(row, reference(images[i], adapters[t]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (2, 3), (16,)])
+def test_features_that_do_not_fit_the_rows_are_an_engine_error(shape: tuple[int, ...]) -> None:
     session = make_shared(FakeEngine(lambda feeds: np.zeros(shape, dtype=np.float32)))
-    with pytest.raises(EngineError, match=r"logits of shape .*, expected \[2, 5\]"):
+    with pytest.raises(EngineError, match=r"features of shape .*, expected \[2, 8\]"):
         session.run(random_images(2), indices(0, 1), indices(0, 1))

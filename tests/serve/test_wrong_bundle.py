@@ -143,8 +143,13 @@ WRONG: dict[str, tuple[Change, str, str]] = {
     ),
     "an output of another name": (
         lambda at: rewrite_graphs(at, b"logits", b"answer"),
-        "both",
+        "merged",
         "has an output 'answer' that no graph of its form has",
+    ),
+    "features of another name": (
+        lambda at: rewrite_graphs(at, b"\x08features", b"\x08answered"),
+        "shared",
+        "has an output 'answered' that no graph of its form has",
     ),
     "facts removed": (
         lambda at: rewrite_graphs(at, b"adaptertune\x12", b"adaptertuna\x12"),

@@ -33,11 +33,11 @@ class Builder:
         return name
 
     def model(self, inputs: list[Any], facts: GraphFacts) -> bytes:
-        self.nodes[-1].output[0] = bank.LOGITS
-        classes = "C" if facts.task is None else len(facts.task.labels)
-        logits = helper.make_tensor_value_info(bank.LOGITS, TensorProto.FLOAT, ["B", classes])
+        name, size = (bank.FEATURES, WIDTH) if facts.task is None else (bank.LOGITS, len(facts.task.labels))
+        self.nodes[-1].output[0] = name
+        answer = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", size])
         constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "tiny", inputs, [logits], constants)
+        graph = helper.make_graph(self.nodes, "tiny", inputs, [answer], constants)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         helper.set_model_props(model, graph_facts.to_metadata(facts))
@@ -56,11 +56,11 @@ def features(builder: Builder) -> str:
 
 
 def shared_graph() -> bytes:
-    """Return the shared graph; its bank inputs have dynamic T, r and C."""
+    """Return the shared graph; its bank inputs have dynamic T and r."""
     builder = Builder()
     inputs = [images_input()]
     inputs += [helper.make_tensor_value_info(name, TensorProto.INT64, ["B"]) for name in (bank.IMAGE, bank.TASK)]
-    for name, shape in bank.input_shapes(SLOTS, WIDTH, WIDTH).items():
+    for name, shape in bank.input_shapes(SLOTS, WIDTH).items():
         inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     x = builder.node("Gather", features(builder), bank.IMAGE)
     one = builder.constant("one", np.array([1], dtype=np.int64))
@@ -73,7 +73,6 @@ def shared_graph() -> bytes:
     for block in SLOTS:
         down, up = ((tensor_name(block, side, "weight"), tensor_name(block, side, "bias")) for side in ("down", "up"))
         x = builder.node("Add", x, affine(builder.node("Gelu", affine(x, *down)), *up))
-    affine(x, bank.HEAD_WEIGHT, bank.HEAD_BIAS)
     return builder.model(inputs, make_facts(None))
 
 

@@ -1,0 +1,25 @@
+"""What an engine gave, checked before anybody computes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.engine import AnyArray
+
+
+def take(outputs: Mapping[str, AnyArray], name: str, rows: int, width: int) -> Array:
+    """Return the output `name` [rows, width] of a run.
+
+    Raises:
+        EngineError: no such output, or one of another shape: a graph that does not do what it declares.
+    """
+    found = outputs.get(name)
+    if found is None:
+        raise EngineError(f"the graph gave no '{name}', only {', '.join(outputs)}; run atd export again")
+    if found.shape != (rows, width):
+        raise EngineError(
+            f"the graph gave {name} of shape {list(found.shape)}, expected [{rows}, {width}]; run atd export again"
+        )
+    return found
