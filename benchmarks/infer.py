@@ -29,13 +29,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bank, heads
+from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.heads import Head
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.engines.engine import AnyArray, open_engine
-from adaptertune_deploy.export.graph import OPSET
-from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.merge import merged_graph
+from adaptertune_deploy.export.onnx_file import OPSET
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import pooled_features
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
@@ -154,8 +155,11 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Result]:
     slots = tuple(range(backbone.spec.depth))
     paths = {graph: folder / f"{name}.{graph}.onnx" for graph in ("plain", "merged", "shared")}
     export_plain(backbone, paths["plain"])
-    paths["merged"].write_bytes(export_merged(backbone, adapters[0]))
-    paths["shared"].write_bytes(export_shared(backbone, slots))
+    traced = export_shared(backbone, slots)
+    paths["shared"].write_bytes(traced)
+    task = adapters[0].task
+    facts = GraphFacts(graph_facts.FORMAT_VERSION, backbone.spec, backbone.preprocess, slots, task)
+    paths["merged"].write_bytes(merged_graph(traced, adapters[0], facts))
     bound = {"plain": {}, "merged": {}, "shared": bank.stack(adapters, slots, backbone.spec.width)}
     ends: dict[str, Ends] = {"plain": (), "merged": (), "shared": [heads.head_of(adapter) for adapter in adapters]}
     results = []

@@ -1,4 +1,4 @@
-"""Trained tasks -> a bundle: plan, trace, verify, and only then publish."""
+"""Trained tasks -> a bundle: plan, trace once, merge, verify, and only then publish."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.export import plan as plans
-from adaptertune_deploy.export.graph import IR_VERSION, OPSET
 from adaptertune_deploy.export.images import read_images
-from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.merge import merged_graph
+from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
 from adaptertune_deploy.export.plan import Plan, plan_export
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.export.verify import torch_logits, verify_merged, verify_shared
@@ -117,10 +117,14 @@ def _write(work: Work) -> Manifest:
         tasks=tuple(work.writer.write_task(source.adapter, source.config) for source in sources),
         versions=_versions(),
     )
+    work.progress("shared graph", 0, 2)
+    traced = export_shared(work.backbone, manifest.slots)  # merged graphs are made out of it too
+    work.progress("shared graph", 1, 2)
     if work.plan.shared:
-        manifest = _with_shared(work, manifest, expected)
+        manifest = _with_shared(work, manifest, expected, traced)
+    work.progress("shared graph", 2, 2)
     if work.plan.merge:
-        manifest = _with_merged(work, manifest, expected)
+        manifest = _with_merged(work, manifest, expected, traced)
     return manifest
 
 
@@ -134,14 +138,11 @@ def _expected(work: Work) -> list[Array]:
     return answers
 
 
-def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array]) -> Manifest:
-    work.progress("shared graph", 0, 2)
-    data = export_shared(work.backbone, manifest.slots)
-    work.progress("shared graph", 1, 2)
+def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
     adapters = [source.adapter for source in work.plan.sources]
     graph, reports = _write_graph(
         work,
-        data,
+        traced,
         bundle.shared_file,
         bundle.shared_facts(manifest),
         partial(
@@ -153,21 +154,21 @@ def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array]) -> M
             images=work.images,
         ),
     )
-    work.progress("shared graph", 2, 2)
     pairs = zip(manifest.tasks, reports, strict=True)
     return replace(manifest, shared=graph, tasks=tuple(replace(task, shared_parity=report) for task, report in pairs))
 
 
-def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array]) -> Manifest:
+def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
     tasks = list(manifest.tasks)
     for place, source in enumerate(work.plan.sources):
         work.progress("merged graphs", place, len(tasks))
         name = source.config.task.name
+        facts = bundle.merged_facts(manifest, tasks[place])
         graph, report = _write_graph(
             work,
-            export_merged(work.backbone, source.adapter),
+            merged_graph(traced, source.adapter, facts),
             partial(bundle.merged_file, name),
-            bundle.merged_facts(manifest, tasks[place]),
+            facts,
             partial(verify_merged, expected=expected[place], images=work.images, what=f"the merged graph of '{name}'"),
         )
         tasks[place] = replace(tasks[place], merged=graph, merged_parity=report)

@@ -1,7 +1,6 @@
 """torch -> one self-contained ONNX file of plain operators that ONNX Runtime and TensorRT 10.3 read.
 
-Opset 20 is the newest that TensorRT 10.3 (JetPack 6) reads and the first with a native Gelu; IR version 10 is what
-ONNX Runtime 1.20 reads.
+A network is traced once; what is done to its graph after that is in export.passes.
 """
 
 from __future__ import annotations
@@ -13,17 +12,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
 from adaptertune_deploy import __version__
 from adaptertune_deploy.core.errors import AtdError, ExportError
+from adaptertune_deploy.export import onnx_file
+from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET, OnnxFile
+from adaptertune_deploy.export.passes.class_token import class_token
+from adaptertune_deploy.export.passes.flat_reshapes import flat_reshapes
+from adaptertune_deploy.export.passes.late_batch import late_batch
+from adaptertune_deploy.export.passes.names import name_all
+from adaptertune_deploy.export.passes.pooled_token import pooled_token
+from adaptertune_deploy.export.passes.qkv_gather import qkv_gather
+from adaptertune_deploy.export.passes.rewriting import SMALL, AnyArray
 
-OPSET = 20
-IR_VERSION = 10
-MAX_BYTES = (1 << 31) - (1 << 20)  # protobuf's limit for one message, less room for everything but tensors
+REWRITES = (flat_reshapes, qkv_gather, class_token, late_batch, pooled_token)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,29 +54,37 @@ def to_onnx(
     network: nn.Module,
     arguments: Arguments,
     output: str,
-    renames: Mapping[str, str],
     metadata: Mapping[str, str],
     what: str,
+    weights: Mapping[str, AnyArray] | None = None,
 ) -> bytes:
-    """Trace a network and return the bytes of its ONNX file.
+    """Trace a network, put its graph into the form that every engine reads well, and return its ONNX file.
 
     Args:
         network: in eval mode, on the CPU.
         arguments: what its forward takes, in order.
-        output: name of the one output.
-        renames: parameter name in `network` -> its name in the graph.
+        output: name of its one output.
         metadata: the graph's key-value pairs.
         what: name of the backbone, for messages.
+        weights: the timm model's state_dict, whose names the graph's weights get.
 
     Raises:
         ExportError: the network can't be traced, is too large for one file, or its graph is not plain ONNX with these
             dynamic axes.
     """
-    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    if size > MAX_BYTES:
-        raise ExportError(
-            f"{what} holds {size / 2**30:.1f} GiB of weights, one ONNX file at most 2; take a smaller one"
-        )
+    model = _trace(network, arguments, output, what)
+    for rewrite in REWRITES:
+        rewrite(model)
+    name_all(model, weights or {})
+    _clean(model, metadata)
+    file = _to_file(model)
+    del model
+    _check(file, _flat(arguments), what)
+    return onnx_file.write(file, what)
+
+
+def _trace(network: nn.Module, arguments: Arguments, output: str, what: str) -> ir.Model:
+    """Return what torch's exporter makes of a network; its weights are the network's own memory where they can be."""
     try:
         with _quiet(), _plain_attention(network), torch.no_grad():
             program = torch.onnx.export(
@@ -82,15 +98,11 @@ def to_onnx(
                 verbose=False,
             )
             assert program is not None  # with dynamo=True it never is
-            model = program.model_proto
+            return program.model
     except AtdError:
         raise
     except Exception as error:  # noqa: BLE001  tracing runs timm's code, which may raise anything
         raise ExportError(f"{what} can't be traced to ONNX ({_reason(error)}); choose another backbone") from None
-    _clean(model, renames, metadata)
-    _check(model, _flat(arguments), what)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
 
 
 def _flat(arguments: Arguments) -> list[GraphInput]:
@@ -150,49 +162,39 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}"[:200]
 
 
-def _clean(model: onnx.ModelProto, renames: Mapping[str, str], metadata: Mapping[str, str]) -> None:
-    """Drop what tracing leaves behind (source paths, wrong shapes, node notes), rename tensors, add the metadata."""
+def _clean(model: ir.Model, metadata: Mapping[str, str]) -> None:
+    """Drop what tracing leaves behind (source paths, notes on nodes and values), and put the metadata in."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "adaptertune-deploy", __version__
     graph = model.graph
     graph.name = "adaptertune"
-    for holder in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        holder.ClearField("metadata_props")
-        holder.ClearField("doc_string")
-    graph.ClearField("value_info")
-    _drop_flat_reshapes(graph)
-    _rename(graph, renames)
-    for key in sorted(metadata):
-        model.metadata_props.add(key=key, value=metadata[key])
+    for node in graph:
+        node.doc_string = None
+        node.metadata_props.clear()
+    values = (*graph.inputs, *graph.initializers.values(), *(output for node in graph for output in node.outputs))
+    for value in values:
+        value.doc_string = None
+        value.metadata_props.clear()
+    for holder in (model, graph):
+        holder.doc_string = None
+        holder.metadata_props.clear()
+    model.metadata_props.update(sorted(metadata.items()))
 
 
-def _drop_flat_reshapes(graph: onnx.GraphProto) -> None:
-    """Remove every Reshape to [-1] of an input that is one-dimensional already; index_select leaves them."""
-    flat = {entry.name for entry in graph.input if len(entry.type.tensor_type.shape.dim) == 1}
-    shapes = {entry.name: entry for entry in graph.initializer if list(entry.dims) == [1]}
-    replaced: dict[str, str] = {}
-    for node in list(graph.node):
-        if node.op_type != "Reshape" or node.input[0] not in flat or node.input[1] not in shapes:
-            continue
-        if numpy_helper.to_array(shapes[node.input[1]]).tolist() == [-1]:
-            replaced[node.output[0]] = node.input[0]
-            graph.node.remove(node)
-    for node in graph.node:
-        node.input[:] = [replaced.get(name, name) for name in node.input]
-    used = {name for node in graph.node for name in node.input}
-    for entry in [entry for entry in graph.initializer if entry.name not in used]:
-        graph.initializer.remove(entry)
+def _to_file(model: ir.Model) -> OnnxFile:
+    tensors: dict[str, onnx_file.Held] = {}
+    for name, value in list(model.graph.initializers.items()):
+        assert value.const_value is not None  # an initialiser holds its tensor
+        tensors[name] = value.const_value.numpy()
+        del model.graph.initializers[name]
+    proto = ir.to_proto(model)
+    proto.graph.ClearField("value_info")
+    return OnnxFile(proto, tensors)
 
 
-def _rename(graph: onnx.GraphProto, renames: Mapping[str, str]) -> None:
-    for entry in graph.initializer:
-        entry.name = renames.get(entry.name, entry.name)
-    for node in graph.node:
-        node.input[:] = [renames.get(name, name) for name in node.input]
-
-
-def _check(model: onnx.ModelProto, inputs: Sequence[GraphInput], what: str) -> None:
+def _check(file: OnnxFile, inputs: Sequence[GraphInput], what: str) -> None:
     """Raise ExportError unless the graph is valid, of opset 20's own operators only, and as dynamic as asked."""
+    model = file.model
     foreign = sorted(
         {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     )
@@ -210,8 +212,22 @@ def _check(model: onnx.ModelProto, inputs: Sequence[GraphInput], what: str) -> N
                 "choose another backbone"
             )
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(_without_weights(file), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
             f"the graph of {what} is not valid ONNX ({_reason(error)}); choose another backbone"
         ) from None
+
+
+def _without_weights(file: OnnxFile) -> onnx.ModelProto:
+    """Return the model with inputs in place of its weights, so that checking it takes no copies of them."""
+    light = onnx.ModelProto()
+    light.CopyFrom(file.model)
+    for name, tensor in file.tensors.items():
+        array = np.asarray(tensor)
+        if array.size > SMALL:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            light.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+        else:
+            light.graph.initializer.append(numpy_helper.from_array(array, name))
+    return light

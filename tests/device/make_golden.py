@@ -24,8 +24,8 @@ from adaptertune_deploy.core import preprocess as images
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, read_adapter
 from adaptertune_deploy.core.bundle import GraphRecord, Manifest
 from adaptertune_deploy.core.spec import BackboneSpec
-from adaptertune_deploy.export.graph import IR_VERSION, OPSET
-from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.merge import merged_graph
+from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.export.verify import torch_logits
 from adaptertune_deploy.model.backbone import Backbone, weights_sha256
@@ -78,14 +78,16 @@ def main() -> None:
         expected[f"{name}-adapter"] = torch_logits(backbone, other, pixels)
     files.write_bytes(GOLDEN / "logits.safetensors", tensors.pack(expected))
     with publish.writing(GOLDEN / "bundle") as writer:
+        traced = export_shared(backbone, SLOTS)
+        bare = Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, ())
         records = []
         for config, adapter in held[:2]:
-            merged = graph(writer, partial(bundle.merged_file, config.task.name), export_merged(backbone, adapter))
-            records.append(replace(writer.write_task(adapter, config), merged=merged))
-        shared = graph(writer, bundle.shared_file, export_shared(backbone, SLOTS))
-        writer.publish(
-            Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, tuple(records), shared)
-        )
+            record = writer.write_task(adapter, config)
+            data = merged_graph(traced, adapter, bundle.merged_facts(bare, record))
+            merged = graph(writer, partial(bundle.merged_file, config.task.name), data)
+            records.append(replace(record, merged=merged))
+        shared = graph(writer, bundle.shared_file, traced)
+        writer.publish(replace(bare, tasks=tuple(records), shared=shared))
 
 
 def graph(writer: publish.Writer, name: Callable[[str], str], data: bytes) -> GraphRecord:

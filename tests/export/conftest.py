@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import timm
 import torch
 
-from adaptertune_deploy.core import bank, heads
+from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import Engine, open_engine
-from adaptertune_deploy.export.merged import export_merged
+from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone, weights_sha256
@@ -121,8 +123,21 @@ def shared_graph(backbone: Backbone) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def merged_graphs(backbone: Backbone, held: Sequence[Adapter]) -> list[bytes]:
-    return [export_merged(backbone, adapter) for adapter in held]
+def last_slot(backbone: Backbone) -> bytes:
+    """The shared graph with a slot after the last block only."""
+    return export_shared(backbone, SLOTS[-1:])
+
+
+def merged_of(source: bytes | onnx.ModelProto, backbone: Backbone, adapter: Adapter) -> bytes:
+    """Return a task's merged graph, made out of another graph of its backbone."""
+    task = adapter.task
+    facts = GraphFacts(graph_facts.FORMAT_VERSION, backbone.spec, backbone.preprocess, task.adapter.blocks, task)
+    return merged_graph(source, adapter, facts)
+
+
+@pytest.fixture(scope="session")
+def merged_graphs(shared_graph: bytes, backbone: Backbone, held: Sequence[Adapter]) -> list[bytes]:
+    return [merged_of(shared_graph, backbone, adapter) for adapter in held]
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.exporter import export_bundle
-from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 from tests.builders import encode, make_candidates, make_config, make_image, make_task, write_adapter
@@ -59,20 +58,16 @@ def write_source(
 
 
 @pytest.fixture
-def calls(
-    monkeypatch: pytest.MonkeyPatch, backbone: Backbone, merged_graphs: list[bytes], shared_graph: bytes
-) -> list[Any]:
-    """Give the exporter this suite's backbone and its graphs, traced once; remembers how the backbone was loaded."""
+def calls(monkeypatch: pytest.MonkeyPatch, backbone: Backbone, last_slot: bytes, shared_graph: bytes) -> list[Any]:
+    """Give the exporter this suite's backbone and its graph, traced once; remembers how the backbone was loaded."""
     asked: list[Any] = []
 
     def load(name: str, weights: Path | None = None, **options: Any) -> Backbone:
         asked.append((name, weights, options))
         return backbone
 
-    order = {"pets": 0, "flowers": 1, "digits": 2}
     monkeypatch.setattr(exporter, "load_backbone", load)
-    monkeypatch.setattr(exporter, "export_merged", lambda _, adapter: merged_graphs[order[adapter.task.name]])
-    monkeypatch.setattr(exporter, "export_shared", lambda _, slots: {SLOTS: shared_graph}[tuple(slots)])
+    monkeypatch.setattr(exporter, "export_shared", lambda _, slots: {SLOTS: shared_graph, (2,): last_slot}[slots])
     return asked
 
 
@@ -156,7 +151,6 @@ def test_either_candidate_ships_without_training(
     ships: str,
     ship: str | None,
 ) -> None:
-    monkeypatch.setattr(exporter, "export_merged", export_merged)
     monkeypatch.setattr(exporter, "export_shared", export_shared)
     config = artefact.read_config(folders[0])
     write_source(folders[0], held[0], backbone, config.samples, ships, probe_temperature=2.5)
@@ -228,7 +222,7 @@ def test_an_older_bundle_stays_when_a_graph_differs(
 def test_a_graph_of_another_task_is_never_written(
     tmp_path: Path, folders: list[Path], calls: list[Any], monkeypatch: pytest.MonkeyPatch, merged_graphs: list[bytes]
 ) -> None:
-    monkeypatch.setattr(exporter, "export_merged", lambda *_: merged_graphs[0])
+    monkeypatch.setattr(exporter, "merged_graph", lambda *_: merged_graphs[0])
     with pytest.raises(FormatError, match="'pets'"):
         export_bundle([folders[1]], tmp_path / "bundle", merge=True, shared=False)
     assert not (tmp_path / "bundle").exists()

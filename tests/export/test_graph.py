@@ -18,19 +18,18 @@ from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.export import graph
+from adaptertune_deploy.export import graph, onnx_file
 from adaptertune_deploy.export.graph import GraphInput, to_onnx
-from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import make_adapter, make_task
-from tests.export.conftest import SLOTS, OpenGraph, ask, build_backbone, reference, scaled_adapter
+from tests.export.conftest import SLOTS, OpenGraph, ask, build_backbone, merged_of, reference, scaled_adapter
 
 # Of the operators that TensorRT 10.1's parser reads (docs/operators.md of github.com/onnx/onnx-tensorrt at commit
 # 96e7811, Apache-2.0), those that our graphs use; 10.3, on JetPack 6, reads them all.
 READ_BY_TENSORRT = {
     "Add", "Concat", "Conv", "Div", "Expand", "Gather", "Gelu", "Gemm", "LayerNormalization", "MatMul", "Mul", "Neg",
-    "ReduceMean", "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "Pad", "ReduceMean", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 FAMILIES = {
     "deit_tiny_distilled_patch16_224": {"img_size": 32, "embed_dim": 48},
@@ -99,11 +98,14 @@ def test_one_node_a_norm_and_nothing_left_over(
         assert found["LayerNormalization"] == norms == 7
         assert found["Gelu"] == 3 + 3  # three blocks, three adapters
         assert found["Mul"] == 3  # q * scale; alpha is folded into `up`
-        assert found["Shape"] == 1  # the class token's batch
+        assert found["Pad"] == 1  # the class token
+        assert found["Shape"] == found["Slice"] == found["Squeeze"] == found["Concat"] == 0
         assert found["Softmax"] == 3
         assert found["Cast"] == found["Identity"] == 0
-    assert len(onnx.load_from_string(merged_graphs[0]).graph.node) == 113
-    assert operators(shared_graph)["Gather"] == 1 + 3 * 4 + 1  # image, slots, class token
+    # Patches and their position 5, a block 25 and an adapter 6; the last norm, the class token, its Gathers in the last
+    # block before the query and the residual sum, the head.
+    assert len(onnx.load_from_string(merged_graphs[0]).graph.node) == 5 + 3 * (25 + 6) + 2 + 2 + 1
+    assert operators(shared_graph)["Gather"] == 1 + 3 * 4 + 3 * 3 + 1 + 2  # image, slots, q k v, class token
 
 
 def test_only_the_batch_and_the_bank_are_dynamic(
@@ -135,10 +137,8 @@ def test_nothing_of_the_machine_is_left_in_the_file(merged_graphs: list[bytes], 
         assert {entry.name for entry in model.graph.initializer} <= used
 
 
-def test_the_same_weights_give_the_same_bytes(
-    backbone: Backbone, held: Sequence[Adapter], merged_graphs: list[bytes]
-) -> None:
-    assert export_merged(backbone, held[1]) == merged_graphs[1]
+def test_the_same_weights_give_the_same_bytes(backbone: Backbone, last_slot: bytes) -> None:
+    assert export_shared(backbone, (2,)) == last_slot
 
 
 def test_tracing_is_silent_and_leaves_the_backbone_as_it_was(
@@ -158,7 +158,7 @@ def test_other_families_export_and_agree_with_torch(name: str, open_graph: OpenG
     images = np.random.default_rng(2).normal(size=(5, 3, *backbone.spec.image_size)).astype(np.float32)
     wanted = reference(backbone, adapter, images)
     shared = export_shared(backbone, (0,))
-    merged = export_merged(backbone, adapter)
+    merged = merged_of(shared, backbone, adapter)
     assert set(operators(shared)) | set(operators(merged)) <= READ_BY_TENSORRT
     assert np.abs(open_graph(merged).run({"images": images})["logits"] - wanted).max() < 2e-5
     image = [4, 0, 0, 2, 1, 3, 4]
@@ -175,24 +175,26 @@ def test_a_family_that_can_not_be_traced_is_one_line() -> None:
 
 def test_a_failure_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ExportError) as failure:
-        to_onnx(Failing(), IMAGES, "logits", {}, {}, "a net")
+        to_onnx(Failing(), IMAGES, "logits", {}, "a net")
     assert str(failure.value) == ("a net can't be traced to ONNX (ValueError: the first line); choose another backbone")
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_batch_that_tracing_fixes_without_a_word_is_found_out() -> None:
     with pytest.raises(ExportError, match=r"'images' with the dynamic axes \{\}, expected \{0: 'N'\}; choose another"):
-        to_onnx(FixedBatch(), IMAGES, "logits", {}, {}, "a net")
+        to_onnx(FixedBatch(), IMAGES, "logits", {}, "a net")
 
 
 def test_a_network_that_no_file_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "MAX_BYTES", 4 * 6 - 1)
-    with pytest.raises(ExportError, match=r"a net holds 0\.0 GiB of weights, one ONNX file at most 2"):
-        to_onnx(nn.Linear(2, 2), IMAGES, "logits", {}, {}, "a net")
+    """What counts is what would be written."""
+    size = len(to_onnx(nn.Linear(3, 2), IMAGES, "logits", {}, "a net"))
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", size // 2)
+    with pytest.raises(ExportError, match=r"^the graph of a net takes 0\.0 GiB, one ONNX file at most 2"):
+        to_onnx(nn.Linear(3, 2), IMAGES, "logits", {}, "a net")
 
 
 def test_metadata_and_names_reach_the_engine(open_graph: OpenGraph) -> None:
-    data = to_onnx(Doubler(), IMAGES, "logits", {}, {"b": "2", "a": "ä"}, "a net")
+    data = to_onnx(Doubler(), IMAGES, "logits", {"b": "2", "a": "ä"}, "a net")
     engine = open_graph(data)
     assert engine.metadata == {"a": "ä", "b": "2"}
     found: Array = engine.run({"images": np.ones((4, 3), np.float32)})["logits"]
@@ -215,12 +217,13 @@ def test_metadata_and_names_reach_the_engine(open_graph: OpenGraph) -> None:
 def test_a_graph_that_is_not_what_was_asked_for_is_refused(
     spoil: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean = graph._clean
+    to_file = graph._to_file
 
-    def spoiled(model: onnx.ModelProto, *rest: Any) -> None:
-        clean(model, *rest)
-        spoil(model)
+    def spoiled(model: Any) -> Any:
+        file = to_file(model)
+        spoil(file.model)
+        return file
 
-    monkeypatch.setattr(graph, "_clean", spoiled)
+    monkeypatch.setattr(graph, "_to_file", spoiled)
     with pytest.raises(ExportError, match=message):
-        to_onnx(Doubler(), IMAGES, "logits", {}, {}, "a net")
+        to_onnx(Doubler(), IMAGES, "logits", {}, "a net")

@@ -15,10 +15,9 @@ from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.export import verify
-from adaptertune_deploy.export.merged import export_merged
 from adaptertune_deploy.export.verify import compare, torch_logits, verify_merged, verify_shared
 from adaptertune_deploy.model.backbone import Backbone
-from tests.export.conftest import SLOTS, WIDTH, OpenGraph
+from tests.export.conftest import SLOTS, WIDTH, OpenGraph, merged_of
 
 Answer = Callable[[Mapping[str, AnyArray]], Array]
 
@@ -249,8 +248,13 @@ def test_one_wrong_number_in_one_tensor_does_not_pass(
 
 
 def test_a_merged_graph_of_other_tensors_does_not_pass(
-    backbone: Backbone, held: Sequence[Adapter], expected: list[Array], images: Array, open_graph: OpenGraph
+    shared_graph: bytes,
+    backbone: Backbone,
+    held: Sequence[Adapter],
+    expected: list[Array],
+    images: Array,
+    open_graph: OpenGraph,
 ) -> None:
-    data = export_merged(backbone, changed(held[1], "blocks.2.adapter.up.bias", 0.01))
+    data = merged_of(shared_graph, backbone, changed(held[1], "blocks.2.adapter.up.bias", 0.01))
     with pytest.raises(ParityError, match=r"^a graph differs from torch by up to"):
         verify_merged(open_graph(data), expected[1], images, "a graph")

@@ -1,0 +1,139 @@
+"""The merged form: one task's adapters and head in one self-contained graph, `images` [N, 3, H, W] -> `logits` [N, C].
+
+"Merged" means one file: the GELU keeps an adapter from being folded into the block's own weights. Nothing is traced
+here and no torch is needed: where the shared graph gathers a task's tensors from the bank, the merged one holds them
+in graph layout ([in, out], alpha and temperature folded in). An adapter is MatMul, Add, Gelu, MatMul, Add, Add; a block
+that the task leaves alone is the backbone's own; the head is one Gemm. Another task's merged graph serves as well as
+the shared one where it adapts the same blocks or more, and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import onnx
+
+from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.errors import ExportError
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.export import onnx_file
+from adaptertune_deploy.export.onnx_file import OnnxFile
+
+HEAD = onnx.helper.make_node(
+    "Gemm", [bank.FEATURES, bank.HEAD_WEIGHT, bank.HEAD_BIAS], [bank.LOGITS], name="head.Gemm", alpha=1.0, beta=1.0
+)
+BRANCH = ("MatMul", "Add", "Gelu", "MatMul", "Add", "Add")
+
+
+def merged_graph(source: bytes | onnx.ModelProto, adapter: Adapter, facts: GraphFacts) -> bytes:
+    """Return the ONNX file of one task.
+
+    Args:
+        source: the shared graph, or the merged graph of a task that adapts the same blocks or more; a ModelProto is
+            left as it is.
+        adapter: the task with its tensors.
+        facts: what the graph says about itself: the task, and its blocks for slots.
+
+    Raises:
+        ExportError: `source` is a graph of another backbone, lacks a block that the task adapts, or isn't a graph of
+            this project's; the merged graph is too large for one file.
+        FormatError: `source` says nothing about itself, or a tensor overflows float32.
+    """
+    if facts.task != adapter.task or facts.slots != adapter.task.adapter.blocks:
+        raise ValueError(f"the facts are of task {facts.task}, expected {adapter.task}")
+    file = onnx_file.read(source if isinstance(source, bytes) else source.SerializeToString(), "the source graph")
+    model, graph = file.model, file.model.graph
+    said = graph_facts.from_metadata({entry.key: entry.value for entry in model.metadata_props}, "the source graph")
+    _check_source(said, facts)
+    tensors = bank.folded(adapter)
+    nodes = _fill(graph) if said.task is None else [node for node in graph.node if node.output[0] != bank.LOGITS]
+    nodes = _without_branches(nodes, set(said.slots) - set(facts.slots))
+    _replace(graph.node, [*nodes, HEAD])
+    _replace(graph.input, [entry for entry in graph.input if entry.name == bank.IMAGES])
+    classes = len(adapter.task.labels)
+    logits = onnx.helper.make_tensor_value_info(bank.LOGITS, onnx.TensorProto.FLOAT, ["N", classes])
+    _replace(graph.output, [logits])
+    names = (*bank.bank_names(facts.slots), bank.HEAD_WEIGHT, bank.HEAD_BIAS)
+    read = {name for node in graph.node for name in node.input}
+    kept = {name: tensor for name, tensor in file.tensors.items() if name in read and name not in tensors}
+    del model.metadata_props[:]
+    for key, value in sorted(graph_facts.to_metadata(facts).items()):
+        model.metadata_props.add(key=key, value=value)
+    held = OnnxFile(model, kept | {name: tensors[name] for name in names})
+    return onnx_file.write(held, facts.backbone.name)
+
+
+def _check_source(said: GraphFacts, facts: GraphFacts) -> None:
+    ours, theirs = (f"{spec.name} {spec.sha256[:12]}" for spec in (facts.backbone, said.backbone))
+    if said.backbone != facts.backbone:
+        raise ExportError(f"the source graph is of backbone {theirs}, the task of {ours}; run atd export again")
+    missing = [block for block in facts.slots if block not in said.slots]
+    if missing and facts.task is not None:
+        raise ExportError(
+            f"task '{facts.task.name}' adapts block {missing[0]}, but the source graph adapts blocks "
+            f"{', '.join(map(str, said.slots)) or 'none'} only; make it out of a shared graph that has it"
+        )
+
+
+def _fill(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the shared graph's nodes without its gathers: who read one reads the tensor, and every row its image."""
+    held = {entry.name for entry in graph.input} - {bank.IMAGES, bank.IMAGE, bank.TASK}
+    instead: dict[str, str] = {}
+    nodes = []
+    for node in graph.node:
+        source, *rest = node.input
+        source = instead.get(source, source)
+        gathers = node.op_type == "Gather" and rest[0] in (bank.IMAGE, bank.TASK)
+        if gathers or (node.op_type == "Unsqueeze" and source in held):
+            instead[node.output[0]] = source
+        else:
+            nodes.append(node)
+    return _reading(nodes, instead)
+
+
+def _without_branches(nodes: list[onnx.NodeProto], blocks: Iterable[int]) -> list[onnx.NodeProto]:
+    """Return the nodes without the adapters after these blocks: who reads such a sum reads the block's own output.
+
+    Raises:
+        ExportError: one isn't the adapter that export writes.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in nodes:
+        for name in node.input:
+            readers[name].append(node)
+    gone: set[str] = set()
+    instead: dict[str, str] = {}
+    for block in blocks:
+        branch = list(readers[tensor_name(block, "down", "weight")])
+        while 0 < len(branch) < len(BRANCH):
+            following = readers[branch[-1].output[0]]
+            if len(following) != 1:
+                break
+            branch += following
+        source = branch[0].input[0] if branch else ""
+        if tuple(node.op_type for node in branch) != BRANCH or source not in branch[-1].input:
+            raise ExportError(
+                f"the source graph's adapter after block {block} is not one of ours; run atd export again"
+            )
+        gone |= {node.output[0] for node in branch}
+        instead[branch[-1].output[0]] = source
+    return _reading([node for node in nodes if node.output[0] not in gone], instead)
+
+
+def _reading(nodes: list[onnx.NodeProto], instead: Mapping[str, str]) -> list[onnx.NodeProto]:
+    """Let nodes read other values than they did."""
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if name in instead:
+                node.input[place] = instead[name]
+    return nodes
+
+
+def _replace(field: Any, messages: Iterable[Any]) -> None:
+    """Let a repeated field hold these messages, which may be its own."""
+    held = list(messages)
+    del field[:]
+    field.extend(held)
