@@ -30,10 +30,10 @@ from torch import Tensor, nn
 
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, graph_facts, heads
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.heads import Head
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
+from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import AnyArray, open_engine
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import OPSET
@@ -46,7 +46,6 @@ from benchmarks.machine import describe_machine
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
 RESULTS = Path(__file__).parent / "results" / "infer.json"
 CLASSES, TASKS = 37, 3
-Ends = Sequence[Head]
 LIMIT = 1.03  # of merged to plain, and of shared to merged
 
 
@@ -129,18 +128,21 @@ def feeds_of(graph: str, backbone: Backbone, batch: int) -> dict[str, AnyArray]:
     return {bank.IMAGES: images, bank.IMAGE: rows, bank.TASK: rows % TASKS}
 
 
-def opener(
-    path: Path, feeds: Mapping[str, AnyArray], bound: Mapping[str, AnyArray], ends: Ends, threads: int
-) -> Opener:
-    """Return a function that opens a graph, binds its constants and returns how to run it, heads outside included."""
+def opener(path: Path, feeds: Mapping[str, AnyArray], threads: int, adapters: Sequence[Adapter] = ()) -> Opener:
+    """Return a function that opens a graph and returns how to run it; with `adapters` as the shared session does."""
 
     def opened() -> tuple[Any, Run]:
         engine = open_engine(path.read_bytes(), str(path), provider="cpu", threads=threads)
-        engine.bind(bound)
+        if not adapters:
+            return engine, lambda: engine.run(feeds)
+        ends = [heads.head_of(adapter) for adapter in adapters]
+        width = len(adapters[0].tensors[tensor_name(0, "up", "bias")])
+        held = SlotBank(engine, adapters[0].task.adapter.blocks, width, len(ends[0].weight))
+        handles = [held.write(adapter) for adapter in adapters]
+        images, image, task = feeds[bank.IMAGES], feeds[bank.IMAGE], feeds[bank.TASK]
 
         def run() -> object:
-            found = engine.run(feeds)
-            return heads.apply(ends, found[bank.FEATURES], feeds[bank.TASK]) if ends else found
+            return heads.apply(ends, held.features(images, image, [handles[index] for index in task.tolist()]), task)
 
         return engine, run
 
@@ -160,12 +162,12 @@ def measure(name: str, settings: Settings, folder: Path) -> list[Result]:
     task = adapters[0].task
     facts = GraphFacts(graph_facts.FORMAT_VERSION, backbone.spec, backbone.preprocess, slots, task)
     paths["merged"].write_bytes(merged_graph(traced, adapters[0], facts))
-    bound = {"plain": {}, "merged": {}, "shared": bank.stack(adapters, slots, backbone.spec.width)}
-    ends: dict[str, Ends] = {"plain": (), "merged": (), "shared": [heads.head_of(adapter) for adapter in adapters]}
     results = []
     for batch in settings.batches:
         openers = {
-            graph: opener(path, feeds_of(graph, backbone, batch), bound[graph], ends[graph], settings.threads)
+            graph: opener(
+                path, feeds_of(graph, backbone, batch), settings.threads, adapters if graph == "shared" else ()
+            )
             for graph, path in paths.items()
         }
         seconds = time_interleaved(openers, settings.rounds, settings.openings)

@@ -21,7 +21,7 @@ One tensor per block, not one with a block axis: the gather then copies only wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -83,34 +83,28 @@ def _fold(name: str, tensor: Array, task: TaskSpec) -> tuple[Array, str]:
     return tensor, f"'{name}'"
 
 
-def stack(adapters: Sequence[Adapter], slots: Sequence[int], width: int) -> dict[str, Array]:
-    """Return the bank of `adapters`, in their order, for a graph with adapter slots after the blocks `slots`.
+def folded_blocks(adapter: Adapter) -> dict[str, Array]:
+    """Return what one task puts into a bank: `folded` without the head; nothing for rank 0."""
+    return {name: folded_tensor(adapter, name) for name in adapter.tensors if name not in (HEAD_WEIGHT, HEAD_BIAS)}
+
+
+def stack(parts: Sequence[Mapping[str, Array]], slots: Sequence[int], width: int) -> dict[str, Array]:
+    """Return a bank of several tasks, padded with zeros to the largest rank among them.
 
     Args:
-        adapters: the tasks; of any ranks, 0 among them.
-        slots: the graph's slots.
+        parts: `folded_blocks` of each task, or the same in another float type.
+        slots: blocks after which the graph has slots.
         width: D, channels of the backbone's tokens.
-
-    Raises:
-        FormatError: no adapter at all, or one with a block that the graph has no slot for.
     """
-    if not adapters:
-        raise FormatError("no task to put into a bank; a bundle needs at least one, add it with: atd export")
-    for adapter in adapters:
-        check_slots(adapter.task.name, adapter.task.adapter.blocks, slots)
-    parts = [folded(adapter) for adapter in adapters]
     # No engine takes a matrix product over an empty dimension for granted.
-    rank = max(1, *(adapter.task.adapter.rank for adapter in adapters))
-    bank: dict[str, Array] = {}
-    for name in bank_names(slots):
-        shape = _slot_shape(name, width, rank)
-        bank[name] = np.zeros((len(parts), *shape), dtype=np.float32)
-        for row, part in enumerate(parts):
-            if name in part:
-                value = part[name]
-                corner = tuple(slice(size) for size in value.shape)
-                bank[name][row][corner] = value
-    return bank
+    rank = max([1, *(len(value) for part in parts for name, value in part.items() if name.endswith("down.bias"))])
+    dtype = next((value.dtype for part in parts for value in part.values()), np.dtype(np.float32))
+    shapes = slot_shapes(slots, width, rank)
+    result = {name: np.zeros((len(parts), *shape), dtype) for name, shape in shapes.items()}
+    for row, part in enumerate(parts):
+        for name, value in part.items():
+            result[name][row][tuple(slice(size) for size in value.shape)] = value
+    return result
 
 
 def check_slots(task: str, blocks: Sequence[int], slots: Sequence[int]) -> None:
@@ -146,6 +140,11 @@ def check_rows(images: int, image: npt.NDArray[np.int64], task: npt.NDArray[np.i
 def input_shapes(slots: Sequence[int], width: int) -> dict[str, tuple[int | str, ...]]:
     """Return the bank inputs' shapes for a backbone, in the graph's order; "T" and "r" are dynamic."""
     return {name: ("T", *_slot_shape(name, width, "r")) for name in bank_names(slots)}
+
+
+def slot_shapes(slots: Sequence[int], width: int, rank: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of one task's place in a bank of this rank, in the graph's order."""
+    return {name: _slot_shape(name, width, rank) for name in bank_names(slots)}
 
 
 def _slot_shape(name: str, width: int, rank: Size) -> tuple[int | Size, ...]:

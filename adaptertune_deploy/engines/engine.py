@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -57,8 +57,34 @@ class TensorInfo:
     shape: tuple[int | str, ...]
 
 
+class Slab(Protocol):
+    """Tensors of several tasks along a leading slot axis, kept where an engine reads them; zeros until written.
+
+    Their addresses never change. One thread writes at a time, and no slot that a run reads: who writes sees to that.
+
+    Attributes:
+        capacity: slots.
+    """
+
+    capacity: int
+
+    def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
+        """Set one slot's tensors in place; those that are not named become zeros.
+
+        Args:
+            slot: below `capacity`.
+            tensors: name -> array without the slot axis; converted to the graph's dtype.
+
+        Raises:
+            EngineError: no such slot or tensor, or another shape; then the slot is as it was.
+        """
+
+    def read(self, slot: int) -> Mapping[str, AnyArray]:
+        """Return one slot's tensors, in host memory and not to be written to."""
+
+
 class Engine(Protocol):
-    """A graph that is loaded and ready to run. Not safe for concurrent `bind`; `run` may be called from any thread.
+    """A graph that is loaded and ready to run; `run` may be called from any thread.
 
     Attributes:
         name: its key in ENGINES.
@@ -76,15 +102,26 @@ class Engine(Protocol):
     provider: str
     metadata: Mapping[str, str]
 
-    def bind(self, constants: Mapping[str, AnyArray]) -> None:
-        """Keep these inputs on the device for every later run; replaces what was bound under the same names.
+    def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> Slab:
+        """Return room for inputs that stay on the device; it lives as long as somebody holds it.
+
+        Args:
+            shapes: input -> shape of one slot's tensor, the input's own without its first axis.
+            capacity: slots at least; an engine rounds up as suits it.
 
         Raises:
-            EngineError: an unknown name, or a dtype or shape that the graph does not take.
+            EngineError: an unknown input, a shape that it does not take, or no memory.
         """
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        """Run the graph on the feeds and what is bound; returns every output, owned by the caller.
+    def run(
+        self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
+    ) -> dict[str, AnyArray]:
+        """Run the graph; returns every output, owned by the caller.
+
+        Args:
+            feeds: inputs by name, copied to the device.
+            resident: further inputs, of this engine's `allocate`; nothing of it is copied.
+            slot: hand over this slot of `resident` alone, as a first axis of 1; None for all slots.
 
         Raises:
             EngineError: a missing or unknown input, a wrong dtype or shape, or a failure of the device.
@@ -144,30 +181,41 @@ def _entry(engine: str, provider: str) -> EngineEntry:
     return entry
 
 
-def check_feeds(inputs: Mapping[str, TensorInfo], feeds: Mapping[str, AnyArray], complete: bool = True) -> None:
+def check_feeds(
+    inputs: Mapping[str, TensorInfo], feeds: Mapping[str, AnyArray], resident: Collection[str] = ()
+) -> None:
     """Compare arrays with a graph's inputs.
 
     Args:
         inputs: the graph's inputs by name.
         feeds: the arrays to check.
-        complete: whether every input must be among the feeds.
+        resident: inputs that are on the device already.
 
     Raises:
         EngineError: names the input, what was found and what was expected.
     """
+    check_shapes(inputs, {name: array.shape for name, array in feeds.items()})
     for name, array in feeds.items():
+        if array.dtype != inputs[name].dtype:
+            raise EngineError(f"input '{name}' has dtype {array.dtype}, expected {inputs[name].dtype}")
+    missing = [name for name in inputs if name not in feeds and name not in resident]
+    if missing:
+        raise EngineError(f"input '{missing[0]}' was not given ({len(missing)} missing in all)")
+
+
+def check_shapes(inputs: Mapping[str, TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare shapes with those of a graph's inputs of these names.
+
+    Raises:
+        EngineError: names the input, what was found and what was expected.
+    """
+    for name, shape in shapes.items():
         if name not in inputs:
             held = [*list(inputs)[:NAMES_SHOWN], *(["..."] if len(inputs) > NAMES_SHOWN else [])]
             raise EngineError(f"the graph has no input '{name}', only {', '.join(held)}.{did_you_mean(name, inputs)}")
-        info = inputs[name]
-        if array.dtype != info.dtype:
-            raise EngineError(f"input '{name}' has dtype {array.dtype}, expected {info.dtype}")
-        fits = array.ndim == len(info.shape) and all(
-            isinstance(expected, str) or found == expected
-            for found, expected in zip(array.shape, info.shape, strict=True)
+        declared = inputs[name].shape
+        fits = len(shape) == len(declared) and all(
+            isinstance(expected, str) or found == expected for found, expected in zip(shape, declared, strict=True)
         )
         if not fits:
-            raise EngineError(f"input '{name}' has shape {list(array.shape)}, expected {list(info.shape)}")
-    missing = [name for name in inputs if name not in feeds]
-    if complete and missing:
-        raise EngineError(f"input '{missing[0]}' was not given ({len(missing)} missing in all)")
+            raise EngineError(f"input '{name}' has shape {list(shape)}, expected {list(declared)}")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.engine import AnyArray, TensorInfo, check_feeds
+from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo, check_feeds, check_shapes
+from adaptertune_deploy.engines.ort_slab import OrtSlab
 
 try:
     import onnxruntime as ort
@@ -62,8 +63,7 @@ FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
 class OrtEngine:
     """An ONNX Runtime session that keeps engines.engine.Engine.
 
-    Bound tensors live on the provider's device, and every run refers to them there; nothing is copied per run but the
-    feeds. A run takes one snapshot of what is bound, so `bind` may replace a bank while other threads run.
+    Slabs live on the provider's device, and a run refers to them there; nothing is copied per run but the feeds.
 
     Args:
         session: a session that runs on `provider`.
@@ -83,32 +83,34 @@ class OrtEngine:
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._session: Any = session
-        self._bound: dict[str, Any] = {}
 
-    def bind(self, constants: Mapping[str, AnyArray]) -> None:
-        """See Engine.bind; the arrays are copied, so the caller may change them afterwards."""
+    def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab:
+        """See Engine.allocate; the capacity is rounded up to a power of two, since spare slots cost no memory here."""
         self._open_session()
-        check_feeds(self.inputs, constants, complete=False)
+        check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
         device = DEVICES[self.provider]
+
+        def wrap(array: AnyArray) -> Any:
+            return ort.OrtValue.ortvalue_from_numpy(array, device)
+
+        shared = self.provider == CPU
         try:
-            values = {
-                name: ort.OrtValue.ortvalue_from_numpy(np.array(array, order="C"), device)
-                for name, array in constants.items()
-            }
+            return OrtSlab(shapes, self.inputs, 1 << (capacity - 1).bit_length() if shared else capacity, wrap, shared)
         except FAILURES as error:
             raise EngineError(f"the tensors don't fit on the device: {_first_line(error)}") from None
-        self._bound = {**self._bound, **values}
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        """See Engine.run; a feed goes before a bound tensor of the same name."""
-        session, bound = self._open_session(), self._bound
-        check_feeds(self.inputs, feeds, complete=False)
-        missing = [name for name in self.inputs if name not in feeds and name not in bound]
-        if missing:
-            raise EngineError(f"input '{missing[0]}' was neither given nor bound ({len(missing)} missing in all)")
+    def run(
+        self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
+    ) -> dict[str, AnyArray]:
+        """See Engine.run; a feed goes before a resident tensor of the same name."""
+        session = self._open_session()
+        if not isinstance(resident, OrtSlab | None):
+            raise EngineError("these resident tensors are of another engine")
+        values = resident.values(slot) if resident else {}
+        check_feeds(self.inputs, feeds, {*values})
         try:
             binding = session.io_binding()
-            for name, value in bound.items():
+            for name, value in values.items():
                 if name not in feeds:
                     binding.bind_ortvalue_input(name, value)
             for name, array in feeds.items():
@@ -123,7 +125,6 @@ class OrtEngine:
     def close(self) -> None:
         """See Engine.close."""
         self._session = None
-        self._bound = {}
 
     def _open_session(self) -> Any:
         if self._session is None:

@@ -14,8 +14,8 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.bundle import ParityReport
 from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines import outputs
-from adaptertune_deploy.engines.engine import AnyArray, Engine
+from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone
 
@@ -118,7 +118,7 @@ def verify_shared(
     The batch sizes are those of BATCHES, so rows also run alone; at last one image is asked about every task at once.
 
     Args:
-        engine: holds the shared graph; the bank of `adapters` is bound to it.
+        engine: holds the shared graph.
         adapters: the tasks.
         slots: the graph's slots.
         width: D, channels of the backbone's tokens.
@@ -131,8 +131,10 @@ def verify_shared(
     Raises:
         ParityError: out of tolerance.
     """
-    engine.bind(bank.stack(adapters, slots, width))
     tasks, ends = len(adapters), [heads.head_of(adapter) for adapter in adapters]
+    held = SlotBank(engine, slots, width, len(ends[0].weight))
+    held.reserve(adapter.task.adapter.rank for adapter in adapters)
+    handles = [held.write(adapter) for adapter in adapters]
     pairs = np.array(
         [(image, (image + turn) % tasks) for turn in range(tasks) for image in range(len(images))], dtype=np.int64
     )
@@ -143,7 +145,9 @@ def verify_shared(
     found: list[list[Array]] = [[] for _ in adapters]
     wanted: list[list[Array]] = [[] for _ in adapters]
     for batch in batches:
-        features = _features(engine, batch, images, tasks, len(ends[0].weight))
+        different, place = np.unique(batch[:, 0], return_inverse=True)  # every image is handed over once
+        image = place.reshape(-1).astype(np.int64)
+        features = held.features(images[different], image, [handles[task] for task in batch[:, 1].tolist()])
         for (image, task), row in zip(batch.tolist(), heads.apply(ends, features, batch[:, 1]), strict=True):
             found[task].append(row)
             wanted[task].append(expected[task][image])
@@ -157,18 +161,6 @@ def verify_shared(
         )
         for task, adapter in enumerate(adapters)
     )
-
-
-def _features(engine: Engine, batch: Index, images: Array, tasks: int, width: int) -> Array:
-    """Return the features [B, F] for rows (image, task), every image handed over once."""
-    different, place = np.unique(batch[:, 0], return_inverse=True)
-    feeds: dict[str, AnyArray] = {
-        bank.IMAGES: images[different],
-        bank.IMAGE: place.reshape(-1).astype(np.int64),
-        bank.TASK: np.ascontiguousarray(batch[:, 1]),
-    }
-    bank.check_rows(len(different), feeds[bank.IMAGE], feeds[bank.TASK], tasks)
-    return outputs.take(engine.run(feeds), bank.FEATURES, len(batch), width)
 
 
 def _chunks(total: int) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
@@ -37,6 +38,10 @@ class MergedSession:
             for place, row in zip(places.tolist(), logits, strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]
+
+    def features(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> Array:
+        """Raise UsageError: a merged graph gives logits only."""
+        raise UsageError("a merged graph gives no features, only logits; take --form shared")
 
     def close(self) -> None:
         """Release the engines."""

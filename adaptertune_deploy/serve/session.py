@@ -53,6 +53,21 @@ class Session(Protocol):
             EngineError: a row names no image or task of these, or the engine failed or gave logits of another shape.
         """
 
+    def features(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> Array:
+        """Return what `run` gives to the heads, float32 [B, F].
+
+        For a task that is a head only these are the backbone's own features.
+
+        Args:
+            images: see run.
+            image: see run.
+            task: see run.
+
+        Raises:
+            UsageError: the form is "merged", whose graphs give logits only.
+            EngineError: see run.
+        """
+
     def close(self) -> None:
         """Release what the session holds."""
 

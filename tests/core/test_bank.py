@@ -67,6 +67,12 @@ class Network:
 
 
 BACKBONE = make_backbone_spec(WIDTH, DEPTH, FEATURES)
+
+
+def stack(adapters: Sequence[Adapter], slots: Sequence[int]) -> dict[str, Array]:
+    return bank.stack([bank.folded_blocks(adapter) for adapter in adapters], slots, WIDTH)
+
+
 # Rank, blocks, alpha: powers of two, which fold into `up` without rounding; the rest of the comparison is float64.
 TASKS = st.tuples(
     st.integers(0, 5), st.sets(st.integers(0, DEPTH - 1), min_size=1), st.sampled_from([1.0, 0.5, 4.0, -2.0, 0.0])
@@ -84,7 +90,7 @@ def test_each_row_gets_what_its_task_alone_computes(
     slots = sorted(extra.union(*(adapter.task.adapter.blocks for adapter in held)))
     network = Network(seed)
     rows = np.random.default_rng(seed).integers(0, len(held), len(network.tokens))
-    features = network.shared(bank.stack(held, slots, WIDTH), slots, rows)
+    features = network.shared(stack(held, slots), slots, rows)
     assert features.shape == (len(rows), FEATURES)
     for row, place in enumerate(rows):
         expected = network.alone(held[place], network.tokens[row : row + 1])[0]
@@ -94,7 +100,7 @@ def test_each_row_gets_what_its_task_alone_computes(
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_bank_of_heads_only_has_one_hidden_unit_of_zeros(count: int) -> None:
     held = [make_adapter(make_task(f"task{place}", rank=0), BACKBONE, place) for place in range(count)]
-    stacked = bank.stack(held, (0, 4), WIDTH)
+    stacked = stack(held, (0, 4))
     assert stacked["blocks.4.adapter.down.weight"].shape == (count, WIDTH, 1)
     assert stacked["blocks.4.adapter.up.weight"].shape == (count, 1, WIDTH)
     assert not any(value.any() for value in stacked.values())
@@ -123,7 +129,7 @@ def test_any_alpha_is_folded_to_float32_precision() -> None:
     adapter = make_adapter(make_task(alpha=0.3, blocks=(0, 4)), BACKBONE)
     network = Network(0)
     rows = np.zeros(len(network.tokens), dtype=np.int64)
-    features = network.shared(bank.stack([adapter], (0, 4), WIDTH), (0, 4), rows)
+    features = network.shared(stack([adapter], (0, 4)), (0, 4), rows)
     np.testing.assert_allclose(features, network.alone(adapter, network.tokens), rtol=1e-5, atol=1e-5)
     unfolded = make_adapter(make_task(alpha=1.0, blocks=(0, 4)), BACKBONE)
     assert np.abs(features - network.alone(unfolded, network.tokens)).max() > 0.1
@@ -134,7 +140,7 @@ def test_the_bank_has_the_documented_names_and_shapes() -> None:
         make_adapter(make_task("a", classes=3, rank=2, blocks=(1, 3)), BACKBONE),
         make_adapter(make_task("b", classes=7, rank=4, blocks=(3,)), BACKBONE),
     ]
-    stacked = bank.stack(held, (1, 3), WIDTH)
+    stacked = stack(held, (1, 3))
     assert {name: value.shape for name, value in stacked.items()} == {
         "blocks.1.adapter.down.weight": (2, WIDTH, 4),
         "blocks.1.adapter.down.bias": (2, 4),
@@ -154,14 +160,14 @@ def test_the_declared_input_shapes_are_those_of_a_bank() -> None:
     declared = bank.input_shapes((1, 3), WIDTH)
     sizes: dict[int | str, int] = {"T": 3, "r": 4}
     found = {name: tuple(sizes.get(size, size) for size in shape) for name, shape in declared.items()}
-    assert found == {name: value.shape for name, value in bank.stack(held, (1, 3), WIDTH).items()}
+    assert found == {name: value.shape for name, value in stack(held, (1, 3)).items()}
     assert tuple(declared) == bank.bank_names((1, 3))
 
 
 def test_folding_and_stacking_leave_the_adapter_as_it_was() -> None:
     adapter = make_adapter(make_task(alpha=3.0), BACKBONE)
     before = {name: value.copy() for name, value in adapter.tensors.items()}
-    for value in bank.stack([adapter, adapter], (0, 1, 2, 3), WIDTH).values():
+    for value in stack([adapter, adapter], (0, 1, 2, 3)).values():
         value[:] = 0
     folded = bank.folded(adapter)
     for name, value in before.items():
@@ -174,12 +180,17 @@ def test_folding_and_stacking_leave_the_adapter_as_it_was() -> None:
 def test_a_block_without_a_slot_is_named_with_the_slots_there_are() -> None:
     adapter = make_adapter(make_task("pets", blocks=(0, 2)), BACKBONE)
     with pytest.raises(FormatError, match=r"task 'pets' adapts block 0, .* slots after blocks 2, 3 only"):
-        bank.stack([adapter], (2, 3), WIDTH)
+        bank.check_slots("pets", adapter.task.adapter.blocks, (2, 3))
 
 
-def test_a_bank_of_nothing_is_refused() -> None:
-    with pytest.raises(FormatError, match="needs at least one"):
-        bank.stack([], (0, 1), WIDTH)
+def test_a_slots_shapes_are_those_of_a_bank_of_its_rank() -> None:
+    stacked = stack([make_adapter(make_task(rank=4, blocks=(1, 3)), BACKBONE)], (1, 3))
+    assert bank.slot_shapes((1, 3), WIDTH, 4) == {name: value.shape[1:] for name, value in stacked.items()}
+
+
+def test_a_bank_keeps_the_type_of_its_parts() -> None:
+    part = {name: value.astype(np.float16) for name, value in bank.folded_blocks(make_adapter(make_task())).items()}
+    assert {value.dtype for value in bank.stack([{}, part], (0, 1, 2, 3), 8).values()} == {np.dtype(np.float16)}
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ def test_the_usual_providers_are_checked_without_importing_onnx_runtime() -> Non
 
 def test_feeds_that_fit_are_accepted() -> None:
     engine.check_feeds(INPUTS, FEEDS)
-    engine.check_feeds(INPUTS, {"task": FEEDS["task"]}, complete=False)
-    engine.check_feeds(INPUTS, {}, complete=False)
+    engine.check_feeds(INPUTS, {"task": FEEDS["task"]}, {"images", "image"})
+    engine.check_feeds(INPUTS, {}, INPUTS)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,8 @@ def test_feeds_that_do_not_fit_are_refused(change: dict[str, AnyArray], message:
 def test_a_missing_input_is_named() -> None:
     with pytest.raises(EngineError, match=r"input 'image' was not given \(2 missing in all\)"):
         engine.check_feeds(INPUTS, {"images": FEEDS["images"]})
+    with pytest.raises(EngineError, match=r"input 'task' was not given \(1 missing in all\)"):
+        engine.check_feeds(INPUTS, {"images": FEEDS["images"]}, {"image"})
 
 
 def test_a_graph_of_many_inputs_does_not_list_them_all() -> None:

@@ -7,12 +7,15 @@ import threading
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines import ort
 from adaptertune_deploy.engines.engine import TensorInfo, check_provider, open_engine
 from adaptertune_deploy.engines.ort import CPU, CUDA, OrtEngine
+from adaptertune_deploy.engines.ort_slab import OrtSlab
+from adaptertune_deploy.engines.slab import HostSlab
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 
 TEN = np.arange(30, dtype=np.float32).reshape(10, 3)
@@ -61,49 +64,96 @@ def test_the_table_of_engines_opens_it() -> None:
     assert opened.run({"table": TEN, "index": np.array([3])})["rows"].tolist() == [[9, 10, 11]]
 
 
+def put(engine: OrtEngine, table: npt.NDArray[np.float32]) -> OrtSlab:
+    """Return a slab with these rows in its slots."""
+    slab = engine.allocate({"table": (3,)}, len(table))
+    for slot, row in enumerate(table):
+        slab.write(slot, {"table": row})
+    return slab
+
+
 @pytest.mark.parametrize("batch", [1, 2, 7, 32])
-def test_feeds_alone_and_bound_tensors_give_the_same(engine: OrtEngine, batch: int) -> None:
+def test_feeds_and_resident_tensors_give_the_same(engine: OrtEngine, batch: int) -> None:
     index = np.arange(batch) % 10
-    fed = engine.run({"table": TEN, "index": index})["rows"]
-    engine.bind({"table": TEN})
-    bound = engine.run({"index": index})["rows"]
-    assert np.array_equal(fed, TEN[index])
-    assert np.array_equal(bound, TEN[index])
+    assert np.array_equal(engine.run({"table": TEN, "index": index})["rows"], TEN[index])
+    assert np.array_equal(engine.run({"index": index}, put(engine, TEN))["rows"], TEN[index])
 
 
-def test_bound_tensors_are_copies_and_outputs_belong_to_the_caller(engine: OrtEngine) -> None:
-    table = TEN.copy()
-    engine.bind({"table": table})
-    table[:] = -1
-    first = engine.run({"index": np.array([1])})["rows"]
-    first[:] = -2
-    assert engine.run({"index": np.array([1])})["rows"].tolist() == [[3, 4, 5]]
+@pytest.mark.parametrize("slot", range(10))
+def test_one_slot_alone_is_a_bank_of_one(engine: OrtEngine, slot: int) -> None:
+    found = engine.run({"index": np.zeros(2, np.int64)}, put(engine, TEN), slot)["rows"]
+    assert np.array_equal(found, TEN[[slot, slot]])
+    with pytest.raises(EngineError, match="out of data bounds"):
+        engine.run({"index": np.array([1])}, put(engine, TEN), slot)
 
 
-def test_bind_replaces_and_takes_other_sizes(engine: OrtEngine) -> None:
-    engine.bind({"table": TEN})
-    engine.bind({"table": TEN[:2] + 100})
-    assert engine.run({"index": np.array([1])})["rows"].tolist() == [[103, 104, 105]]
+def test_what_is_written_is_there_in_the_next_run_and_nothing_else_changes(engine: OrtEngine) -> None:
+    slab, index = put(engine, TEN), np.arange(10)
+    for slot in range(10):
+        engine.run({"index": np.array([0])}, slab, slot)
+    slab.write(4, {"table": TEN[0] + 100})
+    wanted = TEN.copy()
+    wanted[4] = [100, 101, 102]
+    assert np.array_equal(engine.run({"index": index}, slab)["rows"], wanted)
+    assert engine.run({"index": np.array([0])}, slab, 4)["rows"].tolist() == [[100, 101, 102]]
+    assert engine.run({"index": np.array([0])}, slab, 5)["rows"].tolist() == [[15, 16, 17]]
+
+
+def test_outputs_belong_to_the_caller(engine: OrtEngine) -> None:
+    slab = put(engine, TEN)
+    engine.run({"index": np.array([1])}, slab)["rows"][:] = -2
+    assert engine.run({"index": np.array([1])}, slab)["rows"].tolist() == [[3, 4, 5]]
+
+
+def test_capacity_is_rounded_up_and_fresh_slots_are_zero(engine: OrtEngine) -> None:
+    assert [engine.allocate({"table": (3,)}, count).capacity for count in (1, 2, 3, 10, 1000)] == [1, 2, 4, 16, 1024]
+    slab = put(engine, TEN)
+    assert engine.run({"index": np.array([9, 10, 15])}, slab)["rows"].tolist() == [[27, 28, 29], [0, 0, 0], [0, 0, 0]]
     with pytest.raises(EngineError, match=r"could not run the graph: .*out of data bounds"):
-        engine.run({"index": np.array([9])})
+        engine.run({"index": np.array([16])}, slab)
 
 
-def test_a_feed_goes_before_a_bound_tensor(engine: OrtEngine) -> None:
-    engine.bind({"table": TEN})
-    assert engine.run({"table": TEN * 2, "index": np.array([1])})["rows"].tolist() == [[6, 8, 10]]
+def test_two_slabs_are_two_banks(engine: OrtEngine) -> None:
+    one, other = put(engine, TEN), put(engine, TEN[:2] + 100)
+    assert engine.run({"index": np.array([1])}, other)["rows"].tolist() == [[103, 104, 105]]
+    assert engine.run({"index": np.array([1])}, one)["rows"].tolist() == [[3, 4, 5]]
+
+
+def test_a_feed_goes_before_a_resident_tensor(engine: OrtEngine) -> None:
+    assert engine.run({"table": TEN * 2, "index": np.array([1])}, put(engine, TEN))["rows"].tolist() == [[6, 8, 10]]
 
 
 def test_transposed_arrays_mean_what_they_show(engine: OrtEngine) -> None:
-    table = np.asfortranarray(TEN)
-    assert np.array_equal(engine.run({"table": table, "index": np.arange(10)})["rows"], TEN)
-    engine.bind({"table": table})
-    assert np.array_equal(engine.run({"index": np.arange(20)[::2] // 2})["rows"], TEN)
+    assert np.array_equal(engine.run({"table": np.asfortranarray(TEN), "index": np.arange(10)})["rows"], TEN)
+    index = np.arange(20)[::2] // 2
+    assert np.array_equal(engine.run({"index": index}, put(engine, np.asfortranarray(TEN)))["rows"], TEN)
+
+
+def test_the_slab_of_another_engine_is_refused(engine: OrtEngine) -> None:
+    foreign = HostSlab({"table": (3,)}, engine.inputs, 2)
+    with pytest.raises(EngineError, match="resident tensors are of another engine"):
+        engine.run({"index": np.array([0])}, foreign)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"tabel": (3,)}, "no input 'tabel', only table, index. Did you mean 'table'?"),
+        ({"table": (4,)}, r"'table' has shape \[2, 4\], expected \['T', 3\]"),
+        ({"table": (3, 1)}, r"'table' has shape \[2, 3, 1\]"),
+    ],
+)
+def test_room_for_what_the_graph_does_not_take_is_refused(
+    engine: OrtEngine, shapes: dict[str, tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        engine.allocate(shapes, 2)
 
 
 @pytest.mark.parametrize(
     ("feeds", "message"),
     [
-        ({"index": np.array([0])}, r"input 'table' was neither given nor bound \(1 missing in all\)"),
+        ({"index": np.array([0])}, r"input 'table' was not given \(1 missing in all\)"),
         ({"tabel": TEN, "index": np.array([0])}, "no input 'tabel', only table, index. Did you mean 'table'?"),
         ({"table": TEN.astype(np.float64), "index": np.array([0])}, "'table' has dtype float64, expected float32"),
         ({"table": TEN[:, :2], "index": np.array([0])}, r"'table' has shape \[10, 2\], expected \['T', 3\]"),
@@ -115,40 +165,33 @@ def test_wrong_feeds_are_refused_by_name(engine: OrtEngine, feeds: dict[str, Any
         engine.run(feeds)
 
 
-def test_wrong_constants_are_refused_and_leave_what_was_bound(engine: OrtEngine) -> None:
-    engine.bind({"table": TEN})
-    with pytest.raises(EngineError, match=r"expected \['T', 3\]"):
-        engine.bind({"table": TEN.T})
-    assert engine.run({"index": np.array([0])})["rows"].tolist() == [[0, 1, 2]]
-
-
 def test_a_closed_engine_says_so(engine: OrtEngine) -> None:
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="this engine is closed"):
         engine.run({"table": TEN, "index": np.array([0])})
     with pytest.raises(EngineError, match="this engine is closed"):
-        engine.bind({"table": TEN})
+        engine.allocate({"table": (3,)}, 2)
 
 
-def test_a_run_never_sees_half_of_a_bind(engine: OrtEngine) -> None:
-    engine.bind({"table": np.zeros((10, 3), np.float32)})
-    index = np.tile(np.arange(10), 100)
-    seen: list[set[float]] = []
+def test_runs_beside_writes_of_other_slots_see_whole_rows(engine: OrtEngine) -> None:
+    slab = put(engine, TEN)
+    seen: list[bool] = []
 
     def ask() -> None:
         for _ in range(50):
-            seen.append(set(engine.run({"index": index})["rows"].ravel().tolist()))
+            rows = engine.run({"index": np.tile(np.arange(9), 100)}, slab)["rows"]
+            seen.append(np.array_equal(rows, np.tile(TEN[:9], (100, 1))))
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for value in range(1, 200):
-        engine.bind({"table": np.full((10, 3), value, np.float32)})
+    for value in range(200):
+        slab.write(9, {"table": np.full(3, value, np.float32)})
     for thread in threads:
         thread.join()
     assert len(seen) == 150
-    assert all(len(values) == 1 for values in seen)
+    assert all(seen)
 
 
 def refusal(data: bytes) -> str:
@@ -295,6 +338,8 @@ def test_cuda_gives_what_the_cpu_gives() -> None:
         pytest.skip("this onnxruntime has no CUDA provider; install adaptertune-deploy[gpu] on a machine with a GPU")
     engine = open_ort(lookup(), "cuda", 0)
     assert engine.provider == CUDA
-    engine.bind({"table": TEN})
-    assert np.array_equal(engine.run({"index": np.arange(10)})["rows"], TEN)
+    slab = put(engine, TEN)
+    slab.write(4, {"table": TEN[0]})
+    assert np.array_equal(engine.run({"index": np.arange(10)}, slab)["rows"], TEN[[0, 1, 2, 3, 0, 5, 6, 7, 8, 9]])
+    assert engine.run({"index": np.array([0])}, slab, 4)["rows"].tolist() == [[0, 1, 2]]
     assert open_ort(lookup(), "auto", 0).provider == CUDA

@@ -66,10 +66,10 @@ def ask(
     """Return the logits of rows of an engine with the shared graph: which image each asks about, and for which task."""
     width = engine.inputs[bank.bank_names(slots)[0]].shape[1]
     assert isinstance(width, int)
-    engine.bind(bank.stack(adapters, slots, width))
-    feeds = {bank.IMAGES: images, bank.IMAGE: np.array(image, np.int64), bank.TASK: np.array(task, np.int64)}
-    features = engine.run(feeds)[bank.FEATURES]
-    return heads.apply([heads.head_of(adapter) for adapter in adapters], features, feeds[bank.TASK])
+    ends = [heads.head_of(adapter) for adapter in adapters]
+    held = bank.stack([bank.folded_blocks(adapter) for adapter in adapters], slots, width)
+    rows = {bank.IMAGES: images, bank.IMAGE: np.array(image, np.int64), bank.TASK: np.array(task, np.int64)}
+    return heads.apply(ends, engine.run({**rows, **held})[bank.FEATURES], rows[bank.TASK])
 
 
 @pytest.fixture(scope="session", autouse=True)

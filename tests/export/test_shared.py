@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.bank import Handle, SlotBank
+from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import make_adapter, make_task
-from tests.export.conftest import SLOTS, OpenGraph, ask, reference, scaled_adapter
+from tests.export.conftest import SLOTS, WIDTH, OpenGraph, ask, reference, scaled_adapter
 
 Ask = Callable[[Array, Sequence[int], Sequence[int]], list[Array]]
 
@@ -25,6 +28,13 @@ Ask = Callable[[Array, Sequence[int], Sequence[int]], list[Array]]
 @pytest.fixture
 def engine(shared_graph: bytes, open_graph: OpenGraph) -> Engine:
     return open_graph(shared_graph)
+
+
+@pytest.fixture(scope="module")
+def module_engine(shared_graph: bytes) -> Iterator[Engine]:
+    engine = open_engine(shared_graph, "graph", provider="cpu", threads=2)
+    yield engine
+    engine.close()
 
 
 @pytest.fixture
@@ -72,6 +82,50 @@ def test_a_new_task_is_a_new_bank_and_no_new_graph(
     check(ask(engine, [*held, late], SLOTS, images[:2], [0, 1], [3, 3]), reference(backbone, late, images[:2]))
 
 
+@pytest.fixture(scope="module")
+def pool(backbone: Backbone, images: Array) -> list[tuple[Adapter, Array]]:
+    """Tasks of many ranks, blocks and class counts, each with torch's logits [32, C]."""
+    shapes = [
+        (0, 3, SLOTS),
+        (0, 40, SLOTS),
+        (1, 2, (1,)),
+        (4, 5, SLOTS),
+        (4, 7, (2,)),
+        (4, 3, (0, 1)),
+        (16, 1000, SLOTS),
+    ]
+    adapters = [
+        scaled_adapter(make_adapter(make_task(f"task{seed}", *rest, alpha=0.5, temperature=1.5), backbone.spec, seed))
+        for seed, rest in enumerate((classes, rank, blocks) for rank, classes, blocks in shapes)
+    ]
+    return [(adapter, reference(backbone, adapter, images)) for adapter in adapters]
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_slots_that_come_and_go_compute_what_torch_computes(
+    module_engine: Engine, pool: list[tuple[Adapter, Array]], images: Array, data: st.DataObject
+) -> None:
+    held = SlotBank(module_engine, SLOTS, WIDTH, WIDTH)
+    lie: dict[int, Handle] = {}  # task of the pool -> where
+    for _ in range(data.draw(st.integers(1, 6))):
+        task = data.draw(st.integers(0, len(pool) - 1))
+        event = data.draw(st.sampled_from(["write", "replace", "remove"]))
+        if event == "remove" and task in lie:
+            held.remove(lie.pop(task))
+        elif event == "replace" and lie:
+            lie[task] = held.write(pool[task][0], lie.pop(next(iter(lie))))
+        else:
+            lie[task] = held.write(pool[task][0], lie.get(task))
+    rows = [(image, task) for image, task in enumerate(data.draw(st.lists(st.sampled_from([*lie] or [0]), max_size=8)))]
+    rows = [row for row in rows if row[1] in lie]
+    if rows:
+        image, tasks = np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]
+        features = held.features(images[: len(rows)], image, [lie[task] for task in tasks])
+        found = heads.apply([heads.head_of(adapter) for adapter, _ in pool], features, np.array(tasks))
+        check(found, [pool[task][1][place] for place, task in rows])
+
+
 def test_one_task_of_rank_one_is_a_bank_too(engine: Engine, backbone: Backbone, images: Array) -> None:
     small = scaled_adapter(make_adapter(make_task("small", classes=2, rank=1, blocks=(0,)), backbone.spec, seed=4))
     check(ask(engine, [small], SLOTS, images[:1], [0], [0]), reference(backbone, small, images[:1]))
@@ -82,15 +136,15 @@ def test_heads_only_are_rows_like_any_other(
     engine: Engine, backbone: Backbone, held: Sequence[Adapter], expected: list[Array], images: Array, others: bool
 ) -> None:
     """Beside adapters, and in a bank that holds nothing else."""
-    heads = [
+    late = [
         make_adapter(make_task(f"head{seed}", 4 + seed, rank=0, temperature=1.5 + seed), backbone.spec, seed)
         for seed in range(2)
     ]
     before = held if others else ()
     first = len(before)
     rows = [(0, first), (1, first + 1), (2, first), (3, 0), (0, first + 1)]
-    found = ask(engine, [*before, *heads], SLOTS, images[:4], *zip(*rows, strict=True))
-    wanted = [*(expected if others else ()), *(reference(backbone, head, images[:4]) for head in heads)]
+    found = ask(engine, [*before, *late], SLOTS, images[:4], *zip(*rows, strict=True))
+    wanted = [*(expected if others else ()), *(reference(backbone, head, images[:4]) for head in late)]
     check(found, [wanted[task][image] for image, task in rows])
 
 

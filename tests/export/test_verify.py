@@ -13,10 +13,12 @@ from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
+from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
+from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.export import verify
 from adaptertune_deploy.export.verify import compare, torch_logits, verify_merged, verify_shared
 from adaptertune_deploy.model.backbone import Backbone
+from tests.banks import all_inputs, tasks_of
 from tests.export.conftest import SLOTS, WIDTH, OpenGraph, merged_of
 
 Answer = Callable[[Mapping[str, AnyArray]], Array]
@@ -35,14 +37,16 @@ class Scripted:
         self.answer = answer
         self.output = output
         self.asked: list[Mapping[str, AnyArray]] = []
-        self.bound: Mapping[str, AnyArray] = {}
 
-    def bind(self, constants: Mapping[str, AnyArray]) -> None:
-        self.bound = constants
+    def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> HostSlab:
+        inputs = {name: TensorInfo(name, np.dtype(np.float32), ()) for name in shapes}
+        return HostSlab(shapes, inputs, capacity)
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        self.asked.append(feeds)
-        return {self.output: self.answer(feeds)}
+    def run(
+        self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
+    ) -> dict[str, AnyArray]:
+        self.asked.append(all_inputs(feeds, resident, slot))
+        return {self.output: self.answer(self.asked[-1])}
 
     def close(self) -> None:
         """Nothing to release."""
@@ -57,10 +61,10 @@ def merged_answer(feeds: Mapping[str, AnyArray]) -> Array:
     return np.stack([number, np.ones_like(number)], axis=1)
 
 
-def shared_answer(feeds: Mapping[str, AnyArray]) -> Array:
+def shared_answer(feeds: Mapping[str, AnyArray], task: Sequence[int]) -> Array:
     """Features (i, task, 0, 0) for image i."""
     number = feeds[bank.IMAGES].reshape(-1)[feeds[bank.IMAGE]]
-    task = feeds[bank.TASK].astype(np.float32)
+    task = np.array(task, dtype=np.float32)
     return np.stack([number, task, 0 * task, 0 * task], axis=1)
 
 
@@ -167,17 +171,16 @@ def test_a_merged_graph_wrong_at_one_batch_size_does_not_pass(size: int) -> None
 
 
 def test_the_shared_graph_is_asked_for_every_pair_in_mixed_batches(held: Sequence[Adapter]) -> None:
-    engine = Scripted(shared_answer)
+    engine = Scripted(lambda feeds: shared_answer(feeds, tasks_of(feeds, held)))
     reports = verify_shared(engine, with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES)
     assert [report.max_abs for report in reports] == [0, 0, 0]
     assert [report.images for report in reports] == [10, 10, 10]
-    assert engine.bound.keys() == bank.stack(held, SLOTS, WIDTH).keys()
     batches = [
-        list(zip(feeds[bank.IMAGES].ravel()[feeds[bank.IMAGE]].astype(int), feeds[bank.TASK], strict=True))
+        list(zip(feeds[bank.IMAGES].ravel()[feeds[bank.IMAGE]].astype(int), tasks_of(feeds, held), strict=True))
         for feeds in engine.asked
     ]
     assert {pair for batch in batches for pair in batch} == {(image, task) for image in range(10) for task in range(3)}
-    assert {len(batch) for batch in batches} == {*verify.BATCHES, 3}
+    assert {len(batch) for batch in batches} == {1, 2, 7, 30, 3}  # of 32 rows two are asked again, and run once
     assert all(len({task for _, task in batch}) > 1 for batch in batches if len(batch) > 1)
     assert [(0, 0), (0, 1), (0, 2)] in batches
     for feeds in engine.asked:
@@ -187,12 +190,12 @@ def test_the_shared_graph_is_asked_for_every_pair_in_mixed_batches(held: Sequenc
 @pytest.mark.parametrize("fault", ["first task for all", "first image for all", "alone", "one task", "rows swapped"])
 def test_a_shared_graph_with_one_fault_does_not_pass(held: Sequence[Adapter], fault: str) -> None:
     def answer(feeds: Mapping[str, AnyArray]) -> Array:
-        image, task = feeds[bank.IMAGE], feeds[bank.TASK]
+        image, task = feeds[bank.IMAGE], np.array(tasks_of(feeds, held))
         if fault == "first task for all":
             task = np.full_like(task, task[0])
         if fault == "first image for all":
             image = np.full_like(image, image[0])
-        logits = shared_answer({**feeds, bank.IMAGE: image, bank.TASK: task})
+        logits = shared_answer({**feeds, bank.IMAGE: image}, task.tolist())
         if fault == "alone" and len(logits) == 1:
             logits = logits + 1
         if fault == "one task":

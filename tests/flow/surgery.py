@@ -120,7 +120,7 @@ def _constant(model: onnx.ModelProto, name: str, value: Any) -> str:
 
 def rename_output(model: onnx.ModelProto) -> None:
     """Call the output "scores"."""
-    _replace_output(model)
+    _replace_output(model, model.graph.output[0].name)
     model.graph.node.append(helper.make_node("Identity", ["raw"], ["scores"]))
     model.graph.output[0].name = "scores"
 

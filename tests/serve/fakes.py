@@ -22,9 +22,11 @@ from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.heads import head_of
-from adaptertune_deploy.engines.engine import EngineEntry, TensorInfo
+from adaptertune_deploy.engines.engine import EngineEntry, Slab, TensorInfo
+from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
+from tests.banks import all_inputs, tasks_of
 from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
 from tests.engines.onnx_files import field as protobuf_field
 
@@ -74,7 +76,7 @@ def shared_network(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
 
 def merged_network(adapter: Adapter) -> Callable[[Mapping[str, npt.NDArray[Any]]], Array]:
     """Return a function that computes one task's merged graph: logits [N, C]."""
-    held, head = bank.stack([adapter], SLOTS, WIDTH), head_of(adapter)
+    held, head = bank.stack([bank.folded_blocks(adapter)], SLOTS, WIDTH), head_of(adapter)
 
     def compute(feeds: Mapping[str, npt.NDArray[Any]]) -> Array:
         rows = np.arange(len(feeds[bank.IMAGES]))
@@ -90,9 +92,9 @@ class FakeEngine:
 
     gate: while cleared, a run waits inside the engine.
     entered: gets one item for every run that begins.
-    calls: the feeds of every run.
+    calls: the inputs of every run, those that were resident included.
     error: raised by every run while set.
-    poison: indices of bank tasks whose rows come back as NaN.
+    poison: places in make_adapters() of tasks whose rows come back as NaN.
     output: the name of what it gives.
     """
 
@@ -104,7 +106,6 @@ class FakeEngine:
     inputs: Mapping[str, TensorInfo] = field(default_factory=dict)
     outputs: Mapping[str, TensorInfo] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
-    bound: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     calls: list[dict[str, npt.NDArray[Any]]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     entered: queue.SimpleQueue[int] = field(default_factory=queue.SimpleQueue)
@@ -115,19 +116,23 @@ class FakeEngine:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def bind(self, constants: Mapping[str, npt.NDArray[Any]]) -> None:
-        self.bound |= constants
+    def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> HostSlab:
+        inputs = {name: TensorInfo(name, np.dtype(np.float32), ()) for name in shapes}
+        return HostSlab(shapes, inputs, capacity)
 
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        self.calls.append(dict(feeds))
+    def run(
+        self, feeds: Mapping[str, npt.NDArray[Any]], resident: Slab | None = None, slot: int | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        call = all_inputs(feeds, resident, slot)
+        self.calls.append(call)
         self.entered.put(len(self.calls))
         if not self.gate.wait(WAIT_S):
             raise EngineError("the test never opened the gate")
         if self.error is not None:
             raise self.error
-        answer = self.compute({**self.bound, **feeds})
-        for task in self.poison:
-            answer[feeds[bank.TASK] == task] = np.nan
+        answer = self.compute(call)
+        if self.poison:
+            answer[[task in self.poison for task in asked(call)]] = np.nan
         return {self.output: answer}
 
     def close(self) -> None:
@@ -153,6 +158,11 @@ def make_adapters() -> list[Adapter]:
     )
     backbone = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
     return [make_adapter(task, backbone, seed) for seed, task in enumerate(tasks)]
+
+
+def asked(call: Mapping[str, npt.NDArray[Any]]) -> list[int]:
+    """Return which of make_adapters() each row of a run was given."""
+    return tasks_of(call, make_adapters())
 
 
 def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | None = None) -> SharedSession:

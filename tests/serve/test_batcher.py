@@ -15,7 +15,7 @@ from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.serve.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batcher import Batcher
-from tests.serve.fakes import WAIT_S, FakeEngine, indices, make_adapters, make_shared, random_images, reference
+from tests.serve.fakes import WAIT_S, FakeEngine, asked, indices, make_adapters, make_shared, random_images, reference
 
 MAX_BATCH = 4
 Future = asyncio.Future[Outcome]
@@ -78,7 +78,7 @@ def test_requests_of_different_tasks_that_wait_ride_in_one_run() -> None:
         bench.engine.gate.set()
         outcomes = await asyncio.gather(first, *waiting)
         assert len(bench.engine.calls) == 2
-        assert bench.engine.calls[1][bank.TASK].tolist() == [0, 1, 2]
+        assert asked(bench.engine.calls[1]) == [0, 1, 2]
         for task in (0, 1, 2):
             check(outcomes[task + 1], task, task)
             assert outcomes[task + 1].batch.size == 3
@@ -98,7 +98,7 @@ def test_an_image_asked_for_several_tasks_is_one_image() -> None:
         call = bench.engine.calls[1]
         assert call[bank.IMAGES].shape[0] == 2
         assert call[bank.IMAGE].tolist() == [0, 0, 1]
-        assert call[bank.TASK].tolist() == [2, 0, 1]
+        assert asked(call) == [2, 0, 1]
         assert waiting[0].result().batch.images == 2
 
     asyncio.run(scenario(body))
@@ -161,7 +161,7 @@ def test_a_passed_deadline_is_answered_while_the_engine_is_busy_and_never_runs()
         bench.engine.gate.set()
         await held
         await bench.submit(2)
-        assert [call[bank.TASK].tolist() for call in bench.engine.calls] == [[0], [2]]
+        assert [asked(call) for call in bench.engine.calls] == [[0], [2]]
 
     asyncio.run(scenario(body))
 
@@ -188,7 +188,7 @@ def test_a_cancelled_request_is_out_of_the_queue_before_it_is_batched() -> None:
         await asyncio.sleep(0)
         bench.engine.gate.set()
         await asyncio.gather(held, kept)
-        assert [call[bank.TASK].tolist() for call in bench.engine.calls] == [[0], [2]]
+        assert [asked(call) for call in bench.engine.calls] == [[0], [2]]
 
     asyncio.run(scenario(body))
 
@@ -201,7 +201,7 @@ def test_cancelling_a_running_request_leaves_its_batch_alone() -> None:
         gone.cancel()
         bench.engine.gate.set()
         check(await kept, 5, 2)
-        assert [call[bank.TASK].tolist() for call in bench.engine.calls] == [[1, 2]]
+        assert [asked(call) for call in bench.engine.calls] == [[1, 2]]
 
     asyncio.run(scenario(body))
 
@@ -232,7 +232,7 @@ def test_a_failure_in_the_middle_of_a_split_request_ends_it() -> None:
             await future
         bench.engine.error = None
         await bench.submit(1)
-        assert [call[bank.TASK].tolist() for call in bench.engine.calls] == [[0, 1, 2], [1]]
+        assert [asked(call) for call in bench.engine.calls] == [[0, 1, 2], [1]]
 
     asyncio.run(scenario(body))
 

@@ -8,12 +8,12 @@ import httpx
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, preprocess
+from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image
 from tests.serve.conftest import Launcher, Running
-from tests.serve.fakes import WAIT_S, make_shared
+from tests.serve.fakes import WAIT_S, asked, make_shared
 
 
 def expect_labels(answers: dict[str, list[dict[str, object]]], image: bytes, tasks: list[str], top_k: int) -> None:
@@ -139,7 +139,7 @@ def test_requests_of_different_tasks_ride_in_one_engine_run(launch: Launcher, pn
         batches = [future.result().json()["batch"] for future in waiting]
     assert first.result().json()["batch"] == {"rows": 1, "images": 1, "tasks": 1}
     assert batches == [{"rows": 3, "images": 3, "tasks": 3}] * 3
-    assert [sorted(call[bank.TASK].tolist()) for call in running.engine.calls] == [[0], [0, 1, 2]]
+    assert [sorted(asked(call)) for call in running.engine.calls] == [[0], [0, 1, 2]]
 
 
 def test_bad_input_waits_with_good_and_harms_no_other_row(launch: Launcher, png: bytes) -> None:
@@ -209,7 +209,7 @@ def test_a_client_that_leaves_is_taken_out_of_the_queue(launch: Launcher, png: b
         running.engine.gate.set()
         assert held.result().status_code == 200
     assert running.client.post("/v1/predict?tasks=flowers", content=png).status_code == 200
-    assert [call[bank.TASK].tolist() for call in running.engine.calls] == [[0], [1]]
+    assert [asked(call) for call in running.engine.calls] == [[0], [1]]
 
 
 def test_health_answers_while_images_are_decoded(launch: Launcher, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tests.builders import make_preprocess_spec, write_bundle, write_merged
 from tests.serve import fakes
 from tests.serve.fakes import (
     FakeEngine,
+    asked,
     indices,
     make_adapters,
     make_merged,
@@ -133,10 +134,10 @@ def test_all_engines_are_closed_when_one_graph_is_another_than_the_manifest_says
 
 
 def test_an_engine_is_closed_when_it_does_not_take_the_bank(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bind(self: FakeEngine, constants: object) -> None:
+    def allocate(self: FakeEngine, shapes: object, capacity: int) -> None:
         raise EngineError("the tensors don't fit on the device")
 
-    monkeypatch.setattr(FakeEngine, "bind", bind)
+    monkeypatch.setattr(FakeEngine, "allocate", allocate)
     with pytest.raises(EngineError, match="don't fit"):
         open_session(folder, engine="fake")
     assert [engine.closed for engine in fakes.OPENED] == [True]
@@ -162,7 +163,7 @@ def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
     engine = FakeEngine()
     warm_up(make_shared(engine), 5)
     assert [len(call["task"]) for call in engine.calls] == [1, 5]
-    assert engine.calls[1]["task"].tolist() == [0, 1, 2, 0, 1]
+    assert asked(engine.calls[1]) == [0, 1, 2, 0, 1]
     assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
 
 

@@ -5,13 +5,15 @@ import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.errors import EngineError, FormatError
+from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
 from adaptertune_deploy.serve.shared_session import SharedSession
+from tests.banks import tasks_of
 from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
 from tests.serve.fakes import (
     SLOTS,
     WIDTH,
     FakeEngine,
+    asked,
     indices,
     make_adapters,
     make_merged,
@@ -29,7 +31,7 @@ def test_a_mixed_batch_is_one_run_and_equals_each_task_alone() -> None:
     image, task = indices(0, 0, 0, 1, 1), indices(2, 0, 1, 1, 0)
     rows = session.run(images, image, task)
     assert len(engine.calls) == 1
-    assert set(engine.calls[0]) == {bank.IMAGES, bank.IMAGE, bank.TASK}
+    assert asked(engine.calls[0]) == [2, 0, 1, 1, 0]
     for row, i, t in zip(rows, image, task, strict=True):
         assert row.dtype == np.float32
         np.testing.assert_allclose(row, reference(images[i], adapters[t]), rtol=1e-4, atol=1e-5)
@@ -80,9 +82,28 @@ def test_an_image_runs_once_for_all_heads_and_once_for_each_adapter() -> None:
     rows = make_shared(engine, adapters).run(images, image, task)
     (call,) = engine.calls
     assert call[bank.IMAGE].tolist() == [0, 0, 1]
-    assert call[bank.TASK].tolist() == [0, 1, 0]
+    assert tasks_of(call, adapters[:2]) == [0, 1, 0]
     for row, i, t in zip(rows, image, task, strict=True):
         np.testing.assert_allclose(row, reference(images[i], adapters[t]), rtol=1e-4, atol=1e-5)
+
+
+def test_features_are_what_the_heads_get() -> None:
+    adapters, images = make_adapters(), random_images(2)
+    session, image, task = make_shared(adapters=adapters), indices(0, 1, 0, 1), indices(0, 1, 2, 0)
+    features = session.features(images, image, task)
+    assert (features.dtype, features.shape) == (np.float32, (4, WIDTH))
+    for row, index in zip(features, task, strict=True):
+        tensors = adapters[index].tensors
+        wanted = reference(images[image[0]], adapters[index])
+        image = image[1:]
+        np.testing.assert_allclose(tensors["head.weight"] @ row + tensors["head.bias"], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_merged_session_has_no_features() -> None:
+    session, engines = make_merged()
+    with pytest.raises(UsageError, match="a merged graph gives no features, only logits; take --form shared"):
+        session.features(random_images(1), indices(0), indices(0))
+    assert not any(engine.calls for engine in engines)
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (2, 3), (16,)])

@@ -1,0 +1,197 @@
+"""The tasks of a shared graph as slots: written in place, one by one, and run in any mixture.
+
+A task's tensors are put into a slab of its own rank, so none is padded to the rank of another one. Slot 0 of every slab
+stays zero: that is a task of rank 0, a head only, and rides with any rank. A batch of several ranks gets a bank of just
+its own tasks, padded with zeros, for that run. All of it is exact (core.bank).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import outputs
+from adaptertune_deploy.engines.engine import AnyArray, Engine, Slab
+
+FIRST = 8  # slots of a rank's first slab
+
+
+@dataclass(frozen=True)
+class Handle:
+    """Where a task lies in a bank.
+
+    rank: which slab.
+    slot: 0 for rank 0 and for no other.
+    """
+
+    rank: int
+    slot: int
+
+
+HEAD_ONLY = Handle(0, 0)
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """What one run takes: each row's place, and the tensors that are fed or resident (Engine.run)."""
+
+    places: list[int]
+    tasks: int
+    feeds: Mapping[str, AnyArray]
+    resident: Slab | None = None
+    slot: int | None = None
+
+
+class SlotBank:
+    """Holds tasks for an engine with the shared graph, and runs rows of them.
+
+    Threads: any number may call `features`, one at a time writes; others wait. A slab that grows is replaced and never
+    changed, so no run is disturbed by another task's arrival. Only replacing or removing a task that a run still reads
+    is the caller's to avoid.
+
+    Args:
+        engine: holds the graph; closing it stays with the caller.
+        slots: the graph's slots.
+        width: D, channels of the backbone's tokens.
+        features: F, size of what the graph gives for a row.
+    """
+
+    def __init__(self, engine: Engine, slots: Sequence[int], width: int, features: int) -> None:
+        self._engine = engine
+        self._slots, self._width, self._width_out = tuple(slots), width, features
+        self._lock = threading.Lock()
+        self._slabs: dict[int, Slab] = {}  # replaced as a whole, never changed
+        self._free: dict[int, list[int]] = {}
+        self._live = {HEAD_ONLY}
+        # No engine takes a matrix product over an empty dimension for granted: rank 0 is one hidden unit of zeros.
+        self._zeros = engine.allocate(bank.slot_shapes(self._slots, width, 1), 1)
+
+    def reserve(self, ranks: Iterable[int]) -> None:
+        """Make room for new tasks of these ranks, so that writing them has nothing to move.
+
+        Raises:
+            EngineError: no memory for them.
+        """
+        with self._lock:
+            for rank, count in Counter(ranks).items():
+                lacking = count - len(self._free.get(rank, ()))
+                if rank and lacking > 0:
+                    held = self._slabs[rank].capacity if rank in self._slabs else 1
+                    self._grow(rank, held + lacking)
+
+    def write(self, adapter: Adapter, handle: Handle | None = None) -> Handle:
+        """Put a task into the bank, and return where.
+
+        Args:
+            adapter: the task; of any rank.
+            handle: the task that it replaces: in place where the rank is the same, else elsewhere.
+
+        Raises:
+            FormatError: a block without a slot, or a tensor that overflows float32.
+            EngineError: no such task to replace, or no memory. Whatever is raised, the bank is as it was.
+        """
+        spec = adapter.task.adapter
+        bank.check_slots(adapter.task.name, spec.blocks, self._slots)
+        tensors = bank.folded_blocks(adapter)
+        with self._lock:
+            if handle is not None:
+                self._check(handle)
+            place = handle if handle is not None and handle.rank == spec.rank else self._room(spec.rank)
+            if place.rank:
+                self._slabs[place.rank].write(place.slot, tensors)
+            if place not in self._live:
+                self._free[place.rank].remove(place.slot)
+                self._live.add(place)
+            if handle is not None and handle != place:
+                self._release(handle)
+        return place
+
+    def remove(self, handle: Handle) -> None:
+        """Let a later task have this one's slot.
+
+        Raises:
+            EngineError: no such task.
+        """
+        with self._lock:
+            self._check(handle)
+            self._release(handle)
+
+    def features(self, images: Array, image: npt.NDArray[np.int64], handles: Sequence[Handle]) -> Array:
+        """Return each row's features, float32 [B, F]; rows that are alike run once.
+
+        Args:
+            images: float32 [N, 3, H, W], preprocessed.
+            image: int64 [B], which image each row asks about.
+            handles: B of them, each row's task.
+
+        Raises:
+            EngineError: a row names no image or task of these, or the engine failed or gave another shape.
+        """
+        bank.check_rows(len(images), image, np.zeros(len(handles), dtype=np.int64), 1)
+        pairs = list(zip(image.tolist(), handles, strict=True))
+        rows = {pair: row for row, pair in enumerate(dict.fromkeys(pairs))}
+        asked = self._bank([handle for _, handle in rows])
+        own = np.array([place for place, _ in rows], dtype=np.int64)
+        task = np.array(asked.places, dtype=np.int64)
+        bank.check_rows(len(images), own, task, asked.tasks)
+        feeds: dict[str, AnyArray] = {bank.IMAGES: images, bank.IMAGE: own, bank.TASK: task, **asked.feeds}
+        found = self._engine.run(feeds, asked.resident, asked.slot)
+        result = outputs.take(found, bank.FEATURES, len(rows), self._width_out)
+        return result if len(rows) == len(pairs) else result[[rows[pair] for pair in pairs]]
+
+    def _bank(self, handles: Sequence[Handle]) -> _Bank:
+        """Return the tensors for rows of these tasks: one task's own, a slab, or several ranks' side by side."""
+        slabs = self._slabs
+        different = dict.fromkeys(handles)
+        for handle in different:
+            self._check(handle)
+        ranks = {handle.rank for handle in different if handle.rank}
+        if len(different) == 1:
+            (handle,) = different
+            resident = slabs[handle.rank] if handle.rank else self._zeros
+            return _Bank([0] * len(handles), 1, {}, resident, handle.slot)
+        if len(ranks) == 1:
+            resident = slabs[ranks.pop()]
+            return _Bank([handle.slot for handle in handles], resident.capacity, {}, resident)
+        parts = [slabs[handle.rank].read(handle.slot) if handle.rank else {} for handle in different]
+        places = {handle: place for place, handle in enumerate(different)}
+        feeds = bank.stack(parts, self._slots, self._width)
+        return _Bank([places[handle] for handle in handles], len(parts), feeds)
+
+    def _check(self, handle: Handle) -> None:
+        if handle not in self._live:
+            raise EngineError(f"the bank holds no task of rank {handle.rank} in slot {handle.slot}")
+
+    def _room(self, rank: int) -> Handle:
+        """Return a place that no task has."""
+        if not rank:
+            return HEAD_ONLY
+        if not self._free.get(rank):
+            self._grow(rank, 2 * self._slabs[rank].capacity if rank in self._slabs else FIRST)
+        return Handle(rank, self._free[rank][-1])
+
+    def _release(self, handle: Handle) -> None:
+        if handle.rank:
+            self._live.remove(handle)
+            self._free[handle.rank].append(handle.slot)
+
+    def _grow(self, rank: int, capacity: int) -> None:
+        """Give a rank a slab of at least this capacity, with its tasks in the same slots."""
+        grown = self._engine.allocate(bank.slot_shapes(self._slots, self._width, rank), capacity)
+        held = self._slabs.get(rank)
+        for handle in self._live:
+            if held is not None and handle.rank == rank:
+                grown.write(handle.slot, held.read(handle.slot))
+        start = 1 if held is None else held.capacity
+        # The lowest slots are given out first: what is never reached is never memory.
+        self._free[rank] = [*reversed(range(start, grown.capacity)), *self._free.get(rank, ())]
+        self._slabs = {**self._slabs, rank: grown}

@@ -1,0 +1,72 @@
+"""Tensors of many tasks in host memory, one behind another along a leading slot axis.
+
+Pages of memory that nothing was written to cost nothing, so a slab may have far more slots than tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
+
+PAGE = 4096  # bytes; no vector instruction asks for more than 64
+
+
+class HostSlab:
+    """Keeps engines.engine.Slab where an engine reads host memory.
+
+    Args:
+        shapes: input -> shape of one slot's tensor.
+        inputs: the graph's inputs, which give the dtypes.
+        capacity: slots.
+
+    Raises:
+        EngineError: no memory.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, TensorInfo], capacity: int) -> None:
+        self.capacity = capacity
+        self.arrays: dict[str, AnyArray] = {}
+        for name, shape in shapes.items():
+            self.arrays[name] = _zeros((capacity, *shape), inputs[name].dtype)
+
+    def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
+        """See Slab.write; nothing is written unless all of it fits."""
+        self._check_slot(slot)
+        for name, value in tensors.items():
+            if name not in self.arrays:
+                raise EngineError(f"a slot has no tensor '{name}'")
+            expected = self.arrays[name].shape[1:]
+            if value.shape != expected:
+                raise EngineError(f"tensor '{name}' has shape {list(value.shape)}, a slot {list(expected)}")
+        for name, array in self.arrays.items():
+            if name in tensors:
+                array[slot] = tensors[name]
+            elif array[slot].any():  # zeros are not written over zeros: that would turn spare pages into memory
+                array[slot] = 0
+
+    def read(self, slot: int) -> dict[str, AnyArray]:
+        """See Slab.read."""
+        self._check_slot(slot)
+        return {name: array[slot] for name, array in self.arrays.items()}
+
+    def _check_slot(self, slot: int) -> None:
+        if not 0 <= slot < self.capacity:
+            raise EngineError(f"no slot {slot}, only 0 to {self.capacity - 1}")
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+    """Return zeros that begin at a page of memory."""
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        memory = np.zeros(size + PAGE, dtype=np.uint8)
+    except (MemoryError, ValueError):
+        raise EngineError(f"no memory for {shape[0]} slots of {list(shape[1:])}; serve fewer tasks") from None
+    start = -memory.ctypes.data % PAGE
+    result: AnyArray = memory[start : start + size].view(dtype).reshape(shape)
+    return result

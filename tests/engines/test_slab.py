@@ -1,0 +1,82 @@
+"""engines.slab: slots written in place, at addresses that stay, and spare ones that are no memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines import slab
+from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.slab import HostSlab
+
+SHAPES = {"weight": (3, 2), "bias": (2,)}
+INPUTS = {name: TensorInfo(name, np.dtype(np.float32), ("T", *shape)) for name, shape in SHAPES.items()}
+HALF = {**INPUTS, "bias": TensorInfo("bias", np.dtype(np.float16), ("T", 2))}
+
+
+def values(number: float) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    return {name: np.full(shape, number, np.float32) for name, shape in SHAPES.items()}
+
+
+@given(writes=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9), st.booleans()), max_size=12))
+def test_a_slot_holds_what_was_written_last_and_the_others_what_they_held(writes: list[tuple[int, int, bool]]) -> None:
+    held, wanted = HostSlab(SHAPES, INPUTS, 5), {name: np.zeros((5, *shape)) for name, shape in SHAPES.items()}
+    for slot, number, whole in writes:
+        tensors = values(number) if whole else {"bias": values(number)["bias"]}
+        held.write(slot, tensors)
+        for name in SHAPES:
+            wanted[name][slot] = number if name in tensors else 0
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(held.arrays[name], array)
+        for slot in range(5):
+            np.testing.assert_array_equal(held.read(slot)[name], array[slot])
+
+
+def test_addresses_stay_and_begin_at_a_page() -> None:
+    held = HostSlab(SHAPES, INPUTS, 5)
+    before = {name: array.ctypes.data for name, array in held.arrays.items()}
+    for slot in range(5):
+        held.write(slot, values(slot))
+    assert {name: array.ctypes.data for name, array in held.arrays.items()} == before
+    assert all(address % slab.PAGE == 0 for address in before.values())
+    assert all(array.flags.c_contiguous for array in held.arrays.values())
+
+
+def test_values_take_the_graphs_type() -> None:
+    held = HostSlab(SHAPES, HALF, 2)
+    held.write(1, values(1 / 3))
+    assert (held.read(1)["weight"].dtype, held.read(1)["bias"].dtype) == (np.float32, np.float16)
+    assert held.read(1)["bias"].tolist() == [np.float16(1 / 3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("slot", "tensors", "message"),
+    [
+        (2, values(1), "no slot 2, only 0 to 1"),
+        (-1, values(1), "no slot -1, only 0 to 1"),
+        (0, {**values(1), "head": np.zeros(1)}, "a slot has no tensor 'head'"),
+        (0, {**values(1), "bias": np.zeros(1)}, r"tensor 'bias' has shape \[1\], a slot \[2\]"),
+        (0, {**values(1), "bias": np.zeros(())}, r"tensor 'bias' has shape \[\], a slot \[2\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(slot: int, tensors: dict[str, object], message: str) -> None:
+    held = HostSlab(SHAPES, INPUTS, 2)
+    held.write(0, values(7))
+    with pytest.raises(EngineError, match=message):
+        held.write(slot, tensors)  # type: ignore[arg-type]
+    assert (held.arrays["weight"][0] == 7).all()
+    assert (held.arrays["bias"][0] == 7).all()
+
+
+@pytest.mark.parametrize("slot", [-1, 2])
+def test_a_slot_that_is_not_there_is_not_read(slot: int) -> None:
+    with pytest.raises(EngineError, match=f"no slot {slot}, only 0 to 1"):
+        HostSlab(SHAPES, INPUTS, 2).read(slot)
+
+
+def test_more_slots_than_memory_is_one_line() -> None:
+    with pytest.raises(EngineError, match=r"no memory for 1125899906842624 slots of \[3, 2\]; serve fewer tasks"):
+        HostSlab(SHAPES, INPUTS, 1 << 50)
