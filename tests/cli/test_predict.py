@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -7,10 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.cli.predict import show
-from adaptertune_deploy.core import tensors
+from adaptertune_deploy.core import bundle, tensors
+from adaptertune_deploy.core.adapter import read_adapter
 from adaptertune_deploy.serve.answers import Answer, Label
 from tests.cli.conftest import GOLDEN, Atd
 
@@ -66,6 +69,58 @@ def test_images_of_one_name_are_told_apart_and_nothing_is_wrapped_in_a_pipe(
         assert re.search(r"cars \d +\d+\.\d % +cars \d \d+ %, cars \d \d+ %", line)
 
 
+def logits_of(features: npt.NDArray[np.float32], task: str) -> npt.NDArray[np.float32]:
+    """Return what a task's head makes of features."""
+    _, adapter = read_adapter(GOLDEN / "adapters" / task)
+    tensors = adapter.tensors
+    logits: npt.NDArray[np.float32] = features @ tensors["head.weight"].T + tensors["head.bias"]
+    return logits / np.float32(adapter.task.temperature)
+
+
+IMAGES = [f"images/{place}.png" for place in range(4)]
+
+
+def test_features_are_what_the_heads_make_torchs_logits_of(atd: Atd) -> None:
+    found = json.loads(atd("predict", *IMAGES, "--embed", "--json").out)
+    assert [(item["file"], item["task"]) for item in found] == [(path, t) for path in IMAGES for t in ("birds", "cars")]
+    for task in ("birds", "cars"):
+        features = np.array([item["features"] for item in found if item["task"] == task], dtype=np.float32)
+        np.testing.assert_allclose(logits_of(features, task), LOGITS[task], atol=1e-4)
+
+
+def test_features_of_one_task_are_an_array_in_a_file(atd: Atd, folder: Path) -> None:
+    done = atd("predict", *IMAGES, "--embed", "--adapters", "cars", "--out", "f.npy")
+    assert done.out == "4 x 32 features of cars written to f.npy\n"
+    features = np.load(folder / "f.npy", allow_pickle=False)
+    assert (features.dtype, features.shape) == (np.float32, (4, 32))
+    np.testing.assert_allclose(logits_of(features, "cars"), LOGITS["cars"], atol=1e-4)
+
+
+def test_features_of_several_tasks_are_named_arrays_in_a_file(atd: Atd, folder: Path) -> None:
+    done = atd("predict", *IMAGES, "--embed", "--out", "f.npz", "--json")
+    assert json.loads(done.out) == {"file": "f.npz", "images": 4, "tasks": ["birds", "cars"], "features": 32}
+    held = np.load(folder / "f.npz", allow_pickle=False)
+    assert sorted(held.files) == ["birds", "cars", "files"]
+    assert held["files"].tolist() == IMAGES
+    for task in ("birds", "cars"):
+        np.testing.assert_allclose(logits_of(held[task], task), LOGITS[task], atol=1e-4)
+
+
+def test_a_line_shows_the_first_features(atd: Atd) -> None:
+    found = json.loads(atd("predict", IMAGES[1], "--embed", "--json", "--adapters", "birds").out)[0]["features"]
+    lines = atd("predict", IMAGES[1], "--embed", "--adapters", "birds").out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == [IMAGES[1], "birds", "32", *(f"{value:.3f}," for value in found[:4]), "..."]
+
+
+def test_a_bundle_of_merged_graphs_has_no_features(atd: Atd, folder: Path) -> None:
+    manifest = bundle.read_manifest(folder / "bundle")
+    bundle.write_manifest(folder / "bundle", dataclasses.replace(manifest, shared=None))
+    done = atd("predict", IMAGES[0], "--embed")
+    assert (done.code, done.out) == (2, "")
+    assert "a merged graph gives no features, only logits; take --form shared" in done.err
+
+
 def test_a_label_cant_drive_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = Answer(0, "birds", (Label("\x1b[2Jowl\n\u202e", 0, 0.9), Label("\x07", 1, 0.1)))
     show([Path("a\x1b[31m.png")], [answer])
@@ -85,6 +140,15 @@ def test_a_label_cant_drive_the_terminal(folder: Path, capsys: pytest.CaptureFix
         (["images/0.png", "--adapters", "cars,cars"], 2, "named twice"),
         (["images/0.png", "--form", "both"], 2, "--form: no form 'both', only auto, shared, merged"),
         (["images/0.png", "--adapters", "trees"], 2, "add it with: atd add adapters/trees"),
+        (["images/0.png", "--out", "f.npy"], 2, "--out f.npy: only features are written to a file; add --embed"),
+        (
+            ["images/0.png", "--embed", "--form", "merged"],
+            2,
+            "--embed: merged graphs give logits only; leave out",
+        ),
+        (["images/0.png", "--embed", "--out", "f.txt"], 2, "--out f.txt: expected a name that ends with .npy or .npz"),
+        (["images/0.png", "--embed", "--out", "f.npy"], 2, "--out f.npy: .npy holds the features of one task, and 2"),
+        (["images/0.png", "--embed", "--out", "images/0.png/f.npz"], 2, "images/0.png is a file, expected a folder"),
         (["images/0.png", "--top-k", "0"], 2, "--top-k 0: expected a whole number from 1"),
     ],
 )
