@@ -69,7 +69,7 @@ def folded_tensor(adapter: Adapter, name: str) -> Array:
     """
     with np.errstate(over="ignore"):
         value, cause = _fold(name, adapter.tensors[name], adapter.task)
-    if not np.isfinite(value).all():
+    if value is not adapter.tensors[name] and not np.isfinite(value).all():
         raise FormatError(f"task '{adapter.task.name}': {cause} overflows float32; train it again")
     return np.ascontiguousarray(value.T) if value.ndim == 2 else value
 
