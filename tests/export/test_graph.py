@@ -37,7 +37,10 @@ FAMILIES = {
     "vit_small_patch14_reg4_dinov2": {"img_size": 28, "embed_dim": 48, "num_heads": 3},
     "vit_base_patch16_siglip_224": {"img_size": 32, "embed_dim": 48, "num_heads": 3},
     "beit_base_patch16_224": {"img_size": 32, "embed_dim": 48, "num_heads": 3},
+    "vit_small_patch16_dinov3": {"img_size": 32, "embed_dim": 48, "num_heads": 3, "global_pool": "token"},
 }
+# Those that pool by one class token; the others take two, a mean, or attend once more.
+ONE_TOKEN = ("vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3")
 
 
 def operators(data: bytes) -> Counter[str]:
@@ -52,6 +55,17 @@ def dynamic_axes(data: bytes) -> dict[str, list[int | str]]:
         entry.name: [dim.dim_param or dim.dim_value for dim in entry.type.tensor_type.shape.dim]
         for entry in (*inner.input, *inner.output)
     }
+
+
+def check_form(data: bytes, backbone: Backbone, one_token: bool) -> None:
+    """Assert what the rewrites promise of a merged graph with an adapter after block 0."""
+    inner = onnx.load_from_string(data).graph
+    named = {entry.name for entry in inner.initializer} | {name for node in inner.node for name in node.output}
+    assert not [name for name in named if name.startswith("val_") or "#" in name]
+    products = {node.input[1] for node in inner.node if node.op_type == "MatMul"} & {x.name for x in inner.initializer}
+    adapter = {"blocks.0.adapter.down.weight", "blocks.0.adapter.up.weight"}
+    assert adapter < products <= backbone.module.state_dict().keys() | adapter
+    assert ("int64.[0]" in {node.input[1] for node in inner.node if node.op_type == "Gather"}) == one_token
 
 
 class Doubler(nn.Module):
@@ -153,13 +167,18 @@ def test_tracing_is_silent_and_leaves_the_backbone_as_it_was(
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_other_families_export_and_agree_with_torch(name: str, open_graph: OpenGraph) -> None:
-    backbone = build_backbone(name, depth=1, **FAMILIES[name])
+    """Two blocks, whose scales are drawn as large as trained ones: fresh ones are 1e-5 in some, and hide the block."""
+    backbone = build_backbone(name, depth=2, **FAMILIES[name])
+    for part, parameter in backbone.module.named_parameters():
+        if "gamma" in part or "token" in part:
+            torch.nn.init.normal_(parameter, std=0.5)
     adapter = scaled_adapter(make_adapter(make_task(classes=3, rank=2, blocks=(0,)), backbone.spec))
     images = np.random.default_rng(2).normal(size=(5, 3, *backbone.spec.image_size)).astype(np.float32)
     wanted = reference(backbone, adapter, images)
     shared = export_shared(backbone, (0,))
     merged = merged_of(shared, backbone, adapter)
     assert set(operators(shared)) | set(operators(merged)) <= READ_BY_TENSORRT
+    check_form(merged, backbone, one_token=name in ONE_TOKEN)
     assert np.abs(open_graph(merged).run({"images": images})["logits"] - wanted).max() < 2e-5
     image = [4, 0, 0, 2, 1, 3, 4]
     rows = ask(open_graph(shared), [adapter], (0,), images, image, [0] * 7)

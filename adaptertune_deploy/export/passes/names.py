@@ -89,7 +89,7 @@ def _name_constants(graph: ir.Graph, known: Known, taken: set[str]) -> None:
             name, view = weight
             value.const_value = ir.Tensor(view)
         else:
-            name = _bias_name(reader, place) or f"{_scope(reader)}{words.get(value) or reader.op_type}"
+            name = _bias_name(reader, place) or f"{_scope(reader)}{words.get(value) or 'constant'}"
         value.name = _free(name, taken)
         value.const_value.name = value.name
 

@@ -18,7 +18,8 @@ agraph (float[N, 20] images) => (float[N, 20] features) {
     val_9 = Mul(val_7, val_10)
     val_11 = Mul(val_9, val_12)
     val_13 = Add(val_11, val_14)
-    features = Reshape(val_13, val_15)
+    val_16 = Mul(val_13, val_17)
+    features = Reshape(val_16, val_15)
 }
 """
 QKV, PROJ, BIAS = draw(20, 20, seed=1), draw(20, 20, seed=2), draw(20, seed=3)
@@ -33,8 +34,9 @@ WEIGHTS: dict[str, AnyArray] = {
 CONSTANTS: dict[str, AnyArray] = {
     "val_2": QKV, "val_4": BIAS, "val_6": PROJ, "val_8": np.zeros(20, np.float32), "val_10": np.array(0.1, np.float32),
     "val_12": np.array(0.1, np.float32), "val_14": np.zeros(20, np.float32), "val_15": np.array([-1, 20]),
+    "val_17": draw(20, seed=4),
 }  # fmt: skip
-MODULES = ["blocks.0.attn.qkv"] * 2 + ["blocks.0.attn.proj"] * 2 + ["blocks.0.attn"] * 2 + ["norm", ""]
+MODULES = ["blocks.0.attn.qkv"] * 2 + ["blocks.0.attn.proj"] * 2 + ["blocks.0.attn"] * 2 + ["norm", "norm", ""]
 
 
 def named() -> ir.Model:
@@ -54,6 +56,7 @@ def test_weights_get_their_timm_names_and_the_rest_names_that_read_well() -> Non
         "blocks.0.attn.proj.bias",
         "float32.0.1",  # once, though it was there twice
         "norm.bias",  # equal to the projection's, and told apart by who reads it
+        "norm.constant",  # of no weight
         "int64.[-1,20]",
     ]
     assert [node.name for node in model.graph] == [
@@ -64,6 +67,7 @@ def test_weights_get_their_timm_names_and_the_rest_names_that_read_well() -> Non
         "blocks.0.attn.Mul",
         "blocks.0.attn.Mul_1",
         "norm.Add",
+        "norm.Mul",
         "Reshape",
     ]
     assert [node.outputs[0].name for node in model.graph][:-1] == [node.name for node in model.graph][:-1]
