@@ -5,16 +5,14 @@ Our graphs do none of that, so a graph is run only when it holds its tensors its
 the ONNX standard, without control flow and without functions. That bounds the number of steps of a run, not its memory:
 a few operators can still ask for a tensor of any size.
 
-The `onnx` package is not on the device, hence this walk over the protobuf wire format
-(protobuf.dev/programming-guides/encoding), which reads keys and lengths and skips the tensors' bytes. Field numbers:
+The `onnx` package is not on the device, hence this walk over the wire format. Field numbers:
 github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.wire_format import LENGTH_DELIMITED, fields
 
 # What export makes of timm's Vision Transformers, and what quantised or cast variants of such graphs add.
 _OPERATORS = (
@@ -45,9 +43,7 @@ REFUSED: dict[str, dict[int, str]] = {
 }
 NODE, OPERATOR, DOMAIN = "NodeProto", 4, 7
 TENSOR, EXTERNAL_DATA, DATA_LOCATION = "TensorProto", 13, 14
-VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 MAX_FIELDS = 300_000  # ten times what the deepest Vision Transformers need; reading so many takes about a second
-MAX_KEY = (1 << 32) - 1  # a protobuf reader drops the bits above, so a longer key would mean another field to it
 
 
 def check_plain(data: bytes, where: str) -> None:
@@ -80,7 +76,7 @@ def _complaint(data: bytes) -> str | None:
     while pending:
         message, start, end = pending.pop()
         children, refused = FIELDS[message], REFUSED[message]
-        for number, value, stop in _fields(data, start, end):
+        for number, kind, _, value, stop in fields(data, start, end):
             left -= 1
             if left < 0:
                 return f"has more than {MAX_FIELDS} fields, and no graph of atd needs so many; run atd export again"
@@ -88,58 +84,16 @@ def _complaint(data: bytes) -> str | None:
                 return _unknown(refused[number])
             if message == TENSOR and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0)):
                 return "keeps tensors in other files; a graph must hold all of its tensors itself"
-            if message == NODE and stop is not None and number in (OPERATOR, DOMAIN):
+            if message == NODE and kind == LENGTH_DELIMITED and number in (OPERATOR, DOMAIN):
                 text = data[value : min(stop, value + 100)].decode(errors="replace")
                 if number == OPERATOR and text not in OPERATORS:
                     return _unknown(f"the operator {text!r:.60}")
                 if number == DOMAIN and text not in DOMAINS:
                     return _unknown(f"an operator of the domain {text!r:.60}")
-            if number in children and stop is not None:
+            if number in children and kind == LENGTH_DELIMITED:
                 pending.append((children[number], value, stop))
     return None
 
 
 def _unknown(what: str) -> str:
     return f"holds {what}, which none of atd's graphs has; make graphs with: atd export"
-
-
-def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield (field number, value, None), or (field number, start, stop) for a field that holds bytes.
-
-    Raises:
-        ValueError: the bytes are no protobuf message.
-    """
-    while start < end:
-        key, start = _varint(data, start, end)
-        if not 8 <= key <= MAX_KEY:
-            raise ValueError(f"key {key}")
-        kind = key & 7
-        value, stop = start, None
-        if kind == VARINT:
-            value, start = _varint(data, start, end)
-        elif kind == LENGTH_DELIMITED:
-            length, value = _varint(data, start, end)
-            start = stop = value + length
-        elif kind in (FIXED64, FIXED32):
-            start += 8 if kind == FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {kind}")
-        if start > end:
-            raise ValueError("a field runs past its message")
-        yield key >> 3, value, stop
-
-
-def _varint(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return the number at `start` and where the next byte lies."""
-    if start < end and data[start] < 0x80:
-        return data[start], start + 1
-    value = 0
-    for shift in range(0, 70, 7):
-        if start >= end:
-            raise ValueError("a number runs past its message")
-        byte = data[start]
-        start += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, start
-    raise ValueError("a number of more than ten bytes")
