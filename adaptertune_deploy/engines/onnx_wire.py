@@ -200,7 +200,7 @@ def _tensor(data: bytes, start: int, end: int) -> tuple[str, WireTensor]:
             raw = (value, stop)
     values = None
     form = {FLOAT: "f", INT64: "q"}.get(kind_of)
-    if form and raw and len(dims) <= 1 and (count := dims[0] if dims else 1) <= FEW:
+    if form and raw and len(dims) <= 1 and 0 <= (count := dims[0] if dims else 1) <= FEW:
         layout = f"<{count}{form}"
         if struct.calcsize(layout) == raw[1] - raw[0]:
             values = struct.unpack(layout, data[raw[0] : raw[1]])

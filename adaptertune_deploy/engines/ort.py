@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo, check_feeds, check_shapes
+from adaptertune_deploy.engines.ort_attention import fuse
 from adaptertune_deploy.engines.ort_slab import OrtSlab
 
 try:
@@ -57,6 +59,7 @@ SOURCE = re.compile(
     rf"\S+\.(?:cc|cpp|cuh?|h|hpp):\d+ (?:[^()]*{BRACKETS}(?:::<lambda{BRACKETS}>)?(?: const)?(?: \[with [^\]]*\])? ?)?"
     r"|file=\S+ ; line=\d+ ; "
 )
+logger = logging.getLogger(__name__)
 FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
 
 
@@ -164,8 +167,9 @@ def _open(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
         _load_cuda()
     # Without use_tf32=0 a float32 graph runs at 10 bits of mantissa. Shape arithmetic stays on the CPU.
     chain = [(CUDA, {"use_tf32": "0"}), CPU] if provider == CUDA else [CPU]
+    session = _fused_session(graph, threads) if provider == CPU else None
     try:
-        session = ort.InferenceSession(graph, _options(threads), providers=chain, enable_fallback=0)
+        session = session or _session(graph, threads, chain)
     except FAILURES as error:
         raise EngineError(f"{where}: ONNX Runtime refuses this graph: {_first_line(error)}") from None
     session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
@@ -176,6 +180,22 @@ def _open(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
             "CUDA and cuDNN match: pip install --force-reinstall 'adaptertune-deploy[gpu]', or choose --provider cpu"
         )
     return OrtEngine(session, provider, where)
+
+
+def _fused_session(graph: bytes, threads: int) -> Any:
+    """Return a session of the graph with fused attention, None where there is nothing to fuse or this build can't."""
+    fused = fuse(graph)
+    if fused is graph:
+        return None
+    try:
+        return _session(fused, threads, [CPU])
+    except FAILURES as error:  # a build without ONNX Runtime's own operators
+        logger.debug("fused attention: %s", _first_line(error))
+        return None
+
+
+def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:
+    return ort.InferenceSession(graph, _options(threads), providers=chain, enable_fallback=0)
 
 
 def _options(threads: int) -> Any:

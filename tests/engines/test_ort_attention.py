@@ -1,0 +1,218 @@
+"""engines.ort_attention: what it fuses answers as before, and what is not exactly export's form is not touched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines import ort
+from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.ort_attention import fuse
+from adaptertune_deploy.engines.plain_graph import check_plain
+from tests.engines.onnx_files import field, lookup
+
+onnx = pytest.importorskip("onnx")
+reference = pytest.importorskip("onnx.reference")
+graphs = pytest.importorskip("tests.engines.attention_graphs")
+
+ROW = (2,)
+
+
+def blocks(*forms: Any) -> bytes:
+    """Return a graph of several attentions, one after another."""
+    drawing, value = graphs.Drawing(), "x"
+    for form in forms:
+        value = graphs.attention(drawing, value, form)
+    return drawing.model(value)
+
+
+def operators(data: bytes) -> Counter[str]:
+    model = onnx.load_from_string(data)
+    return Counter(f"{node.domain}:{node.op_type}" if node.domain else node.op_type for node in model.graph.node)
+
+
+def plain_answer(data: bytes, images: Any) -> Any:
+    """Return what the onnx package's own reference computes."""
+    (answer,) = reference.ReferenceEvaluator(data).run(None, {"x": images})
+    return answer
+
+
+def tokens(batch: int) -> Any:
+    return np.random.default_rng(batch).normal(size=(batch, graphs.TOKENS, graphs.WIDTH)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize("form", ["all tokens", "one token", "both"])
+def test_what_is_fused_answers_as_before(form: str, batch: int) -> None:
+    every, one = graphs.Form(), graphs.Form(row=ROW)
+    data = blocks(*{"all tokens": (every, every), "one token": (one,), "both": (every, every, one)}[form])
+    assert fuse(data) is not data
+    engine = open_engine(data, "g.onnx", provider="cpu", threads=1)
+    (answer,) = engine.run({"x": tokens(batch)}).values()
+    expected = plain_answer(data, tokens(batch))
+    assert answer.shape == expected.shape
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    assert engine.metadata == {"about": "attention"}
+
+
+def test_only_attention_is_replaced() -> None:
+    data = blocks(graphs.Form(), graphs.Form(row=ROW))
+    assert operators(fuse(data)) == Counter(
+        {
+            "com.microsoft:Attention": 1,
+            "com.microsoft:MultiHeadAttention": 1,
+            "Reshape": 2,
+            "Split": 1,
+            "Gather": 2,  # the row's, before the attention and around it
+            "MatMul": 5,  # q, k and v of the row's, and two projections
+            "Add": 4,
+        }
+    )
+
+
+def test_the_tensors_are_the_files_own() -> None:
+    data = blocks(graphs.Form())
+    before, after = (onnx.load_from_string(entry).graph.initializer for entry in (data, fuse(data)))
+    assert list(after)[:-1] == list(before)
+    assert onnx.numpy_helper.to_array(after[-1]).tolist() == [-1, graphs.TOKENS, graphs.WIDTH]
+
+
+# what is written otherwise than export writes it -> why it must stay
+OTHERS = {
+    "no bias": {"bias": False},
+    "bias on the other side": {"bias_first": True},
+    "norms on q and k": {"norm": True},
+    "rotary positions": {"rotary": True},
+    "relative positions": {"positions": True},
+    "no scale": {"scale": False},
+    "a scale of zero": {"number": 0.0},
+    "a negative scale": {"number": -0.5},
+    "heads wider than the model": {"spread": 2},
+    "softmax over the heads": {"axis": 1},
+    "two tokens ask": {"row": (0, 1)},
+    "k before q": {"picked": (1, 0, 2)},
+    "v is k": {"picked": (0, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_any_other_attention_stays_as_it_is(kind: str) -> None:
+    data = blocks(replace(graphs.Form(), **OTHERS[kind]))
+    assert fuse(data) is data
+
+
+def test_another_attention_does_not_keep_one_of_exports_form_from_being_fused() -> None:
+    data = blocks(graphs.Form(bias=False), graphs.Form())
+    assert operators(fuse(data))["com.microsoft:Attention"] == 1
+    (answer,) = open_engine(data, "g.onnx", provider="cpu").run({"x": tokens(2)}).values()
+    np.testing.assert_allclose(answer, plain_answer(data, tokens(2)), atol=1e-5)
+
+
+def read_by_two(name: str) -> bytes:
+    """Return export's form with one more reader of the value that the first node of this operator makes."""
+    drawing = graphs.Drawing()
+    result = graphs.attention(drawing, "x")
+    made = next(node.output[0] for node in drawing.nodes if node.op_type == name)
+    drawing.add("Identity", made)
+    return drawing.model(result)
+
+
+@pytest.mark.parametrize("name", ["MatMul", "Reshape", "Transpose", "Gather", "Mul", "Softmax"])
+def test_a_value_that_somebody_else_reads_stays(name: str) -> None:
+    data = read_by_two(name)
+    assert fuse(data) is data
+
+
+@pytest.mark.parametrize("name", ["Softmax", "MatMul"])
+def test_a_value_that_is_an_output_stays(name: str) -> None:
+    drawing = graphs.Drawing()
+    graphs.attention(drawing, "x")
+    data = drawing.model(next(node.output[0] for node in drawing.nodes if node.op_type == name))
+    assert fuse(data) is data
+
+
+def test_weights_that_a_caller_may_replace_stay() -> None:
+    drawing = graphs.Drawing()
+    result = graphs.attention(drawing, "x")
+    weight = next(node.input[1] for node in drawing.nodes if node.op_type == "MatMul")
+    sizes = [graphs.WIDTH, 3 * graphs.WIDTH]
+    data = drawing.model(result, extra=(onnx.helper.make_tensor_value_info(weight, graphs.FLOATS, sizes),))
+    assert fuse(data) is data
+
+
+@pytest.mark.parametrize("opset", [13, 17, 23])
+def test_other_versions_of_the_operators_stay(opset: int) -> None:
+    drawing = graphs.Drawing()
+    data = drawing.model(graphs.attention(drawing, "x"), opset)
+    assert fuse(data) is data
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", lookup(), lookup()[:-30]], ids=range(4))
+def test_what_holds_no_attention_comes_back(data: bytes) -> None:
+    assert fuse(data) is data
+
+
+def test_a_graph_that_imports_the_domain_already_comes_back() -> None:
+    data = blocks(graphs.Form()) + field(8, field(1, "com.microsoft") + field(2, 1))
+    assert fuse(data) is data
+
+
+def test_a_graph_that_uses_our_names_comes_back() -> None:
+    drawing = graphs.Drawing()
+    result = graphs.attention(drawing, "x")
+    drawing.nodes[0].name = "atd.attention.0"
+    data = drawing.model(result)
+    assert fuse(data) is data
+
+
+def test_another_number_of_tokens_than_the_graph_says_means_the_same_as_before() -> None:
+    """The plain form regroups rows then; so must the fused one."""
+    data = blocks(graphs.Form(tokens=1))
+    assert operators(fuse(data))["com.microsoft:Attention"] == 1
+    (answer,) = open_engine(data, "g.onnx", provider="cpu").run({"x": tokens(1)}).values()
+    assert answer.shape == (5, 5, graphs.WIDTH)
+    np.testing.assert_allclose(answer, plain_answer(data, tokens(1)), atol=1e-5)
+
+
+def test_the_plain_graph_is_what_is_checked() -> None:
+    """Operators of ONNX Runtime's own are refused in a file, whoever wrote it."""
+    fused = fuse(blocks(graphs.Form()))
+    with pytest.raises(EngineError, match="holds the operator 'Attention'"):
+        check_plain(fused, "g.onnx")
+
+
+def test_a_build_without_these_operators_runs_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, opened = ort.ort.InferenceSession, []
+
+    def session(graph: bytes, *rest: Any, **options: Any) -> Any:
+        opened.append(graph)
+        if b"com.microsoft" in graph:
+            raise ort.ort_errors.InvalidGraph("com.microsoft:Attention is not a registered function/op")
+        return real(graph, *rest, **options)
+
+    monkeypatch.setattr(ort.ort, "InferenceSession", session)
+    data = blocks(graphs.Form())
+    (answer,) = open_engine(data, "g.onnx", provider="cpu").run({"x": tokens(2)}).values()
+    np.testing.assert_allclose(answer, plain_answer(data, tokens(2)), atol=1e-5)
+    assert [entry is data for entry in opened] == [False, True]
+
+
+def test_only_the_cpu_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[bytes] = []
+
+    def session(graph: bytes, *rest: Any, **options: Any) -> Any:
+        opened.append(graph)
+        raise RuntimeError("stop here")
+
+    monkeypatch.setattr(ort.ort, "InferenceSession", session)
+    monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [ort.CUDA, ort.CPU])
+    monkeypatch.setattr(ort.ort, "preload_dlls", lambda: None, raising=False)
+    data = blocks(graphs.Form())
+    with pytest.raises(EngineError, match="stop here"):
+        open_engine(data, "g.onnx", provider="cuda")
+    assert opened == [data]
