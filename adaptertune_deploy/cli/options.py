@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,6 +101,16 @@ Ship = Annotated[
         complete=completion.candidates,
     ),
 ]
+ImageSize = Annotated[
+    str | None,
+    value(
+        "--image-size",
+        "SIZE",
+        ADAPTER,
+        "Pixels of the images that the backbone takes: 224, or 224x448 (height x width).",
+        "that of the adapters in --out on this backbone, else the backbone's own",
+    ),
+]
 AllowRandom = Annotated[bool, typer.Option("--allow-random-backbone", hidden=True)]
 
 
@@ -129,6 +140,25 @@ def candidate(ship: str) -> str | None:
     if ship not in known:
         raise UsageError(f"--ship: no candidate '{ship}', only {', '.join(known)}.{did_you_mean(ship, known)}")
     return None if ship == "auto" else ship
+
+
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of an image size as it is typed: one number for a square, or two with an x between.
+
+    Raises:
+        UsageError: anything else, or a side that no backbone takes.
+    """
+    from adaptertune_deploy.core.spec import MAX_SIDE
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?", text.strip())
+    size = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not all(0 < side <= MAX_SIDE for side in size):
+        raise UsageError(
+            f"--image-size {text:.60}: expected pixels from 1 to {MAX_SIDE}, as 224 or 224x448 (height x width)"
+        )
+    return size
 
 
 def check_at_least(option: str, value: int, least: int) -> None:

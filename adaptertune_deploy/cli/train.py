@@ -46,6 +46,7 @@ def train(
     allow_missing: options.AllowMissing = False,
     skip_bad: options.SkipBad = False,
     backbone: Backbone = None,
+    image_size: options.ImageSize = None,
     rank: Annotated[int, value("--rank", "N", ADAPTER, RANK)] = 8,
     placement: Placement = "all",
     alpha: Annotated[float, value("--alpha", "X", ADAPTER, "Scale of every adapter.")] = 1.0,
@@ -79,6 +80,7 @@ def train(
     atd train --dataset path/to/folder --task parts --placement last:4
     atd train --dataset flowers --rank 16 --seeds 3 --out wide
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
+    atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
     """
     from adaptertune_deploy.train.preflight import check_train
     from adaptertune_deploy.train.recipe import Recipe
@@ -112,6 +114,7 @@ def train(
         allow_missing=allow_missing,
         skip_bad=skip_bad,
         allow_random=allow_random,
+        image_size=options.image_size(image_size),
     )
     for note in check_train(request):
         console.print_note(note)
@@ -146,6 +149,7 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
         "task": config.task.name,
         "folder": str(result.folder),
         "backbone": config.backbone.name,
+        "image_size": list(config.backbone.image_size),
         "dataset": config.dataset.name,
         "train_images": config.dataset.train,
         **report_facts(result.measured, config.task.labels, config.recipe),

@@ -228,10 +228,11 @@ def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
 
 def check_same_model(config: AdapterConfig, backbone: BackboneSpec, preprocess: PreprocessSpec, where: str) -> None:
     """Raise FormatError when an adapter was trained on another backbone or with other preprocessing."""
-    if config.backbone != backbone:
+    if difference := backbone.difference(config.backbone):
+        theirs, ours = _describe(config.backbone), _describe(backbone)
+        held = ours if ours != theirs else f"another network of that name ({difference})"
         raise FormatError(
-            f"task '{config.task.name}' was trained on {_describe(config.backbone)}, {where} holds "
-            f"{_describe(backbone)}; export it into a bundle of its own"
+            f"task '{config.task.name}' was trained on {theirs}, {where} holds {held}; export it into a bundle of its own"
         )
     differing = [
         f"{name} {getattr(config.preprocess, name)}, not {getattr(preprocess, name)}"

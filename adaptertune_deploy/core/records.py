@@ -20,6 +20,8 @@ FILE_LIMIT = 1 << 28
 LONGEST_REASON = 300
 # Metadata of a field that came after files of its format were written; `digest` leaves it out at its default.
 LATER = {"later": True}
+# Metadata of a field that tells people and checks about a value and decides nothing; `digest` always leaves it out.
+NOTED = {"noted": True}
 
 
 def dump(value: object) -> str:
@@ -30,7 +32,8 @@ def dump(value: object) -> str:
 def digest(value: object) -> str:
     """Return the SHA-256 of a dataclass as JSON, keys sorted; numbers as a reader of the file would find them.
 
-    A field with the metadata LATER is left out at its default: what was written before it came keeps its hash.
+    A field with the metadata LATER is left out at its default: what was written before it came keeps its hash. One with
+    the metadata NOTED is always left out.
     """
     read = parse(json.loads(dump(value)), type(value), "value")
     text = json.dumps(_early(read), sort_keys=True, separators=(",", ":"))
@@ -38,10 +41,10 @@ def digest(value: object) -> str:
 
 
 def _early(value: object) -> object:
-    """Return a dataclass as a dict, without the fields that came later and have their default."""
+    """Return a dataclass as a dict, without fields that are noted, or came later and have their default."""
     if not dataclasses.is_dataclass(value):
         return value
-    found = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+    found = {field: getattr(value, field.name) for field in dataclasses.fields(value) if field.metadata != NOTED}
     return {
         field.name: _early(inner) for field, inner in found.items() if field.metadata != LATER or inner != field.default
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from adaptertune_deploy.core.records import LATER
+from adaptertune_deploy.core.records import LATER, NOTED
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
@@ -48,6 +48,13 @@ def check_temperature(value: float) -> None:
         _fits_float32(value) and value >= MIN_TEMPERATURE,
         f"temperature {value} must be a float32 number from {MIN_TEMPERATURE:g}",
     )
+
+
+def _short(value: object) -> str:
+    """Return a value for a message: a hash by its start, a size as people write it."""
+    if isinstance(value, str) and len(value) == 64:
+        return f"{value[:12]}..."
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else f"{value!s:.80}"
 
 
 def _check_size(name: str, size: tuple[int, int]) -> None:
@@ -111,9 +118,14 @@ class BackboneSpec:
     depth: number of transformer blocks.
     features: input channels of the head; equals `width` unless the backbone pools by concatenation.
     image_size: (height, width) in pixels.
-    sha256: of the frozen weights (model.backbone.weights_sha256).
+    sha256: of the frozen weights at the size that the name stands for, before any were resampled to `image_size`
+        (model.backbone.weights_sha256).
+    pool: how tokens become features, in timm's words: "token", "avg", "map", ...; "" where nobody recorded it.
+    patch_size: pixels of a patch's side; 0 where nobody recorded it, or where patches have no one side.
+    timm: version of timm that made the network; "" where nobody recorded it.
 
-    Random weights, which only tests use, carry the tag "random".
+    Random weights, which only tests use, carry the tag "random". Pooling, patch size and timm version follow from the
+    rest and are no part of its identity: == and hashes leave them out. `differing` compares those that are known.
     """
 
     name: str
@@ -122,6 +134,9 @@ class BackboneSpec:
     features: int
     image_size: tuple[int, int]
     sha256: str
+    pool: str = field(default="", compare=False, metadata=NOTED)
+    patch_size: int = field(default=0, compare=False, metadata=NOTED)
+    timm: str = field(default="", compare=False, metadata=NOTED)
 
     def __post_init__(self) -> None:
         _check(
@@ -129,7 +144,25 @@ class BackboneSpec:
             f"width, depth and features must lie between 1 and {MAX_COUNT}",
         )
         _check_size("image_size", self.image_size)
+        _check(0 <= self.patch_size <= MAX_SIDE, f"patch_size {self.patch_size} must lie between 0 and {MAX_SIDE}")
         check_sha256(self.sha256)
+
+    def differing(self, other: BackboneSpec) -> tuple[str, ...]:
+        """Return the names of the fields that make another backbone another one; none where it is the same one.
+
+        A pooling or patch size that one of the two does not know fits any; timm's version is not compared.
+        """
+        values = {item: (getattr(self, item.name), getattr(other, item.name)) for item in fields(self)}
+        return tuple(
+            item.name
+            for item, (mine, theirs) in values.items()
+            if item.name != "timm" and mine != theirs and item.default not in (mine, theirs)
+        )
+
+    def difference(self, other: BackboneSpec) -> str:
+        """Return how another backbone differs as a person reads it, "" where it is the same one."""
+        values = {name: (getattr(other, name), getattr(self, name)) for name in self.differing(other)}
+        return "; ".join(f"{name} {_short(theirs)}, not {_short(mine)}" for name, (theirs, mine) in values.items())
 
 
 @dataclass(frozen=True)

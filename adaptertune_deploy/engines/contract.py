@@ -8,14 +8,15 @@ the file: files are mixed up, a manifest is edited. What fits here can be run wi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.core.spec import BackboneSpec, TaskSpec
 from adaptertune_deploy.engines.engine import Engine, TensorInfo
 
 Shape = tuple[int | str, ...]
@@ -71,11 +72,18 @@ def _form(task: TaskSpec | None) -> str:
 def _differences(found: object, expected: object, name: str = "") -> Iterator[str]:
     """Yield the fields in which two values differ, as sentences."""
     if dataclasses.is_dataclass(found) and type(found) is type(expected):
-        for field in dataclasses.fields(found):
-            path = f"{name}.{field.name}" if name else field.name
-            yield from _differences(getattr(found, field.name), getattr(expected, field.name), path)
+        for field in _compared(found, expected):
+            path = f"{name}.{field}" if name else field
+            yield from _differences(getattr(found, field), getattr(expected, field), path)
     elif found != expected:
         yield f"says {name} is {_text(found)}, the manifest says {_text(expected)}"
+
+
+def _compared(found: Any, expected: object) -> Iterable[str]:
+    """Return the fields of two values of one kind that have to be equal."""
+    if isinstance(expected, BackboneSpec):
+        return expected.differing(found)
+    return [field.name for field in dataclasses.fields(found)]
 
 
 def _text(value: object) -> str:

@@ -92,7 +92,13 @@ def export_bundle(
     )
     first = plan.sources[0].config
     pictures = read_images(plan.images, first.preprocess)
-    backbone = load_backbone(first.backbone.name, weights, sha256=first.backbone.sha256, allow_random=allow_random)
+    backbone = load_backbone(
+        first.backbone.name,
+        weights,
+        image_size=first.backbone.image_size,
+        sha256=first.backbone.sha256,
+        allow_random=allow_random,
+    )
     for source in plan.sources:
         bundle.check_same_model(source.config, backbone.spec, first.preprocess, "the loaded backbone")
     with publish.writing(out, tell) as writer:

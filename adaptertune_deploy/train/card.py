@@ -64,7 +64,8 @@ def _intro(config: AdapterConfig, measured: Measured) -> str:
 
 def _what(config: AdapterConfig, measured: Measured) -> str:
     adapter, backbone, classes = config.task.adapter, config.backbone, len(config.task.labels)
-    frozen = f"`{backbone.name}` (frozen weights sha256 `{backbone.sha256[:16]}`)"
+    height, width = backbone.image_size
+    frozen = f"`{backbone.name}` at {height} x {width} pixels (frozen weights sha256 `{backbone.sha256[:16]}`)"
     if measured.adapter is None:
         return f"A linear head for {frozen}: {classes} classes; no adapters."
     adapters = (

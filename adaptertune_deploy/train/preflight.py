@@ -23,4 +23,4 @@ def check_train(request: TrainRequest) -> tuple[str, ...]:
     if request.weights is not None and not request.weights.is_file():
         raise BackboneError(f"--weights {request.weights}: no such weights file")
     said = check_destination(request.out, task, folder)
-    return (*said, *choose_backbone(request.backbone, request.out, task).sentences)
+    return (*said, *choose_backbone(request.backbone, request.image_size, request.out, task).sentences)

@@ -18,7 +18,7 @@ from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.splits import Splits, split
 from adaptertune_deploy.data.task_names import check_task_option
 from adaptertune_deploy.model import weights_cache
-from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone
+from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone, weights_sha256
 from adaptertune_deploy.train.class_weights import are_unequal
 from adaptertune_deploy.train.crossfit import usual_folds
 from adaptertune_deploy.train.destination import check_destination
@@ -44,8 +44,9 @@ def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = N
     device = choose_device(request.recipe.device, request.recipe.precision)
     task, folder = _named(request, given)
     check_destination(request.out, task, folder)
-    choice = choose_backbone(request.backbone, request.out, task)
-    blocks = place(request.recipe.placement, backbone_depth(choice.name))  # before anything is downloaded
+    choice = choose_backbone(request.backbone, request.image_size, request.out, task)
+    depth = backbone_depth(choice.name, choice.image_size)  # before anything is downloaded
+    blocks = place(request.recipe.placement, depth)
     dataset = given or open_dataset(request.dataset, request.data_dir, task, request.allow_missing, progress)
     dataset = replace(dataset, task=task)
     backbone = _load(request, choice)
@@ -65,6 +66,7 @@ def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = N
         splits=splits,
         pixels=pixels,
         backbone=backbone,
+        frozen_sha256=weights_sha256(backbone.module),
         device=device,
         recipe=recipe,
         notes=(*_notes(request, dataset, splits, backbone), *copies, *pixels.notes),
@@ -84,7 +86,13 @@ def _named(request: TrainRequest, given: Dataset | None) -> tuple[str, Path | No
 def _load(request: TrainRequest, choice: Choice) -> Backbone:
     """Load the backbone that was asked for, with the very weights of the tasks beside it where they are kept."""
     kept = choice.sha256 if choice.sha256 and not request.weights and weights_cache.find(choice.sha256) else None
-    return load_backbone(choice.name, request.weights, sha256=kept, allow_random=request.allow_random)
+    return load_backbone(
+        choice.name,
+        request.weights,
+        image_size=choice.image_size,
+        sha256=kept,
+        allow_random=request.allow_random,
+    )
 
 
 def _shape(recipe: Recipe, blocks: tuple[int, ...]) -> AdapterSpec:

@@ -21,7 +21,7 @@ from adaptertune_deploy.data.splits import split as make_splits
 from adaptertune_deploy.data.whereabouts import find_dataset
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import count_parameters
-from adaptertune_deploy.model.backbone import load_backbone
+from adaptertune_deploy.model.backbone import reload_backbone
 from adaptertune_deploy.train.device import choose_device
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.measured import Calibration, Measure
@@ -84,9 +84,7 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
     device = choose_device(request.device, "fp32")
     pixels = PixelCache(config.preprocess)
     part, notes = _open_split(request, config, pixels, progress)
-    backbone = load_backbone(
-        config.backbone.name, request.weights, sha256=config.backbone.sha256, allow_random=request.allow_random
-    )
+    backbone = reload_backbone(config.backbone, request.weights, allow_random=request.allow_random)
     model = AdaptedViT(backbone, adapter.task)
     model.load(adapter)
     model.to(device.torch).eval()

@@ -15,6 +15,7 @@ class TrainRequest:
     dataset: a known name or the path of an image folder.
     out: folder that holds the adapter folders.
     backbone: timm name; None takes the usual one (train.usual_backbone).
+    image_size: (height, width) in pixels; None takes that of the tasks beside it, else the backbone's own.
     task: name of the task; None takes the dataset's.
     data_dir: where the dataset lies or goes; None takes data/<dataset>.
     weights: local weights of the backbone.
@@ -33,3 +34,4 @@ class TrainRequest:
     allow_missing: bool = False
     skip_bad: bool = False
     allow_random: bool = False
+    image_size: tuple[int, int] | None = None

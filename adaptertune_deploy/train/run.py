@@ -32,6 +32,7 @@ class Run:
 
     task: as it is trained, without a temperature.
     pixels: the images of all splits, decoded.
+    frozen_sha256: of the backbone's tensors before training.
     recipe: as it runs, with nothing left to choose.
     notes: sentences that a person should read before the training.
     """
@@ -41,6 +42,7 @@ class Run:
     splits: Splits
     pixels: PixelCache
     backbone: Backbone
+    frozen_sha256: str
     device: Device
     recipe: Recipe
     notes: tuple[str, ...]

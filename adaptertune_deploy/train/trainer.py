@@ -114,7 +114,7 @@ def _train(run: Run, frozen: Frozen, probe: Probe, seed: int) -> Trained:
     gate = cross_validate(run, frozen, probe, run.fold(run.recipe.folds, "gate"), seed)
     rows = np.arange(len(frozen.targets))
     adapted = fit_adapters(run, frozen, probe, rows, seed, "all images")
-    proofs.prove_frozen(adapted.model, run.backbone.spec.sha256)
+    proofs.prove_frozen(adapted.model, run.frozen_sha256)
     temperature = gate.adapter.temperature if gate.adapter is not None else 1.0
     logits, targets = outputs(adapted.model, run.test_images(), run.exact, "test adapter", run.progress)
     trainable = sum(parameter.numel() for parameter in adapted.model.trainable().values())
@@ -153,6 +153,6 @@ def _proofs(run: Run, adapted: Adapted) -> Proofs:
     return Proofs(
         start_images=adapted.start_images,
         frozen_tensors=len(run.backbone.module.state_dict()),
-        frozen_sha256=run.backbone.spec.sha256,
+        frozen_sha256=run.frozen_sha256,
         adapters_with_gradient=adapted.fit.adapters_with_gradient,
     )

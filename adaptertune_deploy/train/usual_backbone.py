@@ -17,6 +17,7 @@ from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE, EMBEDDED_BACKBONE, RANDOM_TAG
 
 MOST_NAMED = 4
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -24,27 +25,32 @@ class Choice:
     """A backbone for a new task.
 
     name: timm name.
+    image_size: (height, width) in pixels: what was asked for, else what all tasks already there take; None for the
+        backbone's own.
     sha256: of the frozen weights that the tasks already there have; None where there are none, or several.
     sentences: what a person should read before any work.
     """
 
     name: str
+    image_size: Size | None
     sha256: str | None
     sentences: tuple[str, ...]
 
 
-def choose_backbone(asked: str | None, out: Path, task: str) -> Choice:
+def choose_backbone(asked: str | None, image_size: Size | None, out: Path, task: str) -> Choice:
     """Return the backbone that was asked for, else the one of the adapters in `out`, else the default.
 
     Args:
         asked: timm name, or None.
+        image_size: (height, width) that was asked for, or None.
         out: folder that holds the adapter folders.
         task: the new task; its own older folder, which it will replace, can't stand in its way.
     """
     there, damaged = _read(out)
     name, reason = (asked, "") if asked is not None else _usual(there, out)
     others = {folder: spec for folder, spec in there.items() if folder.name != task}
-    sharing = {spec.sha256 for spec in others.values() if spec.name == name}
+    same = {folder: spec for folder, spec in others.items() if _may_be(spec.name, name)}
+    sharing = {spec.sha256 for spec in same.values() if spec.name == name}
     apart = {folder: spec.name for folder, spec in others.items() if not _may_be(spec.name, name)}
     sentences = [f"passing over {folder}: {error}" for folder, error in damaged.items() if folder.name != task]
     if reason:
@@ -54,7 +60,9 @@ def choose_backbone(asked: str | None, out: Path, task: str) -> Choice:
         sentences.append(f"training on {name}{toy}; the default is {DEFAULT_BACKBONE}")
     if apart:
         sentences.append(_apart(apart, name))
-    return Choice(name, sharing.pop() if len(sharing) == 1 else None, tuple(sentences))
+    size, said = _size(image_size, same)
+    sentences += said
+    return Choice(name, size, sharing.pop() if len(sharing) == 1 else None, tuple(sentences))
 
 
 def other_weights(spec: BackboneSpec, out: Path, task: str) -> tuple[str, ...]:
@@ -107,6 +115,22 @@ def _usual(there: dict[Path, BackboneSpec], out: Path) -> tuple[str, str]:
     most = min(names, key=lambda name: (-names[name], name))
     name, why = (DEFAULT_BACKBONE, "the default") if DEFAULT_BACKBONE in names else (most, "the most common")
     return name, f"{out} holds adapters of {len(names)} backbones; training on {name}, {why}; {other}"
+
+
+def _size(asked: Size | None, same: dict[Path, BackboneSpec]) -> tuple[Size | None, list[str]]:
+    """Return the image size for a task beside those on the same backbone, and what to say about theirs."""
+    there = {spec.image_size for spec in same.values()}
+    if asked is None:
+        return (there.pop() if len(there) == 1 else None), []
+    apart = [folder for folder, spec in same.items() if spec.image_size != asked]
+    if not apart:
+        return asked, []
+    other = same[apart[0]].image_size
+    return asked, [
+        f"{_listed(apart)} {'takes' if len(apart) == 1 else 'take'} images of {other[0]} x {other[1]} pixels, and one "
+        f"bundle holds one size: this task, at {asked[0]} x {asked[1]}, can't share it; to share, leave out "
+        "--image-size, to keep them apart use another --out"
+    ]
 
 
 def _is_inherited(name: str) -> bool:

@@ -28,7 +28,7 @@ ALLOWED = {
 }
 # heavy library -> files that may import it
 HOMES = {
-    "timm": {"model/backbone.py", "model/embedded.py"},
+    "timm": {"model/"},
     "onnxruntime": {"engines/ort.py"},
     "tensorrt": {"engines/tensorrt.py"},
     "onnx": {"export/"},

@@ -16,6 +16,7 @@ DEFAULTS = {
     "quickstart": ["--out", "quickstart", "--rank", "8", "--epochs", "2 for digits, 4 for shapes"],
     "train": [
         "--task", "the dataset's", "--backbone", "that of the adapters in --out, else deit_tiny_patch16_224.fb_in1k",
+        "--image-size", "that of the adapters in --out on this backbone, else the backbone's own",
         "--data-dir", "data/DATASET", "--weights", "the cache, else a download", "--rank", "8", "--seeds", "1",
         "--lr", "chosen by the recipe", "--ship", "auto", "--class-weights", "balanced", "--folds", "0",
         "--out", "adapters", "--placement", "all", "--epochs", "0", "--device", "auto",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.cli.options import candidate, check_at_least, check_engine, split_names
+from adaptertune_deploy.cli.options import candidate, check_at_least, check_engine, image_size, split_names
 from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
 
 
@@ -29,6 +29,22 @@ def test_auto_leaves_the_choice_to_training(ship: str, chosen: str | None) -> No
 def test_a_candidate_that_is_not_there_is_refused(ship: str) -> None:
     with pytest.raises(UsageError, match=f"--ship: no candidate '{ship}', only auto, adapter, head"):
         candidate(ship)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [(None, None), ("224", (224, 224)), ("224x448", (224, 448)), (" 96X64 ", (96, 64)), ("4096", (4096, 4096))],
+)
+def test_an_image_size_is_one_number_or_height_and_width(text: str | None, size: tuple[int, int] | None) -> None:
+    assert image_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-224", "224x", "x224", "224x224x3", "4097", "224x0", "22.4", "٢٢٤", "9" * 99]
+)
+def test_what_is_no_image_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--image-size .*: expected pixels from 1 to 4096, as 224 or 224x448 "):
+        image_size(text)
 
 
 def test_check_at_least() -> None:

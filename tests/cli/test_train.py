@@ -38,6 +38,7 @@ def trained(request: TrainRequest, *_: object) -> TrainResult:
 MISTAKES = [
     (["--dataset", "digit"], "Did you mean 'digits'?"),
     (["--dataset", "digits", "--rank", "-1"], "--rank -1: expected a whole number from 0 (head only)"),
+    (["--dataset", "digits", "--image-size", "224px"], "--image-size 224px: expected pixels from 1 to 4096"),
     (["--dataset", "digits", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     (["--dataset", "digits", "--precision", "int4"], "--precision int4: expected"),
     (["--dataset", "digits", "--placement", "lst:4"], "--placement lst:4: expected"),

@@ -180,6 +180,7 @@ class Grown:
     share: float
     place: Inner
     degree: float = field(default=1.0, metadata=records.LATER)
+    remark: str = field(default="", metadata=records.NOTED)
 
 
 def test_a_digest_leaves_a_later_field_out_at_its_default() -> None:
@@ -189,3 +190,9 @@ def test_a_digest_leaves_a_later_field_out_at_its_default() -> None:
     value = Grown("x", 2, Inner(0.5, ("a",)))
     assert records.digest(value) == hashlib.sha256(early.encode()).hexdigest()
     assert records.digest(replace(value, degree=3)) == hashlib.sha256(late.encode()).hexdigest()
+
+
+def test_a_digest_leaves_a_noted_field_out_whatever_it_says() -> None:
+    value = Grown("x", 2, Inner(0.5, ("a",)))
+    assert records.digest(replace(value, remark="made by hand")) == records.digest(value)
+    assert json.loads(records.dump(replace(value, remark="made by hand")))["remark"] == "made by hand"

@@ -44,6 +44,7 @@ ADAPTER = make_task().adapter
         (make_backbone_spec(), {"sha256": "B" * 64}, "must be 64 hexadecimal digits"),
         (make_backbone_spec(), {"sha256": "b" * 63}, "must be 64 hexadecimal digits"),
         (make_backbone_spec(), {"sha256": "b" * 64 + "\n"}, "must be 64 hexadecimal digits"),
+        (make_backbone_spec(), {"patch_size": -1}, "patch_size -1 must lie between 0 and 4096"),
         (ADAPTER, {"rank": -1}, "rank -1 must lie between 0 and"),
         (ADAPTER, {"rank": 0}, r"rank 0 adapts no block, but blocks names \(0, 1, 2, 3\)"),
         (HEAD_ONLY, {"blocks": (2,)}, r"rank 0 adapts no block, but blocks names \(2,\)"),
@@ -118,6 +119,35 @@ def test_a_manifest_from_before_the_temperature_reads_as_undivided() -> None:
     data = json.loads(records.dump(make_task()))
     del data["temperature"]
     assert records.parse(data, spec.TaskSpec, "here") == make_task(temperature=1.0)
+
+
+KNOWN = {"pool": "token", "patch_size": 16, "timm": "1.0.20"}
+
+
+def test_a_backbone_from_before_pooling_was_recorded_is_the_same_one() -> None:
+    early, late = make_backbone_spec(), dataclasses.replace(make_backbone_spec(), **KNOWN)
+    assert early == late
+    assert hash(early) == hash(late)
+    assert records.digest(early) == records.digest(late)
+    assert early.differing(late) == late.differing(early) == ()
+    data = {name: value for name, value in json.loads(records.dump(late)).items() if name not in KNOWN}
+    assert records.parse(data, spec.BackboneSpec, "here") == late
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"pool": "avg"}, "pool avg, not token"),
+        ({"patch_size": 14}, "patch_size 14, not 16"),
+        ({"timm": "1.0.31"}, ""),
+        ({"pool": ""}, ""),
+        ({"image_size": (224, 448)}, "image_size 224 x 448, not 32 x 32"),
+        ({"sha256": "c" * 64, "depth": 2}, "depth 2, not 4; sha256 cccccccccccc..., not bbbbbbbbbbbb..."),
+    ],
+)
+def test_backbones_differ_in_what_both_know(change: dict[str, Any], difference: str) -> None:
+    mine = dataclasses.replace(make_backbone_spec(), **KNOWN)
+    assert mine.difference(dataclasses.replace(mine, **change)) == difference
 
 
 def test_a_rank_in_words() -> None:

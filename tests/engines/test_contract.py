@@ -104,6 +104,18 @@ def test_a_graph_that_says_something_else_than_the_manifest_is_refused(expected:
     assert message in complaint(make_engine(merged=True), make_facts(True, **expected))
 
 
+def backbone(**known: Any) -> dict[str, Any]:
+    return {"backbone": replace(make_backbone_spec(), **known)}
+
+
+def test_pooling_is_compared_where_both_sides_know_it() -> None:
+    engine = make_engine(merged=True)
+    check_contract(engine, make_facts(True, **backbone(pool="avg", patch_size=8, timm="1.0.20")), "g.onnx")
+    engine.metadata = graph_facts.to_metadata(make_facts(True, **backbone(pool="token", timm="1.0.31")))
+    text = complaint(engine, make_facts(True, **backbone(pool="avg", timm="1.0.20")))
+    assert text == "says backbone.pool is 'token', the manifest says 'avg'; run atd export again"
+
+
 def test_a_shared_graph_is_no_merged_one() -> None:
     text = complaint(make_engine(merged=False), make_facts(merged=True))
     assert text == "is the shared graph, the manifest says the merged graph of task 'pets'; run atd export again"

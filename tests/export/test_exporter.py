@@ -97,7 +97,9 @@ def test_a_bundle_of_both_forms(
     manifest = export_bundle(
         folders, out, merge=True, weights=weights, progress=lambda what, done, total: told.append((what, done, total))
     )
-    assert calls == [(backbone.spec.name, weights, {"sha256": backbone.spec.sha256, "allow_random": False})]
+    spec = backbone.spec
+    options = {"image_size": spec.image_size, "sha256": spec.sha256, "allow_random": False}
+    assert calls == [(spec.name, weights, options)]
     assert bundle.read_manifest(out) == manifest
     assert manifest.slots == SLOTS
     assert [record.task for record in manifest.tasks] == [adapter.task for adapter in held]

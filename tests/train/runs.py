@@ -17,7 +17,7 @@ from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
-from adaptertune_deploy.model.backbone import Backbone
+from adaptertune_deploy.model.backbone import Backbone, weights_sha256
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.run import Run
@@ -111,12 +111,14 @@ def make_run(
 ) -> Run:
     """Return a run on 10 training and 4 test pictures a class and the tiny network of tests.model.builders."""
     dataset = dataset or make_striped_dataset([10, 10, 10])
+    backbone = backbone or make_backbone()
     facts: dict[str, Any] = {
         "task": TaskSpec(dataset.task, dataset.labels, AdapterSpec(recipe.rank, recipe.alpha, blocks)),
         "dataset": dataset,
         "splits": split(dataset),
         "pixels": pixels or PixelCache(SPEC),
-        "backbone": backbone or make_backbone(),
+        "backbone": backbone,
+        "frozen_sha256": weights_sha256(backbone.module),
         "device": CPU,
         "recipe": recipe,
         "notes": (),
