@@ -232,7 +232,8 @@ def check_same_model(config: AdapterConfig, backbone: BackboneSpec, preprocess: 
         theirs, ours = _describe(config.backbone), _describe(backbone)
         held = ours if ours != theirs else f"another network of that name ({difference})"
         raise FormatError(
-            f"task '{config.task.name}' was trained on {theirs}, {where} holds {held}; export it into a bundle of its own"
+            f"task '{config.task.name}' was trained on {theirs}, {where} holds {held}; export it into a bundle of "
+            "its own"
         )
     differing = [
         f"{name} {getattr(config.preprocess, name)}, not {getattr(preprocess, name)}"

@@ -1,4 +1,4 @@
-"""model.pretrained: a network with a file's tensors, and what comes back beside it; tests of whole loads: test_backbone."""
+"""model.pretrained: a network with a file's tensors, and what comes back beside it; whole loads are test_backbone's."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def test_the_card_states_the_facts_of_the_run() -> None:
     for fact in (
         "# trees",
         "For `vit_x.tag` at 32 x 32 pixels (frozen weights sha256 `bbbbbbbbbbbbbbbb`), 3 classes: a linear head. Kept "
-        "beside it (`atd export --ship adapter`): adapters (AdapterTune, arXiv 2603.14706) of rank 4 after blocks 1, 3, "
-        "with a head of their own.",
+        "beside it (`atd export --ship adapter`): adapters (AdapterTune, arXiv 2603.14706) of rank 4 after blocks 1, 3"
+        ", with a head of their own.",
         "Labels: trees 0, trees 1, trees 2.",
         "`squares`: 80 training images, 20 test images (official), on which nothing was trained; split sha256 "
         "`dddddddddddddddd`",
