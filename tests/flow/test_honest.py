@@ -53,7 +53,7 @@ class Told(NamedTuple):
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Told]:
     """Return a function that runs `atd train` on a folder."""
     monkeypatch.setattr(preparing, "load_backbone", lambda *_, **__: make_backbone())
-    monkeypatch.setattr(preparing, "backbone_depth", lambda _: 3)
+    monkeypatch.setattr(preparing, "backbone_depth", lambda *_: 3)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(folder: Path, *options: str) -> Told:

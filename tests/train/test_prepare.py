@@ -61,6 +61,27 @@ def test_every_image_that_is_no_test_image_trains(pictures: Path, tmp_path: Path
     )
 
 
+def test_everything_follows_the_image_size_that_was_asked_for(pictures: Path, tmp_path: Path) -> None:
+    run = prepared(pictures, tmp_path / "out", image_size=(96, 64))
+    assert run.backbone.spec.image_size == run.backbone.preprocess.size == run.pixels.spec.size == (96, 64)
+    assert next(iter(run.training_images())).images.shape[1:] == (3, 96, 64)
+    assert run.frozen_sha256 == weights_sha256(run.backbone.module) != run.backbone.spec.sha256
+    assert f"{BACKBONE} takes images of 96 x 64 pixels here, its own are 64 x 64" in run.notes
+
+
+def test_the_image_size_of_the_tasks_beside_it_is_taken_over(pictures: Path, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "birds", make_task("birds"), make_backbone_spec(name=BACKBONE, image_size=(32, 32)))
+    assert prepared(pictures, tmp_path).backbone.spec.image_size == (32, 32)
+
+
+def test_a_size_that_does_not_fit_is_refused_before_the_images_are_read(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "open_dataset", None)
+    with pytest.raises(BackboneError, match=r"patches of 8 pixels, so it can't take 60; give --image-size 56 or 64"):
+        prepared(pictures, tmp_path / "out", image_size=(60, 60))
+
+
 @pytest.mark.parametrize(("folds", "expected"), [(0, 3), (1, 1), (4, 4)])
 def test_what_was_left_open_is_settled(folds: int, expected: int, pictures: Path, tmp_path: Path) -> None:
     recipe = Recipe(rank=2, batch_size=500, folds=folds, device="cpu")

@@ -72,7 +72,7 @@ def result(
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the network of tests.model.builders in the backbone's place, and draw no report."""
     monkeypatch.setattr(preparing, "load_backbone", lambda *_, **__: make_backbone())
-    monkeypatch.setattr(preparing, "backbone_depth", lambda _: 3)
+    monkeypatch.setattr(preparing, "backbone_depth", lambda *_: 3)
     monkeypatch.setattr(artefact, "write_report", lambda *_: None)
 
 
