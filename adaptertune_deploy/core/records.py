@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
@@ -123,7 +124,7 @@ def parse(data: object, kind: Any, where: str) -> Any:
 def _parse_dataclass(data: object, kind: type[Value], where: str) -> Value:
     _expect(isinstance(data, dict), data, "an object", where)
     fields = typing.cast(Mapping[str, Any], data)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(typing.cast(Hashable, kind))
     known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in fields:
         if name not in known:
@@ -137,6 +138,12 @@ def _parse_dataclass(data: object, kind: type[Value], where: str) -> Value:
         return kind(**values)
     except ValueError as error:
         raise FormatError(f"{where}: {error!s:.{LONGEST_REASON}}") from None
+
+
+@functools.cache
+def _hints(kind: Hashable) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; found once, since a bundle of many tasks asks thousands of times."""
+    return typing.get_type_hints(kind)
 
 
 def _parse_tuple(data: object, kind: Any, where: str) -> tuple[Any, ...]:
