@@ -2,14 +2,13 @@
 
 The onnx package holds a model as objects, so that reading one and writing it again takes several times its size, almost
 all of it weights that nobody looks at. Here the graph alone becomes an object; each tensor stays where it is, a view of
-the file's bytes or of somebody's array. Wire format: protobuf.dev/programming-guides/encoding; field numbers:
+the file's bytes or of somebody's array. Field numbers:
 github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +17,18 @@ import numpy.typing as npt
 import onnx
 
 from adaptertune_deploy.core.errors import ExportError
+from adaptertune_deploy.engines.wire_format import fields, write_key
 
 # Opset 20 is the newest that TensorRT 10.3 (JetPack 6) reads and the first with a native Gelu; IR version 10 is what
 # ONNX Runtime 1.20 reads.
 OPSET = 20
 IR_VERSION = 10
-MAX_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 MAX_BYTES = (1 << 31) - (1 << 20)  # protobuf's limit for one message, less room for everything but tensors
 
 AnyArray = npt.NDArray[Any]
 Held = memoryview | AnyArray
-Field = tuple[int, int, int, int]
 
 GRAPH, INITIALIZER, TENSOR_NAME, RAW_DATA = 7, 5, 8, 9  # numbers of ModelProto's, GraphProto's and TensorProto's fields
-VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +53,13 @@ def read(data: bytes, where: str) -> OnnxFile:
     model = onnx.ModelProto()
     tensors: dict[str, Held] = {}
     try:
-        for number, key, start, stop in _fields(view):
+        for number, _, key, start, stop in fields(view, 0, len(view)):
             if number != GRAPH:
                 model.MergeFromString(data[key:stop])
                 continue
             graph = view[start:stop]
             rest = bytearray()
-            for inner, inner_key, inner_start, inner_stop in _fields(graph):
+            for inner, _, inner_key, inner_start, inner_stop in fields(graph, 0, len(graph)):
                 if inner == INITIALIZER:
                     tensor = graph[inner_start:inner_stop]
                     tensors[_name(tensor)] = tensor
@@ -90,7 +87,7 @@ def write(file: OnnxFile, what: str) -> bytes:
     graph = file.model.graph.SerializeToString(deterministic=True)
     heads = {name: _head(name, tensor) for name, tensor in file.tensors.items()}
     sizes = {name: len(heads[name]) + tensor.nbytes for name, tensor in file.tensors.items()}
-    keys = {name: _key(INITIALIZER, size) for name, size in sizes.items()}
+    keys = {name: write_key(INITIALIZER, size) for name, size in sizes.items()}
     total = len(graph) + sum(len(key) for key in keys.values()) + sum(sizes.values())
     if total > MAX_BYTES:
         raise ExportError(
@@ -98,7 +95,7 @@ def write(file: OnnxFile, what: str) -> bytes:
         )
     # Written piece by piece, a tensor at a time: joining a list would hold a copy of every transposed weight as well.
     out = io.BytesIO()
-    out.write(bare.SerializeToString(deterministic=True) + _key(GRAPH, total) + graph)
+    out.write(bare.SerializeToString(deterministic=True) + write_key(GRAPH, total) + graph)
     for name, tensor in file.tensors.items():
         out.write(keys[name] + heads[name])
         out.write(tensor if isinstance(tensor, memoryview) else np.ascontiguousarray(tensor).data)
@@ -111,58 +108,12 @@ def _head(name: str, tensor: Held) -> bytes:
         return b""
     kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
     head: bytes = onnx.TensorProto(name=name, data_type=kind, dims=tensor.shape).SerializeToString(deterministic=True)
-    return head + _key(RAW_DATA, tensor.nbytes)
+    return head + write_key(RAW_DATA, tensor.nbytes)
 
 
 def _name(tensor: memoryview) -> str:
     return next(
-        bytes(tensor[start:stop]).decode() for number, _, start, stop in _fields(tensor) if number == TENSOR_NAME
+        bytes(tensor[start:stop]).decode()
+        for number, _, _, start, stop in fields(tensor, 0, len(tensor))
+        if number == TENSOR_NAME
     )
-
-
-def _key(field: int, size: int) -> bytes:
-    """Return what comes before a field of `size` bytes: number and wire type, then the length."""
-    found = bytearray()
-    for value in (field << 3 | LENGTH_DELIMITED, size):
-        while value > 0x7F:
-            found.append(value & 0x7F | 0x80)
-            value >>= 7
-        found.append(value)
-    return bytes(found)
-
-
-def _fields(message: memoryview) -> Iterator[Field]:
-    """Yield (number, where its key starts, where its content starts, where it stops) for every field of a message.
-
-    Raises:
-        ValueError, IndexError: the bytes are no protobuf message.
-    """
-    place = 0
-    while place < len(message):
-        begin = place
-        key, place = _varint(message, place)
-        kind, start = key & 7, place
-        if kind == VARINT:
-            _, place = _varint(message, place)
-        elif kind == LENGTH_DELIMITED:
-            length, start = _varint(message, place)
-            place = start + length
-        elif kind in (FIXED64, FIXED32):
-            place += 8 if kind == FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {kind}")
-        if place > len(message):
-            raise ValueError("a field runs past its message")
-        yield key >> 3, begin, start, place
-
-
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Return the number at a place, and the place behind it."""
-    value = shift = 0
-    while True:
-        byte = message[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
