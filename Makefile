@@ -11,7 +11,7 @@ PIP := $(BIN)/python $(INSTALL)
 WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-infer clean
+.PHONY: quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -52,6 +52,10 @@ format: $(VENV)/.installed-dev
 # ATD_BENCH_DATA: pets/, pets-3breeds/, flowers/, cifar10/, tiny-imagenet/ and weights/, see benchmarks/accuracy.py; hours on two cores.
 bench-accuracy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+
+# ATD_BENCH_WEIGHTS=FILE gives DeiT-Tiny its real weights; about an hour on two cores, and goes on where it stopped.
+bench-families: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.families $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
 
 bench-infer: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.infer
