@@ -132,10 +132,11 @@ def _open_shared(opener: Opener, manifest: Manifest, records: tuple[TaskRecord, 
     folder = opener.folder
     if manifest.shared is None:
         raise UsageError(f"{folder}: holds no shared graph; make one with atd export, or take --form merged")
-    adapters = [bundle.read_task(folder, manifest, record) for record in records]
+    adapters = (bundle.read_task(folder, manifest, record) for record in records)
+    ranks = [record.task.adapter.rank for record in records]
     with ExitStack() as undo:
         opened = opener.open(manifest.shared, bundle.shared_facts(manifest), undo)
-        session = SharedSession(opened, adapters, manifest.slots, manifest.backbone.width, manifest.preprocess)
+        session = SharedSession(opened, adapters, manifest.slots, manifest.backbone, manifest.preprocess, ranks)
         undo.pop_all()
     return session
 

@@ -1,17 +1,18 @@
-"""A session over the shared graph: one engine for every task, the bank bound to it once."""
+"""A session over the shared graph: one engine for every task, each in a slot of its bank."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bank, heads
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.heads import Head
+from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank import Handle, SlotBank
 from adaptertune_deploy.engines.engine import Engine
 
 
@@ -21,26 +22,38 @@ class SharedSession:
     form = "shared"
 
     def __init__(
-        self, engine: Engine, adapters: Sequence[Adapter], slots: Sequence[int], width: int, preprocess: PreprocessSpec
+        self,
+        engine: Engine,
+        adapters: Iterable[Adapter],
+        slots: Sequence[int],
+        backbone: BackboneSpec,
+        preprocess: PreprocessSpec,
+        ranks: Iterable[int] = (),
     ) -> None:
         """Put `adapters`, in their order, into a bank of an engine that holds the shared graph.
 
         Args:
             engine: holds the graph.
-            adapters: the tasks.
+            adapters: the tasks; each is asked for when the one before lies in the bank, so that none is held twice.
             slots: the graph's slots.
-            width: D, channels of the backbone's tokens.
+            backbone: the graph's.
             preprocess: how an image becomes its input.
+            ranks: of the tasks, where they are known before: nothing has to be moved then.
 
         Raises:
             FormatError: a task adapts a block that the graph has no slot for.
             EngineError: no memory for the tasks.
         """
-        self._heads = [heads.head_of(adapter) for adapter in adapters]
-        self._bank = SlotBank(engine, slots, width, len(self._heads[0].weight))
-        self._bank.reserve(adapter.task.adapter.rank for adapter in adapters)
-        self._handles = [self._bank.write(adapter) for adapter in adapters]
-        self.tasks: tuple[TaskSpec, ...] = tuple(adapter.task for adapter in adapters)
+        self._bank = SlotBank(engine, slots, backbone.width, backbone.features)
+        self._bank.reserve(ranks)
+        self._handles: list[Handle] = []
+        self._heads: list[Head] = []
+        tasks: list[TaskSpec] = []
+        for adapter in adapters:
+            self._handles.append(self._bank.write(adapter))
+            self._heads.append(heads.head_of(adapter))
+            tasks.append(adapter.task)
+        self.tasks: tuple[TaskSpec, ...] = tuple(tasks)
         self.preprocess = preprocess
         self.provider = engine.provider
         self._engine = engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import threading
 from typing import Any
@@ -57,6 +58,7 @@ def test_inputs_outputs_and_metadata_are_described(engine: OrtEngine) -> None:
     assert engine.outputs == {"rows": TensorInfo("rows", np.dtype(np.float32), ("B", 3))}
     assert engine.metadata == {"about": "lookup"}
     assert engine.provider == CPU
+    assert (engine.name, engine.version) == ("onnxruntime", importlib.metadata.version("onnxruntime"))
 
 
 def test_the_table_of_engines_opens_it() -> None:

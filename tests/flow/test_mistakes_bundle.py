@@ -145,7 +145,7 @@ MISTAKES = {
     ),
     "mean edited in the manifest": Mistake(
         PREDICT,
-        ("manifest.json", "preprocessing"),
+        ("backbone-", "preprocess.mean", "the manifest says"),
         1,
         in_manifest(lambda document: document["preprocess"].update(mean=[0.5, 0.5, 0.5])),
     ),
@@ -154,7 +154,7 @@ MISTAKES = {
     ),
     "image size edited": Mistake(
         PREDICT,
-        ("manifest.json", "backbone"),
+        ("backbone-", "image_size", "the manifest says"),
         1,
         in_manifest(lambda document: document["backbone"].update(image_size=[64, 64])),
     ),

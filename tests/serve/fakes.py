@@ -166,7 +166,8 @@ def asked(call: Mapping[str, npt.NDArray[Any]]) -> list[int]:
 
 
 def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | None = None) -> SharedSession:
-    return SharedSession(engine or FakeEngine(), adapters or make_adapters(), SLOTS, WIDTH, make_preprocess_spec())
+    backbone = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
+    return SharedSession(engine or FakeEngine(), adapters or make_adapters(), SLOTS, backbone, make_preprocess_spec())
 
 
 def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSession, list[FakeEngine]]:

@@ -48,7 +48,7 @@ def test_it_says_what_it_is_and_closes_its_engine() -> None:
 
 def test_a_task_without_slots_is_refused() -> None:
     with pytest.raises(FormatError, match="'pets' adapts block 0, but the shared graph has slots after blocks 1"):
-        SharedSession(FakeEngine(), make_adapters(), (1, 2, 3), WIDTH, make_preprocess_spec())
+        SharedSession(FakeEngine(), make_adapters(), (1, 2, 3), make_backbone_spec(WIDTH), make_preprocess_spec())
 
 
 OUT_OF_RANGE = [
