@@ -11,7 +11,7 @@ PIP := $(BIN)/python $(INSTALL)
 WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer clean
+.PHONY: quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -57,8 +57,16 @@ bench-accuracy: $(VENV)/.installed-dev
 bench-families: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.families $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
 
+# On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.infer
+	$(BIN)/python -m benchmarks.bank
+	$(BIN)/python -m benchmarks.inference_page
+
+# Time and memory of an export, time of atd add; adds them to the page.
+bench-export: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.export_cost
+	$(BIN)/python -m benchmarks.inference_page
 
 clean:
 	rm -rf $(VENV) $(VENV)-device

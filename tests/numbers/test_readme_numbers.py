@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import inference_page
 from benchmarks.accuracy_page import counted, page
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,12 @@ def test_inference() -> None:
                 if (result["model"], result["batch"], result["graph"]) == (model, batch, graph)
             ]
             assert f"| {model} | {batch} | {' | '.join(cells)} |" in README
+
+
+def test_the_inference_page_is_made_from_the_results() -> None:
+    assert inference_page.PAGE.read_text() == inference_page.page(
+        results("infer"), inference_page.read("bank"), inference_page.read("export")
+    )
 
 
 def test_footprint() -> None:
