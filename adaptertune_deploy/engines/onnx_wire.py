@@ -228,7 +228,7 @@ def _node_bytes(node: WireNode) -> bytes:
 
 
 def _attribute_bytes(name: str, value: Attribute | None) -> bytes:
-    """Return an AttributeProto that holds an int or a float.
+    """Return an AttributeProto that holds an int, a float or integers.
 
     Raises:
         TypeError: another kind.
@@ -237,7 +237,9 @@ def _attribute_bytes(name: str, value: Attribute | None) -> bytes:
         return write(1, name) + write(2, value) + write(20, 1)
     if isinstance(value, int):
         return write(1, name) + write(3, value) + write(20, 2)
-    raise TypeError(f"attribute {name} is {type(value).__name__}, expected int or float")
+    if isinstance(value, tuple):
+        return write(1, name) + b"".join(write(8, entry) for entry in value) + write(20, 7)
+    raise TypeError(f"attribute {name} is {type(value).__name__}, expected int, float or tuple")
 
 
 def _tensor_bytes(name: str, values: Sequence[int]) -> bytes:

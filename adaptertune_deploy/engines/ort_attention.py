@@ -3,8 +3,8 @@
 A bundle's graphs consist of standard operators, which every engine reads; ONNX Runtime does not fuse their attention
 itself. Here each attention of exactly the form that export writes becomes com.microsoft.Attention, which holds the
 product with the weights of q, k and v too and spares the transposes between. Where only one token asks (the class token
-in the last block), the others' q is not computed: com.microsoft.MultiHeadAttention. Anything else stays as it is:
-without biases, with norms on q and k, rotary or relative positions, a mask. The file on disk is never changed.
+in the last block), neither q, k nor v of the others is computed (_one_token). Anything else stays as it is: without
+biases, with norms on q and k, rotary or relative positions, a mask. The file on disk is never changed.
 
 Operators: github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
 """
@@ -21,7 +21,7 @@ from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, WireGraph, WireNo
 
 DOMAIN = "com.microsoft"
 OPSETS = range(18, 23)  # Split has num_outputs; Softmax, Reshape and the others mean the same in all of these
-PREFIX = "atd."  # of every name that is added
+PREFIX, SIZES = "atd.", "sizes."  # of every name that is added, and of initialisers by what they hold
 HEADS_FIRST, TOKENS_LAST, TOKENS_FIRST = (2, 0, 3, 1, 4), (0, 1, 3, 2), (0, 2, 1, 3)
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Attention:
 
     source: the value [B, S, D] that the weights are multiplied with.
     weight, bias: initialisers [D, 3D] and [3D].
+    factor, scale: the initialiser that q is multiplied with, and its value.
     row: the initialiser [1] that says which token asks, None where all do.
     result: the value [B, S, D], or [B, 1, D] of one token.
     inner: indices of all nodes, the one that makes the result last.
@@ -44,6 +45,7 @@ class Attention:
     tokens: int
     heads: int
     width: int
+    factor: str
     scale: float
     row: str | None
     result: str
@@ -74,7 +76,9 @@ def fuse(data: bytes) -> bytes:
     for number, attention in enumerate(found):
         instead |= {index: [] for index in attention.inner}
         instead[attention.inner[-1]] = _nodes(attention, f"{PREFIX}attention.{number}")
-    constants = {_sizes(attention): (-1, attention.tokens, attention.width) for attention in found}
+    read = {name for nodes in instead.values() for node in nodes for name in node.inputs}
+    named = sorted(name for name in read if name.startswith(PREFIX + SIZES))
+    constants = {name: [int(size) for size in name.removeprefix(PREFIX + SIZES).split(",")] for name in named}
     return onnx_wire.replace(graph, instead, constants, DOMAIN)
 
 
@@ -83,8 +87,13 @@ def _taken(graph: WireGraph) -> bool:
     return any(name.startswith(PREFIX) for name in names | graph.inputs | graph.tensors.keys())
 
 
-def _sizes(attention: Attention) -> str:
-    return f"{PREFIX}sizes.{attention.tokens}.{attention.width}"
+def _rows(attention: Attention) -> tuple[int, int, int]:
+    return -1, attention.tokens, attention.width
+
+
+def _sizes(sizes: tuple[int, ...]) -> str:
+    """Return the name of the initialiser that holds these sizes."""
+    return PREFIX + SIZES + ",".join(map(str, sizes))
 
 
 def _nodes(attention: Attention, name: str) -> list[WireNode]:
@@ -92,19 +101,49 @@ def _nodes(attention: Attention, name: str) -> list[WireNode]:
 
     The Reshape repeats what the plain form says of the number of tokens, and costs nothing.
     """
-    source, given = f"{name}.x", {"num_heads": attention.heads, "scale": attention.scale}
-    nodes = [WireNode("Reshape", (attention.source, _sizes(attention)), (source,), name=source)]
-    if attention.row is None:
-        inputs = (source, attention.weight, attention.bias)
-        return [*nodes, WireNode("Attention", inputs, (attention.result,), DOMAIN, name, given)]
-    weights, products = (tuple(f"{name}.{part}.{kind}" for part in "qkv") for kind in ("weight", "product"))
-    row = f"{name}.row"
-    nodes.append(WireNode("Gather", (source, attention.row), (row,), "", row, {"axis": 1}))
-    nodes.append(WireNode("Split", (attention.weight,), weights, "", f"{name}.weights", {"axis": 1, "num_outputs": 3}))
-    for asked, weight, product in zip((row, source, source), weights, products, strict=True):
-        nodes.append(WireNode("MatMul", (asked, weight), (product,), name=product))
-    asked_with = (*products, attention.bias)
-    return [*nodes, WireNode("MultiHeadAttention", asked_with, (attention.result,), DOMAIN, name, given)]
+    source = WireNode("Reshape", (attention.source, _sizes(_rows(attention))), (f"{name}.x",), name=f"{name}.x")
+    if attention.row is not None:
+        return [source, *_one_token(attention, attention.row, name)]
+    inputs = (f"{name}.x", attention.weight, attention.bias)
+    given = {"num_heads": attention.heads, "scale": attention.scale}
+    return [source, WireNode("Attention", inputs, (attention.result,), DOMAIN, name, given)]
+
+
+def _one_token(attention: Attention, row: str, name: str) -> list[WireNode]:
+    """Return the operators for one token that asks, without the products that would give every token's k and v.
+
+    With x the tokens, q a head's query, p its softmax and W, b the weights of that head,
+    q (x Wk + bk)' = (q Wk') x' + q bk', whose last term is the same for every token and leaves the softmax as it is;
+    and p (x Wv + bv) = (p x) Wv + bv, since p sums to one. ONNX Runtime rearranges the weights when it loads them.
+    """
+    heads, width = attention.heads, attention.width
+    each = width // heads
+    nodes: list[WireNode] = []
+
+    def add(operator: str, inputs: tuple[str, ...], to: str, **attributes: int | tuple[int, ...]) -> str:
+        output = attention.result if to == "result" else f"{name}.{to}"
+        nodes.append(WireNode(operator, inputs, (output,), "", f"{name}.{to}", attributes))
+        return output
+
+    def split(tensor: str, kind: str, axis: int) -> tuple[str, ...]:
+        parts = tuple(f"{name}.{part}.{kind}" for part in "qkv")
+        nodes.append(WireNode("Split", (tensor,), parts, "", f"{name}.{kind}", {"axis": axis, "num_outputs": 3}))
+        return parts
+
+    x, by_head = f"{name}.x", _sizes((width, heads, each))
+    wq, wk, wv = split(attention.weight, "weight", 1)
+    bq, _, bv = split(attention.bias, "bias", 0)
+    wk = add("Transpose", (add("Reshape", (wk, by_head), "k.heads"),), "k.turned", perm=(1, 2, 0))
+    wv = add("Transpose", (add("Reshape", (wv, by_head), "v.heads"),), "v.turned", perm=(1, 0, 2))
+    q = add("Add", (add("MatMul", (add("Gather", (x, row), "row", axis=1), wq), "q.product"), bq), "q")
+    q = add("Mul", (q, attention.factor), "q.scaled")
+    q = add("MatMul", (add("Reshape", (q, _sizes((-1, heads, 1, each))), "q.heads"), wk), "q.tokens")
+    q = add("Reshape", (q, _sizes((-1, heads, width))), "q.rows")
+    scores = add("MatMul", (q, add("Transpose", (x,), "x.turned", perm=(0, 2, 1))), "scores")
+    mixed = add("MatMul", (add("Softmax", (scores,), "softmax", axis=-1), x), "mixed")
+    mixed = add("MatMul", (add("Reshape", (mixed, _sizes((-1, heads, 1, width))), "mixed.heads"), wv), "v")
+    add("Add", (add("Reshape", (mixed, _sizes((-1, 1, width))), "v.row"), bv), "result")
+    return nodes
 
 
 class _Values:
@@ -166,13 +205,14 @@ class _Values:
         for name, dims in ((weight, (width, 3 * width)), (bias, (3 * width,))):
             _check(self._constant(name).kind == FLOAT and self._constant(name).dims == dims)
         _check(self._integers(self._node(flat).inputs[1]) == (-1, asked, width))
-        scale = self._constant(self._node(scaled).inputs[1])
+        factor = self._node(scaled).inputs[1]
+        scale = self._constant(factor)
         _check(scale.kind == FLOAT and scale.dims == () and scale.values is not None)
         number = float((scale.values or (0.0,))[0])
         _check(math.isfinite(number) and number > 0)  # 0 would mean: choose one
         row = None if one is None else self._node(one).inputs[1]
         result = self._node(flat).outputs[0]
-        return Attention(source, weight, bias, tokens, heads, width, number, row, result, inner)
+        return Attention(source, weight, bias, tokens, heads, width, factor, number, row, result, inner)
 
     def _one_row(self, query: int) -> int | None:
         """Return the Gather that picks one token of [3, B, heads, S, d] before q is taken, None where there is none."""

@@ -65,12 +65,14 @@ def test_only_attention_is_replaced() -> None:
     assert operators(fuse(data)) == Counter(
         {
             "com.microsoft:Attention": 1,
-            "com.microsoft:MultiHeadAttention": 1,
-            "Reshape": 2,
-            "Split": 1,
+            "Reshape": 8,  # the tokens of both, two of weights, four of the row
+            "Split": 2,
             "Gather": 2,  # the row's, before the attention and around it
-            "MatMul": 5,  # q, k and v of the row's, and two projections
-            "Add": 4,
+            "Transpose": 3,  # two of them of weights
+            "Mul": 1,
+            "Softmax": 1,
+            "MatMul": 7,  # five for the row, two projections
+            "Add": 6,
         }
     )
 
