@@ -56,7 +56,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _verdict(rows: list[dict[str, Any]], limit: float) -> str:
     good = [row for row in rows if "shared" in row and max(row["shared"], row["merged"]) <= limit]
-    bad = sorted({row["timm"] for row in rows} - {row["timm"] for row in good})
+    bad = [f"{row['timm']} at {row['asked']}" for row in rows if row not in good]
     said = f"{len(good)} of {len(rows)} rows lie within {limit:g} of torch"
     return f"{said}; {', '.join(bad)} {'does' if len(bad) == 1 else 'do'} not." if bad else f"{said}."
 

@@ -9,5 +9,7 @@ EMBEDDED_BACKBONE = "vit_pico_patch8_64.atd_formula"
 # The tag that asks for random weights, which are for tests.
 RANDOM_TAG = "random"
 # What the names of timm's plain Vision Transformers begin with: one sequence of tokens of one width through all blocks.
-FAMILIES = ("vit", "deit", "eva", "beit", "flexivit", "naflexvit", "xcit", "cait")
-CHOOSE = "choose a Vision Transformer, whose timm names begin with vit, deit, eva or beit"
+FAMILIES = ("vit", "deit", "eva", "beit", "flexivit", "naflexvit", "xcit", "cait", "convit", "aimv2")
+CHOOSE = (
+    f"choose a plain Vision Transformer, one whose timm name begins with {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}"
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import BackboneError
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import backbone_depth, load_backbone, weights_sha256
+from adaptertune_deploy.model.names import FAMILIES
 from tests.builders import make_image
 
 NAME = "deit_tiny_patch16_224.fb_in1k"
 SMALL = {"depth": 1, "embed_dim": 12, "num_heads": 2}
 CREATE = timm.create_model
+SIZES = "(x?small|tiny|base|mediumd?|x?large|huge|giant|gigantic|nano|xxs|xs|little|d?p?wee|betwixt|so)"
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +75,7 @@ def test_a_name_without_a_tag_means_timms_default_and_says_so(name: str, tag: st
     [
         ("vit_smal_patch16_224", r"has no model 'vit_smal_patch16_224'\. Did you mean 'vit_small_patch16_224'\?"),
         ("deit_tny", r"has no model 'deit_tny'\. Did you mean 'deit_tiny_patch16_224'\?"),
-        ("qqq", r"has no model 'qqq'\. Choose a Vision Transformer, whose timm names begin with vit, "),
+        ("qqq", r"has no model 'qqq'\. Choose a plain Vision Transformer, one whose timm name begins with vit, "),
         ("vit_small_patch16_224.agreg", r"no weights 'vit_small_patch16_224\.agreg', only .* with tag augreg_in1k, "),
         ("test_vit_relpos.imagenet", r"no weights 'test_vit_relpos\.imagenet', only .* with tag \(none\)"),
     ],
@@ -143,7 +146,7 @@ def test_a_network_that_is_no_plain_vision_transformer_is_refused(name: str, mon
         "qwen3_vit_88m_enc": {"depth": 1, "embed_dim": 48, "num_heads": 2},
     }
     monkeypatch.setattr(timm, "create_model", lambda *args, **given: CREATE(*args, **{**narrow.get(name, {}), **given}))
-    with pytest.raises(BackboneError, match=rf"^[^\n]*'{name}\.random'[^\n]*choose a Vision Transformer[^\n]*$"):
+    with pytest.raises(BackboneError, match=rf"^[^\n]*'{name}\.random'[^\n]*choose a plain Vision Transformer[^\n]*$"):
         load_backbone(f"{name}.random", allow_random=True)
 
 
@@ -183,6 +186,16 @@ def test_every_family_passes_the_look_at_its_shapes(name: str, monkeypatch: pyte
     monkeypatch.setattr(timm, "create_model", create)
     with pytest.raises(BackboneError, match="timm could not download them"):
         load_backbone(name)
+
+
+@pytest.mark.slow
+def test_every_name_that_begins_as_the_advice_says_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One name of each kind: those that differ in width, depth and sizes alone are as good as one another."""
+    monkeypatch.setattr(timm, "create_model", CREATE)
+    kinds = {re.sub(rf"{SIZES}|\d+", "#", name): name for name in timm.list_models() if name.startswith(FAMILIES)}
+    assert len(kinds) > 60
+    for name in kinds.values():
+        assert backbone_depth(name) > 0
 
 
 # Weights from a file.
