@@ -90,8 +90,13 @@ def _fill(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
         if gathers or (node.op_type == "Unsqueeze" and source in held):
             instead[node.output[0]] = source
         else:
-            nodes.append(node)
+            nodes.append(_rows_of_images(node) if node.op_type == "Shape" and source == bank.IMAGE else node)
     return _reading(nodes, instead)
+
+
+def _rows_of_images(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Let a Shape that counts the rows count the images instead: each image is one row."""
+    return onnx.helper.make_node("Shape", [bank.IMAGES], list(node.output), name=node.name, start=0, end=1)
 
 
 def _without_branches(nodes: list[onnx.NodeProto], blocks: Iterable[int]) -> list[onnx.NodeProto]:

@@ -35,6 +35,7 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
         ("test_vit3", 96, "map"),
         ("deit_tiny_distilled_patch16_224", 96, "token"),  # averages two tokens
         ("cait_xxs24_224", 224, "token"),  # the class token joins after the adapted blocks
+        ("convit_tiny", 224, "token"),  # counts its rows after the first adapted block
     ],
 )
 def test_both_forms_of_a_small_network_agree_with_torch(name: str, size: int, pool: str) -> None:
