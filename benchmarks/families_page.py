@@ -58,7 +58,9 @@ def _verdict(rows: list[dict[str, Any]], limit: float) -> str:
     good = [row for row in rows if "shared" in row and max(row["shared"], row["merged"]) <= limit]
     bad = [f"{row['timm']} at {row['asked']}" for row in rows if row not in good]
     said = f"{len(good)} of {len(rows)} rows lie within {limit:g} of torch"
-    return f"{said}; {', '.join(bad)} {'does' if len(bad) == 1 else 'do'} not." if bad else f"{said}."
+    said += f"; {', '.join(bad)} {'does' if len(bad) == 1 else 'do'} not." if bad else "."
+    lacking = sum(len(family.sizes) for family in FAMILIES) - len(rows)
+    return f"{said} {lacking} more are still to be measured." if lacking else said
 
 
 def _machines(rows: list[dict[str, Any]]) -> list[str]:
