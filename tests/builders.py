@@ -13,12 +13,15 @@ from PIL import Image
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core import manifest as manifests
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, FolderIdentity, Identity, ProbeRecord
-from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
-from adaptertune_deploy.core.samples import SampleRecord
+from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
+from adaptertune_deploy.core.reference import write_reference
+from adaptertune_deploy.core.samples import SampleRecord, keep
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
+from adaptertune_deploy.engines.contract import input_types
 
 
 def make_backbone_spec(
@@ -153,22 +156,34 @@ def write_adapter(
     return Adapter(shipped, {name: held[name.replace("head.", side)] for name in names})
 
 
-def make_graph(file: str, data: bytes) -> GraphRecord:
-    """Return the record of a graph's bytes."""
-    return GraphRecord(file, files.sha256_bytes(data), "fp32", opset=20, ir_version=10)
+def give_reference(folder: Path, images: Sequence[bytes], logits: Mapping[str, Array]) -> None:
+    """Give an adapter folder samples that travel, and torch's answers about them: candidate -> [samples, classes]."""
+    kept = keep(folder, [(image, ".png", "a label") for image in images], travel=True)
+    digest = write_reference(folder, logits)
+    config = adapters.read_config(folder)
+    adapters.write_config(folder, replace(config, samples=kept, reference_sha256=digest))
+
+
+def make_graph(manifest: Manifest, data: bytes, task: str | None = None) -> GraphRecord:
+    """Return the record of a graph's bytes: a task's merged one, or the shared one for None."""
+    form = manifests.SHARED if task is None else manifests.MERGED
+    inputs = input_types(bundle.facts_of(manifest, task))
+    return bundle.record_graph(data, form, inputs, opset=20, ir_version=10, task=task)
+
+
+def put_graph(folder: Path, manifest: Manifest, data: bytes, task: str | None = None) -> Manifest:
+    """Write a graph in place of the one of its form and task, and return the manifest, which is not written."""
+    graph = make_graph(manifest, data, task)
+    files.write_bytes(folder / graph.file, data)
+    others = [held for held in manifest.graphs if (held.form, held.task) != (graph.form, graph.task)]
+    kept = [entry for entry in manifest.parity if entry.graph in {held.file for held in others}]
+    return replace(manifest, graphs=(*others, graph), parity=tuple(kept))
 
 
 def write_merged(folder: Path, manifest: Manifest, graphs: Mapping[str, bytes]) -> Manifest:
     """Give tasks of a bundle merged graphs, task -> its bytes, and return the manifest, which is written."""
-    tasks = []
-    for record in manifest.tasks:
-        if record.task.name in graphs:
-            data = graphs[record.task.name]
-            path = bundle.merged_file(record.task.name, files.sha256_bytes(data))
-            files.write_bytes(folder / path, data)
-            record = replace(record, merged=make_graph(path, data))
-        tasks.append(record)
-    manifest = replace(manifest, tasks=tuple(tasks))
+    for task, data in graphs.items():
+        manifest = put_graph(folder, manifest, data, task)
     bundle.write_manifest(folder, manifest)
     return manifest
 
@@ -182,28 +197,42 @@ def write_bundle(
     graph: bytes = b"stands for an ONNX graph",
 ) -> Manifest:
     """Write a bundle of the shared form; its graph is `graph`, which only a test that runs it makes a real one."""
-    shared = bundle.shared_file(files.sha256_bytes(graph))
-    files.write_bytes(folder / shared, graph)
     backbone, preprocess = backbone or make_backbone_spec(), preprocess or make_preprocess_spec()
     records = []
     for adapter in held if held is not None else [make_adapter(backbone=backbone)]:
         identity = Identity(adapter.task, backbone, preprocess)
         data = adapters.pack(adapter.tensors, identity)
         digest = files.sha256_bytes(data)
-        path = bundle.tensor_file(adapter.task.name, digest)
+        path = manifests.tensor_file(adapter.task.name, digest)
         files.write_bytes(folder / path, data)
         records.append(TaskRecord(adapter.task, path, digest))
     manifest = Manifest(
-        format_version=bundle.FORMAT_VERSION,
+        format_version=manifests.FORMAT_VERSION,
         backbone=backbone,
         preprocess=preprocess,
         slots=tuple(slots),
         tasks=tuple(records),
-        shared=make_graph(shared, graph),
         versions={"torch": "2.10.0"},
     )
+    manifest = put_graph(folder, manifest, graph)
     bundle.write_manifest(folder, manifest)
     return manifest
+
+
+def make_parity(graph: str, task: str = "pets", max_abs: float = 1e-6) -> ParityRecord:
+    """Return what might have been measured of a graph's file."""
+    return ParityRecord(
+        graph, task, "onnxruntime", "1.23.0", "CPUExecutionProvider", 32, max_abs, 1e-7, 1.0, 1.0, 1e-4, 5e-6
+    )
+
+
+def with_parity(manifest: Manifest) -> Manifest:
+    """Return a manifest in which every graph was measured with every task that it answers."""
+    names = [record.task.name for record in manifest.tasks]
+    parity = [
+        make_parity(graph.file, name) for graph in manifest.graphs for name in names if graph.task in (None, name)
+    ]
+    return replace(manifest, parity=tuple(parity))
 
 
 def make_image(width: int = 48, height: int = 40, seed: int = 0, mode: str = "RGB") -> Image.Image:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adaptertune_deploy.cli import completion, console, interrupts, options, text
+from adaptertune_deploy.cli.options import ENGINE, OUTPUT, flag, value
+
+if TYPE_CHECKING:
+    from adaptertune_deploy.core.manifest import Manifest, TaskRecord
+    from adaptertune_deploy.core.publish import Merge, Verify
 
 
 def add(
@@ -21,40 +26,99 @@ def add(
         ),
     ],
     ship: options.Ship = "auto",
+    merge: Annotated[bool, flag("--merge", OUTPUT, "Also write the task's self-contained graph; needs onnx.")] = False,
+    provider: Annotated[
+        str, value("--provider", "NAME", ENGINE, "Verify on: cpu or cuda.", complete=completion.export_providers)
+    ] = "cpu",
     bundle: options.Bundle = Path("bundle"),
     as_json: options.Json = False,
 ) -> None:
     """Add a trained task to a bundle, or replace the task of that name; needs no torch.
 
-    The shared graph stays as it is. The task's tensors are checked; its answers are not compared with torch's on
-    images, which atd export does. A server that is running keeps its tasks until it is restarted.
+    The shared graph stays as it is. The task's answers on the images that training held back are compared with those
+    that torch gave then, where the images are on this machine; a task that differs is not added. A server that is
+    running keeps its tasks until it is restarted.
 
     \b
     atd add adapters/flowers
     atd add adapters/flowers --bundle device/bundle
+    atd add adapters/flowers --merge        also its graph of its own
     atd add adapters/flowers --ship head    the tuned probe, whatever training chose
     """
-    from adaptertune_deploy.cli import next as following
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
     from adaptertune_deploy.core.publish import add_task
 
     chosen = options.candidate(ship)
     tasks.check_adapter_folder(adapter)
+    merging = _merging() if merge else None
     started = time.perf_counter()
     with interrupts.stoppable(interrupts.outcome(bundle / MANIFEST_NAME)), tasks.reading(bundle):
-        record = add_task(bundle, adapter, tell=console.print_note, ship=chosen)
+        verify, reason = _verifying(bundle, adapter, chosen, provider)
+        record = add_task(bundle, adapter, console.print_note, chosen, verify, merging)
     seconds = time.perf_counter() - started
-    name, file = record.task.name, bundle / record.file
+    manifest = read_manifest(bundle)
     if as_json:
-        facts = {"task": name, "rank": record.task.adapter.rank, "file": str(file), "seconds": round(seconds, 3)}
-        console.print_json(facts)
+        console.print_json(_facts(bundle, manifest, record, seconds))
         return
-    held = [held.task.name for held in read_manifest(bundle).tasks]
-    size = text.human_bytes(file.stat().st_size)
+    held = [held.task.name for held in manifest.tasks]
+    size = text.human_bytes((bundle / record.file).stat().st_size)
     cost = f"{record.task.adapter.words}, {size}, {seconds:.2f} s"
+    name = record.task.name
     console.print_line(f"added {name} to {bundle}/ ({cost}): {text.plural(len(held), 'task')}, the graph is unchanged")
-    console.print_note(f"the tensors of {name} were checked; its answers were not compared with torch's on images")
+    _say_parity(manifest, name, reason)
     console.print_note("a running server keeps its tasks until it is restarted")
-    image = following.sample_image(adapter)
-    console.print_next(*following.serving(bundle, held, image))
+    from adaptertune_deploy.cli import next as following
+
+    console.print_next(*following.serving(bundle, held, following.sample_image(adapter)))
+
+
+def _merging() -> Merge:
+    """Return what makes a merged graph; without onnx this ends with a line that says what to install."""
+    from adaptertune_deploy.export.merge import merged_graph
+
+    return merged_graph
+
+
+def _verifying(bundle: Path, adapter: Path, ship: str | None, provider: str) -> tuple[Verify | None, str]:
+    """Return what verifies the task, or None and why nothing does."""
+    from adaptertune_deploy.core.adapter import read_config
+    from adaptertune_deploy.core.reference import known_answers
+    from adaptertune_deploy.engines import added
+
+    config = read_config(adapter)
+    config.shipped(ship)
+    if not config.reference_sha256:
+        return None, f"{adapter} holds none of torch's answers, it was trained by an older release"
+    if not added.is_engine_here():
+        return None, "no engine is installed here; pip install 'adaptertune-deploy[cpu]'"
+    options.check_provider(provider)
+    known = known_answers(adapter, config, ship)
+    if known is None:
+        return None, "none of the images that training held back is on this machine"
+    return added.verifier(bundle, known, provider), ""
+
+
+def _say_parity(manifest: Manifest, task: str, reason: str) -> None:
+    entries = manifest.parity_of(task)
+    if reason:
+        console.print_note(f"the tensors of {task} were checked; its answers were not verified: {reason}")
+        return
+    images, worst = max(entry.images for entry in entries), max(entry.max_abs for entry in entries)
+    console.print_line(
+        f"verified on {text.plural(images, 'image')} against torch's answers of the training: max diff {worst:.1e}"
+    )
+
+
+def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, seconds: float) -> dict[str, object]:
+    import dataclasses
+
+    name = record.task.name
+    return {
+        "task": name,
+        "rank": record.task.adapter.rank,
+        "file": str(bundle / record.file),
+        "merged": [str(bundle / graph.file) for graph in manifest.graphs if graph.task == name],
+        "parity": [dataclasses.asdict(entry) for entry in manifest.parity_of(name)],
+        "seconds": round(seconds, 3),
+    }

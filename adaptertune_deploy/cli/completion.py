@@ -81,6 +81,11 @@ def _adapters(root: Path) -> Iterable[Path]:
         return []
 
 
+def bundles(incomplete: str) -> list[str]:
+    """Return folders."""
+    return _folders(incomplete)
+
+
 def _folders(incomplete: str, suffixes: tuple[str, ...] = ()) -> list[str]:
     """Return folders, ended by a slash, and files with one of the suffixes."""
     base, slash, start = incomplete.rpartition("/")

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import completion, console, interrupts, options, table, text
+from adaptertune_deploy.cli import completion, console, interrupts, options
 from adaptertune_deploy.cli.options import DATA, ENGINE, OUTPUT, PLACES, flag, value
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.bundle import Manifest, ParityReport
-    from adaptertune_deploy.core.spec import TaskSpec
+    from adaptertune_deploy.core.manifest import Manifest
 
 
 def export(
@@ -47,7 +46,7 @@ def export(
     atd export --adapters pets --merge --no-shared --out pets-only
     atd export --ship adapter     the adapters, whatever training chose
     """
-    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli import held, tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME
     from adaptertune_deploy.export.plan import plan_export
 
@@ -81,36 +80,8 @@ def export(
 
         console.print_json(dataclasses.asdict(manifest))
     else:
-        show_manifest(out, manifest)
+        held.show_manifest(out, manifest)
         show_next(out, manifest, folders)
-
-
-def show_manifest(out: Path, manifest: Manifest) -> None:
-    """Print how far each graph lies from torch, and how large every file is."""
-
-    def row(task: TaskSpec, form: str, parity: ParityReport, file: str) -> tuple[str, ...]:
-        plus = "+ " if form == "shared" else ""
-        return (
-            task.name,
-            task.adapter.words,
-            form,
-            *_parity_cells(parity),
-            plus + text.human_bytes((out / file).stat().st_size),
-        )
-
-    rows: list[tuple[str, ...]] = []
-    for record in manifest.tasks:
-        if record.shared_parity is not None:
-            rows.append(row(record.task, "shared", record.shared_parity, record.file))
-        if record.merged_parity is not None and record.merged is not None:
-            rows.append(row(record.task, "merged", record.merged_parity, record.merged.file))
-    if manifest.shared is not None:
-        size = text.human_bytes((out / manifest.shared.file).stat().st_size)
-        rows.append(("(backbone)", "", "shared", "", "", "", "", "", size))
-    words = (table.Words("task"), table.Words("ships"), table.Words("graph"))
-    names = (*words, "images", "max diff", "mean", "cosine", "same top-1", "size")
-    count = text.plural(len(manifest.tasks), "task")
-    table.show(console.out, f"{out}/: {count} on {manifest.backbone.name}, graphs against torch", names, rows)
 
 
 def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
@@ -119,13 +90,3 @@ def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
 
     image = next((image for image in map(following.sample_image, folders) if image is not None), None)
     console.print_next(*following.serving(out, [record.task.name for record in manifest.tasks], image))
-
-
-def _parity_cells(parity: ParityReport) -> tuple[str, ...]:
-    return (
-        str(parity.images),
-        f"{parity.max_abs:.1e}",
-        f"{parity.mean_abs:.1e}",
-        f"{parity.cosine:.7f}",
-        f"{100 * parity.top1_agreement:.0f} %",
-    )

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import adaptertune_deploy
-from adaptertune_deploy.cli import add, console, data, errors, evaluate, export, interrupts, predict, serve, train
+from adaptertune_deploy.cli import (
+    add,
+    console,
+    data,
+    errors,
+    evaluate,
+    export,
+    held,
+    interrupts,
+    predict,
+    serve,
+    train,
+    upgrade,
+)
 from adaptertune_deploy.cli.help import Command, Program
 from adaptertune_deploy.cli.quickstart import command as quickstart
 from adaptertune_deploy.core.errors import AtdError, Interrupted
@@ -31,6 +44,8 @@ app.command("train", cls=Command)(train.train)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("export", cls=Command)(export.export)
 app.command("add", cls=Command)(add.add)
+app.command("tasks", cls=Command)(held.held)
+app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
 app.add_typer(data.app, name="data")
@@ -88,7 +103,14 @@ def _run() -> int:
 
 
 # command -> the extra of the package that it needs
-EXTRAS = {"train": "train", "evaluate": "train", "export": "export", "quickstart": "cpu,train,export"}
+EXTRAS = {
+    "train": "train",
+    "evaluate": "train",
+    "export": "export",
+    "add": "export",
+    "upgrade": "export",
+    "quickstart": "cpu,train,export",
+}
 
 
 def _missing(error: ModuleNotFoundError) -> str:

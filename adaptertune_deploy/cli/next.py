@@ -10,6 +10,7 @@ from adaptertune_deploy.cli.text import UNSAFE
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.manifest import SHARED
 
 ADAPTERS, BUNDLE = Path("adapters"), Path("bundle")
 
@@ -104,7 +105,11 @@ def _into_bundle(folder: Path, root: Path | None, weights: Mapping[str, object],
             manifest = bundle.read_manifest(BUNDLE)
         except AtdError:
             manifest = None
-        if manifest is not None and manifest.backbone == backbone and manifest.shared is not None:
+        if (
+            manifest is not None
+            and manifest.backbone == backbone
+            and any(graph.form == SHARED for graph in manifest.graphs)
+        ):
             return command("atd", "add", folder, options={"--ship": ship})
         alone, out = True, _free(Path(f"bundle-{folder.name}"))
     options = {"--adapters": folder.name if alone else None, "--ship": ship, "--adapters-dir": root, "--out": out}

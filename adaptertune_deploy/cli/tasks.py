@@ -11,6 +11,7 @@ from adaptertune_deploy.cli import options
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
+from adaptertune_deploy.core.manifest import select_tasks
 
 COMMAND = "atd train --dataset pets --rank 8"
 FIRST = f"train one first: {COMMAND}"
@@ -35,7 +36,7 @@ def served(place: Path, text: str | None) -> list[str] | None:
             if root / name in artefact.list_adapters(root):
                 add = following.command("atd", "add", root / name, options=_elsewhere(place))
                 raise UsageError(f"{root / name} is trained but not in {place}/; add it with: {add}")
-    bundle.select(manifest, names)
+    select_tasks(manifest, names)
     return names
 
 

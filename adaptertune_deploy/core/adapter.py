@@ -1,4 +1,4 @@
-"""The folder adapters/<task>/: adapter_config.json and adapter_model.safetensors.
+"""The folder adapters/<task>/: adapter_config.json and adapter_model.safetensors; core.reference owns what lies beside.
 
 It holds two candidates, the tuned linear probe ("head") and adapters with a head of their own ("adapter"); the config
 says which of them ships. The layout follows Hugging Face PEFT's file names. Tensors keep torch's [out, in] layout:
@@ -117,6 +117,7 @@ class AdapterConfig:
     metrics: name -> value; accuracies in 0..1.
     versions: library -> version that trained it.
     samples: test images on which graphs of this task are verified.
+    reference_sha256: of reference.safetensors, torch's logits for the samples (core.reference); "" where there is none.
     """
 
     format_version: int
@@ -131,9 +132,12 @@ class AdapterConfig:
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     samples: tuple[SampleRecord, ...] = ()
+    reference_sha256: str = field(default="", metadata=records.LATER)
 
     def __post_init__(self) -> None:
         check_sha256(self.tensors_sha256)
+        if self.reference_sha256:
+            check_sha256(self.reference_sha256)
         adapter = self.task.adapter
         if self.ships not in SHIPS:
             raise ValueError(f"ships '{self.ships:.20}' must be one of {', '.join(SHIPS)}")
@@ -249,13 +253,18 @@ def read_adapter(folder: Path, ship: str | None = None) -> tuple[AdapterConfig, 
     from adaptertune_deploy.core import tensors
 
     config = read_config(folder)
-    task = config.shipped(ship)
+    config.shipped(ship)  # refused before the tensors are read
     data = read_folder_tensors(folder, config)
-    held = tensors.unpack(data, config.identity.shapes, str(folder / MODEL_NAME))
+    return config, candidate(config, tensors.unpack(data, config.identity.shapes, str(folder / MODEL_NAME)), ship)
+
+
+def candidate(config: AdapterConfig, held: Mapping[str, Array], ship: str | None = None) -> Adapter:
+    """Return what ships out of a folder's tensors, which hold both candidates; see AdapterConfig.shipped."""
+    task = config.shipped(ship)
     named = {name: name for name in tensor_shapes(task, config.backbone)}
     if not task.adapter.rank:
         named = {name: _probe_name(name) for name in named}
-    return config, Adapter(task, {name: held[place] for name, place in named.items()})
+    return Adapter(task, {name: held[place] for name, place in named.items()})
 
 
 def read_folder_tensors(folder: Path, config: AdapterConfig) -> bytes:

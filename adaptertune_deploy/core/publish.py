@@ -9,19 +9,36 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
-from adaptertune_deploy.core.bundle import Manifest, TaskRecord
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.manifest import (
+    MERGED,
+    SHARED,
+    GraphRecord,
+    Manifest,
+    ParityRecord,
+    TaskRecord,
+    find_graph,
+    select_graph,
+    tensor_file,
+)
 
 LOCK_NAME = ".lock"
-OWN_FILE = re.compile(r"backbone-[0-9a-f]{8}\.onnx|adapters/.+-[0-9a-f]{8}\.safetensors|merged/.+-[0-9a-f]{8}\.onnx")
+# The shared graph's name has held its precision since format version 2.
+OWN_FILE = re.compile(
+    r"backbone-([a-z0-9]+-)?[0-9a-f]{8}\.onnx|adapters/.+-[0-9a-f]{8}\.safetensors|merged/.+-[0-9a-f]{8}\.onnx"
+)
 Tell = Callable[[str], None]
+# What add_task is given by whoever knows engines and graphs, which core does not.
+Verify = Callable[[Manifest, GraphRecord, bytes, Adapter], ParityRecord]
+Merge = Callable[[bytes, Adapter, GraphFacts], bytes]
 
 
 def silent(sentence: str) -> None:
@@ -35,9 +52,11 @@ class Writer:
         old: the manifest that stood there when the lock was taken; None for a new bundle.
     """
 
-    def __init__(self, folder: Path, old: Manifest | None) -> None:
+    def __init__(self, folder: Path, old: Manifest | None, named: Sequence[str]) -> None:
+        """Take a bundle; `named` are the files that the manifest there names, of whatever version it is."""
         self.old = old
         self._folder = folder
+        self._named = tuple(named)
         self._written: list[Path] = []
 
     def write(self, file: str, data: bytes) -> None:
@@ -53,7 +72,7 @@ class Writer:
         """Write what ships of a task into the bundle, nothing else of its folder, and return its record."""
         data = adapters.pack(adapter.tensors, Identity(adapter.task, config.backbone, config.preprocess))
         sha256 = files.sha256_bytes(data)
-        name = bundle.tensor_file(adapter.task.name, sha256)
+        name = tensor_file(adapter.task.name, sha256)
         self.write(name, data)
         return TaskRecord(adapter.task, name, sha256)
 
@@ -61,25 +80,34 @@ class Writer:
         """Make `manifest` what the bundle holds, and remove the files that only the old one named."""
         bundle.write_manifest(self._folder, manifest)
         self._written.clear()
-        stale = set(self.old.files if self.old else ()) - set(manifest.files)
+        stale = set(self._named) - set(manifest.files)
         _remove(self._folder, [self._folder / file for file in sorted(stale)])
-        self.old = manifest
+        self.old, self._named = manifest, manifest.files
 
     def undo(self) -> None:
-        """Remove what was written and not published, as the manifest on the disk says: a signal may come between."""
-        there = (self._folder / bundle.MANIFEST_NAME).exists()
-        named = set(bundle.read_manifest(self._folder).files if there else ())
-        unnamed = [path for path in self._written if path.relative_to(self._folder).as_posix() not in named]
+        """Remove what was written and not published, as the manifest on the disk says: a signal may come between.
+
+        That manifest may be of another version, so its text decides: a file's name holds its hash.
+        """
+        try:
+            text = files.read_regular(self._folder / bundle.MANIFEST_NAME)
+        except FormatError:
+            text = b""
+        unnamed = [path for path in self._written if path.relative_to(self._folder).as_posix().encode() not in text]
         _remove(self._folder, unnamed)
 
 
 @contextmanager
-def writing(folder: Path, tell: Tell = silent) -> Iterator[Writer]:
+def writing(
+    folder: Path, tell: Tell = silent, other: Callable[[Path], Sequence[str]] | None = None
+) -> Iterator[Writer]:
     """Hold a bundle's lock for the length of a `with` block; after an error the bundle is as it was.
 
     Args:
         folder: a bundle, an empty folder, or a place where there is none yet.
         tell: called with what a person should know: that another writer is waited for, what a killed one left behind.
+        other: reads the files that a manifest of another version names, where one is to be replaced; called with the
+            lock held. The writer's `old` is None then.
 
     Raises:
         FormatError: the manifest there can't be read.
@@ -89,8 +117,10 @@ def writing(folder: Path, tell: Tell = silent) -> Iterator[Writer]:
     try:
         with files.locked(folder / LOCK_NAME, lambda: tell(f"waiting for another atd that writes {folder}/")):
             there = (folder / bundle.MANIFEST_NAME).exists()
-            writer = Writer(folder, bundle.read_manifest(folder) if there else None)
-            _sweep(folder, writer.old, tell)
+            old = bundle.read_manifest(folder) if there and other is None else None
+            named = other(folder) if other is not None else old.files if old is not None else ()
+            _sweep(folder, named, tell)
+            writer = Writer(folder, old, named)
             try:
                 yield writer
             except BaseException:
@@ -103,7 +133,14 @@ def writing(folder: Path, tell: Tell = silent) -> Iterator[Writer]:
         raise
 
 
-def add_task(folder: Path, source: Path, tell: Tell = silent, ship: str | None = None) -> TaskRecord:
+def add_task(
+    folder: Path,
+    source: Path,
+    tell: Tell = silent,
+    ship: str | None = None,
+    verify: Verify | None = None,
+    merge: Merge | None = None,
+) -> TaskRecord:
     """Add a trained task to a bundle, or replace the task of that name; needs no torch and traces nothing.
 
     Args:
@@ -111,15 +148,18 @@ def add_task(folder: Path, source: Path, tell: Tell = silent, ship: str | None =
         source: the folder adapters/<task>/.
         tell: called with what a person should know: what is replaced or goes, and see `writing`.
         ship: the candidate, "adapter" or "head"; None takes the one that training chose.
+        verify: measures a graph of the manifest, given with its bytes, on this task; it raises where the graph
+            answers otherwise than it should. None measures nothing and reads no graph.
+        merge: makes the task's merged graph out of the shared one; see export.merge.merged_graph.
 
     Returns:
-        The new record. Its parity is None: the graph was verified before, this task's answers were not. A task that
-        the bundle holds already keeps its record.
+        The new record. A task that the bundle holds already keeps its record, its merged graphs and its parity.
 
     Raises:
         FormatError: a damaged adapter, another backbone or preprocessing, no slot for a block, no shared graph, or
             values that overflow float32.
         UsageError: the adapter was asked for, and the task was trained with rank 0.
+        ParityError: `verify` found a difference; nothing was added.
     """
     from adaptertune_deploy.core import bank
 
@@ -129,24 +169,80 @@ def add_task(folder: Path, source: Path, tell: Tell = silent, ship: str | None =
     with writing(folder, tell) as writer:
         manifest = writer.old or bundle.read_manifest(folder)
         bundle.check_same_model(config, manifest.backbone, manifest.preprocess, str(folder))
-        if manifest.shared is None:
+        if not any(graph.form == SHARED for graph in manifest.graphs):
             raise FormatError(
                 f"{folder}: holds merged graphs only, which take no new task; run atd export without --no-shared"
             )
         bank.check_slots(adapter.task.name, adapter.task.adapter.blocks, manifest.slots)
         record = writer.write_task(adapter, config)
-        old = next((held for held in manifest.tasks if held.task.name == record.task.name), None)
-        if old is None:
-            writer.publish(dataclasses.replace(manifest, tasks=(*manifest.tasks, record)))
-            return record
-        if (old.task, old.sha256) == (record.task, record.sha256):
-            return old
-        tell(f"replaced task '{old.task.name}' of {folder}/")
-        if old.merged is not None:
-            tell(f"removed {old.merged.file}, the merged graph of what it was; for a new one: atd export --merge")
-        tasks = tuple(record if held is old else held for held in manifest.tasks)
-        writer.publish(dataclasses.replace(manifest, tasks=tasks))
+        new = _with_task(manifest, record)
+        if merge is not None:
+            new = _with_merged(folder, writer, new, adapter, merge)
+        if verify is not None:
+            for graph in new.graphs:
+                if graph.task in (None, record.task.name):
+                    entry = verify(new, graph, bundle.read_graph(folder, graph), adapter)
+                    new = _with_parity(new, entry)
+        if new != manifest:
+            _tell_changes(folder, manifest, new, record, tell)
+            writer.publish(new)
         return record
+
+
+def _with_task(manifest: Manifest, record: TaskRecord) -> Manifest:
+    """Return a manifest with a task in it, without what was made and measured of another one of its name."""
+    name = record.task.name
+    old = next((held for held in manifest.tasks if held.task.name == name), None)
+    if old == record:
+        return manifest
+    tasks = tuple(record if held is old else held for held in manifest.tasks)
+    return dataclasses.replace(
+        manifest,
+        tasks=tasks if old is not None else (*tasks, record),
+        graphs=tuple(graph for graph in manifest.graphs if graph.task != name),
+        parity=tuple(entry for entry in manifest.parity if entry.task != name),
+    )
+
+
+def _with_merged(folder: Path, writer: Writer, manifest: Manifest, adapter: Adapter, merge: Merge) -> Manifest:
+    """Write a task's merged graph and return the manifest with it."""
+    from adaptertune_deploy.core import bank
+
+    source, task = select_graph(manifest, SHARED), adapter.task.name
+    record = next(held for held in manifest.tasks if held.task.name == task)
+    data = merge(bundle.read_graph(folder, source), adapter, bundle.merged_facts(manifest, record))
+    graph = bundle.record_graph(
+        data,
+        MERGED,
+        {bank.IMAGES: source.inputs[bank.IMAGES]},
+        opset=source.opset,
+        ir_version=source.ir_version,
+        task=task,
+        source=source.sha256,
+    )
+    old = find_graph(manifest, MERGED, task=task)
+    if graph == old:
+        return manifest
+    writer.write(graph.file, data)
+    kept = tuple(held for held in manifest.graphs if held is not old)
+    parity = tuple(entry for entry in manifest.parity if old is None or entry.graph != old.file)
+    return dataclasses.replace(manifest, graphs=(*kept, graph), parity=parity)
+
+
+def _with_parity(manifest: Manifest, entry: ParityRecord) -> Manifest:
+    """Return a manifest with what was measured, in place of an older measurement of the same."""
+    kept = tuple(held for held in manifest.parity if held.measured != entry.measured)
+    return dataclasses.replace(manifest, parity=(*kept, entry))
+
+
+def _tell_changes(folder: Path, old: Manifest, new: Manifest, record: TaskRecord, tell: Tell) -> None:
+    """Say that a task is replaced, and which of its merged graphs go without a new one."""
+    if not any(held.task.name == record.task.name and held != record for held in old.tasks):
+        return
+    tell(f"replaced task '{record.task.name}' of {folder}/")
+    for graph in old.graphs:
+        if graph.task == record.task.name and find_graph(new, graph.form, graph.precision, graph.task) is None:
+            tell(f"removed {graph.file}, the merged graph of what it was; for a new one: atd add --merge")
 
 
 def is_own(folder: Path, path: Path) -> bool:
@@ -157,13 +253,13 @@ def is_own(folder: Path, path: Path) -> bool:
     return file == LOCK_NAME or OWN_FILE.fullmatch(file) is not None or files.STAGE.fullmatch(path.name) is not None
 
 
-def _sweep(folder: Path, manifest: Manifest | None, tell: Tell) -> None:
+def _sweep(folder: Path, named: Sequence[str], tell: Tell) -> None:
     """Remove what killed writers left: half-written files, and whole ones that no manifest names."""
-    named = set(manifest.files if manifest else ())
+    known = set(named)
     left = []
     for path in (*folder.glob("*"), *folder.glob("adapters/*"), *folder.glob("merged/*")):
         file = path.relative_to(folder).as_posix()
-        orphan = OWN_FILE.fullmatch(file) is not None and file not in named
+        orphan = OWN_FILE.fullmatch(file) is not None and file not in known
         if path.is_file() and (orphan or files.STAGE.fullmatch(path.name)):
             left.append(path)
     if left:

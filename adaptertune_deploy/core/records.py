@@ -9,6 +9,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
@@ -97,7 +98,9 @@ def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse(data: object, kind: Any, where: str) -> Any:
-    """Turn JSON data into `kind`: a dataclass, tuple[X, ...], dict[str, X], X | None, str, int, float or bool.
+    """Turn JSON data into `kind`: a dataclass, tuple[X, ...], dict[str, X], X | None, an Enum of texts or a scalar.
+
+    Scalars are str, int, float and bool.
 
     Raises:
         FormatError: names the place (`where`), what was found and what was expected.
@@ -110,6 +113,8 @@ def parse(data: object, kind: Any, where: str) -> Any:
             return None
         (inner,) = (argument for argument in typing.get_args(kind) if argument is not type(None))
         return parse(data, inner, where)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _parse_enum(data, kind, where)
     if origin is tuple:
         return _parse_tuple(data, kind, where)
     if origin is dict:
@@ -155,6 +160,12 @@ def _parse_tuple(data: object, kind: Any, where: str) -> tuple[Any, ...]:
     if len(items) != len(inner):
         raise FormatError(f"{where}: holds {len(items)} values, expected {len(inner)}")
     return tuple(parse(item, of, f"{where}[{i}]") for i, (item, of) in enumerate(zip(items, inner, strict=True)))
+
+
+def _parse_enum(data: object, kind: type[Enum], where: str) -> Enum:
+    known = {member.value: member for member in kind}
+    _expect(isinstance(data, str) and data in known, data, f"one of {', '.join(known)}", where)
+    return known[data]
 
 
 def _is_text(value: object) -> bool:

@@ -80,6 +80,22 @@ def find(folder: Path, records: Sequence[SampleRecord]) -> tuple[tuple[SampleRec
     return tuple(found)
 
 
+def read(folder: Path, records: Sequence[SampleRecord]) -> tuple[tuple[int, bytes], ...]:
+    """Return the recorded images that are here, each with its place among the records; see `find`.
+
+    The bytes are those that were compared with the record.
+    """
+    found = []
+    for place, record in enumerate(records):
+        for path in (folder / SAMPLES_NAME / record.file, _cached(record)):
+            with contextlib.suppress(FormatError):
+                data = files.read_regular(path, FILE_LIMIT)
+                if files.sha256_bytes(data) == record.sha256:
+                    found.append((place, data))
+                    break
+    return tuple(found)
+
+
 def _cached(record: SampleRecord) -> Path:
     return cache_folder(SAMPLES_NAME) / f"{record.sha256}{Path(record.file).suffix}"
 

@@ -23,13 +23,14 @@ Shape = tuple[int | str, ...]
 AGAIN = "run atd export again"
 
 
-def check_contract(engine: Engine, facts: GraphFacts, where: str) -> None:
+def check_contract(engine: Engine, facts: GraphFacts, where: str, inputs: Mapping[str, str] | None = None) -> None:
     """Raise FormatError unless the opened graph is the one that `facts` describe.
 
     Args:
         engine: holds the graph.
         facts: what the graph must say about itself: core.bundle.shared_facts or merged_facts.
         where: the graph's file, for messages.
+        inputs: name -> dtype of what the manifest says that it takes; None compares nothing.
 
     Raises:
         FormatError: the graph says something else, or nothing; its inputs or outputs are not those of its form, in
@@ -49,6 +50,18 @@ def check_contract(engine: Engine, facts: GraphFacts, where: str) -> None:
     if facts.task is not None:
         output = (bank.LOGITS, ("B", len(facts.task.labels)))
     _check_tensors("output", engine.outputs, {output[0]: (np.float32, output[1])}, where)
+    found = {name: info.dtype.name for name, info in engine.inputs.items()}
+    if inputs is not None and found != dict(inputs):
+        name = min(name for name in {*found, *inputs} if found.get(name) != inputs.get(name))
+        raise FormatError(
+            f"{where}: input {name!r:.80} is {found.get(name, 'absent')}, the manifest says "
+            f"{inputs.get(name, 'absent'):.40}; {AGAIN}"
+        )
+
+
+def input_types(facts: GraphFacts) -> dict[str, str]:
+    """Return name -> dtype of what a float32 graph with these facts takes."""
+    return {name: np.dtype(dtype).name for name, (dtype, _) in _expected_inputs(facts).items()}
 
 
 def _task_difference(found: TaskSpec | None, expected: TaskSpec | None) -> str | None:

@@ -42,6 +42,7 @@ ENGINES = {
         "ONNX Runtime", "adaptertune_deploy.engines.ort", "onnxruntime", providers=("auto", "cpu", "cuda")
     )
 }
+USUAL = "onnxruntime"
 NAMES_SHOWN = 8
 
 

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
-from typing import TypeVar
+
+import numpy as np
 
 from adaptertune_deploy import __version__
 from adaptertune_deploy.core import bundle, files, publish
-from adaptertune_deploy.core.bundle import GraphRecord, Manifest
-from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.manifest import FORMAT_VERSION, MERGED, SHARED, GraphRecord, Manifest, ParityRecord
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.contract import input_types
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.parity import BATCHES, asked_pairs, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.export import plan as plans
 from adaptertune_deploy.export.images import read_images
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
 from adaptertune_deploy.export.plan import Plan, plan_export
+from adaptertune_deploy.export.reference import asked_logits, check_reference
 from adaptertune_deploy.export.shared import export_shared
-from adaptertune_deploy.export.verify import torch_logits, verify_merged, verify_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 
-PRECISION = "fp32"
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
-Reports = TypeVar("Reports")
+# precision -> what turns a traced or merged graph into one of that precision, step by step
+TRANSFORMS: Mapping[Precision, tuple[Callable[[bytes], bytes], ...]] = {Precision.FP32: ()}
+Measure = Callable[[Engine, GraphRecord], tuple[ParityRecord, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ class Work:
     images: Array
     writer: Writer
     progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A graph as it was traced or merged.
+
+    task: whose merged graph it is; None for the shared one.
+    source: SHA-256 of the graph that it was merged out of.
+    """
+
+    form: str
+    task: str | None
+    data: bytes
+    source: str | None = None
 
 
 def export_bundle(
@@ -114,15 +131,15 @@ def export_bundle(
 def _write(work: Work) -> Manifest:
     """Write every file that the new manifest names, and return it."""
     sources = work.plan.sources
-    expected = _expected(work)
     manifest = Manifest(
-        format_version=bundle.FORMAT_VERSION,
+        format_version=FORMAT_VERSION,
         backbone=work.backbone.spec,
         preprocess=sources[0].config.preprocess,
         slots=work.plan.slots,
         tasks=tuple(work.writer.write_task(source.adapter, source.config) for source in sources),
         versions=_versions(),
     )
+    expected = _expected(work)
     work.progress("shared graph", 0, 2)
     traced = export_shared(work.backbone, manifest.slots)  # merged graphs are made out of it too
     work.progress("shared graph", 1, 2)
@@ -134,78 +151,79 @@ def _write(work: Work) -> Manifest:
     return manifest
 
 
-def _expected(work: Work) -> list[Array]:
-    """Return torch's logits [N, C] for each task."""
+def _expected(work: Work) -> Sequence[Array]:
+    """Return torch's logits [N, C] for each task, after comparing torch with what training stored."""
+    sources = work.plan.sources
+    pairs = asked_pairs(len(work.images), len(sources))
     answers: list[Array] = []
-    for source in work.plan.sources:
-        work.progress("torch's answers", len(answers), len(work.plan.sources))
-        answers.append(torch_logits(work.backbone, source.adapter, work.images))
-    work.progress("torch's answers", len(answers), len(answers))
+    for place, source in enumerate(sources):
+        work.progress("torch's answers", place, len(sources))
+        check_reference(work.backbone, source.folder, source.config, source.adapter, work.plan.ship)
+        rows = pairs[pairs[:, 1] == place, 0]
+        answers.append(asked_logits(work.backbone, source.adapter, work.images, rows))
+    work.progress("torch's answers", len(sources), len(sources))
     return answers
 
 
 def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
     adapters = [source.adapter for source in work.plan.sources]
-    graph, reports = _write_graph(
-        work,
-        traced,
-        bundle.shared_file,
-        bundle.shared_facts(manifest),
-        partial(
-            verify_shared,
-            adapters=adapters,
-            slots=manifest.slots,
-            width=manifest.backbone.width,
-            expected=expected,
-            images=work.images,
-        ),
-    )
-    pairs = zip(manifest.tasks, reports, strict=True)
-    return replace(manifest, shared=graph, tasks=tuple(replace(task, shared_parity=report) for task, report in pairs))
+
+    def measure(engine: Engine, graph: GraphRecord) -> tuple[ParityRecord, ...]:
+        width = manifest.backbone.width
+        return verify_shared(engine, graph, adapters, manifest.slots, width, expected, work.images)
+
+    return _with_graph(work, manifest, Made(SHARED, None, traced), measure)
 
 
 def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
-    tasks = list(manifest.tasks)
-    for place, source in enumerate(work.plan.sources):
-        work.progress("merged graphs", place, len(tasks))
-        name = source.config.task.name
-        facts = bundle.merged_facts(manifest, tasks[place])
-        graph, report = _write_graph(
-            work,
-            merged_graph(traced, source.adapter, facts),
-            partial(bundle.merged_file, name),
-            facts,
-            partial(verify_merged, expected=expected[place], images=work.images, what=f"the merged graph of '{name}'"),
+    """Write the merged graphs; the first runs at every batch size, the others differ from it in their constants."""
+    source_sha256 = files.sha256_bytes(traced)
+    sources = work.plan.sources
+    for place, source in enumerate(sources):
+        work.progress("merged graphs", place, len(sources))
+        asked = np.isfinite(expected[place]).all(axis=1)
+        measure = partial(
+            _measure_merged,
+            expected=expected[place][asked],
+            images=work.images[asked],
+            batches=BATCHES if place == 0 else BATCHES[:2],
         )
-        tasks[place] = replace(tasks[place], merged=graph, merged_parity=report)
-    work.progress("merged graphs", len(tasks), len(tasks))
-    return replace(manifest, tasks=tuple(tasks))
+        data = merged_graph(traced, source.adapter, bundle.merged_facts(manifest, manifest.tasks[place]))
+        made = Made(MERGED, source.adapter.task.name, data, source_sha256)
+        manifest = _with_graph(work, manifest, made, measure)
+        del data, made  # or the next one would be made while this one is still held
+    work.progress("merged graphs", len(sources), len(sources))
+    return manifest
 
 
-def _write_graph(
-    work: Work,
-    data: bytes,
-    name: Callable[[str], str],
-    facts: GraphFacts,
-    verify: Callable[[Engine], Reports],
-) -> tuple[GraphRecord, Reports]:
-    """Open a graph as a server would, verify it, and write it if it passes.
+def _measure_merged(
+    engine: Engine, graph: GraphRecord, expected: Array, images: Array, batches: Sequence[int]
+) -> tuple[ParityRecord, ...]:
+    return (verify_merged(engine, graph, expected, images, batches),)
 
-    Args:
-        work: the export.
-        data: the graph's bytes.
-        name: hash -> the graph's file below the bundle.
-        facts: what the graph must say about itself.
-        verify: compares the opened graph with torch.
+
+def _with_graph(work: Work, manifest: Manifest, made: Made, measure: Measure) -> Manifest:
+    """Transform a graph, write it, open it as a server would, measure it, and return the manifest with it.
+
+    Nobody reads the file before the manifest is published, which a graph that differs prevents.
     """
-    sha256 = files.sha256_bytes(data)
-    record = GraphRecord(name(sha256), sha256, PRECISION, OPSET, IR_VERSION)
-    where = str(work.plan.out / record.file)
-    with contextlib.closing(open_engine(data, where, plans.ENGINE, work.plan.provider)) as engine:
-        check_contract(engine, facts, where)
-        reports = verify(engine)
-    work.writer.write(record.file, data)
-    return record, reports
+    precision = Precision.FP32
+    data = reduce(lambda graph, transform: transform(graph), TRANSFORMS[precision], made.data)
+    facts = bundle.facts_of(manifest, made.task)
+    graph = bundle.record_graph(
+        data,
+        made.form,
+        input_types(facts),
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        task=made.task,
+        precision=precision,
+        source=made.source,
+    )
+    work.writer.write(graph.file, data)
+    where, provider = str(work.plan.out / graph.file), work.plan.provider
+    entries = with_graph(data, graph, facts, where, provider, lambda engine: measure(engine, graph))
+    return replace(manifest, graphs=(*manifest.graphs, graph), parity=(*manifest.parity, *entries))
 
 
 def _versions() -> dict[str, str]:

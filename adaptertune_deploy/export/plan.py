@@ -10,13 +10,12 @@ from pathlib import Path
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle, files, publish
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
-from adaptertune_deploy.core.bundle import Manifest
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
+from adaptertune_deploy.core.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.engines.engine import check_provider
+from adaptertune_deploy.engines.engine import USUAL, check_provider
 from adaptertune_deploy.export.images import find_images
 
-ENGINE = "onnxruntime"
 ROOM = 64_000_000  # bytes: a small backbone with some tasks; a larger one fails when it is written, and leaves nothing
 
 
@@ -46,6 +45,7 @@ class Plan:
     images: files to verify on.
     provider: engine provider to verify on.
     replace: whether tasks and graphs that stand at `out` may be dropped.
+    ship: the candidate that was asked for, None for each task's own.
     """
 
     sources: tuple[Source, ...]
@@ -55,6 +55,7 @@ class Plan:
     images: tuple[Path, ...]
     provider: str
     replace: bool
+    ship: str | None = None
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -98,12 +99,12 @@ def plan_export(
     """
     if not (merge or shared):
         raise UsageError("neither form was asked for; leave out --no-shared or add --merge")
-    check_provider(ENGINE, provider)
+    check_provider(USUAL, provider)
     old = read_old(out)
     files.check_writable(out, "--out", ROOM)
     sources = read_sources(adapters, ship)
     found = find_images([(source.folder, source.config.samples) for source in sources], images)
-    plan = Plan(sources, out, merge, shared, found, provider, replace)
+    plan = Plan(sources, out, merge, shared, found, provider, replace, ship)
     plan.check_dropped(old)
     return plan
 
@@ -163,12 +164,14 @@ def replaced(plan: Plan, old: Manifest | None) -> tuple[str, ...]:
 def _dropped(plan: Plan, old: Manifest) -> list[str]:
     kept = {source.config.task.name for source in plan.sources}
     tasks = [record.task.name for record in old.tasks if record.task.name not in kept]
-    merged = [record.task.name for record in old.tasks if record.merged and record.task.name in kept]
+    merged = [graph.task for graph in old.graphs if graph.form == MERGED and graph.task in kept]
     gone = []
     if tasks:
         gone.append(f"task{'s' if len(tasks) > 1 else ''} {', '.join(tasks)}")
     if merged and not plan.merge:
-        gone.append(f"the merged graph{'s' if len(merged) > 1 else ''} of {', '.join(merged)} (--merge keeps merged)")
-    if old.shared is not None and not plan.shared:
+        gone.append(
+            f"the merged graph{'s' if len(merged) > 1 else ''} of {', '.join(map(str, merged))} (--merge keeps merged)"
+        )
+    if any(graph.form == SHARED for graph in old.graphs) and not plan.shared:
         gone.append("the shared graph")
     return gone

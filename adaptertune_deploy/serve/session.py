@@ -11,9 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.bundle import GraphRecord, Manifest, TaskRecord
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
-from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.manifest import (
+    MERGED,
+    SHARED,
+    GraphRecord,
+    Manifest,
+    TaskRecord,
+    find_graph,
+    select_graph,
+    select_tasks,
+)
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
@@ -79,6 +88,7 @@ def open_session(
     engine: str = "onnxruntime",
     provider: str = "auto",
     threads: int = 0,
+    precision: Precision = Precision.FP32,
 ) -> Session:
     """Open a bundle's tasks for answering.
 
@@ -89,6 +99,7 @@ def open_session(
         engine: see engines.engine.open_engine.
         provider: see engines.engine.open_engine.
         threads: see engines.engine.open_engine.
+        precision: of the graphs; never replaced by another one.
 
     Every file is read once, compared with its hash, and what was read is what runs. A graph must say and take what
     the manifest says of it (engines.contract), so that nothing answers under another task's name or labels.
@@ -101,13 +112,14 @@ def open_session(
     if form not in FORMS:
         raise UsageError(f"no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
     manifest = bundle.read_manifest(folder)
-    records = bundle.select(manifest, tasks)
+    records = select_tasks(manifest, tasks)
     if not records:
         raise UsageError(f"{folder}: holds no task to serve; export one with: atd export")
-    opener = Opener(folder, engine, provider, threads)
-    if form == "merged" or (form == "auto" and manifest.shared is None):
-        return _open_merged(opener, manifest, records)
-    return _open_shared(opener, manifest, records)
+    opener = Opener(folder, manifest, engine, provider, threads)
+    if form == MERGED or (form == "auto" and find_graph(manifest, SHARED, precision) is None):
+        graphs = [select_graph(manifest, MERGED, precision, record.task.name) for record in records]
+        return _open_merged(opener, graphs, records)
+    return _open_shared(opener, select_graph(manifest, SHARED, precision), records)
 
 
 @dataclass(frozen=True)
@@ -115,43 +127,35 @@ class Opener:
     """Opens a bundle's graphs on one engine; see open_session."""
 
     folder: Path
+    manifest: Manifest
     engine: str
     provider: str
     threads: int
 
-    def open(self, graph: GraphRecord, facts: GraphFacts, undo: ExitStack) -> Engine:
-        """Open a graph that must be what `facts` say; `undo` closes it."""
+    def open(self, graph: GraphRecord, undo: ExitStack) -> Engine:
+        """Open a graph that must be what the manifest says of it; `undo` closes it."""
         where = str(self.folder / graph.file)
         opened = open_engine(bundle.read_graph(self.folder, graph), where, self.engine, self.provider, self.threads)
         undo.callback(opened.close)
-        check_contract(opened, facts, where)
+        check_contract(opened, bundle.facts_of(self.manifest, graph.task), where, graph.inputs)
         return opened
 
 
-def _open_shared(opener: Opener, manifest: Manifest, records: tuple[TaskRecord, ...]) -> Session:
-    folder = opener.folder
-    if manifest.shared is None:
-        raise UsageError(f"{folder}: holds no shared graph; make one with atd export, or take --form merged")
-    adapters = (bundle.read_task(folder, manifest, record) for record in records)
+def _open_shared(opener: Opener, graph: GraphRecord, records: tuple[TaskRecord, ...]) -> Session:
+    manifest = opener.manifest
+    adapters = (bundle.read_task(opener.folder, manifest, record) for record in records)
     ranks = [record.task.adapter.rank for record in records]
     with ExitStack() as undo:
-        opened = opener.open(manifest.shared, bundle.shared_facts(manifest), undo)
+        opened = opener.open(graph, undo)
         session = SharedSession(opened, adapters, manifest.slots, manifest.backbone, manifest.preprocess, ranks)
         undo.pop_all()
     return session
 
 
-def _open_merged(opener: Opener, manifest: Manifest, records: tuple[TaskRecord, ...]) -> Session:
-    engines: list[Engine] = []
+def _open_merged(opener: Opener, graphs: list[GraphRecord], records: tuple[TaskRecord, ...]) -> Session:
     with ExitStack() as undo:
-        for record in records:
-            if record.merged is None:
-                raise UsageError(
-                    f"{opener.folder}: holds no merged graph of task '{record.task.name}'; make one with "
-                    "atd export --merge"
-                )
-            engines.append(opener.open(record.merged, bundle.merged_facts(manifest, record), undo))
-        session = MergedSession(engines, [record.task for record in records], manifest.preprocess)
+        engines = [opener.open(graph, undo) for graph in graphs]
+        session = MergedSession(engines, [record.task for record in records], opener.manifest.preprocess)
         undo.pop_all()
     return session
 

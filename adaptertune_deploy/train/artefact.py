@@ -1,10 +1,10 @@
-"""Write the folder adapters/<task>/ of a finished run: tensors, samples, report, model card, config."""
+"""Write the folder adapters/<task>/ of a finished run: tensors, samples and answers, report, model card, config."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,16 @@ import adaptertune_deploy
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
+from adaptertune_deploy.core.preprocess import MAX_OFFLINE_PIXELS
+from adaptertune_deploy.core.preprocess import preprocess as preprocessed
+from adaptertune_deploy.core.reference import write_reference
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
 from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.reference import torch_logits
 from adaptertune_deploy.train.card import model_card
 from adaptertune_deploy.train.measured import Measured
 from adaptertune_deploy.train.probe import Probe
@@ -46,6 +50,7 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
         else replace(run.task, temperature=measured.adapter.calibration.temperature)
     )
     recipe = None if model is None else _recipe(run, probe, measured)
+    images = list(chosen(run.test, task.labels))
     with files.staged_directory(out / task.name) as folder:
         config = AdapterConfig(
             format_version=artefact.FORMAT_VERSION,
@@ -59,10 +64,14 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
             recipe=recipe,
             metrics=_metrics(measured),
             versions=_versions(),
-            samples=keep(folder, chosen(run.test, task.labels), travel=run.dataset.redistributable),
+            samples=keep(folder, images, travel=run.dataset.redistributable),
         )
-        sha256 = artefact.write_tensors(folder, _tensors(probe, model), config.identity)
-        config = replace(config, tensors_sha256=sha256)
+        tensors = _tensors(probe, model)
+        config = replace(
+            config,
+            tensors_sha256=artefact.write_tensors(folder, tensors, config.identity),
+            reference_sha256=write_reference(folder, _reference(run, config, tensors, [data for data, _, _ in images])),
+        )
         write_report(folder / "report", measured, task.labels, recipe)
         card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)
         files.write_bytes(folder / "README.md", card.encode())
@@ -79,6 +88,16 @@ def chosen(part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> 
 def _tensors(probe: Probe, model: AdaptedViT | None) -> dict[str, Array]:
     trained = {} if model is None else model.export_tensors()
     return {**trained, "probe.weight": probe.head.weight, "probe.bias": probe.head.bias}
+
+
+def _reference(
+    run: Run, config: AdapterConfig, tensors: Mapping[str, Array], images: Sequence[bytes]
+) -> dict[str, Array]:
+    """Return each candidate's logits for the samples, as torch computes them in float32."""
+    preprocess = run.backbone.preprocess
+    pixels = np.stack([preprocessed(data, preprocess, MAX_OFFLINE_PIXELS) for data in images])
+    candidates = artefact.SHIPS if config.task.adapter.rank else (artefact.HEAD,)
+    return {name: torch_logits(run.backbone, artefact.candidate(config, tensors, name), pixels) for name in candidates}
 
 
 def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -13,16 +12,14 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.cli.export import show_manifest
 from adaptertune_deploy.core.adapter import read_config, write_config
-from adaptertune_deploy.core.bundle import Manifest, ParityReport, read_manifest
+from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.manifest import Manifest
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.export import exporter
-from tests.builders import make_task, write_adapter
+from tests.builders import make_task, with_parity, write_adapter
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
-
-REPORT = ParityReport(32, 1e-6, 1e-7, 1.0, 1.0, 1e-4, "CPUExecutionProvider")
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +66,7 @@ class Stub:
         options["tell"]("a note")
         if not out.exists():
             shutil.copytree("bundle", out)
-        manifest = read_manifest(out)
-        tasks = tuple(replace(record, shared_parity=REPORT, merged_parity=REPORT) for record in manifest.tasks)
-        return replace(manifest, tasks=tasks)
+        return with_parity(read_manifest(out))
 
 
 @pytest.mark.parametrize("place", ["o ü 1", "mein Ordner ä/日本/bündel"])
@@ -116,24 +111,6 @@ def test_the_adapter_of_a_task_of_rank_0_is_one_line(atd: Atd, folder: Path) -> 
         "error: task 'fish' was trained with rank 0 and has no adapter to ship; leave out --ship adapter, or train it "
         "again with --rank 8\n"
     )
-
-
-def test_the_table_says_what_ships(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = read_manifest(folder / "bundle")
-    tasks = tuple(replace(record, shared_parity=REPORT, merged_parity=REPORT) for record in manifest.tasks)
-    show_manifest(folder / "bundle", replace(manifest, tasks=tasks))
-    found = [re.split(r" {2,}", line)[:3] for line in capsys.readouterr().out.splitlines()]
-    assert ["birds", "rank 2", "shared"] in found
-    assert ["cars", "head only", "merged"] in found
-
-
-def test_the_table_names_every_file_size(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = read_manifest(folder / "bundle")
-    show_manifest(folder / "bundle", replace(manifest, tasks=(replace(manifest.tasks[0], shared_parity=REPORT),)))
-    printed = capsys.readouterr().out
-    assert f"{folder}/bundle/: 1 task on vit_golden_patch8_32.random, graphs against torch\n" in printed
-    assert "(backbone)" in printed
-    assert "1.0e-06" in printed
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

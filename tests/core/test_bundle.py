@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -13,15 +12,8 @@ import pytest
 
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.bundle import GraphRecord, ParityReport
-from adaptertune_deploy.core.errors import FormatError, UsageError
-from tests.builders import (
-    make_adapter,
-    make_task,
-    write_bundle,
-)
-
-PARITY = ParityReport(64, 1e-5, 1e-6, 0.9999, 1.0, 1e-3, "CPUExecutionProvider")
+from adaptertune_deploy.core.errors import FormatError
+from tests.builders import make_adapter, make_task, with_parity, write_bundle, write_merged
 
 
 class StopError(Exception):
@@ -61,11 +53,9 @@ def change_manifest(folder: Path, *path: str | int, to: Any) -> None:
 
 def test_a_manifest_comes_back_equal(tmp_path: Path) -> None:
     written = write_bundle(tmp_path)
-    (record,) = written.tasks
-    merged = GraphRecord(bundle.merged_file("pets", "c" * 64), "c" * 64, "fp32", 20, 10)
-    record = dataclasses.replace(record, merged=merged, shared_parity=PARITY, merged_parity=PARITY)
-    written = dataclasses.replace(written, tasks=(record,))
+    written = with_parity(write_merged(tmp_path, written, {"pets": b"a merged graph"}))
     bundle.write_manifest(tmp_path, written)
+    assert len(written.parity) == 2
     assert bundle.read_manifest(tmp_path) == written
 
 
@@ -88,11 +78,9 @@ def test_a_folder_without_manifest_says_what_makes_one(tmp_path: Path) -> None:
         *("a\\..\\b", "a\0b", "a\nb", "a b", "~/x", "%2e%2e/x", "file:x", "\uff0e\uff0e/x"),
     ],
 )
-@pytest.mark.parametrize("place", [("tasks", 0, "file"), ("shared", "file"), ("tasks", 0, "merged", "file")])
+@pytest.mark.parametrize("place", [("tasks", 0, "file"), ("graphs", 0, "file"), ("graphs", 1, "file")])
 def test_a_file_outside_the_bundle_is_refused(folder: Path, place: tuple[str | int, ...], path: str) -> None:
-    if "merged" in place:
-        merged = GraphRecord(bundle.merged_file("pets", "c" * 64), "c" * 64, "fp32", 20, 10)
-        change_manifest(folder, "tasks", 0, "merged", to=dataclasses.asdict(merged))
+    write_merged(folder, bundle.read_manifest(folder), {"pets": b"a merged graph"})
     change_manifest(folder, *place, to=path)
     with pytest.raises(FormatError, match="must be a path below the bundle") as caught:
         bundle.read_manifest(folder)
@@ -102,8 +90,9 @@ def test_a_file_outside_the_bundle_is_refused(folder: Path, place: tuple[str | i
 @pytest.mark.parametrize(
     ("place", "to", "message"),
     [
-        (("format_version",), 0, "format_version is 0, this release reads 1"),
-        (("tasks", 1, "task", "name"), "pets", "a task appears twice among pets, pets"),
+        (("format_version",), 0, "format_version is 0, this release reads 2; convert it with: atd upgrade"),
+        (("format_version",), 3, "format_version is 3, this release reads 2; use a matching release"),
+        (("tasks", 1, "task", "name"), "pets", "must be called adapters/pets-"),
         (
             ("tasks", 1, "file"),
             "manifest.json",
@@ -112,8 +101,11 @@ def test_a_file_outside_the_bundle_is_refused(folder: Path, place: tuple[str | i
         (("tasks", 0, "file"), "adapters/cats-00000000.safetensors", "must be called adapters/pets-"),
         (("tasks", 0, "sha256"), "0" * 64, "must be called adapters/pets-00000000.safetensors"),
         (("tasks", 0, "sha256"), "pets", "must be 64 hexadecimal digits"),
-        (("shared", "file"), "merged/pets-00000000.onnx", "must be called backbone-"),
-        (("shared", "sha256"), "", "must be 64 hexadecimal digits"),
+        (("graphs", 0, "file"), "merged/pets-00000000.onnx", "must be called backbone-fp32-"),
+        (("graphs", 0, "sha256"), "", "must be 64 hexadecimal digits"),
+        (("graphs", 0, "precision"), "fp8", "found 'fp8', expected one of fp32, fp16, bf16, int8"),
+        (("graphs", 0, "inputs"), {"images": "text"}, "input 'images' has dtype 'text'"),
+        (("graphs", 0, "bytes"), -1, "has -1 bytes"),
         (("tasks", 1, "labels"), [], "unknown field 'labels'"),
         (("slots",), "all", "slots: found 'all', expected a list"),
     ],
@@ -163,11 +155,16 @@ def test_a_missing_task_file_is_refused(folder: Path) -> None:
 
 
 def test_a_graphs_bytes_are_compared_with_its_hash(folder: Path) -> None:
-    shared = bundle.read_manifest(folder).shared
-    assert shared is not None
+    (shared,) = bundle.read_manifest(folder).graphs
     assert bundle.read_graph(folder, shared) == b"stands for an ONNX graph"
-    (folder / shared.file).write_bytes(b"another graph")
+    (folder / shared.file).write_bytes(b"stands for an onnx graph")
     with pytest.raises(FormatError, match=r"onnx: sha256 is .*, the manifest says .*; run atd export again"):
+        bundle.read_graph(folder, shared)
+    (folder / shared.file).write_bytes(b"short")
+    with pytest.raises(FormatError, match=r"onnx: holds 5 bytes, the manifest says 24; run atd export again"):
+        bundle.read_graph(folder, shared)
+    (folder / shared.file).write_bytes(b"longer than the manifest says")
+    with pytest.raises(FormatError, match=r"onnx: holds 29 bytes, expected at most 24"):
         bundle.read_graph(folder, shared)
     (folder / shared.file).unlink()
     with pytest.raises(FormatError, match="no such file, though the manifest names it"):
@@ -191,22 +188,8 @@ def test_a_manifest_or_tensor_file_that_is_a_pipe_is_refused(folder: Path) -> No
 
 def test_the_facts_that_a_graph_must_hold(folder: Path) -> None:
     manifest = bundle.read_manifest(folder)
-    shared, merged = bundle.shared_facts(manifest), bundle.merged_facts(manifest, manifest.tasks[1])
+    shared, merged = bundle.facts_of(manifest, None), bundle.facts_of(manifest, "birds")
     assert (shared.backbone, shared.preprocess, shared.slots) == (manifest.backbone, manifest.preprocess, (0, 1, 2, 3))
     assert shared.task is None
     assert merged.task == manifest.tasks[1].task
     assert merged.slots == manifest.tasks[1].task.adapter.blocks
-
-
-def test_select_keeps_the_order_asked_for(folder: Path) -> None:
-    manifest = bundle.read_manifest(folder)
-    pets, birds = manifest.tasks
-    assert bundle.select(manifest, None) == (pets, birds)
-    assert bundle.select(manifest, ["birds", "pets"]) == (birds, pets)
-    assert bundle.select(manifest, ["birds"]) == (birds,)
-    with pytest.raises(UsageError, match=r"holds no task 'brids', only pets, birds. Did you mean 'birds'\?"):
-        bundle.select(manifest, ["pets", "brids"])
-    with pytest.raises(UsageError, match="no task was named; name one or more of pets, birds"):
-        bundle.select(manifest, [])
-    with pytest.raises(UsageError, match="named twice in pets,pets"):
-        bundle.select(manifest, ["pets", "pets"])

@@ -14,18 +14,22 @@ import safetensors.numpy
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files, publish
-from adaptertune_deploy.core.bundle import Manifest
-from adaptertune_deploy.core.errors import FormatError, UsageError
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.errors import FormatError, ParityError, UsageError
+from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord
 from tests.builders import (
     make_adapter,
     make_backbone_spec,
+    make_parity,
     make_preprocess_spec,
     make_task,
+    with_parity,
     write_adapter,
     write_bundle,
     write_merged,
 )
-from tests.core.test_bundle import PARITY, StopError, held, same
+from tests.core.test_bundle import StopError, held, same
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_a_task_is_added_behind_the_others(folder: Path, tmp_path: Path) -> None
     record = publish.add_task(folder, tmp_path / "fish")
     after = bundle.read_manifest(folder)
     assert after == dataclasses.replace(before, tasks=(*before.tasks, record))
-    assert record.shared_parity is None
+    assert after.parity == ()
     assert record.file == f"adapters/fish-{record.sha256[:8]}.safetensors"
     assert same(held(folder)["fish"], source)
 
@@ -96,22 +100,22 @@ def test_an_adapter_that_was_never_trained_is_refused_and_nothing_is_written(fol
 
 def test_a_task_is_replaced_in_its_place(folder: Path, tmp_path: Path) -> None:
     before = bundle.read_manifest(folder)
-    before = write_merged(folder, before, {"pets": b"graph"})
-    old = dataclasses.replace(before.tasks[0], shared_parity=PARITY, merged_parity=PARITY)
-    assert old.merged is not None
-    bundle.write_manifest(folder, dataclasses.replace(before, tasks=(old, before.tasks[1])))
+    before = with_parity(write_merged(folder, before, {"pets": b"graph", "birds": b"another graph"}))
+    bundle.write_manifest(folder, before)
     source = write_adapter(tmp_path / "pets", make_task("pets", 6), seed=9)
     told: list[str] = []
     record = publish.add_task(folder, tmp_path / "pets", told.append)
     assert told == [
         f"replaced task 'pets' of {folder}/",
-        f"removed {old.merged.file}, the merged graph of what it was; for a new one: atd export --merge",
+        f"removed {before.graphs[1].file}, the merged graph of what it was; for a new one: atd add --merge",
     ]
-    assert bundle.read_manifest(folder).tasks == (record, before.tasks[1])
+    after = bundle.read_manifest(folder)
+    assert after.tasks == (record, before.tasks[1])
     assert same(held(folder)["pets"], source)
-    assert (record.merged, record.shared_parity, record.merged_parity) == (None, None, None)
+    assert after.graphs == (before.graphs[0], before.graphs[2])
+    assert after.parity == before.parity_of("birds")
     assert sorted(os.listdir(folder / "adapters")) == sorted(Path(kept.file).name for kept in (record, before.tasks[1]))
-    assert not (folder / "merged").exists()
+    assert os.listdir(folder / "merged") == [Path(before.graphs[2].file).name]
 
 
 def test_the_same_labels_in_another_order_are_another_task(folder: Path, tmp_path: Path) -> None:
@@ -123,13 +127,12 @@ def test_the_same_labels_in_another_order_are_another_task(folder: Path, tmp_pat
 
 
 def test_adding_what_is_there_keeps_its_record_and_mends_its_file(folder: Path, tmp_path: Path) -> None:
-    before = bundle.read_manifest(folder)
-    verified = dataclasses.replace(before.tasks[0], shared_parity=PARITY)
-    bundle.write_manifest(folder, dataclasses.replace(before, tasks=(verified, before.tasks[1])))
-    (folder / verified.file).write_bytes(b"damaged")
+    before = with_parity(write_merged(folder, bundle.read_manifest(folder), {"pets": b"graph"}))
+    bundle.write_manifest(folder, before)
+    (folder / before.tasks[0].file).write_bytes(b"damaged")
     write_adapter(tmp_path / "pets", make_task("pets"))
-    assert publish.add_task(folder, tmp_path / "pets") == verified
-    assert bundle.read_manifest(folder).tasks == (verified, before.tasks[1])
+    assert publish.add_task(folder, tmp_path / "pets") == before.tasks[0]
+    assert bundle.read_manifest(folder) == before
     assert same(held(folder)["pets"], make_adapter(make_task("pets")))
 
 
@@ -199,6 +202,86 @@ def test_a_task_that_does_not_belong_is_refused_and_nothing_is_written(
     assert list(held(folder)) == ["pets"]
 
 
+# What is measured and made on the way
+
+
+def test_only_the_manifest_and_the_new_tasks_own_files_are_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the work does not grow with the graphs or with the other tasks."""
+    write_adapter(tmp_path / "fish", make_task("fish"))
+    read: list[str] = []
+    real = files.read_regular
+
+    def read_regular(path: Path, limit: int | None = None) -> bytes:
+        read.append(path.name)
+        return real(path, limit)
+
+    monkeypatch.setattr(files, "read_regular", read_regular)
+    record = publish.add_task(folder, tmp_path / "fish")
+    written = Path(record.file).name  # looked for, so that it is not written twice
+    assert set(read) == {"manifest.json", "adapter_config.json", "adapter_model.safetensors", written}
+    assert read.count("manifest.json") == 2
+
+
+def test_what_is_measured_is_recorded_beside_what_was(folder: Path, tmp_path: Path) -> None:
+    before = with_parity(bundle.read_manifest(folder))
+    bundle.write_manifest(folder, before)
+    write_adapter(tmp_path / "fish", make_task("fish"))
+    seen: list[tuple[str, bytes, list[str]]] = []
+
+    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord:
+        seen.append((adapter.task.name, data, [record.task.name for record in manifest.tasks]))
+        return make_parity(graph.file, "fish", max_abs=1e-6 * len(seen))
+
+    for turn in (1, 2):  # the second measurement takes the place of the first
+        publish.add_task(folder, tmp_path / "fish", verify=verify)
+        (entry,) = bundle.read_manifest(folder).parity_of("fish")
+        assert entry.max_abs == 1e-6 * turn
+    assert seen == [("fish", b"stands for an ONNX graph", ["pets", "birds", "fish"])] * 2
+    assert bundle.read_manifest(folder).parity[:2] == before.parity
+
+
+def test_a_task_that_answers_otherwise_is_not_added(folder: Path, tmp_path: Path) -> None:
+    before = {name: (folder / name).read_bytes() for name in listing(folder)}
+    write_adapter(tmp_path / "fish", make_task("fish"))
+
+    def verify(*_: object) -> ParityRecord:
+        raise ParityError("differs")
+
+    with pytest.raises(ParityError, match="differs"):
+        publish.add_task(folder, tmp_path / "fish", verify=verify, merge=lambda *_: b"merged")
+    assert {name: (folder / name).read_bytes() for name in listing(folder)} == before
+
+
+def test_a_merged_graph_is_made_of_the_shared_one_and_measured_too(folder: Path, tmp_path: Path) -> None:
+    (shared,) = bundle.read_manifest(folder).graphs
+    measured: list[tuple[str, bytes]] = []
+
+    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord:
+        measured.append((graph.form, data))
+        return make_parity(graph.file, adapter.task.name)
+
+    def merge(source: bytes, adapter: Adapter, facts: GraphFacts) -> bytes:
+        assert facts.task == adapter.task
+        return source + adapter.tensors["head.bias"].tobytes()
+
+    for seed in (3, 4):  # added, then replaced
+        source = write_adapter(tmp_path / "pets", make_task("pets"), seed=seed)
+        publish.add_task(folder, tmp_path / "pets", verify=verify, merge=merge)
+        manifest = bundle.read_manifest(folder)
+        graph = manifest.graphs[1]
+        data = b"stands for an ONNX graph" + source.tensors["head.bias"].tobytes()
+        assert (graph.form, graph.task, graph.source, graph.inputs) == (
+            *("merged", "pets", shared.sha256),
+            {"images": "float32"},
+        )
+        assert bundle.read_graph(folder, graph) == data
+        assert measured[-2:] == [("shared", b"stands for an ONNX graph"), ("merged", data)]
+        assert [entry.graph for entry in manifest.parity] == [shared.file, graph.file]
+        assert listing(folder) == sorted(["manifest.json", *manifest.files])
+
+
 def test_a_damaged_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "fish", make_task("fish"))
     (tmp_path / "fish" / adapters.MODEL_NAME).write_bytes(b"damaged")
@@ -208,7 +291,7 @@ def test_a_damaged_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_bundle_of_merged_graphs_takes_no_task(folder: Path, tmp_path: Path) -> None:
-    bundle.write_manifest(folder, dataclasses.replace(bundle.read_manifest(folder), shared=None))
+    bundle.write_manifest(folder, dataclasses.replace(bundle.read_manifest(folder), graphs=()))
     write_adapter(tmp_path / "fish", make_task("fish"))
     with pytest.raises(FormatError, match="holds merged graphs only"):
         publish.add_task(folder, tmp_path / "fish")
@@ -320,6 +403,7 @@ def test_publishing_removes_what_only_the_old_manifest_named(folder: Path) -> No
     ("name", "own"),
     [
         ("adapters", True), ("merged", True), (".lock", True), ("backbone-0123abcd.onnx", True),
+        ("backbone-fp32-0123abcd.onnx", True), ("merged/pets-int8-0123abcd.onnx", True),
         ("adapters/pets-0123abcd.safetensors", True), ("merged/.pets.new.abcd1234", True),
         ("adapters/pets", False), ("cat.jpg", False), ("backbone.onnx", False),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.data.own_folders import check_not_own
 from tests.builders import write_adapter, write_bundle, write_merged
 from tests.data.builders import make_folder, save_image
@@ -45,8 +46,7 @@ def test_a_folder_of_this_package_is_called_what_it_is(project: Path, place: str
 
 def test_a_bundle_of_merged_graphs_alone_is_one(tmp_path: Path) -> None:
     manifest = write_merged(tmp_path / "bundle", write_bundle(tmp_path / "bundle"), {"pets": b"stands for a graph"})
-    assert manifest.shared is not None
-    (tmp_path / "bundle" / manifest.shared.file).unlink()
+    (tmp_path / "bundle" / select_graph(manifest, "shared").file).unlink()
     make_folder(tmp_path, CLASSES)
     with pytest.raises(UsageError, match="it holds bundle/, a bundle"):
         check_not_own(tmp_path, "x")

@@ -10,9 +10,7 @@ those of the candidate that does not ship.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +20,13 @@ from timm.models.vision_transformer import VisionTransformer
 from adaptertune_deploy.core import bundle, files, publish, tensors
 from adaptertune_deploy.core import preprocess as images
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, read_adapter
-from adaptertune_deploy.core.bundle import GraphRecord, Manifest
+from adaptertune_deploy.core.manifest import FORMAT_VERSION, Manifest
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.export.merge import merged_graph
-from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
 from adaptertune_deploy.export.shared import export_shared
-from adaptertune_deploy.export.verify import torch_logits
 from adaptertune_deploy.model.backbone import Backbone, weights_sha256
-from tests.builders import encode, make_image, make_preprocess_spec, make_task, write_adapter
+from adaptertune_deploy.model.reference import torch_logits
+from tests.builders import encode, make_image, make_preprocess_spec, make_task, put_graph, write_adapter
 
 GOLDEN = Path(__file__).parent / "golden"
 SLOTS = (0, 1, 2)
@@ -79,22 +76,13 @@ def main() -> None:
     files.write_bytes(GOLDEN / "logits.safetensors", tensors.pack(expected))
     with publish.writing(GOLDEN / "bundle") as writer:
         traced = export_shared(backbone, SLOTS)
-        bare = Manifest(bundle.FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, ())
-        records = []
-        for config, adapter in held[:2]:
-            record = writer.write_task(adapter, config)
-            data = merged_graph(traced, adapter, bundle.merged_facts(bare, record))
-            merged = graph(writer, partial(bundle.merged_file, config.task.name), data)
-            records.append(replace(record, merged=merged))
-        shared = graph(writer, bundle.shared_file, traced)
-        writer.publish(replace(bare, tasks=tuple(records), shared=shared))
-
-
-def graph(writer: publish.Writer, name: Callable[[str], str], data: bytes) -> GraphRecord:
-    """Write a graph into the bundle and return its record."""
-    sha256 = files.sha256_bytes(data)
-    writer.write(name(sha256), data)
-    return GraphRecord(name(sha256), sha256, "fp32", OPSET, IR_VERSION)
+        manifest = Manifest(FORMAT_VERSION, backbone.spec, backbone.preprocess, SLOTS, ())
+        records = [writer.write_task(adapter, config) for config, adapter in held[:2]]
+        manifest = put_graph(GOLDEN / "bundle", replace(manifest, tasks=tuple(records)), traced)
+        for record, (_, adapter) in zip(records, held, strict=False):
+            data = merged_graph(traced, adapter, bundle.merged_facts(manifest, record))
+            manifest = put_graph(GOLDEN / "bundle", manifest, data, record.task.name)
+        writer.publish(manifest)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.bundle import read_graph, read_manifest
 from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.core.heads import apply, head_of
+from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.engines.bank import FIRST, HEAD_ONLY, Handle, SlotBank
 from adaptertune_deploy.engines.engine import open_engine
 from tests.builders import make_adapter, make_backbone_spec, make_task
@@ -217,9 +218,8 @@ def test_a_run_in_progress_is_not_disturbed_by_tasks_that_come() -> None:
 
 def test_onnx_runtime_gives_the_same_in_a_mixture_and_alone() -> None:
     manifest = read_manifest(GOLDEN)
-    assert manifest.shared is not None
     spec, draw = manifest.backbone, np.random.default_rng(0)
-    engine = open_engine(read_graph(GOLDEN, manifest.shared), "g", provider="cpu", threads=1)
+    engine = open_engine(read_graph(GOLDEN, select_graph(manifest, "shared")), "g", provider="cpu", threads=1)
     held = SlotBank(engine, manifest.slots, spec.width, spec.features)
     adapters = [
         make_adapter(make_task(f"task{seed}", rank=rank, blocks=(0, 2)), spec, seed)

@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.bundle import merged_facts, read_graph, read_manifest, shared_facts
+from adaptertune_deploy.core.bundle import facts_of, merged_facts, read_graph, read_manifest, shared_facts
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.engines.contract import check_contract
+from adaptertune_deploy.core.manifest import select_graph
+from adaptertune_deploy.engines.contract import check_contract, input_types
 from adaptertune_deploy.engines.engine import TensorInfo, open_engine
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "bundle"
 MANIFEST = read_manifest(GOLDEN)
 BIRDS, CARS = MANIFEST.tasks
+SHARED_GRAPH = select_graph(MANIFEST, "shared")
+BIRDS_GRAPH, CARS_GRAPH = (select_graph(MANIFEST, "merged", task=record.task.name) for record in (BIRDS, CARS))
 PETS = make_task("pets", classes=10, blocks=(1, 2))
 
 
@@ -221,16 +224,29 @@ def test_features_of_another_kind_are_refused(info: TensorInfo, message: str) ->
 
 
 def test_the_graphs_of_a_bundle_fit_its_manifest() -> None:
-    graphs = [(MANIFEST.shared, shared_facts(MANIFEST))]
-    graphs += [(task.merged, merged_facts(MANIFEST, task)) for task in (BIRDS, CARS)]
-    for record, facts in graphs:
+    for record in MANIFEST.graphs:
         engine = open_engine(read_graph(GOLDEN, record), record.file, provider="cpu")
-        check_contract(engine, facts, record.file)
+        facts = facts_of(MANIFEST, record.task)
+        check_contract(engine, facts, record.file, record.inputs)
+        assert input_types(facts) == record.inputs
         engine.close()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": "float16"}, "input 'images' is float32, the manifest says float16"),
+        ({"mask": "int64"}, "input 'mask' is absent, the manifest says int64"),
+    ],
+)
+def test_inputs_are_those_that_the_manifest_says(change: dict[str, str], message: str) -> None:
+    engine = open_engine(read_graph(GOLDEN, BIRDS_GRAPH), "g", provider="cpu")
+    with pytest.raises(FormatError, match=message):
+        check_contract(engine, merged_facts(MANIFEST, BIRDS), "g", BIRDS_GRAPH.inputs | change)
+
+
 def test_swapped_graphs_are_told_apart() -> None:
-    engine = open_engine(read_graph(GOLDEN, CARS.merged), "g", provider="cpu")
+    engine = open_engine(read_graph(GOLDEN, CARS_GRAPH), "g", provider="cpu")
     assert "says it answers task 'cars', the manifest says 'birds'" in complaint(engine, merged_facts(MANIFEST, BIRDS))
     assert "is the merged graph of task 'cars', the manifest says the shared graph" in complaint(
         engine, shared_facts(MANIFEST)
@@ -293,7 +309,7 @@ EDITS: dict[str, tuple[Callable[[Any], object], str]] = {
 def test_an_edited_graph_is_refused_in_one_line(edit: str) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx edits this test's graphs")
     change, message = EDITS[edit]
-    model = onnx.load_from_string(read_graph(GOLDEN, BIRDS.merged))
+    model = onnx.load_from_string(read_graph(GOLDEN, BIRDS_GRAPH))
     change(model)
     engine = open_engine(model.SerializeToString(), "g", provider="cpu")
     assert message in complaint(engine, merged_facts(MANIFEST, BIRDS))
@@ -302,7 +318,7 @@ def test_an_edited_graph_is_refused_in_one_line(edit: str) -> None:
 def test_labels_that_both_sides_agree_on_must_still_be_as_many_as_the_logits() -> None:
     onnx = pytest.importorskip("onnx", reason="onnx edits this test's graphs")
     labels = tuple(f"label {place}" for place in range(30))
-    model = onnx.load_from_string(read_graph(GOLDEN, BIRDS.merged))
+    model = onnx.load_from_string(read_graph(GOLDEN, BIRDS_GRAPH))
     edit_facts(model, lambda facts: facts["task"].update(labels=labels))
     engine = open_engine(model.SerializeToString(), "g", provider="cpu")
     facts = merged_facts(MANIFEST, replace(BIRDS, task=replace(BIRDS.task, labels=labels)))
@@ -310,7 +326,7 @@ def test_labels_that_both_sides_agree_on_must_still_be_as_many_as_the_logits() -
 
 
 def test_a_shared_graph_for_other_tensors_is_refused() -> None:
-    engine = open_engine(read_graph(GOLDEN, MANIFEST.shared), "g", provider="cpu")
+    engine = open_engine(read_graph(GOLDEN, SHARED_GRAPH), "g", provider="cpu")
     facts = replace(shared_facts(MANIFEST), slots=(0, 1))
     engine.metadata = graph_facts.to_metadata(facts)
     extra = next(name for name in bank.bank_names((2,)) if name.startswith("blocks"))

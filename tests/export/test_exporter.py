@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +15,21 @@ import pytest
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.bundle import Manifest
 from adaptertune_deploy.core.errors import BackboneError, FormatError, ParityError, UsageError
+from adaptertune_deploy.core.manifest import Manifest, select_graph
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.reference import KnownAnswers
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.exporter import export_bundle
+from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
-from tests.builders import encode, make_candidates, make_config, make_image, make_task, write_adapter
+from tests.builders import encode, give_reference, make_candidates, make_config, make_image, make_task, write_adapter
 from tests.export.conftest import SLOTS, ask, reference
 
 
@@ -78,9 +83,8 @@ def logits_of(graph: bytes, image: Array) -> Array:
 
 def shared_logits(out: Path, manifest: Manifest, image: Array) -> list[Array]:
     """Return what a bundle's shared graph answers for all of its tasks about one image."""
-    assert manifest.shared is not None
     loaded = [bundle.read_task(out, manifest, record) for record in manifest.tasks]
-    engine = open_engine(bundle.read_graph(out, manifest.shared), "graph", provider="cpu", threads=2)
+    engine = open_engine(bundle.read_graph(out, select_graph(manifest, "shared")), "graph", provider="cpu", threads=2)
     return ask(engine, loaded, manifest.slots, image, [0] * len(loaded), range(len(loaded)))
 
 
@@ -103,6 +107,7 @@ def test_a_bundle_of_both_forms(
     assert bundle.read_manifest(out) == manifest
     assert manifest.slots == SLOTS
     assert [record.task for record in manifest.tasks] == [adapter.task for adapter in held]
+    shared = select_graph(manifest, "shared")
     assert {"torch", "timm", "onnx", "onnxruntime", "adaptertune-deploy"} <= manifest.versions.keys()
     assert len(manifest.files) == 7
     assert listing(out) == sorted(["manifest.json", *manifest.files])
@@ -117,17 +122,22 @@ def test_a_bundle_of_both_forms(
     rows = shared_logits(out, manifest, image)
     for row, record, adapter in zip(rows, manifest.tasks, held, strict=True):
         wanted = reference(backbone, adapter, image)[0]
-        assert record.merged is not None
-        alone = logits_of(bundle.read_graph(out, record.merged), image)[0]
+        merged = select_graph(manifest, "merged", task=record.task.name)
+        alone = logits_of(bundle.read_graph(out, merged), image)[0]
         assert np.abs(row - wanted).max() < 1e-5
         assert np.abs(alone - wanted).max() < 1e-5
-        for report in (record.shared_parity, record.merged_parity):
-            assert report is not None
-            assert report.images == 12
-            assert 0 < report.max_abs < 1e-5
-            assert (report.top1_agreement, report.provider) == (1, "CPUExecutionProvider")
-            assert 1e-4 < report.tolerance < 1.5e-4
-        assert (record.merged.precision, record.merged.opset, record.merged.ir_version) == ("fp32", 20, 10)
+        assert [entry.graph for entry in manifest.parity_of(record.task.name)] == [shared.file, merged.file]
+        for entry in manifest.parity_of(record.task.name):
+            assert entry.images == 12
+            assert 0 < entry.max_abs < 1e-5
+            assert (entry.agreement, entry.engine, entry.provider) == (1, "onnxruntime", "CPUExecutionProvider")
+            assert (entry.engine_version, entry.atol, entry.rtol) == (
+                importlib.metadata.version("onnxruntime"),
+                1e-4,
+                5e-6,
+            )
+        assert (merged.precision, merged.opset, merged.ir_version) == (Precision.FP32, 20, 10)
+        assert (merged.inputs, merged.source) == ({"images": "float32"}, shared.sha256)
 
 
 def test_the_shared_form_alone_takes_another_task_later(
@@ -136,7 +146,8 @@ def test_the_shared_form_alone_takes_another_task_later(
     out = tmp_path / "bundle"
     manifest = export_bundle(folders, out)
     assert not (out / "merged").exists()
-    assert all(record.merged is record.merged_parity is None for record in manifest.tasks)
+    assert [graph.form for graph in manifest.graphs] == ["shared"]
+    assert {entry.graph for entry in manifest.parity} == {manifest.graphs[0].file}
     write_adapter(tmp_path / "late", make_task("late", rank=3, blocks=(1,)), backbone.spec, backbone.preprocess)
     publish.add_task(out, tmp_path / "late")
     assert [record.task.name for record in bundle.read_manifest(out).tasks] == ["pets", "flowers", "digits", "late"]
@@ -168,8 +179,7 @@ def test_either_candidate_ships_without_training(
     assert record.task.temperature == (1.0 if ship == "adapter" else 2.5)
     image = preprocess((folders[0] / "samples" / "00001_cat.png").read_bytes(), backbone.preprocess)[None]
     wanted = reference(backbone, expected, image)
-    assert record.merged is not None
-    alone = logits_of(bundle.read_graph(out, record.merged), image)
+    alone = logits_of(bundle.read_graph(out, select_graph(manifest, "merged", task=record.task.name)), image)
     assert np.abs(alone - wanted).max() < 1e-5
     found = shared_logits(out, manifest, image)[0]
     assert np.abs(found - wanted[0]).max() < 1e-5
@@ -195,17 +205,60 @@ def test_another_candidate_is_said_to_replace_the_first(tmp_path: Path, folders:
 
 def test_the_merged_form_alone(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:
     manifest = export_bundle(folders[:2], tmp_path / "bundle", merge=True, shared=False)
-    assert manifest.shared is None
+    assert [graph.form for graph in manifest.graphs] == ["merged", "merged"]
     assert not list((tmp_path / "bundle").glob("backbone*"))
-    assert [record.merged_parity is not None for record in manifest.tasks] == [True, True]
-    assert [record.shared_parity for record in manifest.tasks] == [None, None]
+    assert [entry.graph for entry in manifest.parity] == [graph.file for graph in manifest.graphs]
 
 
 def test_images_may_be_given_by_hand(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:
     files.write_bytes(tmp_path / "mine" / "a.jpg", encode(make_image(64, 64), "JPEG"))
     manifest = export_bundle(folders, tmp_path / "bundle", images=tmp_path / "mine")
-    assert manifest.tasks[0].shared_parity is not None
-    assert manifest.tasks[0].shared_parity.images == 1
+    assert [entry.images for entry in manifest.parity] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02])
+def test_torch_is_compared_with_what_training_stored(
+    tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone, shift: float
+) -> None:
+    pictures = [path.read_bytes() for path in sorted((folders[1] / "samples").iterdir())]
+    pixels = np.stack([preprocess(picture, backbone.preprocess) for picture in pictures])
+    answers = {
+        name: reference(backbone, artefact.read_adapter(folders[1], name)[1], pixels) + np.float32(shift)
+        for name in artefact.SHIPS
+    }
+    give_reference(folders[1], pictures, answers)
+    if shift:
+        with pytest.raises(ParityError, match="task 'flowers': torch answers otherwise than when it was trained"):
+            export_bundle(folders, tmp_path / "bundle")
+        assert not (tmp_path / "bundle").exists()
+    else:
+        assert len(export_bundle(folders, tmp_path / "bundle").parity) == 3
+
+
+def test_a_task_is_verified_and_merged_when_it_is_added_as_at_export(
+    tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone
+) -> None:
+    """The same bytes, and the same parity, without torch."""
+    whole = export_bundle(folders, tmp_path / "whole", merge=True)
+    export_bundle(folders[:1] + folders[2:], tmp_path / "bundle", merge=True)
+    pictures = [path.read_bytes() for path in sorted((folders[1] / "samples").iterdir())]
+    pixels = np.stack([preprocess(picture, backbone.preprocess) for picture in pictures])
+    _, flowers = artefact.read_adapter(folders[1])
+    known = KnownAnswers(pixels, reference(backbone, flowers, pixels))
+    verify = added.verifier(tmp_path / "bundle", known, "cpu")
+    publish.add_task(tmp_path / "bundle", folders[1], verify=verify, merge=merged_graph)
+    grown = bundle.read_manifest(tmp_path / "bundle")
+    assert {graph.sha256 for graph in grown.graphs} == {graph.sha256 for graph in whole.graphs}
+    assert [entry.images for entry in grown.parity_of("flowers")] == [4, 4]
+    assert max(entry.max_abs for entry in grown.parity_of("flowers")) < 1e-5
+    wrong = KnownAnswers(known.images, known.logits[::-1].copy())
+    before = listing(tmp_path / "bundle")
+    with pytest.raises(ParityError, match="the shared fp32 graph with task 'flowers' differs from torch"):
+        publish.add_task(
+            tmp_path / "bundle", folders[1], verify=added.verifier(tmp_path / "bundle", wrong, "cpu"), ship="adapter"
+        )
+    assert bundle.read_manifest(tmp_path / "bundle") == grown
+    assert listing(tmp_path / "bundle") == before
 
 
 def test_an_older_bundle_stays_when_a_graph_differs(
@@ -214,8 +267,8 @@ def test_an_older_bundle_stays_when_a_graph_differs(
     out = tmp_path / "bundle"
     export_bundle(folders, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(exporter, "torch_logits", lambda _, adapter, pictures: np.zeros((4, 11), np.float32))
-    with pytest.raises(ParityError, match=r"graph of 'flowers' differs from torch"):
+    monkeypatch.setattr(exporter, "asked_logits", lambda _, adapter, pictures, rows: np.zeros((4, 11), np.float32))
+    with pytest.raises(ParityError, match=r"graph of task 'flowers' differs from torch"):
         export_bundle([folders[1]], out, merge=True, shared=False, replace=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapters", "bundle"]
@@ -328,14 +381,11 @@ def test_deit_tiny_on_real_pets(tmp_path: Path, shared_data: Path, monkeypatch: 
     )
     both = export_bundle(folders, tmp_path / "both", weights=weights, images=photographs)
     assert both.slots == tuple(range(12))
-    reports = [manifest.tasks[0].merged_parity, *(record.shared_parity for record in both.tasks)]
-    for report in reports:
-        assert report is not None
+    for report in (*manifest.parity, *both.parity):
         assert report.images == len(list(photographs.iterdir())) > 40
         assert report.max_abs < 1e-4
         assert report.cosine > 1 - 1e-8
-        assert report.top1_agreement == 1
-    assert both.shared is not None
-    graph = open_engine(bundle.read_graph(tmp_path / "both", both.shared), "graph", provider="cpu", threads=2)
+        assert report.agreement == 1
+    graph = open_engine(bundle.read_graph(tmp_path / "both", both.graphs[0]), "graph", provider="cpu", threads=2)
     facts = json.loads(graph.metadata[graph_facts.KEY])
     assert facts["backbone"]["name"] == "deit_tiny_patch16_224.fb_in1k"

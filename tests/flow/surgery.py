@@ -35,23 +35,27 @@ def record_of(document: Document, task: str) -> Document:
     return dict(found) if not isinstance(found, dict) else found
 
 
+def graph_record(document: Document, task: str | None) -> Document:
+    """Return the record of a task's merged graph in a manifest, or of the shared one for None."""
+    (found,) = (graph for graph in document["graphs"] if graph["task"] == task)
+    return found  # type: ignore[no-any-return]
+
+
 def graph_of(folder: Path, task: str | None) -> onnx.ModelProto:
     """Return a task's merged graph, or the shared one for None."""
     document = manifest(folder)
-    record = document["shared"] if task is None else record_of(document, task)["merged"]
-    return onnx.load(folder / "bundle" / record["file"])
+    return onnx.load(folder / "bundle" / graph_record(document, task)["file"])
 
 
 def put_graph(folder: Path, task: str | None, model: onnx.ModelProto) -> None:
     """Write a graph in place of a task's merged one, or of the shared one for None; the manifest vouches for it."""
     data = model.SerializeToString()
     digest = hashlib.sha256(data).hexdigest()
-    name = f"backbone-{digest[:8]}.onnx" if task is None else f"merged/{task}-{digest[:8]}.onnx"
+    name = f"backbone-fp32-{digest[:8]}.onnx" if task is None else f"merged/{task}-fp32-{digest[:8]}.onnx"
     (folder / "bundle" / name).write_bytes(data)
 
     def change(document: Document) -> None:
-        record = document["shared"] if task is None else record_of(document, task)["merged"]
-        record.update(file=name, sha256=digest)
+        graph_record(document, task).update(file=name, sha256=digest, bytes=len(data))
 
     edit_json(folder / "bundle" / "manifest.json", change)
 

@@ -79,9 +79,11 @@ def test_export_of_one_task_and_add_of_another_give_the_same_bundle(workspace: W
         for bundle in ("grown", "bundle")
     )
     assert grown == whole
-    added = read_manifest(workspace.folder / "grown").tasks[1]
-    assert added.task.name == "shapes"
-    assert added.shared_parity is None
+    manifest = read_manifest(workspace.folder / "grown")
+    assert manifest.tasks[1].task.name == "shapes"
+    (parity,) = manifest.parity_of("shapes")
+    assert parity.images == 32
+    assert parity.max_abs < 1e-5
 
 
 def test_merged_only_bundle_serves_too(workspace: Workspace) -> None:

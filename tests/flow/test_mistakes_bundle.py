@@ -63,8 +63,9 @@ def _merged_as_shared(folder: Path) -> None:
 
 
 def _no_shared_graph(folder: Path) -> None:
-    (folder / "bundle" / surgery.manifest(folder)["shared"]["file"]).unlink()
-    in_manifest(lambda document: document.update(shared=None))(folder)
+    shared = surgery.graph_record(surgery.manifest(folder), None)
+    (folder / "bundle" / shared["file"]).unlink()
+    in_manifest(lambda document: document["graphs"].remove(shared))(folder)
 
 
 def _fifo(name: str) -> Any:
@@ -74,8 +75,8 @@ def _fifo(name: str) -> Any:
         document = surgery.manifest(folder)
         path = {
             "manifest": "manifest.json",
-            "shared": document["shared"]["file"],
-            "merged": record_of(document, "birds")["merged"]["file"],
+            "shared": surgery.graph_record(document, None)["file"],
+            "merged": surgery.graph_record(document, "birds")["file"],
             "tensors": record_of(document, "birds")["file"],
         }[name]
         (folder / "bundle" / path).unlink()
@@ -84,12 +85,13 @@ def _fifo(name: str) -> Any:
     return prepare
 
 
-def _damaged(name: str) -> Any:
-    def prepare(folder: Path) -> None:
-        path = folder / "bundle" / surgery.manifest(folder)[name]["file"]
-        path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+def _damaged(folder: Path) -> None:
+    path = folder / "bundle" / surgery.graph_record(surgery.manifest(folder), None)["file"]
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
 
-    return prepare
+
+def _twice(folder: Path) -> None:
+    in_manifest(lambda document: document["graphs"].append(document["graphs"][0]))(folder)
 
 
 MISTAKES = {
@@ -188,7 +190,32 @@ MISTAKES = {
     "a constant of 2^40 numbers": Mistake(
         MERGED, ("merged/birds-", "ConstantOfShape"), 1, edited("birds", surgery.add_huge_constant)
     ),
-    "shared graph damaged": Mistake(PREDICT, ("backbone-", "sha256", "atd export"), 1, _damaged("shared")),
+    "shared graph damaged": Mistake(PREDICT, ("backbone-", "sha256", "atd export"), 1, _damaged),
+    "a graph cut off": Mistake(
+        PREDICT,
+        ("backbone-", "bytes", "atd export"),
+        1,
+        in_manifest(lambda document: surgery.graph_record(document, None).update(bytes=1 << 20)),
+    ),
+    "a graph in the manifest twice": Mistake(PREDICT, ("manifest.json", "twice"), 1, _twice),
+    "a graph of an unknown precision": Mistake(
+        PREDICT,
+        ("manifest.json", "fp8", "fp32, fp16, bf16, int8"),
+        1,
+        in_manifest(lambda document: surgery.graph_record(document, None).update(precision="fp8")),
+    ),
+    "an input of another type": Mistake(
+        PREDICT,
+        ("backbone-", "images", "float16"),
+        1,
+        in_manifest(lambda document: surgery.graph_record(document, None)["inputs"].update(images="float16")),
+    ),
+    "a bundle of version 1": Mistake(
+        PREDICT,
+        ("manifest.json", "format_version is 1", "atd upgrade bundle"),
+        1,
+        in_manifest(lambda document: document.update(format_version=1)),
+    ),
     "a pipe as the manifest": Mistake(PREDICT, ("manifest.json", "pipe"), 1, _fifo("manifest")),
     "a pipe as the shared graph": Mistake(PREDICT, ("backbone-", "pipe"), 1, _fifo("shared")),
     "a pipe as a merged graph": Mistake(MERGED, ("merged/birds-", "pipe"), 1, _fifo("merged")),
@@ -239,8 +266,8 @@ def test_a_graph_replaced_after_it_was_hashed_is_not_run(golden: Path, monkeypat
     session = open_session(golden / "bundle", ["birds"], "merged")
     expected = classify(session, [image], None, 3)
     session.close()
-    path = golden / "bundle" / record_of(surgery.manifest(golden), "birds")["merged"]["file"]
-    other = golden / "bundle" / record_of(surgery.manifest(golden), "cars")["merged"]["file"]
+    path = golden / "bundle" / surgery.graph_record(surgery.manifest(golden), "birds")["file"]
+    other = golden / "bundle" / surgery.graph_record(surgery.manifest(golden), "cars")["file"]
     hashed = files.sha256_bytes
 
     def hash_then_replace(data: bytes) -> str:

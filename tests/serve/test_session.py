@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.bundle import GraphRecord
 from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
+from adaptertune_deploy.core.manifest import GraphRecord, select_graph
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.serve.session import open_session, warm_up
 from tests.builders import make_preprocess_spec, write_bundle, write_merged
@@ -55,19 +56,24 @@ def test_every_form_gives_the_reference_answers(folder: Path, form: str, expecte
 
 
 def test_auto_takes_the_merged_form_where_there_is_no_shared_one(folder: Path) -> None:
-    rewrite(folder, shared=None)
+    rewrite(folder, graphs=bundle.read_manifest(folder).graphs[1:])
     assert open_session(folder, engine="fake").form == "merged"
-    with pytest.raises(UsageError, match="holds no shared graph; make one with atd export"):
+    with pytest.raises(UsageError, match="no shared fp32 graph, only merged fp32 of pets, flowers, digits; make one"):
         open_session(folder, form="shared", engine="fake")
 
 
-def test_a_missing_merged_graph_is_named_and_opened_engines_are_closed(folder: Path) -> None:
-    records = bundle.read_manifest(folder).tasks
-    rewrite(folder, tasks=(*records[:2], dataclasses.replace(records[2], merged=None)))
-    with pytest.raises(UsageError, match="no merged graph of task 'digits'; make one with atd export --merge"):
+@pytest.mark.parametrize("form", ["auto", "shared", "merged"])
+def test_another_precision_is_never_taken_instead(folder: Path, form: str) -> None:
+    with pytest.raises(UsageError, match=r"no (shared|merged) fp16 graph.*, only .*shared fp32"):
+        open_session(folder, form=form, engine="fake", precision=Precision.FP16)
+    assert fakes.OPENED == []
+
+
+def test_a_missing_merged_graph_is_named_before_any_is_opened(folder: Path) -> None:
+    rewrite(folder, graphs=bundle.read_manifest(folder).graphs[:-1])
+    with pytest.raises(UsageError, match=r"no merged fp32 graph of task 'digits', only .*: atd export --merge"):
         open_session(folder, form="merged", engine="fake")
-    assert len(fakes.OPENED) == 2
-    assert all(engine.closed for engine in fakes.OPENED)
+    assert fakes.OPENED == []
 
 
 def test_what_does_not_exist_is_refused(folder: Path) -> None:
@@ -77,14 +83,13 @@ def test_what_does_not_exist_is_refused(folder: Path) -> None:
         open_session(folder, ["pet"], engine="fake")
     with pytest.raises(UsageError, match="no task was named; name one or more of pets, flowers, digits"):
         open_session(folder, [], engine="fake")
-    rewrite(folder, tasks=())
+    rewrite(folder, tasks=(), graphs=bundle.read_manifest(folder).graphs[:1])
     with pytest.raises(UsageError, match="holds no task to serve; export one with: atd export"):
         open_session(folder, engine="fake")
 
 
 def test_a_graph_that_differs_from_its_hash_is_never_opened(folder: Path) -> None:
-    shared = bundle.read_manifest(folder).shared
-    assert shared is not None
+    shared = select_graph(bundle.read_manifest(folder), "shared")
     (folder / shared.file).write_bytes(stand_in("pets"))
     with pytest.raises(FormatError, match="the manifest says"):
         open_session(folder, engine="fake")

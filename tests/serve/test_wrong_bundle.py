@@ -8,17 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.engines import ort
 from adaptertune_deploy.serve.session import open_session
-from tests.builders import make_graph, write_merged
+from tests.builders import put_graph, write_merged
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 Change = Callable[[Path], object]
@@ -39,29 +39,23 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def graph_file(folder: Path, form: str) -> Path:
     manifest = bundle.read_manifest(folder)
-    record = manifest.shared if form == "shared" else manifest.tasks[0].merged
-    assert record is not None
-    return folder / record.file
+    task = None if form == "shared" else manifest.tasks[0].task.name
+    return folder / select_graph(manifest, form, task=task).file
 
 
 def swap_graphs(folder: Path) -> None:
     manifest = bundle.read_manifest(folder)
-    birds, cars = (bundle.read_graph(folder, task.merged) for task in manifest.tasks if task.merged)
+    birds, cars = (bundle.read_graph(folder, graph) for graph in manifest.graphs if graph.task)
     write_merged(folder, manifest, {"birds": cars, "cars": birds})
 
 
 def rewrite_graphs(folder: Path, old: bytes, new: bytes) -> None:
     """Replace bytes in every graph, with hashes to match."""
     manifest = bundle.read_manifest(folder)
-    changed = {}
-    for task in manifest.tasks:
-        assert task.merged is not None
-        changed[task.task.name] = bundle.read_graph(folder, task.merged).replace(old, new)
-    assert manifest.shared is not None
-    shared = bundle.read_graph(folder, manifest.shared).replace(old, new)
-    path = bundle.shared_file(files.sha256_bytes(shared))
-    files.write_bytes(folder / path, shared)
-    write_merged(folder, replace(manifest, shared=make_graph(path, shared)), changed)
+    for graph in manifest.graphs:
+        data = bundle.read_graph(folder, graph).replace(old, new)
+        manifest = put_graph(folder, manifest, data, graph.task)
+    bundle.write_manifest(folder, manifest)
 
 
 def replace_by_fifo(path: Path) -> None:
@@ -182,7 +176,7 @@ def test_the_hashed_bytes_run_whatever_lies_at_the_path_by_then(folder: Path, mo
     whole = path.read_bytes()
     real = ort.ort.InferenceSession
 
-    def read_graph(at: Path, record: bundle.GraphRecord) -> bytes:
+    def read_graph(at: Path, record: GraphRecord) -> bytes:
         data = read(at, record)
         path.write_bytes(b"replaced")
         return data

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from adaptertune_deploy.cli import console, interrupts, options
 from adaptertune_deploy.cli.options import PLACES, TRAINING, value
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.manifest import FORMS
 
 if TYPE_CHECKING:
     from adaptertune_deploy.cli.quickstart.served import Served
-    from adaptertune_deploy.core.bundle import Manifest
+    from adaptertune_deploy.core.manifest import Manifest
     from adaptertune_deploy.train.trainer import TrainResult
 
 OUT = "Folder that gets adapters/ and bundle/; nothing outside it is touched."
@@ -90,7 +91,7 @@ def _train(adapters: Path, task: str, rank: int, epochs: int, progress: Callable
 def _check_agreement(manifest: Manifest) -> None:
     """Refuse to call the bundle good unless both forms were compared with torch; export itself refuses a difference."""
     for record in manifest.tasks:
-        if record.shared_parity is None or record.merged_parity is None:
+        if not all(manifest.parity_of(record.task.name, form) for form in FORMS):
             raise AtdError(
                 f"task '{record.task.name}' was exported without a parity check; this is a defect, report it"
             )

@@ -10,10 +10,11 @@ from rich.text import Text
 
 from adaptertune_deploy.cli import console, table, text
 from adaptertune_deploy.cli import next as following
+from adaptertune_deploy.core.manifest import FORMS
 
 if TYPE_CHECKING:
     from adaptertune_deploy.cli.quickstart.served import Served
-    from adaptertune_deploy.core.bundle import Manifest, TaskRecord
+    from adaptertune_deploy.core.manifest import Manifest
     from adaptertune_deploy.train.trainer import TrainResult
 
 
@@ -29,14 +30,13 @@ def facts(
         served: what the server answered.
         seconds: of the whole quickstart.
     """
-    rows = [_task_facts(result, record, served) for result, record in zip(results, manifest.tasks, strict=True)]
-    graphs = [manifest.shared, *(record.merged for record in manifest.tasks)]
-    shared, *merged = [(bundle / graph.file).stat().st_size for graph in graphs if graph is not None]
+    rows = [_task_facts(result, manifest, served) for result in results]
+    shared, merged = (sum(graph.bytes for graph in manifest.graphs if graph.form == form) for form in FORMS)
     adapters = sum((bundle / record.file).stat().st_size for record in manifest.tasks)
     return {
         "backbone": manifest.backbone.name,
         "tasks": rows,
-        "merged_bytes": sum(merged),
+        "merged_bytes": merged,
         "shared_bytes": shared + adapters,
         "adapter_bytes": adapters // len(results),
         "mixed_batch_images": served.images,
@@ -46,14 +46,14 @@ def facts(
     }
 
 
-def _task_facts(result: TrainResult, record: TaskRecord, served: Served) -> dict[str, Any]:
+def _task_facts(result: TrainResult, manifest: Manifest, served: Served) -> dict[str, Any]:
     from adaptertune_deploy.train.results import measure_facts
 
-    measured, name, recipe = result.measured, record.task.name, result.config.recipe
+    measured, name, recipe = result.measured, result.config.task.name, result.config.recipe
     assert measured.adapter is not None  # quickstart asks for a rank from 1
     assert recipe is not None
     labels = result.config.task.labels
-    parities = [parity for parity in (record.shared_parity, record.merged_parity) if parity is not None]
+    parities = manifest.parity_of(name)
     return {
         "task": name,
         "trainable": measured.adapter.parameters,
@@ -65,7 +65,7 @@ def _task_facts(result: TrainResult, record: TaskRecord, served: Served) -> dict
         "ships": measured.ships,
         "test_images": measured.head.scores.images,
         "max_abs": max(parity.max_abs for parity in parities),
-        "top1_agreement": min(parity.top1_agreement for parity in parities),
+        "top1_agreement": min(parity.agreement for parity in parities),
         "latency_ms": served.latency_ms[name],
     }
 

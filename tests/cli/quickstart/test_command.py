@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from adaptertune_deploy.cli.quickstart import command
-from adaptertune_deploy.core.bundle import ParityReport, read_manifest
+from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import AtdError
+from tests.builders import with_parity
 from tests.cli.conftest import Atd
 
 
@@ -17,9 +17,7 @@ def test_a_bundle_without_a_parity_check_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder / "bundle")
     with pytest.raises(AtdError, match="'birds' was exported without a parity check"):
         command._check_agreement(manifest)
-    report = ParityReport(32, 1e-6, 1e-7, 1.0, 1.0, 1e-4, "CPUExecutionProvider")
-    checked = tuple(replace(record, shared_parity=report, merged_parity=report) for record in manifest.tasks)
-    command._check_agreement(replace(manifest, tasks=checked))
+    command._check_agreement(with_parity(manifest))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,27 +1,28 @@
-"""export.verify: a graph that is wrong, even only at one batch size or in one task, does not pass."""
+"""engines.parity: a graph that is wrong, even only at one batch size or in one task, does not pass."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core import bank, bundle
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.errors import ExportError, ParityError
+from adaptertune_deploy.core.errors import ParityError
+from adaptertune_deploy.core.manifest import MERGED, SHARED, GraphRecord, ParityRecord
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import parity
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
+from adaptertune_deploy.engines.parity import asked_pairs, compare, verify_merged, verify_shared
 from adaptertune_deploy.engines.slab import HostSlab
-from adaptertune_deploy.export import verify
-from adaptertune_deploy.export.verify import compare, torch_logits, verify_merged, verify_shared
-from adaptertune_deploy.model.backbone import Backbone
 from tests.banks import all_inputs, tasks_of
-from tests.export.conftest import SLOTS, WIDTH, OpenGraph, merged_of
+from tests.builders import make_adapter, make_backbone_spec, make_task
 
 Answer = Callable[[Mapping[str, AnyArray]], Array]
+SLOTS, WIDTH = (0, 1, 2), 4
 
 
 class Scripted:
@@ -64,11 +65,11 @@ def merged_answer(feeds: Mapping[str, AnyArray]) -> Array:
 def shared_answer(feeds: Mapping[str, AnyArray], task: Sequence[int]) -> Array:
     """Features (i, task, 0, 0) for image i."""
     number = feeds[bank.IMAGES].reshape(-1)[feeds[bank.IMAGE]]
-    task = np.array(task, dtype=np.float32)
-    return np.stack([number, task, 0 * task, 0 * task], axis=1)
+    place = np.array(task, dtype=np.float32)
+    return np.stack([number, place, 0 * place, 0 * place], axis=1)
 
 
-MERGED = merged_answer({bank.IMAGES: IMAGES})
+LOGITS = merged_answer({bank.IMAGES: IMAGES})
 
 
 def with_plain_heads(held: Sequence[Adapter]) -> list[Adapter]:
@@ -94,85 +95,105 @@ def shared_expected(held: Sequence[Adapter]) -> list[Array]:
     return logits
 
 
-def test_torchs_answers_do_not_depend_on_how_they_are_batched(
-    backbone: Backbone, held: Sequence[Adapter], images: Array, expected: list[Array]
-) -> None:
-    assert_allclose(torch_logits(backbone, held[0], images[:19]), expected[0][:19], atol=1e-5)
+def record(form: str, task: str | None = None) -> GraphRecord:
+    return bundle.record_graph(b"a graph", form, {bank.IMAGES: "float32"}, opset=20, ir_version=10, task=task)
 
 
-def test_the_numbers_of_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "ATOL", 1.0)
+PETS = record(MERGED, "pets")
+ENGINE: Any = Scripted(merged_answer, bank.LOGITS)
+TASKS = (("pets", 5, 4, (0, 1, 2)), ("flowers", 11, 2, (2,)), ("digits", 2, 6, (0, 2)))
+
+
+@pytest.fixture(scope="module")
+def held() -> tuple[Adapter, ...]:
+    """Three tasks of other ranks, class counts and blocks."""
+    backbone = make_backbone_spec(WIDTH, 3)
+    return tuple(make_adapter(make_task(*task), backbone, seed) for seed, task in enumerate(TASKS))
+
+
+def compared(found: Array, wanted: Array, graph: GraphRecord = PETS) -> ParityRecord:
+    return compare(found, wanted, 3, ENGINE, graph, "pets")
+
+
+def test_the_numbers_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "ATOL", 1.0)
     wanted = np.array([[1, 0], [0, 1], [3, 4]], np.float32)
     found = np.array([[1, 0], [0.5, 0.25], [3, 4]], np.float32)
-    report = compare(found, wanted, 3, "P", "a graph")
-    assert dataclasses.asdict(report) == pytest.approx(
+    entry = dataclasses.asdict(compared(found, wanted))
+    told = ("graph", "task", "engine", "engine_version", "provider")
+    assert [entry.pop(name) for name in told] == [PETS.file, "pets", "scripted", "1", "ScriptedProvider"]
+    assert entry == pytest.approx(
         {
             "images": 3,
             "max_abs": 0.75,
             "mean_abs": (0.5 + 0.75) / 6,
             "cosine": 0.25 / np.hypot(0.5, 0.25),
-            "top1_agreement": 2 / 3,
-            "tolerance": 1.0 + verify.RTOL * 4,
-            "provider": "P",
+            "agreement": 2 / 3,
+            "atol": 1.0,
+            "rtol": parity.RTOL,
         }
     )
 
 
-def test_an_error_names_the_numbers() -> None:
-    with pytest.raises(
-        ParityError, match=r"^a graph differs from torch by up to 2\.0e-04 on P, expected at most 1e-04"
-    ):
-        compare(MERGED + np.float32(2e-4), MERGED, 10, "P", "a graph")
+@pytest.mark.parametrize(
+    ("graph", "what"),
+    [(PETS, "the merged fp32 graph of task 'pets'"), (record(SHARED), "the shared fp32 graph with task 'pets'")],
+)
+def test_an_error_names_the_graph_and_the_numbers(graph: GraphRecord, what: str) -> None:
+    text = rf"^{what} differs from torch by up to 2\.0e-04 on ScriptedProvider, expected at most 1e-04"
+    with pytest.raises(ParityError, match=text):
+        compared(LOGITS + np.float32(2e-4), LOGITS, graph)
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_the_tolerance_grows_with_the_logits(scale: float) -> None:
     """The largest logit is 9, so at scale 100 differences of 1e-3 are rounding and 5e-3 are not."""
-    wanted = MERGED * np.float32(scale)
+    wanted = LOGITS * np.float32(scale)
     allowed = 1e-4 + 5e-6 * 9 * scale
-    assert compare(wanted + np.float32(0.9 * allowed), wanted, 10, "P", "a graph").tolerance == pytest.approx(allowed)
+    assert compared(wanted + np.float32(0.9 * allowed), wanted).max_abs < allowed
     with pytest.raises(ParityError, match="differs from torch"):
-        compare(wanted + np.float32(1.2 * allowed), wanted, 10, "P", "a graph")
-
-
-def test_torch_that_gives_nan_is_blamed_itself(backbone: Backbone, held: Sequence[Adapter], images: Array) -> None:
-    broken = {name: np.full_like(value, np.nan) for name, value in held[0].tensors.items()}
-    with pytest.raises(ExportError, match=r"task 'pets': torch itself gives NaN or infinite logits on .*random; train"):
-        torch_logits(backbone, Adapter(held[0].task, broken), images[:2])
+        compared(wanted + np.float32(1.2 * allowed), wanted)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_and_infinity_do_not_pass(bad: float) -> None:
-    found = MERGED.copy()
-    found[3, 1] = bad
-    with pytest.raises(ParityError, match="a graph gives NaN or infinite logits on P"):
-        compare(found, MERGED, 10, "P", "a graph")
+    spoiled = LOGITS.copy()
+    spoiled[3, 1] = bad
+    with pytest.raises(ParityError, match="'pets' gives NaN or infinite logits on ScriptedProvider"):
+        compared(spoiled, LOGITS)
+
+
+def test_an_answer_that_torch_was_not_asked_for_does_not_pass() -> None:
+    unknown = LOGITS.copy()
+    unknown[3] = np.nan
+    with pytest.raises(ParityError, match="differs from torch by up to nan"):
+        compared(LOGITS, unknown)
 
 
 def test_a_merged_graph_is_asked_at_every_batch_size_and_for_every_image() -> None:
     engine = Scripted(merged_answer, bank.LOGITS)
-    report = verify_merged(engine, MERGED, IMAGES, "a graph")
+    report = verify_merged(engine, PETS, LOGITS, IMAGES)
     sizes = [len(feeds[bank.IMAGES]) for feeds in engine.asked]
-    assert set(sizes) == set(verify.BATCHES)
+    assert set(sizes) == set(parity.BATCHES)
     assert {int(value) for feeds in engine.asked for value in feeds[bank.IMAGES].ravel()} == set(range(10))
-    assert (report.images, report.max_abs, report.top1_agreement) == (10, 0, 1)
+    assert (report.images, report.max_abs, report.agreement) == (10, 0, 1)
     assert report.cosine == pytest.approx(1, abs=1e-12)
     assert report.provider == "ScriptedProvider"
 
 
-@pytest.mark.parametrize("size", verify.BATCHES)
+@pytest.mark.parametrize("size", parity.BATCHES)
 def test_a_merged_graph_wrong_at_one_batch_size_does_not_pass(size: int) -> None:
     def answer(feeds: Mapping[str, AnyArray]) -> Array:
         logits = merged_answer(feeds)
         return logits + np.float32(0.01) * (len(logits) == size)
 
-    with pytest.raises(ParityError, match="a graph differs"):
-        verify_merged(Scripted(answer, bank.LOGITS), MERGED, IMAGES, "a graph")
+    with pytest.raises(ParityError, match="pets' differs"):
+        verify_merged(Scripted(answer, bank.LOGITS), PETS, LOGITS, IMAGES)
 
 
 def test_the_shared_graph_is_asked_for_every_pair_in_mixed_batches(held: Sequence[Adapter]) -> None:
     engine = Scripted(lambda feeds: shared_answer(feeds, tasks_of(feeds, held)))
-    reports = verify_shared(engine, with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES)
+    reports = verify_shared(engine, record(SHARED), with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES)
     assert [report.max_abs for report in reports] == [0, 0, 0]
     assert [report.images for report in reports] == [10, 10, 10]
     batches = [
@@ -202,62 +223,36 @@ def test_a_shared_graph_with_one_fault_does_not_pass(held: Sequence[Adapter], fa
             logits = logits + 0.001 * (task == 2)[:, None]
         return logits[::-1] if fault == "rows swapped" else logits
 
-    with pytest.raises(ParityError, match=r"the shared graph with task '.+' differs from torch"):
-        verify_shared(Scripted(answer), with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES)
+    with pytest.raises(ParityError, match=r"the shared fp32 graph with task '.+' differs from torch"):
+        verify_shared(
+            Scripted(answer), record(SHARED), with_plain_heads(held), SLOTS, WIDTH, shared_expected(held), IMAGES
+        )
 
 
-def test_real_graphs_pass(
-    shared_graph: bytes,
-    merged_graphs: list[bytes],
-    held: Sequence[Adapter],
-    expected: list[Array],
-    images: Array,
-    open_graph: OpenGraph,
-) -> None:
-    reports = [*verify_shared(open_graph(shared_graph), held, SLOTS, WIDTH, expected, images)]
-    reports += [
-        verify_merged(open_graph(data), wanted, images, "a graph")
-        for data, wanted in zip(merged_graphs, expected, strict=True)
-    ]
-    for report in reports:
-        assert report.max_abs < 1e-5
-        assert report.mean_abs <= report.max_abs
-        assert report.cosine > 1 - 1e-9
-        assert report.top1_agreement == 1
-        assert report.provider == "CPUExecutionProvider"
+@pytest.mark.parametrize(("images", "tasks"), [(10, 3), (32, 2), (32, 10), (1, 1), (1, 7), (4, 40), (512, 3)])
+def test_every_image_and_every_task_is_asked_and_small_numbers_in_every_pair(images: int, tasks: int) -> None:
+    pairs = [tuple(pair) for pair in asked_pairs(images, tasks).tolist()]
+    assert len(set(pairs)) == len(pairs)
+    assert {image for image, _ in pairs} == set(range(images))
+    assert {task for _, task in pairs} == set(range(tasks))
+    if images * tasks <= parity.ROWS:
+        assert len(pairs) == images * tasks
+    else:
+        assert len(pairs) <= max(parity.ROWS, 2 * images, tasks)
+    if tasks > 1:
+        assert all(sum(pair[0] == image for pair in pairs) > 1 for image in range(images))
 
 
-def changed(adapter: Adapter, name: str, by: float) -> Adapter:
-    """Return the adapter with one element of one tensor moved."""
-    tensor = adapter.tensors[name].copy()
-    tensor.flat[0] += np.float32(by)
-    return dataclasses.replace(adapter, tensors={**adapter.tensors, name: tensor})
-
-
-@pytest.mark.parametrize(
-    "name", ["blocks.0.adapter.down.weight", "blocks.0.adapter.up.bias", "blocks.2.adapter.up.weight", "head.bias"]
-)
-def test_one_wrong_number_in_one_tensor_does_not_pass(
-    shared_graph: bytes,
-    held: Sequence[Adapter],
-    expected: list[Array],
-    images: Array,
-    open_graph: OpenGraph,
-    name: str,
-) -> None:
-    spoiled = [*held[:2], changed(held[2], name, 0.05)]
-    with pytest.raises(ParityError, match="task 'digits' differs"):
-        verify_shared(open_graph(shared_graph), spoiled, SLOTS, WIDTH, expected, images)
-
-
-def test_a_merged_graph_of_other_tensors_does_not_pass(
-    shared_graph: bytes,
-    backbone: Backbone,
-    held: Sequence[Adapter],
-    expected: list[Array],
-    images: Array,
-    open_graph: OpenGraph,
-) -> None:
-    data = merged_of(shared_graph, backbone, changed(held[1], "blocks.2.adapter.up.bias", 0.01))
-    with pytest.raises(ParityError, match=r"^a graph differs from torch by up to"):
-        verify_merged(open_graph(data), expected[1], images, "a graph")
+def test_rows_that_no_pair_asks_for_are_not_looked_at() -> None:
+    """40 tasks on 4 images: torch's other answers need not even be computed."""
+    backbone = make_backbone_spec(WIDTH, 3)
+    made = [make_adapter(make_task(f"t{place}", 2, 1, (0,)), backbone, seed=place) for place in range(40)]
+    held = with_plain_heads(made)
+    engine = Scripted(lambda feeds: shared_answer(feeds, tasks_of(feeds, held)))
+    pairs = asked_pairs(4, 40)
+    expected = [np.full((4, 2), np.nan, np.float32) for _ in held]
+    for image, task in pairs.tolist():
+        expected[task][image] = (image, task)
+    entries = verify_shared(engine, record(SHARED), held, SLOTS, WIDTH, expected, IMAGES[:4])
+    assert [entry.max_abs for entry in entries] == [0] * 40
+    assert [entry.images for entry in entries] == [np.sum(pairs[:, 1] == task) for task in range(40)]
