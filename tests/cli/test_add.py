@@ -6,12 +6,14 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adaptertune_deploy.cli import console
-from adaptertune_deploy.core import publish
+from adaptertune_deploy.core import publish, tensors
 from adaptertune_deploy.core.bundle import read_manifest
-from tests.cli.conftest import Atd
+from tests.builders import give_reference
+from tests.cli.conftest import GOLDEN, Atd
 
 
 def test_a_task_is_added_and_what_it_means_is_said(atd: Atd, folder: Path) -> None:
@@ -23,9 +25,44 @@ def test_a_task_is_added_and_what_it_means_is_said(atd: Atd, folder: Path) -> No
     assert lines[0].endswith("): 3 tasks, the graph is unchanged")
     assert lines[1:] == ["next: atd serve --adapters birds,cars,trees"]
     assert done.err.splitlines() == [
-        "note: the tensors of trees were checked; its answers were not compared with torch's on images",
+        "note: the tensors of trees were checked; its answers were not verified: adapters/trees holds none of torch's "
+        "answers, it was trained by an older release",
         "note: a running server keeps its tasks until it is restarted",
     ]
+
+
+@pytest.fixture
+def answered(folder: Path) -> Path:
+    """The adapter 'trees' with its images and torch's answers."""
+    shapes = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
+    logits = tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), shapes, "golden")["trees"]
+    images = [path.read_bytes() for path in sorted((folder / "images").iterdir())]
+    give_reference(folder / "adapters" / "trees", images, {"adapter": logits, "head": logits})
+    return folder / "adapters" / "trees"
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_task_is_verified_without_torch(atd: Atd, folder: Path, answered: Path, merge: bool) -> None:
+    done = atd("add", "adapters/trees", *(["--merge"] if merge else []))
+    assert (done.code, done.err) == (0, "note: a running server keeps its tasks until it is restarted\n")
+    assert done.out.splitlines()[1].startswith(
+        "verified on 4 images against torch's answers of the training: max diff "
+    )
+    manifest = read_manifest(folder / "bundle")
+    assert len(manifest.parity_of("trees")) == 1 + merge
+    assert [graph.task for graph in manifest.graphs].count("trees") == merge
+
+
+def test_a_task_that_answers_otherwise_is_not_added(atd: Atd, folder: Path, answered: Path) -> None:
+    images = [path.read_bytes() for path in sorted((folder / "images").iterdir())]
+    wrong = np.zeros((4, 4), dtype=np.float32)
+    give_reference(answered, images, {"adapter": wrong, "head": wrong})
+    before = (folder / "bundle" / "manifest.json").read_bytes()
+    done = atd("add", "adapters/trees", "--merge")
+    assert (done.code, done.out) == (1, "")
+    assert "differs from torch by up to" in done.err
+    assert (folder / "bundle" / "manifest.json").read_bytes() == before
+    assert not list((folder / "bundle").glob("*/trees*"))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +85,7 @@ def test_an_unknown_candidate_is_one_line(atd: Atd) -> None:
 def test_json_names_the_file(atd: Atd, folder: Path) -> None:
     done = atd("add", "adapters/trees", "--json")
     facts = json.loads(done.out)
-    assert set(facts) == {"task", "rank", "file", "seconds"}
+    assert set(facts) == {"task", "rank", "file", "merged", "parity", "seconds"}
     assert (facts["task"], facts["rank"]) == ("trees", 3)
     assert (folder / facts["file"]).is_file()
 

@@ -8,7 +8,7 @@ import pytest
 from adaptertune_deploy.cli import main
 from tests.cli.conftest import Atd
 
-COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "predict", "serve"]
+COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "tasks", "upgrade", "predict", "serve"]
 GROUPS = {"data": ["check"]}
 PAGES = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 # Every default that a person can't see from the command line alone.
@@ -29,7 +29,9 @@ DEFAULTS = {
         "--adapters", "all of them", "--images", "those that training held back", "--shared/--no-shared", "--shared",
         "--provider", "cpu", "--out", "bundle",
     ],
-    "add": ["--bundle", "bundle"],
+    "add": ["--provider", "cpu", "--bundle", "bundle"],
+    "tasks": ["--bundle", "bundle"],
+    "upgrade": [],
     "data check": ["--data-dir", "data/DATASET"],
     "predict": ["--adapters", "all of them", "--top-k", "3", "--provider", "auto"],
     "serve": ["--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0"],
