@@ -124,7 +124,7 @@ def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
 def test_an_engine_is_closed_when_its_graph_is_another_than_the_manifest_says(folder: Path) -> None:
     rewrite(folder, slots=(0, 1))
     with pytest.raises(
-        FormatError, match=r"backbone-\w+\.onnx: says slots is \(0, 1, 2, 3\), the manifest says \(0, 1\)"
+        FormatError, match=r"backbone-fp32-\w+\.onnx: says slots is \(0, 1, 2, 3\), the manifest says \(0, 1\)"
     ):
         open_session(folder, engine="fake")
     assert [engine.closed for engine in fakes.OPENED] == [True]
