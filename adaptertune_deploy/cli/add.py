@@ -59,7 +59,7 @@ def add(
     seconds = time.perf_counter() - started
     manifest = read_manifest(bundle)
     if as_json:
-        console.print_json(_facts(bundle, manifest, record, seconds))
+        console.print_json(_facts(bundle, manifest, record, reason, seconds))
         return
     held = [held.task.name for held in manifest.tasks]
     size = text.human_bytes((bundle / record.file).stat().st_size)
@@ -110,7 +110,7 @@ def _say_parity(manifest: Manifest, task: str, reason: str) -> None:
     )
 
 
-def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, seconds: float) -> dict[str, object]:
+def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, reason: str, seconds: float) -> dict[str, object]:
     import dataclasses
 
     name = record.task.name
@@ -120,5 +120,6 @@ def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, seconds: float)
         "file": str(bundle / record.file),
         "merged": [str(bundle / graph.file) for graph in manifest.graphs if graph.task == name],
         "parity": [dataclasses.asdict(entry) for entry in manifest.parity_of(name)],
+        "not_verified": reason or None,
         "seconds": round(seconds, 3),
     }

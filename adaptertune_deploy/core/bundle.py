@@ -39,10 +39,15 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         FormatError: no bundle there, unknown version or field, values that contradict each other.
     """
-    if not (folder / MANIFEST_NAME).exists():
-        raise FormatError(f"{folder}: holds no {MANIFEST_NAME}; make a bundle with: atd export")
+    check_there(folder)
     older = f"convert it with: atd upgrade {shlex.quote(str(folder))}"
     return records.read(folder / MANIFEST_NAME, Manifest, FORMAT_VERSION, older)
+
+
+def check_there(folder: Path) -> None:
+    """Raise FormatError unless a folder holds a manifest, whatever it says."""
+    if not (folder / MANIFEST_NAME).exists():
+        raise FormatError(f"{folder}: holds no {MANIFEST_NAME}; make a bundle with: atd export")
 
 
 def read_graph(folder: Path, graph: GraphRecord) -> bytes:

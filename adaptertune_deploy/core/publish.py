@@ -163,7 +163,7 @@ def add_task(
     """
     from adaptertune_deploy.core import bank
 
-    bundle.read_manifest(folder)  # so that a mistyped folder is not made
+    bundle.check_there(folder)  # so that a mistyped folder is not made
     config, adapter = adapters.read_adapter(source, ship)
     bank.folded(adapter)
     with writing(folder, tell) as writer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptertune_deploy.core import files, records
-from adaptertune_deploy.core.bundle import MANIFEST_NAME
+from adaptertune_deploy.core.bundle import MANIFEST_NAME, check_there
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.graph_facts import KEY, GraphFacts
 from adaptertune_deploy.core.manifest import GRAPH_LIMIT, tensor_file
@@ -105,9 +105,8 @@ def version_of(folder: Path) -> object:
     Raises:
         FormatError: no bundle there, or a manifest that is no JSON object.
     """
+    check_there(folder)
     path = folder / MANIFEST_NAME
-    if not path.exists():
-        raise FormatError(f"{folder}: holds no {MANIFEST_NAME}; make a bundle with: atd export")
     try:
         data = json.loads(files.read_regular(path, records.FILE_LIMIT))
         return data["format_version"]

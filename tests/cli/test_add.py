@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,11 @@ import pytest
 from adaptertune_deploy.cli import console
 from adaptertune_deploy.core import publish, tensors
 from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.manifest import select_graph
+from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import added
+from adaptertune_deploy.serve.session import open_session
 from tests.builders import give_reference
 from tests.cli.conftest import GOLDEN, Atd
 
@@ -29,40 +36,6 @@ def test_a_task_is_added_and_what_it_means_is_said(atd: Atd, folder: Path) -> No
         "answers, it was trained by an older release",
         "note: a running server keeps its tasks until it is restarted",
     ]
-
-
-@pytest.fixture
-def answered(folder: Path) -> Path:
-    """The adapter 'trees' with its images and torch's answers."""
-    shapes = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
-    logits = tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), shapes, "golden")["trees"]
-    images = [path.read_bytes() for path in sorted((folder / "images").iterdir())]
-    give_reference(folder / "adapters" / "trees", images, {"adapter": logits, "head": logits})
-    return folder / "adapters" / "trees"
-
-
-@pytest.mark.parametrize("merge", [False, True])
-def test_a_task_is_verified_without_torch(atd: Atd, folder: Path, answered: Path, merge: bool) -> None:
-    done = atd("add", "adapters/trees", *(["--merge"] if merge else []))
-    assert (done.code, done.err) == (0, "note: a running server keeps its tasks until it is restarted\n")
-    assert done.out.splitlines()[1].startswith(
-        "verified on 4 images against torch's answers of the training: max diff "
-    )
-    manifest = read_manifest(folder / "bundle")
-    assert len(manifest.parity_of("trees")) == 1 + merge
-    assert [graph.task for graph in manifest.graphs].count("trees") == merge
-
-
-def test_a_task_that_answers_otherwise_is_not_added(atd: Atd, folder: Path, answered: Path) -> None:
-    images = [path.read_bytes() for path in sorted((folder / "images").iterdir())]
-    wrong = np.zeros((4, 4), dtype=np.float32)
-    give_reference(answered, images, {"adapter": wrong, "head": wrong})
-    before = (folder / "bundle" / "manifest.json").read_bytes()
-    done = atd("add", "adapters/trees", "--merge")
-    assert (done.code, done.out) == (1, "")
-    assert "differs from torch by up to" in done.err
-    assert (folder / "bundle" / "manifest.json").read_bytes() == before
-    assert not list((folder / "bundle").glob("*/trees*"))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +58,92 @@ def test_an_unknown_candidate_is_one_line(atd: Atd) -> None:
 def test_json_names_the_file(atd: Atd, folder: Path) -> None:
     done = atd("add", "adapters/trees", "--json")
     facts = json.loads(done.out)
-    assert set(facts) == {"task", "rank", "file", "merged", "parity", "seconds"}
-    assert (facts["task"], facts["rank"]) == ("trees", 3)
+    assert set(facts) == {"task", "rank", "file", "merged", "parity", "not_verified", "seconds"}
+    assert (facts["task"], facts["rank"], facts["merged"], facts["parity"]) == ("trees", 3, [], [])
+    assert facts["not_verified"].startswith("adapters/trees holds none of torch's answers")
     assert (folder / facts["file"]).is_file()
+
+
+@pytest.fixture
+def answered(folder: Path) -> dict[str, Array]:
+    """Give adapters/trees torch's answers to four samples, and return them."""
+    pictures = [path.read_bytes() for path in sorted((folder / "images").iterdir())]
+    golden = tensors.unpack(
+        (GOLDEN / "logits.safetensors").read_bytes(),
+        {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)},
+        "golden",
+    )
+    answers = {"adapter": golden["trees"], "head": np.zeros((4, 4), np.float32)}  # those of the head are wrong
+    give_reference(folder / "adapters" / "trees", pictures, answers)
+    return answers
+
+
+def test_a_task_is_verified_before_it_is_added(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:
+    done = atd("add", "adapters/trees")
+    assert (done.code, done.err) == (0, "note: a running server keeps its tasks until it is restarted\n")
+    assert re.fullmatch(
+        r"verified on 4 images against torch's answers of the training: max diff \d\.\de-\d\d", done.out.splitlines()[1]
+    )
+    (entry,) = read_manifest(folder / "bundle").parity_of("trees")
+    assert (entry.images, entry.engine, entry.provider) == (4, "onnxruntime", "CPUExecutionProvider")
+    assert entry.max_abs < 1e-5
+
+
+def test_a_task_that_differs_is_not_added(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:
+    before = {path: path.read_bytes() for path in (folder / "bundle").rglob("*") if path.is_file()}
+    done = atd("add", "adapters/trees", "--ship", "head")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith("error: the shared fp32 graph with task 'trees' differs from torch by up to ")
+    assert {path: path.read_bytes() for path in (folder / "bundle").rglob("*") if path.is_file()} == before
+
+
+def test_without_its_images_a_task_is_added_and_that_is_said(
+    atd: Atd, folder: Path, answered: dict[str, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATD_CACHE", str(folder / "cache"))
+    shutil.rmtree(folder / "adapters" / "trees" / "samples")
+    done = atd("add", "adapters/trees")
+    assert done.code == 0
+    assert "not verified: none of the images that training held back is on this machine" in done.err
+
+
+def test_without_an_engine_a_task_is_added_and_that_is_said(
+    atd: Atd, answered: dict[str, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(added, "is_engine_here", lambda: False)
+    done = atd("add", "adapters/trees")
+    assert done.code == 0
+    assert "not verified: no engine is installed here; pip install 'adaptertune-deploy[cpu]'" in done.err
+
+
+def test_its_graph_of_its_own_comes_with_merge(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:
+    done = atd("add", "adapters/trees", "--merge", "--json")
+    assert done.code == 0, done.err
+    facts = json.loads(done.out)
+    (merged,) = facts["merged"]
+    assert re.fullmatch(r"bundle/merged/trees-fp32-\w{8}\.onnx", merged)
+    assert [entry["graph"] for entry in facts["parity"]] == [
+        select_graph(read_manifest(folder / "bundle"), "shared").file,
+        merged.removeprefix("bundle/"),
+    ]
+    session = open_session(folder / "bundle", ["trees"], "merged", provider="cpu")
+    spec = read_manifest(folder / "bundle").preprocess
+    pixels = np.stack([preprocess(path.read_bytes(), spec) for path in sorted((folder / "images").iterdir())])
+    rows = session.run(pixels, np.arange(4, dtype=np.int64), np.zeros(4, dtype=np.int64))
+    session.close()
+    np.testing.assert_allclose(np.stack(rows), answered["adapter"], atol=1e-5)
+
+
+def test_merge_without_onnx_is_one_line_and_nothing_is_written(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (folder / "bundle" / "manifest.json").read_bytes()
+    monkeypatch.delitem(sys.modules, "adaptertune_deploy.export.merge", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    done = atd("add", "adapters/trees", "--merge")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: add needs onnx, which is not installed; pip install 'adaptertune-deploy[export]'\n"
+    assert (folder / "bundle" / "manifest.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("place", ["o ü 1", "mein Ordner ä/日本/bündel"])

@@ -1,40 +1,61 @@
-"""atd tasks: what a bundle holds."""
-
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import pytest
+
+from adaptertune_deploy.core.bundle import read_manifest, write_manifest
+from tests.builders import with_parity
 from tests.cli.conftest import Atd
 
 
-def test_a_table_names_tasks_graphs_and_what_was_measured(atd: Atd, folder: Path) -> None:
-    manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+@pytest.fixture
+def measured(folder: Path) -> Path:
+    """The golden bundle, whose graphs were measured with all that they answer but one."""
+    manifest = with_parity(read_manifest(folder / "bundle"))
+    manifest = type(manifest)(**{**vars(manifest), "parity": manifest.parity[:-1]})
+    write_manifest(folder / "bundle", manifest)
+    return folder / "bundle"
+
+
+def cells(printed: str) -> list[list[str]]:
+    return [re.split(r" {2,}", line) for line in printed.splitlines()]
+
+
+def test_every_graph_is_shown_with_what_it_is_and_how_far_it_lies_from_torch(atd: Atd, measured: Path) -> None:
     done = atd("tasks")
     assert (done.code, done.err) == (0, "")
-    assert "bundle/: 2 tasks on " in done.out
-    rows = [line.split() for line in done.out.splitlines()]
-    for entry in manifest["parity"]:
-        form = "merged" if entry["graph"].startswith("merged/") else "shared"
-        (row,) = [row for row in rows if row[:1] == [entry["task"]] and form in row]
-        assert {"fp32", str(entry["images"]), f"{entry['max_abs']:.1e}"} <= set(row)
-    assert any(row[:3] == ["(backbone)", "shared", "fp32"] for row in rows)
+    title, names, *rows = cells(done.out)
+    assert title == ["bundle/: 2 tasks on vit_golden_patch8_32.random, graphs against torch"]
+    assert names == ["task", "ships", "graph", "images", "max diff", "mean", "cosine", "same top-1", "size"]
+    values = ["32", "1.0e-06", "1.0e-07", "1.0000000", "100 %"]
+    manifest = read_manifest(measured)
+    sizes = [f"{graph.bytes / 1000:.0f} kB" for graph in manifest.graphs]
+    assert [row[:-1] for row in rows] == [
+        ["birds", "rank 2", "shared fp32", *values],
+        ["birds", "rank 2", "merged fp32", *values],
+        ["cars", "head only", "shared fp32", *values],
+        ["cars", "head only", "merged fp32", "not measured"],
+        ["(backbone)", "shared fp32"],
+    ]
+    assert [rows[place][-1] for place in (4, 1, 3)] == sizes
+    assert all(rows[place][-1].startswith("+ ") for place in (0, 2))
 
 
-def test_a_task_that_was_not_measured_says_so(atd: Atd) -> None:
-    atd("add", "adapters/trees")
-    (line,) = [line for line in atd("tasks").out.splitlines() if line.split()[:1] == ["trees"]]
-    assert "not measured" in line
+def test_json_holds_the_records(atd: Atd, measured: Path) -> None:
+    document = json.loads(atd("tasks", "--json").out)
+    assert document == json.loads((measured / "manifest.json").read_text())
+    assert [graph["precision"] for graph in document["graphs"]] == ["fp32"] * 3
 
 
-def test_json_is_the_manifest(atd: Atd, folder: Path) -> None:
-    done = atd("tasks", "--json")
-    assert json.loads(done.out) == json.loads((folder / "bundle" / "manifest.json").read_text())
+def test_a_task_without_its_file_is_shown_as_such(atd: Atd, measured: Path) -> None:
+    (measured / read_manifest(measured).tasks[0].file).unlink()
+    assert "+ absent" in atd("tasks").out
 
 
-def test_an_absent_bundle_is_one_line(atd: Atd) -> None:
-    done = atd("tasks", "--bundle", "nowhere")
-    assert done.code != 0
-    assert done.out == ""
-    assert done.err.startswith("error: ")
-    assert len(done.err.splitlines()) == 1
+def test_no_bundle_is_one_line(atd: Atd) -> None:
+    done = atd("tasks", "--bundle", "images")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: images: holds no manifest.json; make a bundle with: atd export\n"

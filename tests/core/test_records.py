@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,25 @@ def test_a_value_comes_back_equal(tmp_path: Path) -> None:
 
 def test_defaults_may_be_left_out() -> None:
     assert records.parse(FIELDS, Outer, "here") == Outer(1, "x", (3, 4), Inner(0.5))
+
+
+class Colour(str, Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True)
+class Painted:
+    colour: Colour
+
+
+def test_one_of_several_words_is_written_as_the_word_and_read_as_itself() -> None:
+    assert json.loads(records.dump(Painted(Colour.BLUE))) == {"colour": "blue"}
+    assert records.parse({"colour": "blue"}, Painted, "here").colour is Colour.BLUE
+    assert records.digest(Painted(Colour.RED)) != records.digest(Painted(Colour.BLUE))
+    for wrong in ("green", "BLUE", 1, None, ["red"]):
+        with pytest.raises(FormatError, match=r"here: colour: found .*, expected one of red, blue"):
+            records.parse({"colour": wrong}, Painted, "here")
 
 
 def test_a_whole_number_serves_as_a_float() -> None:

@@ -1,52 +1,61 @@
-"""engines.added: a task that is added is compared with torch's answers, which lie beside it."""
+"""engines.added: a task that is added answers on the engine as torch did, or is refused."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, preprocess, tensors
-from adaptertune_deploy.core.errors import ParityError
-from adaptertune_deploy.core.manifest import SHARED, select_graph
+from adaptertune_deploy.core import bundle, tensors
+from adaptertune_deploy.core.errors import FormatError, ParityError
+from adaptertune_deploy.core.manifest import select_graph
+from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.reference import KnownAnswers
 from adaptertune_deploy.engines import added
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
-SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
+BUNDLE = GOLDEN / "bundle"
+MANIFEST = bundle.read_manifest(BUNDLE)
 
 
-def known() -> KnownAnswers:
-    """Torch's answers of the task 'trees', which the golden bundle does not hold."""
-    spec = bundle.read_manifest(GOLDEN / "bundle").preprocess
-    images = [preprocess.preprocess(path.read_bytes(), spec) for path in sorted((GOLDEN / "images").iterdir())]
-    logits = tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), SHAPES, "golden")["trees"]
-    return KnownAnswers(np.stack(images), logits)
+def known(task: str) -> KnownAnswers:
+    """Torch's answers about the golden images."""
+    shapes = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
+    logits = tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), shapes, "golden")[task]
+    paths = sorted((GOLDEN / "images").iterdir())
+    return KnownAnswers(np.stack([preprocess(path.read_bytes(), MANIFEST.preprocess) for path in paths]), logits)
 
 
-@pytest.mark.parametrize("wrong", [0.0, 0.01])
-def test_the_shared_graph_is_measured_with_the_new_task(wrong: float) -> None:
-    folder, answers = GOLDEN / "bundle", known()
-    manifest = bundle.read_manifest(folder)
-    graph = select_graph(manifest, SHARED)
-    _, adapter = artefact.read_adapter(GOLDEN / "adapters" / "trees")
-    verify = added.verifier(folder, KnownAnswers(answers.images, answers.logits + np.float32(wrong)), "cpu")
-    data = bundle.read_graph(folder, graph)
-    if wrong:
-        with pytest.raises(ParityError, match="task 'trees' differs from torch by up to 1"):
-            verify(manifest, graph, data, adapter)
-        return
-    entry = verify(manifest, graph, data, adapter)
-    assert (entry.task, entry.graph, entry.images, entry.engine) == ("trees", graph.file, 4, "onnxruntime")
-    assert entry.max_abs < 1e-4
+@pytest.mark.parametrize("task", ["birds", "cars"])
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_both_forms_are_measured_as_they_are_served(form: str, task: str) -> None:
+    graph = select_graph(MANIFEST, form, task=task if form == "merged" else None)
+    _, adapter = artefact.read_adapter(GOLDEN / "adapters" / task)
+    verify = added.verifier(BUNDLE, known(task), "cpu")
+    entry = verify(MANIFEST, graph, bundle.read_graph(BUNDLE, graph), adapter)
+    assert (entry.graph, entry.task, entry.images, entry.provider) == (graph.file, task, 4, "CPUExecutionProvider")
+    assert 0 <= entry.max_abs < 1e-5
 
 
-def test_an_engine_that_is_not_installed_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_tasks_tensors_are_found() -> None:
+    graph = select_graph(MANIFEST, "shared")
+    _, adapter = artefact.read_adapter(GOLDEN / "adapters" / "cars", "adapter")
+    verify = added.verifier(BUNDLE, known("cars"), "cpu")
+    with pytest.raises(ParityError, match="the shared fp32 graph with task 'cars' differs from torch"):
+        verify(MANIFEST, graph, bundle.read_graph(BUNDLE, graph), adapter)
+
+
+def test_a_graph_must_be_what_its_record_says() -> None:
+    """The bytes of one task's merged graph under the record of another one's."""
+    birds, cars = (select_graph(MANIFEST, "merged", task=task) for task in ("birds", "cars"))
+    _, adapter = artefact.read_adapter(GOLDEN / "adapters" / "birds")
+    verify = added.verifier(BUNDLE, known("birds"), "cpu")
+    with pytest.raises(FormatError, match="says it answers task 'cars', the manifest says 'birds'"):
+        verify(MANIFEST, birds, bundle.read_graph(BUNDLE, cars), adapter)
+
+
+def test_an_engine_that_is_installed_is_found() -> None:
+    pytest.importorskip("onnxruntime")
     assert added.is_engine_here()
-    monkeypatch.setattr(sys, "path", [])
-    for name in [name for name in sys.modules if name.split(".")[0] == "onnxruntime"]:
-        monkeypatch.delitem(sys.modules, name)
-    assert not added.is_engine_here()

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.reference import known_answers, read_reference
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.data.sources.folder import open_folder
@@ -105,9 +107,31 @@ def test_the_folder_holds_both_candidates_their_facts_and_nothing_else(tmp_path:
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "reference.safetensors",
         "report",
         "samples",
     ]
+
+
+@pytest.mark.parametrize("travel", [True, False])
+def test_torchs_answers_to_the_samples_are_stored_for_both_candidates(
+    tmp_path: Path, pictures: Path, travel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATD_CACHE", str(tmp_path / "cache"))
+    run = run_on(pictures, travel)
+    config = write(tmp_path / "out", run, make_measured(ships=ADAPTER, adapter=make_measure(33, temperature=2.5)))
+    folder = tmp_path / "out" / "trees"
+    for ship in (ADAPTER, HEAD):
+        _, adapter = adapters.read_adapter(folder, ship)
+        network = AdaptedViT(run.backbone, adapter.task).eval()
+        network.load(adapter)
+        known = known_answers(folder, config, ship)
+        assert known is not None
+        assert len(known.images) == len(config.samples) == len(run.test)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(known.images)).numpy()
+        np.testing.assert_allclose(known.logits, expected, atol=1e-5)
+    assert not np.allclose(read_reference(folder, config, ADAPTER), read_reference(folder, config, HEAD), atol=1e-3)
 
 
 @pytest.mark.parametrize("ships", [HEAD, ADAPTER])
