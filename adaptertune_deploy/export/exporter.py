@@ -176,8 +176,9 @@ def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array], trac
 
 
 def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
-    """Write the merged graphs; the first runs at every batch size, the others differ from it in their constants."""
+    """Write the merged graphs; the first runs at more batch sizes, the others differ from it in their constants."""
     source_sha256 = files.sha256_bytes(traced)
+    first = BATCHES[:3] if work.plan.shared else BATCHES  # the shared graph has run these nodes at the largest size
     sources = work.plan.sources
     for place, source in enumerate(sources):
         work.progress("merged graphs", place, len(sources))
@@ -186,7 +187,7 @@ def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], trac
             _measure_merged,
             expected=expected[place][asked],
             images=work.images[asked],
-            batches=BATCHES if place == 0 else BATCHES[:2],
+            batches=BATCHES[:2] if place else first,
         )
         data = merged_graph(traced, source.adapter, bundle.merged_facts(manifest, manifest.tasks[place]))
         made = Made(MERGED, source.adapter.task.name, data, source_sha256)
