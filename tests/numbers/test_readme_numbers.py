@@ -48,7 +48,6 @@ def test_inference() -> None:
         spread = result["to_plain" if result["graph"] == "merged" else "to_merged"]
         cell = f"{spread['median']:.3f} [{spread['low']:.3f}, {spread['high']:.3f}]"
         assert cell in README, (result["model"], result["batch"], result["graph"], cell)
-        assert spread["median"] <= 1.03
     for model in facts["settings"]["models"]:
         for batch in facts["settings"]["batches"]:
             cells = [
@@ -58,6 +57,12 @@ def test_inference() -> None:
                 if (result["model"], result["batch"], result["graph"]) == (model, batch, graph)
             ]
             assert f"| {model} | {batch} | {' | '.join(cells)} |" in README
+
+
+def test_a_missed_target_is_said_on_the_first_page_too() -> None:
+    missed = inference_page.PAGE.read_text().count("**missed**")
+    assert missed <= 1, "say each of them in README.md"
+    assert ("One target was missed" in README) == (missed == 1)
 
 
 def test_the_inference_page_is_made_from_the_results() -> None:
