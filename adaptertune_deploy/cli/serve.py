@@ -33,7 +33,7 @@ def serve(
     curl --data-binary @cat.jpg 'localhost:8000/v1/predict?tasks=pets'
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.serve.address import bind
+    from adaptertune_deploy.serve.http.address import bind
     from adaptertune_deploy.serve.settings import Settings
 
     settings = Settings(
@@ -45,8 +45,8 @@ def serve(
     options.check_engine(form, provider, threads)
     names = tasks.served(bundle, adapters)
     bind(host, port).close()  # an address that can't be used is found before a graph is loaded
-    from adaptertune_deploy.serve.app import make_app
-    from adaptertune_deploy.serve.server import serve as run_server
+    from adaptertune_deploy.serve.http.app import make_app
+    from adaptertune_deploy.serve.http.server import serve as run_server
     from adaptertune_deploy.serve.session import open_session
 
     with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):

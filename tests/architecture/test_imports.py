@@ -38,8 +38,8 @@ HOMES = {
     "torchvision": {"data/"},
     "sklearn": {"data/sources/", "train/"},
     "matplotlib": {"report/"},
-    "starlette": {"serve/"},
-    "uvicorn": {"serve/"},
+    "starlette": {"serve/http/"},
+    "uvicorn": {"serve/http/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
 }

@@ -13,7 +13,7 @@ from adaptertune_deploy.cli import console
 from adaptertune_deploy.cli.serve import is_loopback
 from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.samples import keep
-from adaptertune_deploy.serve import server
+from adaptertune_deploy.serve.http import server
 from tests.cli.conftest import Atd, Done
 
 

@@ -19,8 +19,8 @@ from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import load_backbone
-from adaptertune_deploy.serve.app import make_app
-from adaptertune_deploy.serve.server import serving
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.session import open_session
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import outputs

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from adaptertune_deploy.serve.app import make_app
-from adaptertune_deploy.serve.server import serving
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image

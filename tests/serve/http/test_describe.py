@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import adaptertune_deploy
-from adaptertune_deploy.serve import describe
+from adaptertune_deploy.serve.http import describe
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
 from tests.builders import make_adapter, make_task

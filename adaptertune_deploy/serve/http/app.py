@@ -12,9 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaptertune_deploy.serve import describe, metrics, v2
-from adaptertune_deploy.serve.predict import predict
-from adaptertune_deploy.serve.responses import HANDLERS, json_answer
+from adaptertune_deploy.serve import metrics
+from adaptertune_deploy.serve.http import describe, v2
+from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
+from adaptertune_deploy.serve.http.v1 import predict
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.session import Session
 from adaptertune_deploy.serve.settings import Settings

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.bytes_tensor import from_json, pack, unpack
+from adaptertune_deploy.serve.http.bytes_tensor import from_json, pack, unpack
 
 elements = st.lists(st.binary(max_size=30), max_size=6)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.strict_json import MAX_DEPTH, loads
+from adaptertune_deploy.serve.http.strict_json import MAX_DEPTH, loads
 from tests.serve.fakes import status_of
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.serve import describe, protocol
-from adaptertune_deploy.serve.body import check_encoding, decompress, read_body, unless_gone
-from adaptertune_deploy.serve.protocol import InferRequest
-from adaptertune_deploy.serve.responses import error_answer, json_answer
+from adaptertune_deploy.serve.http import describe, protocol
+from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.http.protocol import InferRequest
+from adaptertune_deploy.serve.http.responses import error_answer, json_answer
 from adaptertune_deploy.serve.service import Service
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]

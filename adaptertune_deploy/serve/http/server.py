@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.serve.address import bind
+from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.multipart import Upload, is_multipart, parse
+from adaptertune_deploy.serve.http.multipart import Upload, is_multipart, parse
 from tests.serve.fakes import status_of
 
 BOUNDARY = "multipart/form-data; boundary=xyz"

@@ -6,7 +6,7 @@ from typing import Any
 
 import adaptertune_deploy
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.serve.protocol import INPUT, OUTPUT, VERSION
+from adaptertune_deploy.serve.http.protocol import INPUT, OUTPUT, VERSION
 from adaptertune_deploy.serve.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics

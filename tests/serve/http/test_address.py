@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.serve.address import bind
+from adaptertune_deploy.serve.http.address import bind
 
 
 def test_a_bound_address_refuses_until_it_listens() -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bank, preprocess
-from adaptertune_deploy.serve.bytes_tensor import pack
-from adaptertune_deploy.serve.protocol import HEADER_LENGTH
+from adaptertune_deploy.serve.http.bytes_tensor import pack
+from adaptertune_deploy.serve.http.protocol import HEADER_LENGTH
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.conftest import Launcher, Running

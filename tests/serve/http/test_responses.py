@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
-from adaptertune_deploy.serve.responses import HANDLERS, encode, error_answer, json_answer
+from adaptertune_deploy.serve.http.responses import HANDLERS, encode, error_answer, json_answer
 
 REQUEST = Request({"type": "http", "method": "GET", "headers": []})
 

@@ -5,9 +5,9 @@ import re
 import httpx
 import pytest
 
-from adaptertune_deploy.serve import predict
-from adaptertune_deploy.serve.app import make_app
-from adaptertune_deploy.serve.server import serving
+from adaptertune_deploy.serve.http import v1
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import serving
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import FakeEngine, make_shared
 
@@ -56,7 +56,7 @@ def test_a_fault_of_our_own_is_a_500_without_details(
     def broken(*arguments: object) -> None:
         raise RuntimeError("<object at 0x7f0011223344> in /opt/secret")
 
-    monkeypatch.setattr(predict, "_document", broken)
+    monkeypatch.setattr(v1, "_document", broken)
     response = server.client.post("/v1/predict", content=png)
     assert (response.status_code, response.json()) == (500, {"error": "internal error"})
 

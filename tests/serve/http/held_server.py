@@ -9,8 +9,8 @@ import sys
 import threading
 
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.serve.app import make_app
-from adaptertune_deploy.serve.server import serve
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import serve
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import FakeEngine, make_shared
 

@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
-from adaptertune_deploy.serve import multipart
 from adaptertune_deploy.serve.answers import Answer, answer
-from adaptertune_deploy.serve.body import check_encoding, decompress, read_body, unless_gone
-from adaptertune_deploy.serve.multipart import Upload
-from adaptertune_deploy.serve.responses import json_answer
+from adaptertune_deploy.serve.http import multipart
+from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.http.multipart import Upload
+from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.service import Served, Service
 
 PARAMETERS = ("tasks", "top_k")

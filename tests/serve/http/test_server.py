@@ -14,20 +14,20 @@ import httpx
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError, UsageError
-from adaptertune_deploy.serve import server
-from adaptertune_deploy.serve.address import bind
-from adaptertune_deploy.serve.app import make_app
-from adaptertune_deploy.serve.server import serve, serving
+from adaptertune_deploy.serve.http import server
+from adaptertune_deploy.serve.http.address import bind
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import serve, serving
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
 def process(engine: str = "fine") -> Iterator[subprocess.Popen[str]]:
     """Run held_server.py and end it whatever happens."""
-    command = [sys.executable, "-m", "tests.serve.held_server", engine]
+    command = [sys.executable, "-m", "tests.serve.http.held_server", engine]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
         try:

@@ -17,9 +17,9 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve import bytes_tensor, strict_json
 from adaptertune_deploy.serve.answers import best
-from adaptertune_deploy.serve.responses import encode
+from adaptertune_deploy.serve.http import bytes_tensor, strict_json
+from adaptertune_deploy.serve.http.responses import encode
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 INPUT = "image"

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.bytes_tensor import pack
-from adaptertune_deploy.serve.protocol import HEADER_LENGTH, InferRequest, answer, parse
+from adaptertune_deploy.serve.http.bytes_tensor import pack
+from adaptertune_deploy.serve.http.protocol import HEADER_LENGTH, InferRequest, answer, parse
 from tests.serve.fakes import status_of
 
 LABELS = ("a", "b", "c", "d")

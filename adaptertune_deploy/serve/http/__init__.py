@@ -1,0 +1,1 @@
+"""The wire: what a client sees of a service, over HTTP."""
