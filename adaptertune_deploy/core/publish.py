@@ -33,7 +33,7 @@ from adaptertune_deploy.core.manifest import (
 LOCK_NAME = ".lock"
 # The shared graph's name has held its precision since format version 2.
 OWN_FILE = re.compile(
-    r"backbone-([a-z0-9]+-)?[0-9a-f]{8}\.onnx|adapters/.+-[0-9a-f]{8}\.safetensors|merged/.+-[0-9a-f]{8}\.onnx"
+    r"backbone-([a-z0-9-]+-)?[0-9a-f]{8}\.onnx|adapters/.+-[0-9a-f]{8}\.safetensors|merged/.+-[0-9a-f]{8}\.onnx"
 )
 Tell = Callable[[str], None]
 # What add_task is given by whoever knows engines and graphs, which core does not.

@@ -9,9 +9,10 @@ import numpy as np
 
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
 from adaptertune_deploy.core.errors import ParityError
+from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.reference import known_answers
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.parity import ATOL, RTOL, Index
+from adaptertune_deploy.engines.parity import Index
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.model.reference import torch_logits
 
@@ -50,7 +51,7 @@ def check_reference(
         return
     found = torch_logits(backbone, adapter, known.images)
     difference = float(np.abs(found.astype(np.float64) - known.logits).max())
-    allowed = SLACK * (ATOL + RTOL * float(np.abs(known.logits).max()))
+    allowed = SLACK * TOLERANCES[Precision.FP32].largest(float(np.abs(known.logits).max()))
     if not difference <= allowed:
         raise ParityError(
             f"task '{config.task.name}': torch answers otherwise than when it was trained (by up to {difference:.1e}, "

@@ -27,12 +27,12 @@ from adaptertune_deploy.core.manifest import (
     ParityRecord,
     TaskRecord,
 )
+from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract, input_types
 from adaptertune_deploy.engines.engine import USUAL, AnyArray, Engine, open_engine
-from adaptertune_deploy.engines.parity import ATOL, RTOL
 from adaptertune_deploy.export import onnx_file, version1
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.version1 import Graph1, Manifest1, Parity1
@@ -210,7 +210,7 @@ def _convert(
 def _check_same(found: Sequence[Array], expected: Sequence[Array], where: str) -> None:
     pairs = list(zip(found, expected, strict=True))
     difference = max(float(np.abs(row.astype(np.float64) - wanted).max()) for row, wanted in pairs)
-    allowed = ATOL + RTOL * max(float(np.abs(wanted).max()) for wanted in expected)
+    allowed = TOLERANCES[Precision.FP32].largest(max(float(np.abs(wanted).max()) for wanted in expected))
     if not difference <= allowed:
         raise ParityError(
             f"{where}: converted, it answers otherwise than before (by up to {difference:.1e}, expected at most "

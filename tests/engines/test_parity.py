@@ -13,6 +13,7 @@ from adaptertune_deploy.core import bank, bundle
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.manifest import MERGED, SHARED, GraphRecord, ParityRecord
+from adaptertune_deploy.core.precision import Precision, Tolerance
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import parity
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
@@ -95,8 +96,9 @@ def shared_expected(held: Sequence[Adapter]) -> list[Array]:
     return logits
 
 
-def record(form: str, task: str | None = None) -> GraphRecord:
-    return bundle.record_graph(b"a graph", form, {bank.IMAGES: "float32"}, opset=20, ir_version=10, task=task)
+def record(form: str, task: str | None = None, precision: Precision = Precision.FP32) -> GraphRecord:
+    inputs = {bank.IMAGES: "float32"}
+    return bundle.record_graph(b"a graph", form, inputs, opset=20, ir_version=10, task=task, precision=precision)
 
 
 PETS = record(MERGED, "pets")
@@ -116,7 +118,7 @@ def compared(found: Array, wanted: Array, graph: GraphRecord = PETS) -> ParityRe
 
 
 def test_the_numbers_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "ATOL", 1.0)
+    monkeypatch.setattr(parity, "TOLERANCES", {Precision.FP32: Tolerance(1.0, 5e-6, 1.0)})
     wanted = np.array([[1, 0], [0, 1], [3, 4]], np.float32)
     found = np.array([[1, 0], [0.5, 0.25], [3, 4]], np.float32)
     entry = dataclasses.asdict(compared(found, wanted))
@@ -130,7 +132,7 @@ def test_the_numbers_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
             "cosine": 0.25 / np.hypot(0.5, 0.25),
             "agreement": 2 / 3,
             "atol": 1.0,
-            "rtol": parity.RTOL,
+            "rtol": 5e-6,
         }
     )
 
@@ -143,6 +145,18 @@ def test_an_error_names_the_graph_and_the_numbers(graph: GraphRecord, what: str)
     text = rf"^{what} differs from torch by up to 2\.0e-04 on ScriptedProvider, expected at most 1e-04"
     with pytest.raises(ParityError, match=text):
         compared(LOGITS + np.float32(2e-4), LOGITS, graph)
+
+
+def test_a_coarser_precision_allows_more_but_no_shift_of_every_logit() -> None:
+    int8 = record(MERGED, "pets", Precision.INT8)
+    off = LOGITS.copy()
+    off[3, 0] += 1.0
+    entry = compared(off, LOGITS, int8)
+    assert (entry.max_abs, entry.atol, entry.rtol) == (1.0, 0.05, 0.15)
+    with pytest.raises(ParityError, match=r"differs from torch by up to 1\.0e\+00 .* \(mean 1\.0e\+00 of 3"):
+        compared(LOGITS + np.float32(1.0), LOGITS, int8)
+    with pytest.raises(ParityError, match=r"up to 1\.0e\+00"):
+        compared(off, LOGITS)
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
