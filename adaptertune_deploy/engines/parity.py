@@ -80,10 +80,11 @@ def compare(found: Array, expected: Array, images: int, engine: Engine, graph: G
     agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
     allowed_mean = tolerance.mean * allowed
     if not (largest <= allowed and mean <= allowed_mean):
+        share = f"same first class in {100 * agreement:.1f} % of {len(found)} rows"
         raise ParityError(
             f"{what} differs from torch by up to {largest:.1e} on {engine.provider}, expected at most {allowed:.0e} "
-            f"(mean {mean:.1e} of {allowed_mean:.0e}, smallest cosine {cosine:.6f}, same first class in "
-            f"{100 * agreement:.1f} % of {len(found)} rows); the bundle was not written, verify with another --provider or take another backbone"
+            f"(mean {mean:.1e} of {allowed_mean:.0e}, smallest cosine {cosine:.6f}, {share}); the bundle was not "
+            "written, verify with another --provider or take another backbone"
         )
     return ParityRecord(
         graph=graph.file,
