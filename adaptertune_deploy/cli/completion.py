@@ -86,6 +86,11 @@ def bundles(incomplete: str) -> list[str]:
     return _folders(incomplete)
 
 
+def inspected(incomplete: str) -> list[str]:
+    """Return folders and ONNX files."""
+    return _folders(incomplete, (".onnx",))
+
+
 def _folders(incomplete: str, suffixes: tuple[str, ...] = ()) -> list[str]:
     """Return folders, ended by a slash, and files with one of the suffixes."""
     base, slash, start = incomplete.rpartition("/")

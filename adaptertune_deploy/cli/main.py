@@ -16,6 +16,7 @@ from adaptertune_deploy.cli import (
     evaluate,
     export,
     held,
+    inspect,
     interrupts,
     predict,
     serve,
@@ -25,6 +26,7 @@ from adaptertune_deploy.cli import (
 from adaptertune_deploy.cli.help import Command, Program
 from adaptertune_deploy.cli.quickstart import command as quickstart
 from adaptertune_deploy.core.errors import AtdError, Interrupted
+from adaptertune_deploy.core.extras import extras_of
 
 NAME = "atd"
 HELP = f"""One frozen vision backbone, many tasks.
@@ -45,6 +47,7 @@ app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("export", cls=Command)(export.export)
 app.command("add", cls=Command)(add.add)
 app.command("tasks", cls=Command)(held.held)
+app.command("inspect", cls=Command)(inspect.inspect)
 app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
@@ -102,19 +105,9 @@ def _run() -> int:
     return code if isinstance(code, int) else 0
 
 
-# command -> the extra of the package that it needs
-EXTRAS = {
-    "train": "train",
-    "evaluate": "train",
-    "export": "export",
-    "add": "export",
-    "upgrade": "export",
-    "quickstart": "cpu,train,export",
-}
-
-
 def _missing(error: ModuleNotFoundError) -> str:
     """Say which extra brings a library that a command needs and this environment lacks."""
-    command = next((word for word in sys.argv[1:] if word in EXTRAS), "")
-    extra = EXTRAS.get(command, "cpu")
-    return f"{command or NAME} needs {error.name}, which is not installed; pip install 'adaptertune-deploy[{extra}]'"
+    extras = extras_of(sys.argv[1:])
+    command = next((word for word in sys.argv[1:] if extras_of([word])), NAME)
+    needed = ",".join(extras) or "cpu"
+    return f"{command} needs {error.name}, which is not installed; pip install 'adaptertune-deploy[{needed}]'"

@@ -35,6 +35,8 @@ CASES: Complete = {
     "predict images/0.png --adapters c": ["cars"],
     "add ": ["adapters/birds", "adapters/cars", "adapters/trees"],
     "add adapters/t": ["adapters/trees"],
+    "inspect b": ["bundle/"],
+    "inspect bundle/b": ["bundle/backbone-fp32-ee7774d6.onnx"],
     "data ": ["check"],
     "data check --dataset pe": ["pets"],
     "tra": ["train"],

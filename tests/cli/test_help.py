@@ -8,7 +8,7 @@ import pytest
 from adaptertune_deploy.cli import main
 from tests.cli.conftest import Atd
 
-COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "tasks", "upgrade", "predict", "serve"]
+COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "tasks", "inspect", "upgrade", "predict", "serve"]
 GROUPS = {"data": ["check"]}
 PAGES = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 # Every default that a person can't see from the command line alone.
@@ -31,6 +31,7 @@ DEFAULTS = {
     ],
     "add": ["--provider", "cpu", "--bundle", "bundle"],
     "tasks": ["--bundle", "bundle"],
+    "inspect": [],
     "upgrade": [],
     "data check": ["--data-dir", "data/DATASET"],
     "predict": ["--adapters", "all of them", "--top-k", "3", "--provider", "auto"],

@@ -1,0 +1,37 @@
+"""Which libraries the package's extras bring, and which extras a command needs; pyproject.toml declares the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# extra -> its distributions
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "cpu": ("onnxruntime",),
+    "gpu": ("onnxruntime-gpu",),
+    "train": ("matplotlib", "scikit-learn", "scipy", "timm", "torch", "torchvision"),
+    "export": ("onnx", "onnx-ir", "onnxscript", "timm", "torch", "torchvision"),
+    "hf": ("datasets",),
+    "parquet": ("pyarrow",),
+}
+# Any one of these lets atd predict, serve and add work.
+ENGINE_EXTRAS = ("cpu", "gpu")
+# command -> the extras that it needs, besides any engine
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "evaluate": ("train",),
+    "export": ("export",),
+    "add --merge": ("export",),
+    "upgrade": ("export",),
+    "quickstart": ("cpu", "train", "export"),
+    "train --dataset hf:OWNER/NAME": ("hf",),
+    "train --dataset LIST.parquet": ("parquet",),
+}
+
+
+def extras_of(words: list[str]) -> tuple[str, ...]:
+    """Return the extras that a command line may lack, () where its first command needs none."""
+    for word in words:
+        for command, extras in COMMANDS.items():
+            if command.split()[0] == word:
+                return extras
+    return ()

@@ -1,0 +1,1 @@
+"""What a file or folder of this project holds, read without running anything of it."""
