@@ -30,6 +30,7 @@ from adaptertune_deploy.export.passes.names import name_all
 from adaptertune_deploy.export.passes.pooled_token import pooled_token
 from adaptertune_deploy.export.passes.qkv_gather import qkv_gather
 from adaptertune_deploy.export.passes.rewriting import SMALL, AnyArray
+from adaptertune_deploy.model.attention import plain_attention
 
 REWRITES = (flat_reshapes, qkv_gather, class_token, late_batch, pooled_token)
 
@@ -86,7 +87,7 @@ def to_onnx(
 def _trace(network: nn.Module, arguments: Arguments, output: str, what: str) -> ir.Model:
     """Return what torch's exporter makes of a network; its weights are the network's own memory where they can be."""
     try:
-        with _quiet(), _plain_attention(network), torch.no_grad():
+        with _quiet(), plain_attention(network), torch.no_grad():
             program = torch.onnx.export(
                 network,
                 _pick(arguments, "example"),
@@ -136,22 +137,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(muted)
-
-
-@contextlib.contextmanager
-def _plain_attention(network: nn.Module) -> Iterator[None]:
-    """Let timm write attention as q * scale, MatMul, Softmax, MatMul, the pattern that TensorRT and ORT fuse.
-
-    torch's scaled_dot_product_attention becomes eight more nodes a block, which recompute shapes at run time.
-    """
-    fused: list[Any] = [module for module in network.modules() if getattr(module, "fused_attn", False) is True]
-    for module in fused:
-        module.fused_attn = False
-    try:
-        yield
-    finally:
-        for module in fused:
-            module.fused_attn = True
 
 
 def _reason(error: BaseException) -> str:

@@ -89,7 +89,8 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     penalty = probe.head.penalty * recipe.start_penalty_scale
     set_head(model, fit_head(part.features, part.targets, len(task.labels), penalty, part.weights))
     batches = run.batches(rows, count_steps(recipe, len(rows)), seed)
-    result = fit(model, batches, recipe, run.device, part.weights, run.progress, what)
+    with run.device.attention(run.backbone):
+        result = fit(model, batches, recipe, run.device, part.weights, run.progress, what)
     return Adapted(model, result, start_images)
 
 

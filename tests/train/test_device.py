@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.device import Device, choose_device
+from tests.model.builders import make_backbone
 
 CPU = torch.device("cpu")
 
@@ -106,3 +110,24 @@ def test_autocast_changes_the_matrix_products_and_not_the_weights(precision: str
 def test_the_loss_is_scaled_in_fp16_only(precision: str) -> None:
     assert not Device(CPU, precision).scaler().is_enabled()
     assert Device(CPU, "fp16").scaler().is_enabled()
+
+
+@pytest.mark.parametrize(
+    ("precision", "patch_size", "plain"),
+    [("bf16", 8, True), ("bf16", 1, True), ("bf16", 0, False), ("fp32", 8, False)],
+)
+def test_bf16_on_a_cpu_multiplies_attention_plainly(precision: str, patch_size: int, plain: bool) -> None:
+    backbone = make_backbone()
+    backbone = replace(backbone, spec=replace(backbone.spec, patch_size=patch_size))
+    blocks: Any = backbone.module.blocks
+    with Device(CPU, precision).attention(backbone):
+        assert blocks[0].attn.fused_attn is not plain
+    assert blocks[0].attn.fused_attn
+
+
+def test_more_patches_than_memory_bears_keep_fused_attention() -> None:
+    backbone = make_backbone()
+    backbone = replace(backbone, spec=replace(backbone.spec, patch_size=1, image_size=(16, 17)))
+    blocks: Any = backbone.module.blocks
+    with Device(CPU, "bf16").attention(backbone):
+        assert blocks[0].attn.fused_attn
