@@ -29,6 +29,7 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
 from adaptertune_deploy.engines.bank import Handle, SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.options import ON_CPU
 from benchmarks.interleaved import Spread, ratios, time_interleaved
 from benchmarks.machine import describe_machine
 
@@ -107,7 +108,7 @@ def make_task(spec: BackboneSpec, slots: Sequence[int], kind: Kind, seed: int) -
 
 def replacing(graph: bytes, tasks: int, times: int) -> Spread:
     """Return the milliseconds that it takes to replace one of many tasks."""
-    engine = open_engine(graph, "shared", provider="cpu")
+    engine = open_engine(graph, "shared", ON_CPU)
     bench = Bench.fill(engine, [Kind(RANK, CLASSES, tasks)])
     facts = graph_facts.from_metadata(engine.metadata, "the graph")
     new = [make_task(bench.spec, facts.slots, Kind(RANK, CLASSES, 1), 10_000 + seed) for seed in range(8)]
@@ -125,7 +126,7 @@ def latencies(graph: bytes, banks: dict[str, list[Kind]], rounds: int, openings:
     """Return the CPU time of runs with each bank, as a ratio to the first one."""
     seconds: dict[str, list[float]] = {name: [] for name in banks}
     for opening in range(openings):
-        engine = open_engine(graph, "shared", provider="cpu")
+        engine = open_engine(graph, "shared", ON_CPU)
 
         def opener(kinds: list[Kind], engine: Engine = engine, seed: int = opening) -> Any:
             bench = Bench.fill(engine, kinds)
@@ -150,7 +151,7 @@ def child(path: Path, kinds: Sequence[Kind], sessions: int) -> float:
     """Open engines, run each once, and return this process's resident memory in MB (10^6 bytes)."""
     held = []
     for _ in range(sessions):
-        bench = Bench.fill(open_engine(path.read_bytes(), "shared", provider="cpu"), kinds)
+        bench = Bench.fill(open_engine(path.read_bytes(), "shared", ON_CPU), kinds)
         bench.rows()()
         held.append(bench)
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{os.getpid()}/status").read_text())
@@ -166,7 +167,7 @@ def measure_memory(path: Path, tasks: int, sessions: int) -> dict[str, float]:
     """Return MB of processes: one task, 100 tasks, several sessions, many tasks without and with two large ones."""
     small = [Kind(RANK, CLASSES, tasks)]
     large = [Kind(RANK, CLASSES, tasks - 2), Kind(LARGE_RANK, CLASSES, 1), Kind(RANK, MANY_CLASSES, 1)]
-    engine = open_engine(path.read_bytes(), "shared", provider="cpu")
+    engine = open_engine(path.read_bytes(), "shared", ON_CPU)
     facts = graph_facts.from_metadata(engine.metadata, "the graph")
     engine.close()
     one = memory_mb(path, [Kind(RANK, CLASSES, 1)])

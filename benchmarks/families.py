@@ -40,6 +40,7 @@ from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import AdaptedViT
@@ -148,7 +149,7 @@ def shared_difference(
     """Return the largest relative difference of the shared graph's logits, with both tasks in every batch."""
     ends = [heads.head_of(adapter) for adapter in adapters]
     worst = 0.0
-    with closing(open_engine(data, "the shared graph", provider="cpu")) as engine:
+    with closing(open_engine(data, "the shared graph", ON_CPU)) as engine:
         held = SlotBank(engine, range(backbone.spec.depth), backbone.spec.width, backbone.spec.features)
         handles = [held.write(adapter) for adapter in adapters]
         for count, rows in [*((batch, batch) for batch in BATCHES), (1, ROWS)]:
@@ -163,7 +164,7 @@ def shared_difference(
 
 def merged_difference(data: bytes, images: Array, expected: Array) -> float:
     """Return the largest relative difference of a merged graph's logits."""
-    with closing(open_engine(data, "the merged graph", provider="cpu")) as engine:
+    with closing(open_engine(data, "the merged graph", ON_CPU)) as engine:
         found = {count: engine.run({bank.IMAGES: images[:count]})[bank.LOGITS] for count in BATCHES}
     return max(_relative(logits, expected[:count], expected) for count, logits in found.items())
 

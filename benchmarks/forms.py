@@ -20,6 +20,7 @@ from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import OPSET
 from adaptertune_deploy.export.shared import export_shared
@@ -115,7 +116,7 @@ def open_alone(path: Path, images: Array, threads: int) -> Opener:
     """Return a function that opens a graph of images only, and returns how to run it."""
 
     def opened() -> tuple[Any, Run]:
-        engine = open_engine(path.read_bytes(), str(path), provider="cpu", threads=threads)
+        engine = open_engine(path.read_bytes(), str(path), EngineOptions(device="cpu", threads=threads))
         return engine, lambda: engine.run({bank.IMAGES: images})
 
     return opened
@@ -134,7 +135,7 @@ def open_shared(shared: Shared, images: Array, rows: Sequence[tuple[int, int]], 
     image, task = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
 
     def opened() -> tuple[Any, Run]:
-        engine = open_engine(shared.path.read_bytes(), str(shared.path), provider="cpu", threads=threads)
+        engine = open_engine(shared.path.read_bytes(), str(shared.path), EngineOptions(device="cpu", threads=threads))
         held = SlotBank(engine, shared.slots, spec.width, spec.features)
         handles = [held.write(adapter) for adapter in shared.adapters]
         asked = [handles[place] for place in task.tolist()]

@@ -16,6 +16,7 @@ from adaptertune_deploy.core import bundle, files
 from adaptertune_deploy.core import manifest as manifests
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, FolderIdentity, Identity, ProbeRecord
 from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.reference import write_reference
 from adaptertune_deploy.core.samples import SampleRecord, keep
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
@@ -222,7 +223,19 @@ def write_bundle(
 def make_parity(graph: str, task: str = "pets", max_abs: float = 1e-6) -> ParityRecord:
     """Return what might have been measured of a graph's file."""
     return ParityRecord(
-        graph, task, "onnxruntime", "1.23.0", "CPUExecutionProvider", 32, max_abs, 1e-7, 1.0, 1.0, 1e-4, 5e-6
+        graph,
+        task,
+        "onnxruntime",
+        "1.23.0",
+        "CPUExecutionProvider",
+        Precision.FP32,
+        32,
+        max_abs,
+        1e-7,
+        1.0,
+        1.0,
+        1e-4,
+        5e-6,
     )
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import completion, console, interrupts, options, text
-from adaptertune_deploy.cli.options import ENGINE, OUTPUT, flag, value
+from adaptertune_deploy.cli import completion, console, engines, interrupts, options, text
+from adaptertune_deploy.cli.options import OUTPUT, flag
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest, TaskRecord
     from adaptertune_deploy.core.publish import Merge, Verify
+    from adaptertune_deploy.engines.options import EngineOptions
 
 
 def add(
@@ -27,9 +28,10 @@ def add(
     ],
     ship: options.Ship = "auto",
     merge: Annotated[bool, flag("--merge", OUTPUT, "Also write the task's self-contained graph; needs onnx.")] = False,
-    provider: Annotated[
-        str, value("--provider", "NAME", ENGINE, "Verify on: cpu or cuda.", complete=completion.export_providers)
-    ] = "cpu",
+    engine: engines.Engine = "onnxruntime",
+    device: engines.Device = "cpu",
+    precision: engines.Precision = "fp32",
+    settings: engines.Settings = None,
     bundle: options.Bundle = Path("bundle"),
     as_json: options.Json = False,
 ) -> None:
@@ -51,10 +53,11 @@ def add(
 
     chosen = options.candidate(ship)
     tasks.check_adapter_folder(adapter)
+    asked = engines.asked(engine, device, settings, precision) if engines.can_verify(engine) else None
     merging = _merging() if merge else None
     started = time.perf_counter()
     with interrupts.stoppable(interrupts.outcome(bundle / MANIFEST_NAME)), tasks.reading(bundle):
-        verify, reason = _verifying(bundle, adapter, chosen, provider)
+        verify, reason = _verifying(bundle, adapter, chosen, asked)
         record = add_task(bundle, adapter, console.print_note, chosen, verify, merging)
     seconds = time.perf_counter() - started
     manifest = read_manifest(bundle)
@@ -80,7 +83,9 @@ def _merging() -> Merge:
     return merged_graph
 
 
-def _verifying(bundle: Path, adapter: Path, ship: str | None, provider: str) -> tuple[Verify | None, str]:
+def _verifying(
+    bundle: Path, adapter: Path, ship: str | None, engine: EngineOptions | None
+) -> tuple[Verify | None, str]:
     """Return what verifies the task, or None and why nothing does."""
     from adaptertune_deploy.core.adapter import read_config
     from adaptertune_deploy.core.reference import known_answers
@@ -90,13 +95,12 @@ def _verifying(bundle: Path, adapter: Path, ship: str | None, provider: str) -> 
     config.shipped(ship)
     if not config.reference_sha256:
         return None, f"{adapter} holds none of torch's answers, it was trained by an older release"
-    if not added.is_engine_here():
-        return None, "no engine is installed here; pip install 'adaptertune-deploy[cpu]'"
-    options.check_provider(provider)
+    if engine is None:
+        return None, "ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]' or choose --engine"
     known = known_answers(adapter, config, ship)
     if known is None:
         return None, "none of the images that training held back is on this machine"
-    return added.verifier(bundle, known, provider), ""
+    return added.verifier(bundle, known, engine), ""
 
 
 def _say_parity(manifest: Manifest, task: str, reason: str) -> None:

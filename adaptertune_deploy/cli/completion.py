@@ -9,6 +9,7 @@ import typer
 
 from adaptertune_deploy.cli.text import UNSAFE
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.precision import Precision
 
 Completer = Callable[[str], list[str]]
 
@@ -20,14 +21,12 @@ def _one_of(*values: str) -> Completer:
     return complete
 
 
-providers = _one_of("auto", "cpu", "cuda")
-export_providers = _one_of("cpu", "cuda")
 forms = _one_of("auto", "shared", "merged")
 devices = _one_of("auto", "cpu", "cuda", "cuda:0")
 placements = _one_of("all", "last:4", "every:2")
 candidates = _one_of("auto", "adapter", "head")
-precisions = _one_of("auto", "fp32", "bf16", "fp16")
-candidates = _one_of("auto", "adapter", "head")
+training_precisions = _one_of("auto", "fp32", "bf16", "fp16")
+precisions = _one_of(*(precision.value for precision in Precision))
 class_weights = _one_of("balanced", "none")
 splits = _one_of("train", "test")
 
@@ -37,6 +36,23 @@ def datasets(incomplete: str) -> list[str]:
     from adaptertune_deploy.data.table import LIST_SUFFIXES, TABLE
 
     return [name for name in TABLE if name.startswith(incomplete)] + _folders(incomplete, LIST_SUFFIXES)
+
+
+def engines(incomplete: str) -> list[str]:
+    """Return the engines of the table."""
+    from adaptertune_deploy.engines.engine import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]
+
+
+def engine_settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return NAME=VALUE of the settings that the named engine has; NAME= alone where any number may follow."""
+    from adaptertune_deploy.engines.engine import ENGINES
+    from adaptertune_deploy.engines.options import settings_of
+
+    entry = ENGINES.get(str(ctx.params.get("engine") or "onnxruntime"))
+    offered = [] if entry is None else [word for held in settings_of(entry.settings).values() for word in held.words]
+    return [word for word in offered if word.startswith(incomplete)]
 
 
 def trained_tasks(ctx: typer.Context, incomplete: str) -> list[str]:

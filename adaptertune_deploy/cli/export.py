@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import completion, console, interrupts, options
-from adaptertune_deploy.cli.options import DATA, ENGINE, OUTPUT, PLACES, flag, value
+from adaptertune_deploy.cli import console, engines, interrupts, options
+from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest
@@ -28,10 +28,9 @@ def export(
         Path | None,
         value("--images", "FOLDER", DATA, "Images to verify on.", "those that training held back"),
     ] = None,
-    provider: Annotated[
-        str,
-        value("--provider", "NAME", ENGINE, "Verify on: cpu or cuda.", complete=completion.export_providers),
-    ] = "cpu",
+    engine: engines.Engine = "onnxruntime",
+    device: engines.Device = "cpu",
+    settings: engines.Settings = None,
     adapters_dir: options.AdaptersDir = Path("adapters"),
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that becomes the bundle.")] = Path("bundle"),
     weights: options.Weights = None,
@@ -51,11 +50,9 @@ def export(
     from adaptertune_deploy.export.plan import plan_export
 
     chosen = options.candidate(ship)
-    options.check_provider(provider)
+    asked = engines.asked(engine, device, settings)
     folders = tasks.trained(adapters_dir, adapters)
-    plan_export(
-        folders, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace, ship=chosen
-    )
+    plan_export(folders, out, merge=merge, shared=shared, images=images, engine=asked, replace=replace, ship=chosen)
     with interrupts.stoppable(interrupts.outcome(out / MANIFEST_NAME)):
         with console.loading("torch and onnx"):
             from adaptertune_deploy.export.exporter import export_bundle
@@ -68,7 +65,7 @@ def export(
                 shared=shared,
                 weights=weights,
                 images=images,
-                provider=provider,
+                engine=asked,
                 replace=replace,
                 ship=chosen,
                 allow_random=allow_random,

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from adaptertune_deploy.cli import console, interrupts
+from adaptertune_deploy.cli import console, engines, interrupts
 from adaptertune_deploy.cli.errors import UsageProblem
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
@@ -90,6 +90,8 @@ def _parts(command: Any, ctx: Any, width: int) -> Iterator[RenderableType]:
     for param in shown:
         usual = "Arguments" if param.param_type_name == "argument" else last
         panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append((_name(param), _meaning(param)))
+        if engines.SETTING in param.opts:
+            panels["Engines"] = [*_engines()]
     widest = max(name.cell_len for rows in panels.values() for name, _ in rows)
     for title, rows in sorted(panels.items(), key=lambda item: item[0] == last):
         yield _rows(title, rows, widest, width)
@@ -152,6 +154,16 @@ def _meaning(param: Any) -> Text:
     if default is not None and (isinstance(shown, str) or not getattr(param, "is_flag", False)):
         text.append(f"  [default: {default}]", style="dim")
     return text
+
+
+def _engines() -> Iterator[tuple[Text, Text]]:
+    """Yield what each engine is, and under it the settings that it has of its own."""
+    for name, meaning, settings in engines.describe():
+        yield Text(name, "cyan"), Text(meaning)
+        for held in settings:
+            about = Text(f"{held.meaning.rstrip('.')}: {held.values}.")
+            about.append(f"  [default: {str(held.default).lower()}]", style="dim")
+            yield Text.assemble(("  -E ", "cyan"), (f"{held.name}=", "yellow")), about
 
 
 def _rows(title: str, rows: list[tuple[Text, Text]], widest: int, width: int) -> Group:

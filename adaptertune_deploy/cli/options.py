@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from adaptertune_deploy.cli import completion
-from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
+from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
 # The groups of options in every command's help.
 DATA, ADAPTER, CHOICE, TRAINING, ENGINE = "Data", "Adapter", "Comparison", "Training", "Engine"
@@ -68,16 +68,6 @@ AllowMissing = Annotated[bool, flag("--allow-missing", DATA, "Skip images that t
 SkipBad = Annotated[bool, flag("--skip-bad", DATA, "Leave out images that are damaged, too large or no images.")]
 Device = Annotated[str, value("--device", "NAME", TRAINING, "auto, cpu, cuda or cuda:N.", complete=completion.devices)]
 Json = Annotated[bool, flag("--json", OUTPUT, "Print one JSON document instead of a table.")]
-Provider = Annotated[
-    str,
-    value(
-        "--provider",
-        "NAME",
-        ENGINE,
-        "auto, cpu or cuda; a named one is never replaced.",
-        complete=completion.providers,
-    ),
-]
 Threads = Annotated[int, value("--threads", "N", ENGINE, "CPU threads of one run; 0 lets the engine choose.")]
 Form = Annotated[
     str, value("--form", "NAME", ENGINE, "Graphs to use: auto, shared or merged.", complete=completion.forms)
@@ -167,26 +157,9 @@ def check_at_least(option: str, value: int, least: int) -> None:
         raise UsageError(f"{option} {value}: expected a whole number from {least}")
 
 
-def check_engine(form: str, provider: str, threads: int) -> None:
-    """Check the options that choose graphs and engine, before anything is read.
-
-    Raises:
-        UsageError: an unknown form or provider, or a negative number of threads.
-        EngineError: a provider that this installation lacks.
-    """
+def check_form(form: str) -> None:
+    """Raise UsageError when there is no form of that name."""
     from adaptertune_deploy.serve.forms import FORMS
 
     if form not in FORMS:
         raise UsageError(f"--form: no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
-    check_at_least("--threads", threads, 0)
-    check_provider(provider)
-
-
-def check_provider(provider: str) -> None:
-    """Refuse an unknown provider with UsageError, and an absent one with EngineError."""
-    from adaptertune_deploy.engines.engine import check_provider as check
-
-    try:
-        check("onnxruntime", provider)
-    except AtdError as error:
-        raise type(error)(f"--provider {provider}: {error}") from None

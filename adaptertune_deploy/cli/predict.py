@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import console, options, table
+from adaptertune_deploy.cli import console, engines, options, table
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ def predict(
     adapters: options.ServedTasks = None,
     top_k: Annotated[int, options.value("--top-k", "N", options.OUTPUT, "Labels per answer.")] = 3,
     form: options.Form = "auto",
-    provider: options.Provider = "auto",
+    engine: engines.Engine = "onnxruntime",
+    device: engines.Device = "auto",
+    precision: engines.Precision = "fp32",
     threads: options.Threads = 0,
+    settings: engines.Settings = None,
     bundle: options.Bundle = Path("bundle"),
     embed: Annotated[bool, options.flag("--embed", options.OUTPUT, EMBED)] = False,
     out: Annotated[Path | None, options.value("--out", "FILE", options.OUTPUT, OUT, "the terminal")] = None,
@@ -48,7 +51,8 @@ def predict(
     from adaptertune_deploy.cli import tasks
 
     options.check_at_least("--top-k", top_k, 1)
-    options.check_engine(form, provider, threads)
+    options.check_form(form)
+    asked = engines.asked(engine, device, settings, precision, threads)
     _check_embed(embed, out, form)
     names = tasks.served(bundle, adapters)
     encoded = [_read(path) for path in images]
@@ -56,7 +60,7 @@ def predict(
     from adaptertune_deploy.serve.session import open_session
 
     with tasks.reading(bundle):
-        session = open_session(bundle, names, form, provider=provider, threads=threads)
+        session = open_session(bundle, names, form, asked)
     with closing(session):
         if embed:
             _embed(session, images, encoded, out, as_json)

@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from adaptertune_deploy.cli import console, interrupts, options
+from adaptertune_deploy.cli import console, engines, interrupts, options
 from adaptertune_deploy.cli.options import LIMITS, PLACES, value
 
 
@@ -23,8 +23,11 @@ def serve(
         float, value("--drain-delay", "SECONDS", LIMITS, "Go on answering so long after SIGTERM while not ready.")
     ] = 0.0,
     form: options.Form = "auto",
-    provider: options.Provider = "auto",
+    engine: engines.Engine = "onnxruntime",
+    device: engines.Device = "auto",
+    precision: engines.Precision = "fp32",
     threads: options.Threads = 0,
+    settings: engines.Settings = None,
 ) -> None:
     """Serve tasks over HTTP: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
 
@@ -36,13 +39,14 @@ def serve(
     from adaptertune_deploy.serve.http.address import bind
     from adaptertune_deploy.serve.settings import Settings
 
-    settings = Settings(
+    limits = Settings(
         max_batch=max_batch,
         max_request_rows=min(64, queue_limit),
         queue_limit=queue_limit,
         drain_delay=drain_delay,
     )
-    options.check_engine(form, provider, threads)
+    options.check_form(form)
+    asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     bind(host, port).close()  # an address that can't be used is found before a graph is loaded
     from adaptertune_deploy.serve.http.app import make_app
@@ -50,12 +54,15 @@ def serve(
     from adaptertune_deploy.serve.session import open_session
 
     with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
-        session = open_session(bundle, names, form, provider=provider, threads=threads)
+        session = open_session(bundle, names, form, asked)
     names = [task.name for task in session.tasks]
+    if not session.engine.limits.takes(max_batch):
+        most = session.engine.limits.max_rows
+        console.print_note(f"--max-batch {max_batch}: {engine} takes {most} rows of one run, so batches have {most}")
 
     def announce(at: str, number: int) -> None:
         url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
-        what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.provider})"
+        what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.engine.words})"
         console.print_line(f"serving {what} on {url}", copied=True)
         if not is_loopback(at):
             console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
@@ -63,7 +70,7 @@ def serve(
 
     try:
         with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-            run_server(make_app(session, settings), host, port, announce)
+            run_server(make_app(session, limits), host, port, announce)
     finally:
         session.close()
     console.print_stopped("stopped; every accepted request was answered")

@@ -37,7 +37,7 @@ ClassWeights = Annotated[
 Decay = Annotated[float | None, value("--weight-decay", "X", TRAINING, "On matrices, never on biases.", BY_RECIPE)]
 Warmup = Annotated[float | None, value("--warmup", "SHARE", TRAINING, WARMUP, BY_RECIPE)]
 Smoothing = Annotated[float | None, value("--label-smoothing", "SHARE", TRAINING, "Of the cross-entropy.", BY_RECIPE)]
-Precision = Annotated[str, value("--precision", "NAME", TRAINING, PRECISIONS, complete=completion.precisions)]
+Precision = Annotated[str, value("--precision", "NAME", TRAINING, PRECISIONS, complete=completion.training_precisions)]
 
 
 def train(

@@ -8,7 +8,7 @@
       TrainingError           training can't go on, or one of its proofs failed
       ExportError             a graph can't be made
         ParityError           a graph does not compute what torch computes
-      EngineError             an engine or provider is absent or refuses the graph
+      EngineError             an engine or device is absent or refuses the graph
       RequestError            a client's request can't be answered (carries an HTTP status)
         ImageError            bytes that are no acceptable image
       Interrupted             a signal ended the work (130 for SIGINT, 143 for SIGTERM)
@@ -59,7 +59,7 @@ class ParityError(ExportError):
 
 
 class EngineError(AtdError):
-    """An engine or provider is absent, was not given, or refuses the graph."""
+    """An engine or device is absent, is another than was asked for, or refuses the graph."""
 
 
 class RequestError(AtdError):

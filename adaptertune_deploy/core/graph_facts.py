@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 
 FORMAT_VERSION = 2
 KEY = "adaptertune"
+PRECISION_KEY = "adaptertune.precision"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,23 @@ class GraphFacts:
 def to_metadata(facts: GraphFacts) -> dict[str, str]:
     """Return the facts as ONNX metadata, key -> value."""
     return {KEY: records.dump(facts)}
+
+
+def precision_of(metadata: Mapping[str, str], where: str) -> Precision:
+    """Return the precision of a graph: what its metadata says under PRECISION_KEY, fp32 where it says nothing.
+
+    Args:
+        metadata: see from_metadata.
+        where: the file, for messages.
+
+    Raises:
+        FormatError: a precision that this release does not know.
+    """
+    said = metadata.get(PRECISION_KEY, Precision.FP32.value)
+    known = {precision.value: precision for precision in Precision}
+    if said not in known:
+        raise FormatError(f"{where}: is in precision {said!r:.40}, this release knows {', '.join(known)}")
+    return known[said]
 
 
 def from_metadata(metadata: Mapping[str, str], where: str) -> GraphFacts:

@@ -78,7 +78,8 @@ class ParityRecord:
 
     graph: the graph's file.
     engine, engine_version: key of engines.engine.ENGINES, and its library's version.
-    provider: the execution provider that ran the graph.
+    provider: what the library calls that which ran the graph.
+    precision: what it was computed in; an engine may make another one of the graph's own.
     images: number of images compared.
     max_abs, mean_abs: of |logits - torch's logits|.
     cosine: the smallest cosine between a row of logits and torch's row.
@@ -91,6 +92,7 @@ class ParityRecord:
     engine: str
     engine_version: str
     provider: str
+    precision: Precision
     images: int
     max_abs: float
     mean_abs: float
@@ -114,7 +116,7 @@ class ParityRecord:
     @property
     def measured(self) -> tuple[str, ...]:
         """What was measured, and on what: once only in a manifest."""
-        return self.graph, self.task, self.engine, self.provider
+        return self.graph, self.task, self.engine, self.provider, self.precision.value
 
 
 @dataclass(frozen=True)

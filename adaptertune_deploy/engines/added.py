@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from adaptertune_deploy.core import bundle
@@ -10,22 +9,18 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord
 from adaptertune_deploy.core.publish import Verify
 from adaptertune_deploy.core.reference import KnownAnswers
-from adaptertune_deploy.engines.engine import ENGINES, USUAL, Engine
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.parity import verify_merged, verify_shared, with_graph
 
 
-def is_engine_here() -> bool:
-    """Return whether the usual engine's library is installed."""
-    return importlib.util.find_spec(ENGINES[USUAL].library) is not None
-
-
-def verifier(folder: Path, known: KnownAnswers, provider: str) -> Verify:
+def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verify:
     """Return what core.publish.add_task measures a task's graphs with.
 
     Args:
         folder: the bundle.
         known: torch's answers.
-        provider: engine provider to verify on.
+        options: what to verify on; see engines.parity.with_graph.
     """
 
     def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord:
@@ -37,6 +32,6 @@ def verifier(folder: Path, known: KnownAnswers, provider: str) -> Verify:
             return entry
 
         facts = bundle.facts_of(manifest, graph.task)
-        return with_graph(data, graph, facts, str(folder / graph.file), provider, measure)
+        return with_graph(data, graph, facts, str(folder / graph.file), options, measure)
 
     return verify

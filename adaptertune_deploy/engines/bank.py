@@ -2,11 +2,13 @@
 
 A task's tensors are put into a slab of its own rank, so none is padded to the rank of another one. Slot 0 of every slab
 stays zero: that is a task of rank 0, a head only, and rides with any rank. A batch of several ranks gets a bank of just
-its own tasks, padded with zeros, for that run. All of it is exact (core.bank).
+its own tasks, padded with zeros, for that run. All of it is exact (core.bank). What an engine takes at once
+(engines.limits) bounds the slots and ranks; a run with more rows is split.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +81,7 @@ class SlotBank:
         """Make room for new tasks of these ranks, so that writing them has nothing to move.
 
         Raises:
-            EngineError: no memory for them.
+            EngineError: no memory for them, or more than the engine takes.
         """
         with self._lock:
             for rank, count in Counter(ranks).items():
@@ -97,7 +99,8 @@ class SlotBank:
 
         Raises:
             FormatError: a block without a slot, or a tensor that overflows float32.
-            EngineError: no such task to replace, or no memory. Whatever is raised, the bank is as it was.
+            EngineError: no such task to replace, no memory, or a larger rank or more tasks than the engine takes.
+                Whatever is raised, the bank is as it was.
         """
         spec = adapter.task.adapter
         bank.check_slots(adapter.task.name, spec.blocks, self._slots)
@@ -139,14 +142,28 @@ class SlotBank:
         bank.check_rows(len(images), image, np.zeros(len(handles), dtype=np.int64), 1)
         pairs = list(zip(image.tolist(), handles, strict=True))
         rows = {pair: row for row, pair in enumerate(dict.fromkeys(pairs))}
-        asked = self._bank([handle for _, handle in rows])
         own = np.array([place for place, _ in rows], dtype=np.int64)
-        task = np.array(asked.places, dtype=np.int64)
-        bank.check_rows(len(images), own, task, asked.tasks)
-        feeds: dict[str, AnyArray] = {bank.IMAGES: images, bank.IMAGE: own, bank.TASK: task, **asked.feeds}
-        found = self._engine.run(feeds, asked.resident, asked.slot)
-        result = outputs.take(found, bank.FEATURES, len(rows), self._width_out)
+        asked = [handle for _, handle in rows]
+        limits = self._engine.limits
+        if limits.takes(max(len(images), len(own))):
+            result = self._run(images, own, asked)
+        else:
+            parts = [self._run_part(images, own[part], asked[part]) for part in limits.parts(len(own))]
+            result = np.concatenate(parts)
         return result if len(rows) == len(pairs) else result[[rows[pair] for pair in pairs]]
+
+    def _run_part(self, images: Array, image: npt.NDArray[np.int64], handles: Sequence[Handle]) -> Array:
+        """Run rows with the images that they ask about alone."""
+        different, place = np.unique(image, return_inverse=True)
+        return self._run(images[different], place.reshape(-1).astype(np.int64), handles)
+
+    def _run(self, images: Array, image: npt.NDArray[np.int64], handles: Sequence[Handle]) -> Array:
+        asked = self._bank(handles)
+        task = np.array(asked.places, dtype=np.int64)
+        bank.check_rows(len(images), image, task, asked.tasks)
+        feeds: dict[str, AnyArray] = {bank.IMAGES: images, bank.IMAGE: image, bank.TASK: task, **asked.feeds}
+        found = self._engine.run(feeds, asked.resident, asked.slot)
+        return outputs.take(found, bank.FEATURES, len(handles), self._width_out)
 
     def _bank(self, handles: Sequence[Handle]) -> _Bank:
         """Return the tensors for rows of these tasks: one task's own, a slab, or several ranks' side by side."""
@@ -176,7 +193,9 @@ class SlotBank:
         if not rank:
             return HEAD_ONLY
         if not self._free.get(rank):
-            self._grow(rank, 2 * self._slabs[rank].capacity if rank in self._slabs else FIRST)
+            held = self._slabs[rank].capacity if rank in self._slabs else 1
+            most = self._engine.limits.max_slots or sys.maxsize
+            self._grow(rank, max(held + 1, min(most, max(FIRST, 2 * held))))
         return Handle(rank, self._free[rank][-1])
 
     def _release(self, handle: Handle) -> None:
@@ -186,6 +205,7 @@ class SlotBank:
 
     def _grow(self, rank: int, capacity: int) -> None:
         """Give a rank a slab of at least this capacity, with its tasks in the same slots."""
+        self._check_limits(rank, capacity)
         grown = self._engine.allocate(bank.slot_shapes(self._slots, self._width, rank), capacity)
         held = self._slabs.get(rank)
         for handle in self._live:
@@ -195,3 +215,14 @@ class SlotBank:
         # The lowest slots are given out first: what is never reached is never memory.
         self._free[rank] = [*reversed(range(start, grown.capacity)), *self._free.get(rank, ())]
         self._slabs = {**self._slabs, rank: grown}
+
+    def _check_limits(self, rank: int, capacity: int) -> None:
+        """Refuse a slab that the engine does not take; slot 0 of each is the empty task."""
+        limits, name = self._engine.limits, self._engine.name
+        if limits.max_rank is not None and rank > limits.max_rank:
+            raise EngineError(f"{name} was opened for ranks up to {limits.max_rank}, a task has rank {rank}")
+        if limits.max_slots is not None and capacity > limits.max_slots:
+            raise EngineError(
+                f"{name} was opened for {limits.max_slots - 1} tasks of one rank, and of rank {rank} there are more; "
+                "serve fewer tasks"
+            )

@@ -1,14 +1,19 @@
-"""The contract that every engine keeps, the table of engines, and how one is chosen."""
+"""The contract that every engine keeps, the table of engines, and how one is opened."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import USUAL, EngineOptions, gpu_index, parse_settings
+from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.plain_graph import check_plain
 
 if TYPE_CHECKING:
@@ -23,27 +28,34 @@ class EngineEntry:
     """One line of the table of engines.
 
     label: what messages call it.
-    module: imported only when the engine is chosen; it has `open_graph(graph, where, provider, threads)` and
-        `check_installed(provider)`, which refuses a provider that this installation lacks.
+    module: imported only when the engine is chosen; it has `open_graph(graph, where, options, settings)`, which gives
+        an Engine, and `check_installed(options, settings)`, which refuses what this installation lacks; both take
+        settings of the class `settings`.
     library: what the module imports.
-    providers: what a user may ask for.
+    settings: the class of its own settings; see engines.options.settings_of.
+    devices: what a user may ask for; "cuda" stands for "cuda:N" too.
     everywhere: those of them that every installation of the library has.
+    derives: precisions that it makes itself, on the machine that runs, out of an fp32 graph.
     """
 
     label: str
     module: str
     library: str
-    providers: tuple[str, ...] = ("auto", "cpu")
+    settings: type
+    devices: tuple[str, ...] = ("auto", "cpu")
     everywhere: tuple[str, ...] = ("auto", "cpu")
+    derives: frozenset[Precision] = frozenset()
 
 
 ENGINES = {
     "onnxruntime": EngineEntry(
-        "ONNX Runtime", "adaptertune_deploy.engines.ort", "onnxruntime", providers=("auto", "cpu", "cuda")
-    )
+        "ONNX Runtime",
+        "adaptertune_deploy.engines.ort",
+        "onnxruntime",
+        OrtSettings,
+        devices=("auto", "cpu", "cuda"),
+    ),
 }
-USUAL = "onnxruntime"
-NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,10 @@ class Engine(Protocol):
         version: its library's version.
         inputs: the graph's inputs by name.
         outputs: the graph's outputs by name.
-        provider: the execution provider that really runs the graph, "CPUExecutionProvider" for example.
+        provider: what the library itself calls that which runs the graph, "CPUExecutionProvider" for example.
+        device: where it runs, read back from the library: "cpu" or "cuda:N".
+        precision: what its matrix products are computed in, read back from the library or the graph's metadata.
+        limits: what it takes at once.
         metadata: the graph's own key-value pairs (ONNX metadata_props).
     """
 
@@ -101,6 +116,9 @@ class Engine(Protocol):
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     provider: str
+    device: str
+    precision: Precision
+    limits: Limits
     metadata: Mapping[str, str]
 
     def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> Slab:
@@ -132,91 +150,95 @@ class Engine(Protocol):
         """Release the graph's memory; a closed engine can't run."""
 
 
-def open_engine(
-    graph: bytes, where: str, engine: str = "onnxruntime", provider: str = "auto", threads: int = 0
-) -> Engine:
+def open_engine(graph: bytes, where: str, options: EngineOptions = USUAL) -> Engine:
     """Load a graph. No engine ever opens a file: what was read, and hashed, is what runs.
 
     Args:
         graph: the bytes of an ONNX file.
         where: the file they come from, for messages.
-        engine: a key of ENGINES.
-        provider: "auto" (the best one that works here), "cpu" or "cuda"; a named one is never replaced by another.
-        threads: CPU threads for one run; 0 lets the engine choose.
+        options: what is asked for; see check_options.
 
     Raises:
-        UsageError: no such engine or provider.
-        EngineError: not a plain graph (plain_graph.check_plain), the engine is not installed or refuses the graph, or
-            the provider does not work here.
+        UsageError: see check_options.
+        EngineError: not a plain graph (plain_graph.check_plain), the engine is not installed or refuses the graph, the
+            device does not work here, or what was opened runs elsewhere or in another precision than was asked for.
     """
-    entry = _entry(engine, provider)
-    if threads < 0:
-        raise UsageError(f"--threads {threads}: expected 0 (all cores) or more")
+    entry, settings = _asked(options)
     check_plain(graph, where)
-    opened: Engine = importlib.import_module(entry.module).open_graph(graph, where, provider, threads)
+    opened: Engine = importlib.import_module(entry.module).open_graph(graph, where, options, settings)
+    try:
+        _compare(opened, where, options, entry)
+    except BaseException:
+        opened.close()
+        raise
     return opened
 
 
-def check_provider(engine: str, provider: str) -> None:
+def check_options(options: EngineOptions) -> None:
     """Refuse what open_engine would refuse whatever the graph; imports the engine's library only where it must.
 
     Raises:
-        UsageError: no such engine or provider.
-        EngineError: the engine is not installed, or this installation of it lacks the provider.
+        UsageError: no such engine, device or setting, or another value than a setting takes.
+        EngineError: the engine is not installed, or this installation of it lacks what was asked for.
     """
-    entry = _entry(engine, provider)
-    if provider in entry.everywhere and importlib.util.find_spec(entry.library) is not None:
+    entry, settings = _asked(options)
+    if options.device in entry.everywhere and not options.settings and is_installed(options.engine):
         return
-    importlib.import_module(entry.module).check_installed(provider)
+    importlib.import_module(entry.module).check_installed(options, settings)
 
 
-def _entry(engine: str, provider: str) -> EngineEntry:
+def is_installed(engine: str) -> bool:
+    """Return whether an engine's library is there; it is not imported."""
+    return importlib.util.find_spec(entry_of(engine).library) is not None
+
+
+def entry_of(engine: str) -> EngineEntry:
+    """Return an engine's line of the table.
+
+    Raises:
+        UsageError: there is none.
+    """
     if engine not in ENGINES:
         raise UsageError(f"no engine '{engine}', only {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}")
-    entry = ENGINES[engine]
-    if provider not in entry.providers:
+    return ENGINES[engine]
+
+
+def graph_precision(options: EngineOptions) -> Precision:
+    """Return the precision of the graph that an engine has to be given."""
+    return Precision.FP32 if options.precision in entry_of(options.engine).derives else options.precision
+
+
+def fitting(options: EngineOptions, graph: Precision) -> EngineOptions:
+    """Return the options for a graph of this precision, whatever precision was asked for.
+
+    It is computed in the precision asked for where the engine makes that out of such a graph, else in its own.
+    """
+    return options if graph_precision(options) is graph else replace(options, precision=graph)
+
+
+def _asked(options: EngineOptions) -> tuple[EngineEntry, Any]:
+    """Return the engine's line of the table and its settings."""
+    entry = entry_of(options.engine)
+    device = "cuda" if gpu_index(options.device) is not None else options.device
+    if device not in entry.devices:
+        known = [*entry.devices, *(["cuda:N"] if "cuda" in entry.devices else [])]
         raise UsageError(
-            f"{entry.label} has no provider '{provider}' here, only {', '.join(entry.providers)}."
-            f"{did_you_mean(provider, entry.providers)}"
+            f"{entry.label} has no device '{options.device:.60}', only {', '.join(known)}.{did_you_mean(device, known)}"
         )
-    return entry
+    return entry, parse_settings(entry.settings, options.settings, options.engine)
 
 
-def check_feeds(
-    inputs: Mapping[str, TensorInfo], feeds: Mapping[str, AnyArray], resident: Collection[str] = ()
-) -> None:
-    """Compare arrays with a graph's inputs.
-
-    Args:
-        inputs: the graph's inputs by name.
-        feeds: the arrays to check.
-        resident: inputs that are on the device already.
-
-    Raises:
-        EngineError: names the input, what was found and what was expected.
-    """
-    check_shapes(inputs, {name: array.shape for name, array in feeds.items()})
-    for name, array in feeds.items():
-        if array.dtype != inputs[name].dtype:
-            raise EngineError(f"input '{name}' has dtype {array.dtype}, expected {inputs[name].dtype}")
-    missing = [name for name in inputs if name not in feeds and name not in resident]
-    if missing:
-        raise EngineError(f"input '{missing[0]}' was not given ({len(missing)} missing in all)")
-
-
-def check_shapes(inputs: Mapping[str, TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare shapes with those of a graph's inputs of these names.
-
-    Raises:
-        EngineError: names the input, what was found and what was expected.
-    """
-    for name, shape in shapes.items():
-        if name not in inputs:
-            held = [*list(inputs)[:NAMES_SHOWN], *(["..."] if len(inputs) > NAMES_SHOWN else [])]
-            raise EngineError(f"the graph has no input '{name}', only {', '.join(held)}.{did_you_mean(name, inputs)}")
-        declared = inputs[name].shape
-        fits = len(shape) == len(declared) and all(
-            isinstance(expected, str) or found == expected for found, expected in zip(shape, declared, strict=True)
+def _compare(opened: Engine, where: str, options: EngineOptions, entry: EngineEntry) -> None:
+    """Compare what was opened with what was asked for; libraries fall back without a word."""
+    graph, wanted = graph_facts.precision_of(opened.metadata, where), graph_precision(options)
+    if graph is not wanted:
+        raise EngineError(f"{where}: the graph is in {graph}, {wanted} was asked for; run atd export again")
+    if opened.precision is not options.precision:
+        raise EngineError(
+            f"{where}: {entry.label} computes in {opened.precision}, {options.precision} was asked for; this machine "
+            f"can't, choose --precision {opened.precision}"
         )
-        if not fits:
-            raise EngineError(f"input '{name}' has shape {list(shape)}, expected {list(declared)}")
+    index = gpu_index(options.device)
+    device = options.device if index is None else f"cuda:{index}"
+    if device not in ("auto", opened.device):
+        raise EngineError(f"{where}: {entry.label} runs on {opened.device}, {device} was asked for")

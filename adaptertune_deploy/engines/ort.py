@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo, check_feeds, check_shapes
+from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
+from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 from adaptertune_deploy.engines.ort_attention import fuse
+from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.ort_slab import OrtSlab
 
 try:
@@ -26,8 +31,6 @@ except ImportError as error:
     ) from None
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-PROVIDERS = {"cpu": CPU, "cuda": CUDA}
-DEVICES = {CPU: "cpu", CUDA: "cuda"}
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
@@ -71,32 +74,38 @@ class OrtEngine:
     Args:
         session: a session that runs on `provider`.
         provider: "CPUExecutionProvider" or "CUDAExecutionProvider".
+        gpu: which GPU the session runs on; nothing to a CPU.
         where: the graph's file, for messages.
 
     Raises:
         EngineError: an input or output that is no array of numbers.
+        FormatError: the graph is in a precision that this release does not know.
     """
 
     name = "onnxruntime"
     version: str = ort.__version__
 
-    def __init__(self, session: Any, provider: str, where: str) -> None:
+    limits = Limits()
+
+    def __init__(self, session: Any, provider: str, gpu: int, where: str) -> None:
         self.provider = provider
+        self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
+        self._gpu = gpu
         self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        self.precision = graph_facts.precision_of(self.metadata, where)
         self._session: Any = session
 
     def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab:
         """See Engine.allocate; the capacity is rounded up to a power of two, since spare slots cost no memory here."""
         self._open_session()
         check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
-        device = DEVICES[self.provider]
+        shared = self.provider == CPU
 
         def wrap(array: AnyArray) -> Any:
-            return ort.OrtValue.ortvalue_from_numpy(array, device)
+            return ort.OrtValue.ortvalue_from_numpy(array, "cpu" if shared else "cuda", 0 if shared else self._gpu)
 
-        shared = self.provider == CPU
         try:
             return OrtSlab(shapes, self.inputs, 1 << (capacity - 1).bit_length() if shared else capacity, wrap, shared)
         except FAILURES as error:
@@ -135,38 +144,58 @@ class OrtEngine:
         return self._session
 
 
-def open_graph(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
+def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OrtSettings) -> OrtEngine:
     """Load a graph into ONNX Runtime.
 
     Args:
         graph: the bytes of an ONNX file that engines.plain_graph accepts.
         where: the file they come from, for messages.
-        provider: "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it really loads, else the CPU.
-        threads: CPU threads for one run; 0 lets ONNX Runtime take every physical core.
+        options: of the device "auto" a GPU is taken where ONNX Runtime offers CUDA and it really loads, else the CPU;
+            of 0 threads every physical core.
+        settings: ONNX Runtime's own.
 
     Raises:
-        EngineError: not a graph that ONNX Runtime runs, or the named provider does not work here.
+        UsageError: a provider that does not run on the device.
+        EngineError: not a graph that ONNX Runtime runs, or what was named does not work here.
     """
-    if provider == "auto" and CUDA in ort.get_available_providers():
+    provider = _provider(options, settings)
+    if provider is None and CUDA in ort.get_available_providers():
         with contextlib.suppress(EngineError):
-            return _open(graph, where, CUDA, threads)
-    return _open(graph, where, PROVIDERS.get(provider, CPU), threads)
+            return _open(graph, where, CUDA, options)
+    return _open(graph, where, provider or CPU, options)
 
 
-def check_installed(provider: str) -> None:
-    """Raise EngineError when this onnxruntime is of a build without the provider."""
-    if provider == "cuda" and CUDA not in ort.get_available_providers():
+def check_installed(options: EngineOptions, settings: OrtSettings) -> None:
+    """Raise EngineError when this build of onnxruntime lacks what is asked for, UsageError as open_graph does."""
+    if _provider(options, settings) == CUDA:
+        _check_cuda()
+
+
+def _provider(options: EngineOptions, settings: OrtSettings) -> str | None:
+    """Return the provider that was named, or that goes with the named device; None where neither is named."""
+    named = {"cpu": CPU, "cuda": CUDA}.get(settings.provider)
+    if options.device == "auto":
+        return named
+    fits = CPU if gpu_index(options.device) is None else CUDA
+    if named not in (None, fits):
+        raise UsageError(f"-E provider={settings.provider}: does not run on --device {options.device}; leave out one")
+    return fits
+
+
+def _check_cuda() -> None:
+    if CUDA not in ort.get_available_providers():
         raise EngineError(
             f"this onnxruntime {ort.__version__} has no CUDA provider; in a fresh environment: "
             "pip install 'adaptertune-deploy[gpu]' (onnxruntime and onnxruntime-gpu exclude each other)"
         )
 
 
-def _open(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
+def _open(graph: bytes, where: str, provider: str, options: EngineOptions) -> OrtEngine:
+    gpu, threads = gpu_index(options.device) or 0, options.threads
     if provider == CUDA:
         _load_cuda()
     # Without use_tf32=0 a float32 graph runs at 10 bits of mantissa. Shape arithmetic stays on the CPU.
-    chain = [(CUDA, {"use_tf32": "0"}), CPU] if provider == CUDA else [CPU]
+    chain = [(CUDA, {"device_id": str(gpu), "use_tf32": "0"}), CPU] if provider == CUDA else [CPU]
     session = _fused_session(graph, threads) if provider == CPU else None
     try:
         session = session or _session(graph, threads, chain)
@@ -177,9 +206,9 @@ def _open(graph: bytes, where: str, provider: str, threads: int) -> OrtEngine:
     if provider not in found:  # ONNX Runtime goes on without a provider that does not load
         raise EngineError(
             f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
-            "CUDA and cuDNN match: pip install --force-reinstall 'adaptertune-deploy[gpu]', or choose --provider cpu"
+            "CUDA and cuDNN match: pip install --force-reinstall 'adaptertune-deploy[gpu]', or choose --device cpu"
         )
-    return OrtEngine(session, provider, where)
+    return OrtEngine(session, provider, gpu, where)
 
 
 def _fused_session(graph: bytes, threads: int) -> Any:
@@ -218,7 +247,7 @@ def _load_cuda() -> None:
     Raises:
         EngineError: this onnxruntime has no CUDA provider at all.
     """
-    check_installed("cuda")
+    _check_cuda()
     ort.set_default_logger_severity(FATAL_ONLY)
     if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):

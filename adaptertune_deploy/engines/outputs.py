@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.engine import AnyArray
+from adaptertune_deploy.engines.engine import AnyArray, Engine
 
 
 def take(outputs: Mapping[str, AnyArray], name: str, rows: int, width: int) -> Array:
@@ -23,3 +26,15 @@ def take(outputs: Mapping[str, AnyArray], name: str, rows: int, width: int) -> A
             f"the graph gave {name} of shape {list(found.shape)}, expected [{rows}, {width}]; run atd export again"
         )
     return found
+
+
+def run_merged(engine: Engine, images: Array, classes: int) -> Array:
+    """Return the logits [N, classes] of a merged graph for images [N, 3, H, W], in as many runs as its limits ask for.
+
+    Raises:
+        EngineError: see take and Engine.run.
+    """
+    if engine.limits.takes(len(images)):
+        return take(engine.run({bank.IMAGES: images}), bank.LOGITS, len(images), classes)
+    parts = [images[part] for part in engine.limits.parts(len(images))]
+    return np.concatenate([take(engine.run({bank.IMAGES: part}), bank.LOGITS, len(part), classes) for part in parts])

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank, heads
+from adaptertune_deploy.core import heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.graph_facts import GraphFacts
@@ -20,7 +20,8 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import USUAL, Engine, open_engine
+from adaptertune_deploy.engines.engine import Engine, fitting, open_engine
+from adaptertune_deploy.engines.options import EngineOptions
 
 BATCHES = (1, 2, 7, 32)
 # Rows of a shared graph's comparison; see asked_pairs.
@@ -30,7 +31,12 @@ Result = TypeVar("Result")
 
 
 def with_graph(
-    data: bytes, graph: GraphRecord, facts: GraphFacts, where: str, provider: str, measure: Callable[[Engine], Result]
+    data: bytes,
+    graph: GraphRecord,
+    facts: GraphFacts,
+    where: str,
+    options: EngineOptions,
+    measure: Callable[[Engine], Result],
 ) -> Result:
     """Open a graph as a server would, check that it is what `graph` and `facts` say, and return what `measure` finds.
 
@@ -39,13 +45,14 @@ def with_graph(
         graph: its record.
         facts: what it must say about itself.
         where: its file, for messages.
-        provider: engine provider to run it on.
+        options: what to run it on; of another precision than the graph's where the engine derives that from it
+            (engines.engine.fitting).
         measure: called with the opened graph, which is closed afterwards.
 
     Raises:
         EngineError, FormatError: see engines.engine.open_engine and engines.contract.check_contract.
     """
-    with contextlib.closing(open_engine(data, where, USUAL, provider)) as engine:
+    with contextlib.closing(open_engine(data, where, fitting(options, graph.precision))) as engine:
         check_contract(engine, facts, where, graph.inputs)
         return measure(engine)
 
@@ -68,10 +75,13 @@ def compare(found: Array, expected: Array, images: int, engine: Engine, graph: G
     if found.shape != expected.shape:
         raise ParityError(f"{what} gives logits of shape {list(found.shape)}, torch {list(expected.shape)}")
     if not np.isfinite(found).all():
-        raise ParityError(f"{what} gives NaN or infinite logits on {engine.provider}; verify with another --provider")
+        raise ParityError(
+            f"{what} gives NaN or infinite logits on {engine.provider} in {engine.precision}; verify with another "
+            "--engine or --device"
+        )
     logits, wanted = found.astype(np.float64), expected.astype(np.float64)
     difference = np.abs(logits - wanted)
-    tolerance = TOLERANCES[graph.precision]
+    tolerance = TOLERANCES[engine.precision]
     allowed = tolerance.largest(float(np.abs(wanted).max()))
     norms = np.linalg.norm(logits, axis=1) * np.linalg.norm(wanted, axis=1)
     cosines = (logits * wanted).sum(axis=1) / np.maximum(norms, 1e-300)
@@ -82,9 +92,9 @@ def compare(found: Array, expected: Array, images: int, engine: Engine, graph: G
     if not (largest <= allowed and mean <= allowed_mean):
         share = f"same first class in {100 * agreement:.1f} % of {len(found)} rows"
         raise ParityError(
-            f"{what} differs from torch by up to {largest:.1e} on {engine.provider}, expected at most {allowed:.0e} "
-            f"(mean {mean:.1e} of {allowed_mean:.0e}, smallest cosine {cosine:.6f}, {share}); the bundle was not "
-            "written, verify with another --provider or take another backbone"
+            f"{what} differs from torch by up to {largest:.1e} on {engine.provider} in {engine.precision}, expected at "
+            f"most {allowed:.0e} (mean {mean:.1e} of {allowed_mean:.0e}, smallest cosine {cosine:.6f}, {share}); the "
+            "bundle was not written, verify with another --engine or --device or take another backbone"
         )
     return ParityRecord(
         graph=graph.file,
@@ -92,6 +102,7 @@ def compare(found: Array, expected: Array, images: int, engine: Engine, graph: G
         engine=engine.name,
         engine_version=engine.version,
         provider=engine.provider,
+        precision=engine.precision,
         images=images,
         max_abs=largest,
         mean_abs=mean,
@@ -120,7 +131,7 @@ def verify_merged(
     total = max(len(images), sum(batches))
     rows = [np.arange(start, start + size) % len(images) for start, size in _chunks(total, batches)]
     classes = expected.shape[1]
-    found = [outputs.take(engine.run({bank.IMAGES: images[row]}), bank.LOGITS, len(row), classes) for row in rows]
+    found = [outputs.run_merged(engine, images[row], classes) for row in rows]
     return compare(np.concatenate(found), expected[np.concatenate(rows)], len(images), engine, graph, str(graph.task))
 
 

@@ -20,6 +20,7 @@ from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.parity import BATCHES, asked_pairs, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.export import plan as plans
 from adaptertune_deploy.export.images import read_images
@@ -30,7 +31,7 @@ from adaptertune_deploy.export.reference import asked_logits, check_reference
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 
-LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
+LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino")
 # precision -> what turns a traced or merged graph into one of that precision, step by step
 TRANSFORMS: Mapping[Precision, tuple[Callable[[bytes], bytes], ...]] = {Precision.FP32: ()}
 Measure = Callable[[Engine, GraphRecord], tuple[ParityRecord, ...]]
@@ -73,7 +74,7 @@ def export_bundle(
     shared: bool = True,
     weights: Path | None = None,
     images: Path | None = None,
-    provider: str = "cpu",
+    engine: EngineOptions = ON_CPU,
     replace: bool = False,
     ship: str | None = None,
     allow_random: bool = False,
@@ -91,7 +92,7 @@ def export_bundle(
         shared: write the shared graph.
         weights: the backbone's weights file; see model.backbone.load_backbone.
         images: a folder of images to verify on; None takes those that training held back.
-        provider: engine provider to verify on: "cpu", "cuda" or "auto".
+        engine: what to verify on.
         replace: whether tasks and graphs that stand at `out` may be dropped.
         ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
         allow_random: whether a backbone with random weights may be used.
@@ -105,7 +106,7 @@ def export_bundle(
         ParityError: a graph differs from torch.
     """
     plan = plan_export(
-        adapters, out, merge=merge, shared=shared, images=images, provider=provider, replace=replace, ship=ship
+        adapters, out, merge=merge, shared=shared, images=images, engine=engine, replace=replace, ship=ship
     )
     first = plan.sources[0].config
     pictures = read_images(plan.images, first.preprocess)
@@ -222,8 +223,8 @@ def _with_graph(work: Work, manifest: Manifest, made: Made, measure: Measure) ->
         source=made.source,
     )
     work.writer.write(graph.file, data)
-    where, provider = str(work.plan.out / graph.file), work.plan.provider
-    entries = with_graph(data, graph, facts, where, provider, lambda engine: measure(engine, graph))
+    where = str(work.plan.out / graph.file)
+    entries = with_graph(data, graph, facts, where, work.plan.engine, lambda engine: measure(engine, graph))
     return replace(manifest, graphs=(*manifest.graphs, graph), parity=(*manifest.parity, *entries))
 
 

@@ -13,7 +13,8 @@ from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
 from adaptertune_deploy.core.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.engines.engine import USUAL, check_provider
+from adaptertune_deploy.engines.engine import check_options
+from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export.images import find_images
 
 ROOM = 64_000_000  # bytes: a small backbone with some tasks; a larger one fails when it is written, and leaves nothing
@@ -43,7 +44,7 @@ class Plan:
     out: the bundle's folder.
     merge, shared: which forms to write.
     images: files to verify on.
-    provider: engine provider to verify on.
+    engine: what to verify on.
     replace: whether tasks and graphs that stand at `out` may be dropped.
     ship: the candidate that was asked for, None for each task's own.
     """
@@ -53,7 +54,7 @@ class Plan:
     merge: bool
     shared: bool
     images: tuple[Path, ...]
-    provider: str
+    engine: EngineOptions
     replace: bool
     ship: str | None = None
 
@@ -84,27 +85,27 @@ def plan_export(
     merge: bool = False,
     shared: bool = True,
     images: Path | None = None,
-    provider: str = "cpu",
+    engine: EngineOptions = ON_CPU,
     replace: bool = False,
     ship: str | None = None,
 ) -> Plan:
     """Read and check everything that an export starts from; see exporter.export_bundle for the arguments.
 
     Raises:
-        UsageError: nothing to export, neither form asked for, an unknown provider, a place that can't be written,
-            tasks or graphs that the export would drop, or the adapter of a task that has none.
+        UsageError: nothing to export, neither form asked for, an unknown engine or device, a place that can't be
+            written, tasks or graphs that the export would drop, or the adapter of a task that has none.
         FormatError: a damaged adapter, or tasks of different backbones or preprocessing.
         ExportError: no images, or `out` is something else than a bundle.
-        EngineError: the provider is absent here.
+        EngineError: the engine or device is absent here.
     """
     if not (merge or shared):
         raise UsageError("neither form was asked for; leave out --no-shared or add --merge")
-    check_provider(USUAL, provider)
+    check_options(engine)
     old = read_old(out)
     files.check_writable(out, "--out", ROOM)
     sources = read_sources(adapters, ship)
     found = find_images([(source.folder, source.config.samples) for source in sources], images)
-    plan = Plan(sources, out, merge, shared, found, provider, replace, ship)
+    plan = Plan(sources, out, merge, shared, found, engine, replace, ship)
     plan.check_dropped(old)
     return plan
 

@@ -32,7 +32,8 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract, input_types
-from adaptertune_deploy.engines.engine import USUAL, AnyArray, Engine, open_engine
+from adaptertune_deploy.engines.engine import AnyArray, Engine, open_engine
+from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import onnx_file, version1
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.version1 import Graph1, Manifest1, Parity1
@@ -188,7 +189,7 @@ def _convert(
     before = version1.read_graph(folder, old)
     size = manifest.preprocess.size
     images = np.random.default_rng(0).normal(size=(IMAGES, 3, *size)).astype(np.float32)
-    with contextlib.closing(open_engine(before, where, USUAL, "cpu")) as engine:
+    with contextlib.closing(open_engine(before, where, ON_CPU)) as engine:
         expected = answers(engine, images)
     data = convert(before, where)
     facts = bundle.facts_of(manifest, task)
@@ -200,7 +201,7 @@ def _convert(
         ir_version=old.ir_version,
         task=task,
     )
-    with contextlib.closing(open_engine(data, where, USUAL, "cpu")) as engine:
+    with contextlib.closing(open_engine(data, where, ON_CPU)) as engine:
         check_contract(engine, facts, where, graph.inputs)
         _check_same(answers(engine, images), expected, where)
     writer.write(graph.file, data)
@@ -246,9 +247,10 @@ def _kept_parity(old: Manifest1, graph: GraphRecord, measured: Mapping[str, Pari
         ParityRecord(
             graph=graph.file,
             task=task,
-            engine=USUAL,
+            engine=ON_CPU.engine,
             engine_version=engine_version,
             provider=entry.provider,
+            precision=Precision.FP32,
             images=entry.images,
             max_abs=entry.max_abs,
             mean_abs=entry.mean_abs,

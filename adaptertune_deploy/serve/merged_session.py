@@ -13,6 +13,7 @@ from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.engine_facts import facts_of
 
 
 class MergedSession:
@@ -24,7 +25,7 @@ class MergedSession:
         """Take engines that hold the merged graphs of `tasks`, in the same order."""
         self.tasks = tuple(tasks)
         self.preprocess = preprocess
-        self.provider = engines[0].provider
+        self.engine = facts_of(engines[0])
         self._engines = tuple(engines)
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
@@ -33,8 +34,8 @@ class MergedSession:
         rows: list[Array | None] = [None] * len(task)
         for index in np.unique(task).tolist():
             places = np.flatnonzero(task == index)
-            found = self._engines[index].run({bank.IMAGES: _gather(images, image[places])})
-            logits = outputs.take(found, bank.LOGITS, len(places), len(self.tasks[index].labels))
+            chosen = _gather(images, image[places])
+            logits = outputs.run_merged(self._engines[index], chosen, len(self.tasks[index].labels))
             for place, row in zip(places.tolist(), logits, strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]

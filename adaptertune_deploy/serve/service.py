@@ -16,7 +16,7 @@ from adaptertune_deploy.serve.batcher import Batcher
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.session import Session
-from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.settings import Settings, fitting
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 
 
@@ -42,9 +42,9 @@ class Service:
     """
 
     def __init__(self, session: Session, settings: Settings) -> None:
-        """Take a session, which stays the caller's to close."""
+        """Take a session, which stays the caller's to close; batches get no larger than its engine takes."""
         self.session = session
-        self.settings = settings
+        settings = self.settings = fitting(settings, session.engine.limits)
         self.draining = False
         self.images = ImagePool(session.preprocess, settings.decode_threads, settings.max_pixels)
         self.statistics = Statistics(task.name for task in session.tasks)

@@ -22,11 +22,12 @@ from adaptertune_deploy.core.manifest import (
     select_graph,
     select_tasks,
 )
-from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
+from adaptertune_deploy.engines.engine_facts import EngineFacts
+from adaptertune_deploy.engines.options import USUAL, EngineOptions
 from adaptertune_deploy.serve.forms import FORMS
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
@@ -38,13 +39,13 @@ class Session(Protocol):
     Attributes:
         tasks: what it answers; a task's index is its place here.
         preprocess: how an image becomes its input.
-        provider: the execution provider that runs it.
+        engine: what runs it.
         form: "shared" or "merged".
     """
 
     tasks: tuple[TaskSpec, ...]
     preprocess: PreprocessSpec
-    provider: str
+    engine: EngineFacts
     form: str
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
@@ -85,10 +86,7 @@ def open_session(
     folder: Path,
     tasks: list[str] | None = None,
     form: str = "auto",
-    engine: str = "onnxruntime",
-    provider: str = "auto",
-    threads: int = 0,
-    precision: Precision = Precision.FP32,
+    options: EngineOptions = USUAL,
 ) -> Session:
     """Open a bundle's tasks for answering.
 
@@ -96,18 +94,17 @@ def open_session(
         folder: the bundle.
         tasks: which tasks, in this order; None for all of them.
         form: "shared", "merged", or "auto" for the shared form when the bundle holds it.
-        engine: see engines.engine.open_engine.
-        provider: see engines.engine.open_engine.
-        threads: see engines.engine.open_engine.
-        precision: of the graphs; never replaced by another one.
+        options: what is asked of the engine; its precision decides which graphs are taken
+            (engines.engine.graph_precision).
 
     Every file is read once, compared with its hash, and what was read is what runs. A graph must say and take what
     the manifest says of it (engines.contract), so that nothing answers under another task's name or labels.
 
     Raises:
-        UsageError: an unknown task, form, engine or provider, or a form that the bundle does not hold.
+        UsageError: an unknown task, form, engine, device or setting, or a form or precision that the bundle does not
+            hold.
         FormatError: a damaged bundle, or a graph that is not what the manifest says.
-        EngineError: the engine refuses a graph.
+        EngineError: the engine refuses a graph, or is not what was asked for.
     """
     if form not in FORMS:
         raise UsageError(f"no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
@@ -115,7 +112,7 @@ def open_session(
     records = select_tasks(manifest, tasks)
     if not records:
         raise UsageError(f"{folder}: holds no task to serve; export one with: atd export")
-    opener = Opener(folder, manifest, engine, provider, threads)
+    opener, precision = Opener(folder, manifest, options), graph_precision(options)
     if form == MERGED or (form == "auto" and find_graph(manifest, SHARED, precision) is None):
         graphs = [select_graph(manifest, MERGED, precision, record.task.name) for record in records]
         return _open_merged(opener, graphs, records)
@@ -128,14 +125,12 @@ class Opener:
 
     folder: Path
     manifest: Manifest
-    engine: str
-    provider: str
-    threads: int
+    options: EngineOptions
 
     def open(self, graph: GraphRecord, undo: ExitStack) -> Engine:
         """Open a graph that must be what the manifest says of it; `undo` closes it."""
         where = str(self.folder / graph.file)
-        opened = open_engine(bundle.read_graph(self.folder, graph), where, self.engine, self.provider, self.threads)
+        opened = open_engine(bundle.read_graph(self.folder, graph), where, self.options)
         undo.callback(opened.close)
         check_contract(opened, bundle.facts_of(self.manifest, graph.task), where, graph.inputs)
         return opened
@@ -163,12 +158,15 @@ def _open_merged(opener: Opener, graphs: list[GraphRecord], records: tuple[TaskR
 def warm_up(session: Session, max_batch: int) -> None:
     """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
 
+    So does every size between that the engine prepares by itself (engines.limits.Limits.rows).
+
     Raises:
         EngineError: the engine failed, or there is no memory for the batch.
     """
     count = len(session.tasks)
     alone = range(count) if session.form == "merged" else range(1)
-    batches = [[task] for task in alone] + [[row % count for row in range(max_batch)]]
+    sizes = [*(rows for rows in session.engine.limits.rows if 1 < rows < max_batch), max_batch]
+    batches = [[task] for task in alone] + [[row % count for row in range(size)] for size in sizes]
     for rows in batches:
         try:
             images = np.zeros((len(rows), 3, *session.preprocess.size), dtype=np.float32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.engines.limits import Limits
 
 MAX_BATCH = 4096
 OPTIONS = ("max_batch", "queue_limit", "drain_delay")  # what `atd serve` lets a user choose
@@ -48,6 +49,12 @@ class Settings:
                 f"max_request_rows {self.max_request_rows}: expected at most {self.queue_limit}, the rows that "
                 f"{_called('queue_limit')} lets wait"
             )
+
+
+def fitting(settings: Settings, limits: Limits) -> Settings:
+    """Return the settings with batches no larger than an engine takes."""
+    most = limits.max_rows
+    return settings if most is None or most >= settings.max_batch else replace(settings, max_batch=most)
 
 
 def _called(name: str) -> str:

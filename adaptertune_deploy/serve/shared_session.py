@@ -14,6 +14,7 @@ from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import Handle, SlotBank
 from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.engine_facts import facts_of
 
 
 class SharedSession:
@@ -55,7 +56,7 @@ class SharedSession:
             tasks.append(adapter.task)
         self.tasks: tuple[TaskSpec, ...] = tuple(tasks)
         self.preprocess = preprocess
-        self.provider = engine.provider
+        self.engine = facts_of(engine)
         self._engine = engine
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.engines.options import ON_CPU
 from benchmarks import bank
 from benchmarks.bank import Kind
 
@@ -33,7 +34,7 @@ def test_the_command_measures_all_of_it(
 
 
 def test_a_tasks_own_size_is_that_of_its_tensors(graph: bytes, tmp_path: Path) -> None:
-    engine = bank.open_engine(graph, "g", provider="cpu")
+    engine = bank.open_engine(graph, "g", ON_CPU)
     bench = bank.Bench.fill(engine, [Kind(8, 37, 3), Kind(2, 5, 1)])
     slots = tuple(range(bench.spec.depth))
     width = bench.spec.width

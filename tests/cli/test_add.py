@@ -17,7 +17,8 @@ from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines import added
+from adaptertune_deploy.engines import engine
+from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.session import open_session
 from tests.builders import give_reference
 from tests.cli.conftest import GOLDEN, Atd
@@ -110,10 +111,10 @@ def test_without_its_images_a_task_is_added_and_that_is_said(
 def test_without_an_engine_a_task_is_added_and_that_is_said(
     atd: Atd, answered: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(added, "is_engine_here", lambda: False)
+    monkeypatch.setattr(engine, "is_installed", lambda name: False)
     done = atd("add", "adapters/trees")
     assert done.code == 0
-    assert "not verified: no engine is installed here; pip install 'adaptertune-deploy[cpu]'" in done.err
+    assert "not verified: ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]'" in done.err
 
 
 def test_its_graph_of_its_own_comes_with_merge(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:
@@ -126,7 +127,7 @@ def test_its_graph_of_its_own_comes_with_merge(atd: Atd, folder: Path, answered:
         select_graph(read_manifest(folder / "bundle"), "shared").file,
         merged.removeprefix("bundle/"),
     ]
-    session = open_session(folder / "bundle", ["trees"], "merged", provider="cpu")
+    session = open_session(folder / "bundle", ["trees"], "merged", options=ON_CPU)
     spec = read_manifest(folder / "bundle").preprocess
     pixels = np.stack([preprocess(path.read_bytes(), spec) for path in sorted((folder / "images").iterdir())])
     rows = session.run(pixels, np.arange(4, dtype=np.int64), np.zeros(4, dtype=np.int64))

@@ -34,7 +34,7 @@ MISTAKES = [
     (["--adapters", "bird"], 2, "only birds, cars, trees. Did you mean 'birds'?"),
     (["--adapters", ","], 2, "--adapters names no task"),
     (["--adapters-dir", "empty"], 2, "empty: holds no adapters; train one first: atd train --dataset pets"),
-    (["--provider", "trt"], 2, "trt"),
+    (["--engine", "trt"], 2, "trt"),
     (["--ship", "heda"], 2, "--ship: no candidate 'heda', only auto, adapter, head. Did you mean 'head'?"),
     (["--out", "images"], 1, "images"),
     (["--adapters", "trees"], 2, "--replace"),

@@ -27,15 +27,21 @@ DEFAULTS = {
     ],
     "export": [
         "--adapters", "all of them", "--images", "those that training held back", "--shared/--no-shared", "--shared",
-        "--provider", "cpu", "--out", "bundle",
+        "--engine", "onnxruntime", "--device", "cpu", "--out", "bundle",
     ],
-    "add": ["--provider", "cpu", "--bundle", "bundle"],
+    "add": ["--engine", "onnxruntime", "--device", "cpu", "--precision", "fp32", "--bundle", "bundle"],
     "tasks": ["--bundle", "bundle"],
     "inspect": [],
     "upgrade": [],
     "data check": ["--data-dir", "data/DATASET"],
-    "predict": ["--adapters", "all of them", "--top-k", "3", "--provider", "auto"],
-    "serve": ["--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0"],
+    "predict": [
+        "--adapters", "all of them", "--top-k", "3",
+        "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=", "auto",
+    ],
+    "serve": [
+        "--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0",
+        "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=", "auto",
+    ],
 }  # fmt: skip
 
 

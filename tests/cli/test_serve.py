@@ -7,6 +7,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from adaptertune_deploy.cli import console
@@ -55,7 +56,10 @@ def test_it_announces_its_address_and_a_request_to_try(atd: Atd, monkeypatch: py
     done = served.run("--adapters", "cars,birds")
     assert done.code == 0
     assert served.asked == [200]
-    assert "serving cars, birds from bundle/ (shared form, CPUExecutionProvider)" in served.lines[0]
+    assert (
+        f"serving cars, birds from bundle/ (shared form, onnxruntime {onnxruntime.__version__} on cpu in fp32)"
+        in served.lines[0]
+    )
     assert served.lines[1].startswith("ask about an image of yours: curl --data-binary @IMAGE 'http://127.0.0.1:")
     assert served.lines[1].endswith("/v1/predict?tasks=cars,birds'")
     assert done.err == "stopped; every accepted request was answered\n"
@@ -91,7 +95,7 @@ def test_a_server_that_others_reach_says_that_everybody_may_ask(atd: Atd, monkey
         (["--adapters", ""], 2, "--adapters names no task"),
         (["--bundle", "none"], 1, "none: holds no manifest.json; make a bundle with: atd export"),
         (["--port", "70000"], 2, "can't listen on"),
-        (["--provider", "tpu"], 2, "provider 'tpu'"),
+        (["--device", "tpu"], 2, "device 'tpu'"),
         (["--form", "both"], 2, "form"),
         (["--threads", "-1"], 2, "--threads -1: expected a whole number from 0"),
         (["--max-batch", "0"], 2, "--max-batch"),

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.graph_facts import KEY, GraphFacts, from_metadata, to_metadata
+from adaptertune_deploy.core.graph_facts import KEY, PRECISION_KEY, GraphFacts, from_metadata, precision_of, to_metadata
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
@@ -47,3 +48,13 @@ def test_a_wrong_value_is_named_by_its_place() -> None:
     data["task"]["labels"][1] = 7
     with pytest.raises(FormatError, match=r"task: labels\[1\]: found 7, expected text"):
         from_metadata({KEY: json.dumps(data)}, "graph.onnx")
+
+
+def test_a_graph_that_says_nothing_of_its_precision_is_fp32() -> None:
+    assert precision_of(to_metadata(make_facts(None)), "graph.onnx") is Precision.FP32
+    assert {precision_of({PRECISION_KEY: known.value}, "graph.onnx") for known in Precision} == {*Precision}
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(FormatError, match=r"^graph\.onnx: is in precision 'fp8', this release knows fp32, fp16, "):
+        precision_of({PRECISION_KEY: "fp8"}, "graph.onnx")

@@ -65,6 +65,12 @@ def test_select_tasks_keeps_the_order_asked_for(manifest: Manifest) -> None:
         select_tasks(manifest, ["pets", "pets"])
 
 
+def test_the_same_graph_in_another_precision_is_another_measurement(manifest: Manifest) -> None:
+    entry = make_parity(manifest.graphs[0].file)
+    other = dataclasses.replace(entry, precision=Precision.BF16)
+    assert dataclasses.replace(manifest, parity=(entry, other)).parity_of("pets") == (entry, other)
+
+
 def test_parity_is_found_by_task_and_form(manifest: Manifest) -> None:
     measured = with_parity(manifest)
     assert [entry.graph for entry in measured.parity_of("birds")] == [

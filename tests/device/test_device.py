@@ -22,6 +22,7 @@ from adaptertune_deploy.core import preprocess, tensors
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.publish import add_task
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.session import Session, open_session
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -58,7 +59,7 @@ def answers(session: Session, pixels: Array, rows: list[tuple[int, str]]) -> lis
 
 @pytest.mark.parametrize("form", ["shared", "merged"])
 def test_both_forms_give_torchs_logits(form: str, pixels: Array, expected: dict[str, Array]) -> None:
-    session = open_session(GOLDEN / "bundle", form=form, provider="cpu")
+    session = open_session(GOLDEN / "bundle", form=form, options=ON_CPU)
     rows = [(image, task) for image in range(4) for task in ("birds", "cars")]
     for (image, task), logits in zip(rows, answers(session, pixels, rows), strict=True):
         assert logits.shape == (CLASSES[task],)
@@ -72,7 +73,7 @@ def test_either_candidate_may_be_added(
 ) -> None:
     record = add_task(bundle, GOLDEN / "adapters" / "cars", ship=ship)
     assert record.task.adapter.rank == rank
-    session = open_session(bundle, form="shared", provider="cpu")
+    session = open_session(bundle, form="shared", options=ON_CPU)
     for image, logits in enumerate(answers(session, pixels, [(image, "cars") for image in range(4)])):
         np.testing.assert_allclose(logits, expected[wanted][image], atol=1e-4)
     session.close()
@@ -82,7 +83,7 @@ def test_an_added_task_rides_in_one_batch_with_the_others(
     bundle: Path, pixels: Array, expected: dict[str, Array]
 ) -> None:
     add_task(bundle, GOLDEN / "adapters" / "trees")
-    session = open_session(bundle, ["trees", "birds", "cars"], provider="cpu")
+    session = open_session(bundle, ["trees", "birds", "cars"], options=ON_CPU)
     generator = np.random.default_rng(0)
     rows = [(int(generator.integers(4)), str(generator.choice(list(CLASSES)))) for _ in range(32)]
     mixed = answers(session, pixels, rows)

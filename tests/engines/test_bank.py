@@ -19,6 +19,8 @@ from adaptertune_deploy.core.heads import apply, head_of
 from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.engines.bank import FIRST, HEAD_ONLY, Handle, SlotBank
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import EngineOptions
 from tests.builders import make_adapter, make_backbone_spec, make_task
 from tests.serve.fakes import SLOTS, WIDTH, FakeEngine, indices, random_images, reference
 
@@ -195,6 +197,37 @@ def test_reserved_room_is_enough_and_not_more() -> None:
     assert len(engine.calls[1]["blocks.0.adapter.up.bias"]) == 8 + 3
 
 
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_more_rows_than_the_engine_takes_run_in_parts(most: int) -> None:
+    engine = FakeEngine(limits=Limits(max_rows=most))
+    held = make_bank(engine)
+    tasks = [(adapter, held.write(adapter)) for adapter in (make(rank, seed) for seed, rank in enumerate([2, 2, 0, 3]))]
+    check(held, [(place % 3, *tasks[place % 4]) for place in range(11)])
+    for call in engine.calls:
+        assert max(len(call[bank.IMAGES]), len(call[bank.TASK])) <= most
+        assert set(call[bank.IMAGE].tolist()) == set(range(len(call[bank.IMAGES])))  # images that are asked about alone
+
+
+def test_a_bank_grows_as_far_as_the_engine_takes() -> None:
+    engine = FakeEngine(limits=Limits(max_rows=4, max_slots=FIRST + 3))
+    held = make_bank(engine)
+    tasks = [(adapter, held.write(adapter)) for adapter in (make(1, seed) for seed in range(FIRST + 2))]
+    more = rf"^fake was opened for {FIRST + 2} tasks of one rank, and of rank 1 there are more; serve fewer tasks$"
+    for too_many in (lambda: held.write(make(1, 99)), lambda: held.reserve([1])):
+        with pytest.raises(EngineError, match=more):
+            too_many()
+    held.write(make(2, 50))
+    check(held, [(0, *task) for task in tasks[-3:]])
+    assert len(engine.calls[0]["blocks.0.adapter.up.bias"]) == FIRST + 3
+
+
+def test_a_rank_that_the_engine_does_not_take_is_refused() -> None:
+    held = make_bank(FakeEngine(limits=Limits(max_rank=4)))
+    held.write(make(4))
+    with pytest.raises(EngineError, match=r"^fake was opened for ranks up to 4, a task has rank 5$"):
+        held.write(make(5))
+
+
 def test_a_run_in_progress_is_not_disturbed_by_tasks_that_come() -> None:
     engine = FakeEngine()
     held = make_bank(engine)
@@ -219,7 +252,9 @@ def test_a_run_in_progress_is_not_disturbed_by_tasks_that_come() -> None:
 def test_onnx_runtime_gives_the_same_in_a_mixture_and_alone() -> None:
     manifest = read_manifest(GOLDEN)
     spec, draw = manifest.backbone, np.random.default_rng(0)
-    engine = open_engine(read_graph(GOLDEN, select_graph(manifest, "shared")), "g", provider="cpu", threads=1)
+    engine = open_engine(
+        read_graph(GOLDEN, select_graph(manifest, "shared")), "g", EngineOptions(device="cpu", threads=1)
+    )
     held = SlotBank(engine, manifest.slots, spec.width, spec.features)
     adapters = [
         make_adapter(make_task(f"task{seed}", rank=rank, blocks=(0, 2)), spec, seed)

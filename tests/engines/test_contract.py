@@ -19,6 +19,7 @@ from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.engines.contract import check_contract, input_types
 from adaptertune_deploy.engines.engine import TensorInfo, open_engine
+from adaptertune_deploy.engines.options import ON_CPU
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "bundle"
@@ -225,7 +226,7 @@ def test_features_of_another_kind_are_refused(info: TensorInfo, message: str) ->
 
 def test_the_graphs_of_a_bundle_fit_its_manifest() -> None:
     for record in MANIFEST.graphs:
-        engine = open_engine(read_graph(GOLDEN, record), record.file, provider="cpu")
+        engine = open_engine(read_graph(GOLDEN, record), record.file, ON_CPU)
         facts = facts_of(MANIFEST, record.task)
         check_contract(engine, facts, record.file, record.inputs)
         assert input_types(facts) == record.inputs
@@ -240,13 +241,13 @@ def test_the_graphs_of_a_bundle_fit_its_manifest() -> None:
     ],
 )
 def test_inputs_are_those_that_the_manifest_says(change: dict[str, str], message: str) -> None:
-    engine = open_engine(read_graph(GOLDEN, BIRDS_GRAPH), "g", provider="cpu")
+    engine = open_engine(read_graph(GOLDEN, BIRDS_GRAPH), "g", ON_CPU)
     with pytest.raises(FormatError, match=message):
         check_contract(engine, merged_facts(MANIFEST, BIRDS), "g", BIRDS_GRAPH.inputs | change)
 
 
 def test_swapped_graphs_are_told_apart() -> None:
-    engine = open_engine(read_graph(GOLDEN, CARS_GRAPH), "g", provider="cpu")
+    engine = open_engine(read_graph(GOLDEN, CARS_GRAPH), "g", ON_CPU)
     assert "says it answers task 'cars', the manifest says 'birds'" in complaint(engine, merged_facts(MANIFEST, BIRDS))
     assert "is the merged graph of task 'cars', the manifest says the shared graph" in complaint(
         engine, shared_facts(MANIFEST)
@@ -311,7 +312,7 @@ def test_an_edited_graph_is_refused_in_one_line(edit: str) -> None:
     change, message = EDITS[edit]
     model = onnx.load_from_string(read_graph(GOLDEN, BIRDS_GRAPH))
     change(model)
-    engine = open_engine(model.SerializeToString(), "g", provider="cpu")
+    engine = open_engine(model.SerializeToString(), "g", ON_CPU)
     assert message in complaint(engine, merged_facts(MANIFEST, BIRDS))
 
 
@@ -320,13 +321,13 @@ def test_labels_that_both_sides_agree_on_must_still_be_as_many_as_the_logits() -
     labels = tuple(f"label {place}" for place in range(30))
     model = onnx.load_from_string(read_graph(GOLDEN, BIRDS_GRAPH))
     edit_facts(model, lambda facts: facts["task"].update(labels=labels))
-    engine = open_engine(model.SerializeToString(), "g", provider="cpu")
+    engine = open_engine(model.SerializeToString(), "g", ON_CPU)
     facts = merged_facts(MANIFEST, replace(BIRDS, task=replace(BIRDS.task, labels=labels)))
     assert "output 'logits' has shape ['N', 3], expected ['B', 30]" in complaint(engine, facts)
 
 
 def test_a_shared_graph_for_other_tensors_is_refused() -> None:
-    engine = open_engine(read_graph(GOLDEN, SHARED_GRAPH), "g", provider="cpu")
+    engine = open_engine(read_graph(GOLDEN, SHARED_GRAPH), "g", ON_CPU)
     facts = replace(shared_facts(MANIFEST), slots=(0, 1))
     engine.metadata = graph_facts.to_metadata(facts)
     extra = next(name for name in bank.bank_names((2,)) if name.startswith("blocks"))

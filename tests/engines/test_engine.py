@@ -1,4 +1,4 @@
-"""engines.engine: the table, choosing an engine, and comparing arrays with a graph's inputs."""
+"""engines.engine: the table, choosing an engine, and finding out one that is not what was asked for."""
 
 from __future__ import annotations
 
@@ -6,134 +6,204 @@ import importlib
 import inspect
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import Any, Literal
 
-import numpy as np
 import pytest
 
-from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
+from adaptertune_deploy.core.graph_facts import PRECISION_KEY
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine
-from adaptertune_deploy.engines.engine import AnyArray, EngineEntry, TensorInfo
+from adaptertune_deploy.engines.engine import EngineEntry
+from adaptertune_deploy.engines.options import EngineOptions, settings_of
 from tests.engines.onnx_files import ROWS, graph, lookup, model, node
 
-INPUTS = {
-    "images": TensorInfo("images", np.dtype(np.float32), ("N", 3, 32, 32)),
-    "image": TensorInfo("image", np.dtype(np.int64), ("B",)),
-    "task": TensorInfo("task", np.dtype(np.int64), ("B",)),
-}
-FEEDS: dict[str, AnyArray] = {
-    "images": np.zeros((2, 3, 32, 32), np.float32),
-    "image": np.zeros(5, np.int64),
-    "task": np.zeros(5, np.int64),
-}
+FP32, FP16, BF16, INT8 = Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8
+
+
+@dataclass(frozen=True)
+class EchoSettings:
+    """What echo takes.
+
+    sound: How it comes back.
+    """
+
+    sound: Literal["loud", "low"] = "loud"
+
+
+class Echo:
+    """Stands for an engine's module: opens what the test says, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.checked: list[Any] = []
+        self.closed = 0
+        self.opened = SimpleNamespace(metadata={}, precision=FP32, device="cpu", close=self.close)
+
+    def open_graph(self, *arguments: Any) -> Any:
+        self.asked.append(arguments)
+        return self.opened
+
+    def check_installed(self, *arguments: Any) -> None:
+        self.checked.append(arguments)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+ENTRY = EngineEntry("Echo", "echo", "json", EchoSettings, ("auto", "cpu", "cuda"), derives=frozenset({BF16}))
 
 
 @pytest.fixture
-def echo(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An engine that returns what it was opened with; the list tells which providers it was asked about."""
-    asked: list[str] = []
-    module = SimpleNamespace(open_graph=lambda *arguments: arguments, check_installed=asked.append)
-    monkeypatch.setitem(engine.ENGINES, "echo", EngineEntry("Echo", "echo", "json", ("auto", "cpu", "gpu")))
+def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
+    module = Echo()
+    monkeypatch.setitem(engine.ENGINES, "echo", ENTRY)
     monkeypatch.setitem(sys.modules, "echo", module)
-    return asked
+    return module
 
 
 def test_every_engine_of_the_table_keeps_the_entrys_promises() -> None:
     assert "onnxruntime" in engine.ENGINES
     for entry in engine.ENGINES.values():
         assert entry.module.startswith("adaptertune_deploy.engines.")
-        assert set(entry.everywhere) <= set(entry.providers)
-        module = importlib.import_module(entry.module)
-        assert list(inspect.signature(module.open_graph).parameters) == ["graph", "where", "provider", "threads"]
-        assert list(inspect.signature(module.check_installed).parameters) == ["provider"]
-
-
-def test_an_unknown_engine_is_refused_with_a_suggestion() -> None:
-    message = r"no engine 'onnxruntme', only .*onnxruntime.* Did you mean 'onnxruntime'\?"
-    with pytest.raises(UsageError, match=message):
-        engine.open_engine(lookup(), "g.onnx", "onnxruntme")
-    with pytest.raises(UsageError, match=message):
-        engine.check_provider("onnxruntme", "cpu")
-
-
-def test_an_unknown_provider_is_refused_with_a_suggestion() -> None:
-    message = r"ONNX Runtime has no provider 'cdua' here, only auto, cpu, cuda\. Did you mean 'cuda'\?"
-    with pytest.raises(UsageError, match=message):
-        engine.open_engine(lookup(), "g.onnx", provider="cdua")
-    with pytest.raises(UsageError, match=message):
-        engine.check_provider("onnxruntime", "cdua")
-
-
-def test_a_negative_number_of_threads_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--threads -1: expected 0 \(all cores\) or more"):
-        engine.open_engine(lookup(), "g.onnx", threads=-1)
-
-
-def test_the_opener_gets_what_the_caller_chose(echo: list[str]) -> None:
-    opened = engine.open_engine(lookup(), "bundle/backbone.onnx", "echo", provider="cpu", threads=3)
-    assert opened == (lookup(), "bundle/backbone.onnx", "cpu", 3)
-    assert engine.open_engine(lookup(), "g.onnx", "echo") == (lookup(), "g.onnx", "auto", 0)
-
-
-def test_no_engine_sees_a_graph_that_is_not_plain(echo: list[str]) -> None:
-    loop = model(graph(node("Loop", (), "rows"), inputs=(), outputs=(ROWS,)))
-    with pytest.raises(EngineError, match=r"bundle/backbone\.onnx: holds the operator 'Loop'"):
-        engine.open_engine(loop, "bundle/backbone.onnx", "echo")
-
-
-def test_a_provider_is_checked_by_the_engine_only_where_installations_differ(
-    echo: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for provider in ("auto", "cpu"):
-        engine.check_provider("echo", provider)
-    assert echo == []
-    engine.check_provider("echo", "gpu")
-    assert echo == ["gpu"]
-    monkeypatch.setitem(engine.ENGINES, "echo", EngineEntry("Echo", "echo", "no_such_library"))
-    engine.check_provider("echo", "cpu")
-    assert echo == ["gpu", "cpu"]
-
-
-def test_the_usual_providers_are_checked_without_importing_onnx_runtime() -> None:
-    code = (
-        "import sys; from adaptertune_deploy.engines.engine import check_provider;"
-        "check_provider('onnxruntime', 'cpu'); print('onnxruntime' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
-
-
-def test_feeds_that_fit_are_accepted() -> None:
-    engine.check_feeds(INPUTS, FEEDS)
-    engine.check_feeds(INPUTS, {"task": FEEDS["task"]}, {"images", "image"})
-    engine.check_feeds(INPUTS, {}, INPUTS)
+        assert set(entry.everywhere) <= set(entry.devices) <= {"auto", "cpu", "cuda"}
+        assert FP32 not in entry.derives
+        for setting in settings_of(entry.settings).values():
+            assert setting.meaning.endswith("."), setting
+        try:
+            module = importlib.import_module(entry.module)
+        except EngineError:  # its library is an extra of its own
+            continue
+        assert [*inspect.signature(module.open_graph).parameters] == ["graph", "where", "options", "settings"]
+        assert [*inspect.signature(module.check_installed).parameters] == ["options", "settings"]
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("options", "message"),
     [
-        ({"imags": FEEDS["images"]}, "no input 'imags', only images, image, task. Did you mean 'images'?"),
-        ({"images": FEEDS["images"].astype(np.float64)}, "input 'images' has dtype float64, expected float32"),
-        ({"task": FEEDS["task"].astype(np.int32)}, "input 'task' has dtype int32, expected int64"),
-        ({"images": np.zeros((2, 3, 32, 31), np.float32)}, "has shape [2, 3, 32, 31], expected ['N', 3, 32, 32]"),
-        ({"images": np.zeros((3, 32, 32), np.float32)}, "has shape [3, 32, 32], expected ['N', 3, 32, 32]"),
-        ({"task": np.zeros((), np.int64)}, "input 'task' has shape [], expected ['B']"),
+        (EngineOptions("onnxruntme"), r"no engine 'onnxruntme', only .*onnxruntime.* Did you mean 'onnxruntime'\?"),
+        (
+            EngineOptions(device="cdua"),
+            r"ONNX Runtime has no device 'cdua', only auto, cpu, cuda, cuda:N\. Did you mean 'cuda'\?",
+        ),
+        (EngineOptions(device="cuda:01"), r"ONNX Runtime has no device 'cuda:01', only"),
+        (EngineOptions(settings={"x": "1"}), "-E x: onnxruntime has no setting 'x', only provider"),
+        (EngineOptions("echo", settings={"sound": "shrill"}), "-E sound=shrill: expected loud or low"),
     ],
 )
-def test_feeds_that_do_not_fit_are_refused(change: dict[str, AnyArray], message: str) -> None:
-    with pytest.raises(EngineError) as caught:
-        engine.check_feeds(INPUTS, {**FEEDS, **change})
-    assert message in str(caught.value)
+def test_what_there_is_not_is_refused(echo: Echo, options: EngineOptions, message: str) -> None:
+    for ask in (lambda: engine.open_engine(lookup(), "g.onnx", options), lambda: engine.check_options(options)):
+        with pytest.raises(UsageError, match=message):
+            ask()
+    assert echo.asked == echo.checked == []
 
 
-def test_a_missing_input_is_named() -> None:
-    with pytest.raises(EngineError, match=r"input 'image' was not given \(2 missing in all\)"):
-        engine.check_feeds(INPUTS, {"images": FEEDS["images"]})
-    with pytest.raises(EngineError, match=r"input 'task' was not given \(1 missing in all\)"):
-        engine.check_feeds(INPUTS, {"images": FEEDS["images"]}, {"image"})
+def test_the_opener_gets_what_the_caller_chose(echo: Echo) -> None:
+    options = EngineOptions("echo", "cpu", FP32, 3, {"sound": "low"})
+    assert engine.open_engine(lookup(), "bundle/backbone.onnx", options) is echo.opened
+    assert engine.open_engine(lookup(), "g.onnx", EngineOptions("echo")) is echo.opened
+    usual = (EngineOptions("echo"), EchoSettings())
+    assert echo.asked == [
+        (lookup(), "bundle/backbone.onnx", options, EchoSettings("low")),
+        (lookup(), "g.onnx", *usual),
+    ]
 
 
-def test_a_graph_of_many_inputs_does_not_list_them_all() -> None:
-    many = {f"input{place}": TensorInfo(f"input{place}", np.dtype(np.float32), ("B",)) for place in range(35)}
-    with pytest.raises(EngineError, match=r"no input 'x', only input0, .*, input7, \.\.\.\.$"):
-        engine.check_feeds(many, {"x": np.zeros(1, np.float32)})
+def test_no_engine_sees_a_graph_that_is_not_plain(echo: Echo) -> None:
+    loop = model(graph(node("Loop", (), "rows"), inputs=(), outputs=(ROWS,)))
+    with pytest.raises(EngineError, match=r"bundle/backbone\.onnx: holds the operator 'Loop'"):
+        engine.open_engine(loop, "bundle/backbone.onnx", EngineOptions("echo"))
+    assert echo.asked == []
+
+
+def asked(**changes: Any) -> EngineOptions:
+    return replace(EngineOptions("echo"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "opened"),
+    [
+        (asked(), {}),
+        (asked(), {"device": "cuda:0"}),
+        (asked(device="cuda"), {"device": "cuda:0"}),
+        (asked(device="cuda:2"), {"device": "cuda:2"}),
+        (asked(precision=BF16), {"precision": BF16}),
+        (asked(precision=FP16), {"precision": FP16, "metadata": {PRECISION_KEY: "fp16"}}),
+    ],
+)
+def test_an_engine_that_is_what_was_asked_for_is_handed_over(
+    echo: Echo, options: EngineOptions, opened: dict[str, Any]
+) -> None:
+    vars(echo.opened).update(opened)
+    assert engine.open_engine(lookup(), "g.onnx", options) is echo.opened
+    assert echo.closed == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "opened", "message"),
+    [
+        (asked(device="cpu"), {"device": "cuda:0"}, "Echo runs on cuda:0, cpu was asked for"),
+        (asked(device="cuda:1"), {"device": "cuda:0"}, "Echo runs on cuda:0, cuda:1 was asked for"),
+        (asked(device="cuda"), {"device": "cuda:1"}, "Echo runs on cuda:1, cuda:0 was asked for"),
+        (asked(), {"precision": BF16}, "Echo computes in bf16, fp32 was asked for; .* choose --precision bf16"),
+        (asked(precision=BF16), {}, "Echo computes in fp32, bf16 was asked for"),
+        (asked(precision=FP16), {"precision": FP16}, "the graph is in fp32, fp16 was asked for; run atd export again"),
+        (asked(), {"metadata": {PRECISION_KEY: "int8"}, "precision": INT8}, "the graph is in int8, fp32 was asked for"),
+        (asked(precision=BF16), {"metadata": {PRECISION_KEY: "bf16"}, "precision": BF16}, "is in bf16, fp32 was asked"),
+    ],
+)
+def test_a_silent_replacement_is_found_out_and_closed(
+    echo: Echo, options: EngineOptions, opened: dict[str, Any], message: str
+) -> None:
+    vars(echo.opened).update(opened)
+    with pytest.raises(EngineError, match=rf"^g\.onnx: .*{message}"):
+        engine.open_engine(lookup(), "g.onnx", options)
+    assert echo.closed == 1
+
+
+def test_a_precision_that_nobody_knows_is_refused_and_closed(echo: Echo) -> None:
+    echo.opened.metadata = {PRECISION_KEY: "fp3"}
+    with pytest.raises(FormatError, match=r"^g\.onnx: is in precision 'fp3', this release knows fp32, "):
+        engine.open_engine(lookup(), "g.onnx", EngineOptions("echo"))
+    assert echo.closed == 1
+
+
+def test_the_graph_to_take_is_the_one_that_the_engine_makes_the_precision_of(echo: Echo) -> None:
+    wanted = {precision: engine.graph_precision(asked(precision=precision)) for precision in Precision}
+    assert {precision for precision, graph in wanted.items() if graph is not precision} == {BF16}
+    assert wanted[BF16] is FP32
+
+
+def test_options_fit_a_graph_of_any_precision(echo: Echo) -> None:
+    assert engine.fitting(asked(threads=2), INT8) == asked(threads=2, precision=INT8)
+    assert engine.fitting(asked(precision=INT8), FP32) == asked()
+    assert engine.fitting(asked(precision=BF16), FP32) == asked(precision=BF16)
+    assert engine.fitting(asked(precision=BF16), FP16) == asked(precision=FP16)
+
+
+def test_the_engine_is_asked_only_where_installations_differ(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in ("auto", "cpu"):
+        engine.check_options(asked(device=device))
+    assert echo.checked == []
+    engine.check_options(asked(device="cuda:1"))
+    engine.check_options(asked(settings={"sound": "low"}))
+    monkeypatch.setitem(engine.ENGINES, "echo", replace(ENTRY, library="no_such_library"))
+    engine.check_options(asked())
+    assert [options for options, _ in echo.checked] == [
+        asked(device="cuda:1"),
+        asked(settings={"sound": "low"}),
+        asked(),
+    ]
+    assert [settings.sound for _, settings in echo.checked] == ["loud", "low", "loud"]
+
+
+def test_the_usual_devices_are_checked_without_importing_onnx_runtime() -> None:
+    code = (
+        "import sys; from adaptertune_deploy.engines.engine import check_options;"
+        "from adaptertune_deploy.engines.options import ON_CPU;"
+        "check_options(ON_CPU); print({'onnxruntime', 'numpy'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

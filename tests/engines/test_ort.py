@@ -5,25 +5,32 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import threading
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.core.graph_facts import PRECISION_KEY
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import ort
-from adaptertune_deploy.engines.engine import TensorInfo, check_provider, open_engine
+from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.ort import CPU, CUDA, OrtEngine
+from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.ort_slab import OrtSlab
 from adaptertune_deploy.engines.slab import HostSlab
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 
+Provider = Literal["auto", "cpu", "cuda"]
 TEN = np.arange(30, dtype=np.float32).reshape(10, 3)
 
 
-def open_ort(graph: bytes, provider: str, threads: int) -> OrtEngine:
-    return ort.open_graph(graph, "bundle/g.onnx", provider, threads)
+def open_ort(graph: bytes, device: str, threads: int, provider: Provider = "auto") -> OrtEngine:
+    options = EngineOptions(device=device, threads=threads)
+    return ort.open_graph(graph, "bundle/g.onnx", options, OrtSettings(provider))
 
 
 @pytest.fixture
@@ -62,7 +69,7 @@ def test_inputs_outputs_and_metadata_are_described(engine: OrtEngine) -> None:
 
 
 def test_the_table_of_engines_opens_it() -> None:
-    opened = open_engine(lookup(), "g.onnx", provider="cpu")
+    opened = open_engine(lookup(), "g.onnx", ON_CPU)
     assert opened.run({"table": TEN, "index": np.array([3])})["rows"].tolist() == [[9, 10, 11]]
 
 
@@ -290,23 +297,53 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPat
 
 def test_cuda_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     without_cuda(monkeypatch)
-    for ask in (lambda: open_ort(lookup(), "cuda", 0), lambda: check_provider("onnxruntime", "cuda")):
+    for ask in (lambda: open_ort(lookup(), "cuda", 0), lambda: check_options(EngineOptions(device="cuda:1"))):
         with pytest.raises(EngineError, match=r"has no CUDA provider; .*pip install 'adaptertune-deploy\[gpu\]'"):
             ask()
 
 
 def test_cuda_is_accepted_where_onnxruntime_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [CUDA, CPU])
-    check_provider("onnxruntime", "cuda")
+    check_options(EngineOptions(device="cuda:1"))
+    check_options(EngineOptions(settings={"provider": "cuda"}))
+
+
+@pytest.mark.parametrize(("device", "provider"), [("cpu", "cuda"), ("cuda:1", "cpu")])
+def test_a_provider_that_does_not_run_on_the_device_is_refused(device: str, provider: Provider) -> None:
+    message = f"^-E provider={provider}: does not run on --device {device}; leave out one$"
+    options = EngineOptions(device=device, settings={"provider": provider})
+    for ask in (lambda: open_ort(lookup(), device, 0, provider), lambda: check_options(options)):
+        with pytest.raises(UsageError, match=message):
+            ask()
+
+
+def test_a_provider_may_be_named_in_place_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = with_cuda_that_does_not_load(monkeypatch)
+    assert open_ort(lookup(), "auto", 0, "cpu").provider == CPU
+    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only"):
+        open_ort(lookup(), "auto", 0, "cuda")
+    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only"):
+        open_ort(lookup(), "cuda:3", 0)
+    assert asked == [
+        [CPU],
+        [(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU],
+        [(CUDA, {"device_id": "3", "use_tf32": "0"}), CPU],
+    ]
+
+
+def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
+    assert (engine.device, engine.precision, engine.limits) == ("cpu", Precision.FP32, Limits())
+    half = field(14, field(1, PRECISION_KEY) + field(2, "fp16"))
+    assert open_ort(lookup() + half, "cpu", 0).precision is Precision.FP16
 
 
 def test_a_silent_fallback_is_found_out(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     asked = with_cuda_that_does_not_load(monkeypatch)
-    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only {CPU}; .*--provider cpu"):
+    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only {CPU}; .*--device cpu"):
         open_ort(lookup(), "cuda", 0)
-    assert asked == [[(CUDA, {"use_tf32": "0"}), CPU]]
+    assert asked == [[(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU]]
     assert open_ort(lookup(), "auto", 0).provider == CPU
-    assert [providers[0] for providers in asked[1:]] == [(CUDA, {"use_tf32": "0"}), CPU]
+    assert [providers[0] for providers in asked[1:]] == [(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU]
     assert capfd.readouterr() == ("", "")
 
 
@@ -339,7 +376,7 @@ def test_cuda_gives_what_the_cpu_gives() -> None:
     if CUDA not in ort.ort.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA provider; install adaptertune-deploy[gpu] on a machine with a GPU")
     engine = open_ort(lookup(), "cuda", 0)
-    assert engine.provider == CUDA
+    assert (engine.provider, engine.device) == (CUDA, "cuda:0")
     slab = put(engine, TEN)
     slab.write(4, {"table": TEN[0]})
     assert np.array_equal(engine.run({"index": np.arange(10)}, slab)["rows"], TEN[[0, 1, 2, 3, 0, 5, 6, 7, 8, 9]])

@@ -12,6 +12,7 @@ import pytest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines import ort
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.ort_attention import fuse
 from adaptertune_deploy.engines.plain_graph import check_plain
 from tests.engines.onnx_files import field, lookup
@@ -52,7 +53,7 @@ def test_what_is_fused_answers_as_before(form: str, batch: int) -> None:
     every, one = graphs.Form(), graphs.Form(row=ROW)
     data = blocks(*{"all tokens": (every, every), "one token": (one,), "both": (every, every, one)}[form])
     assert fuse(data) is not data
-    engine = open_engine(data, "g.onnx", provider="cpu", threads=1)
+    engine = open_engine(data, "g.onnx", EngineOptions(device="cpu", threads=1))
     (answer,) = engine.run({"x": tokens(batch)}).values()
     expected = plain_answer(data, tokens(batch))
     assert answer.shape == expected.shape
@@ -111,7 +112,7 @@ def test_any_other_attention_stays_as_it_is(kind: str) -> None:
 def test_another_attention_does_not_keep_one_of_exports_form_from_being_fused() -> None:
     data = blocks(graphs.Form(bias=False), graphs.Form())
     assert operators(fuse(data))["com.microsoft:Attention"] == 1
-    (answer,) = open_engine(data, "g.onnx", provider="cpu").run({"x": tokens(2)}).values()
+    (answer,) = open_engine(data, "g.onnx", ON_CPU).run({"x": tokens(2)}).values()
     np.testing.assert_allclose(answer, plain_answer(data, tokens(2)), atol=1e-5)
 
 
@@ -176,7 +177,7 @@ def test_another_number_of_tokens_than_the_graph_says_means_the_same_as_before()
     """The plain form regroups rows then; so must the fused one."""
     data = blocks(graphs.Form(tokens=1))
     assert operators(fuse(data))["com.microsoft:Attention"] == 1
-    (answer,) = open_engine(data, "g.onnx", provider="cpu").run({"x": tokens(1)}).values()
+    (answer,) = open_engine(data, "g.onnx", ON_CPU).run({"x": tokens(1)}).values()
     assert answer.shape == (5, 5, graphs.WIDTH)
     np.testing.assert_allclose(answer, plain_answer(data, tokens(1)), atol=1e-5)
 
@@ -199,7 +200,7 @@ def test_a_build_without_these_operators_runs_the_plain_graph(monkeypatch: pytes
 
     monkeypatch.setattr(ort.ort, "InferenceSession", session)
     data = blocks(graphs.Form())
-    (answer,) = open_engine(data, "g.onnx", provider="cpu").run({"x": tokens(2)}).values()
+    (answer,) = open_engine(data, "g.onnx", ON_CPU).run({"x": tokens(2)}).values()
     np.testing.assert_allclose(answer, plain_answer(data, tokens(2)), atol=1e-5)
     assert [entry is data for entry in opened] == [False, True]
 
@@ -216,5 +217,5 @@ def test_only_the_cpu_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort.ort, "preload_dlls", lambda: None, raising=False)
     data = blocks(graphs.Form())
     with pytest.raises(EngineError, match="stop here"):
-        open_engine(data, "g.onnx", provider="cuda")
+        open_engine(data, "g.onnx", EngineOptions(device="cuda"))
     assert opened == [data]

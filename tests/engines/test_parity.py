@@ -17,6 +17,7 @@ from adaptertune_deploy.core.precision import Precision, Tolerance
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import parity
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
+from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.parity import asked_pairs, compare, verify_merged, verify_shared
 from adaptertune_deploy.engines.slab import HostSlab
 from tests.banks import all_inputs, tasks_of
@@ -33,7 +34,8 @@ class Scripted:
     outputs: Mapping[str, TensorInfo] = {}
     metadata: Mapping[str, str] = {}
     name, version = "scripted", "1"
-    provider = "ScriptedProvider"
+    provider, device, precision = "ScriptedProvider", "cpu", Precision.FP32
+    limits = Limits()
 
     def __init__(self, answer: Answer, output: str = bank.FEATURES) -> None:
         self.answer = answer
@@ -96,9 +98,9 @@ def shared_expected(held: Sequence[Adapter]) -> list[Array]:
     return logits
 
 
-def record(form: str, task: str | None = None, precision: Precision = Precision.FP32) -> GraphRecord:
+def record(form: str, task: str | None = None) -> GraphRecord:
     inputs = {bank.IMAGES: "float32"}
-    return bundle.record_graph(b"a graph", form, inputs, opset=20, ir_version=10, task=task, precision=precision)
+    return bundle.record_graph(b"a graph", form, inputs, opset=20, ir_version=10, task=task)
 
 
 PETS = record(MERGED, "pets")
@@ -113,8 +115,8 @@ def held() -> tuple[Adapter, ...]:
     return tuple(make_adapter(make_task(*task), backbone, seed) for seed, task in enumerate(TASKS))
 
 
-def compared(found: Array, wanted: Array, graph: GraphRecord = PETS) -> ParityRecord:
-    return compare(found, wanted, 3, ENGINE, graph, "pets")
+def compared(found: Array, wanted: Array, graph: GraphRecord = PETS, engine: Any = ENGINE) -> ParityRecord:
+    return compare(found, wanted, 3, engine, graph, "pets")
 
 
 def test_the_numbers_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +124,8 @@ def test_the_numbers_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = np.array([[1, 0], [0, 1], [3, 4]], np.float32)
     found = np.array([[1, 0], [0.5, 0.25], [3, 4]], np.float32)
     entry = dataclasses.asdict(compared(found, wanted))
-    told = ("graph", "task", "engine", "engine_version", "provider")
-    assert [entry.pop(name) for name in told] == [PETS.file, "pets", "scripted", "1", "ScriptedProvider"]
+    told = ("graph", "task", "engine", "engine_version", "provider", "precision")
+    assert [entry.pop(name) for name in told] == [PETS.file, "pets", "scripted", "1", "ScriptedProvider", "fp32"]
     assert entry == pytest.approx(
         {
             "images": 3,
@@ -142,19 +144,20 @@ def test_the_numbers_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     [(PETS, "the merged fp32 graph of task 'pets'"), (record(SHARED), "the shared fp32 graph with task 'pets'")],
 )
 def test_an_error_names_the_graph_and_the_numbers(graph: GraphRecord, what: str) -> None:
-    text = rf"^{what} differs from torch by up to 2\.0e-04 on ScriptedProvider, expected at most 1e-04"
+    text = rf"^{what} differs from torch by up to 2\.0e-04 on ScriptedProvider in fp32, expected at most 1e-04"
     with pytest.raises(ParityError, match=text):
         compared(LOGITS + np.float32(2e-4), LOGITS, graph)
 
 
-def test_a_coarser_precision_allows_more_but_no_shift_of_every_logit() -> None:
-    int8 = record(MERGED, "pets", Precision.INT8)
+def test_what_is_computed_in_a_coarser_precision_may_differ_more_but_not_in_every_logit() -> None:
+    engine: Any = Scripted(merged_answer, bank.LOGITS)
+    engine.precision = Precision.INT8
     off = LOGITS.copy()
     off[3, 0] += 1.0
-    entry = compared(off, LOGITS, int8)
-    assert (entry.max_abs, entry.atol, entry.rtol) == (1.0, 0.05, 0.15)
+    entry = compared(off, LOGITS, PETS, engine)
+    assert (entry.max_abs, entry.atol, entry.rtol, entry.precision) == (1.0, 0.05, 0.15, Precision.INT8)
     with pytest.raises(ParityError, match=r"differs from torch by up to 1\.0e\+00 .* \(mean 1\.0e\+00 of 3"):
-        compared(LOGITS + np.float32(1.0), LOGITS, int8)
+        compared(LOGITS + np.float32(1.0), LOGITS, PETS, engine)
     with pytest.raises(ParityError, match=r"up to 1\.0e\+00"):
         compared(off, LOGITS)
 

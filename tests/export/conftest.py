@@ -18,6 +18,7 @@ from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import AdaptedViT
@@ -146,7 +147,7 @@ def open_graph() -> Iterator[OpenGraph]:
     opened: list[Engine] = []
 
     def open_bytes(data: bytes) -> Engine:
-        opened.append(open_engine(data, "graph", provider="cpu", threads=2))
+        opened.append(open_engine(data, "graph", EngineOptions(device="cpu", threads=2)))
         return opened[-1]
 
     yield open_bytes

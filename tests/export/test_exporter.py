@@ -24,6 +24,7 @@ from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.exporter import export_bundle
 from adaptertune_deploy.export.merge import merged_graph
@@ -78,13 +79,15 @@ def calls(monkeypatch: pytest.MonkeyPatch, backbone: Backbone, last_slot: bytes,
 
 def logits_of(graph: bytes, image: Array) -> Array:
     """Return a merged graph's logits [1, C]."""
-    return open_engine(graph, "graph", provider="cpu", threads=2).run({bank.IMAGES: image})[bank.LOGITS]
+    return open_engine(graph, "graph", EngineOptions(device="cpu", threads=2)).run({bank.IMAGES: image})[bank.LOGITS]
 
 
 def shared_logits(out: Path, manifest: Manifest, image: Array) -> list[Array]:
     """Return what a bundle's shared graph answers for all of its tasks about one image."""
     loaded = [bundle.read_task(out, manifest, record) for record in manifest.tasks]
-    engine = open_engine(bundle.read_graph(out, select_graph(manifest, "shared")), "graph", provider="cpu", threads=2)
+    engine = open_engine(
+        bundle.read_graph(out, select_graph(manifest, "shared")), "graph", EngineOptions(device="cpu", threads=2)
+    )
     return ask(engine, loaded, manifest.slots, image, [0] * len(loaded), range(len(loaded)))
 
 
@@ -386,6 +389,8 @@ def test_deit_tiny_on_real_pets(tmp_path: Path, shared_data: Path, monkeypatch: 
         assert report.max_abs < 1e-4
         assert report.cosine > 1 - 1e-8
         assert report.agreement == 1
-    graph = open_engine(bundle.read_graph(tmp_path / "both", both.graphs[0]), "graph", provider="cpu", threads=2)
+    graph = open_engine(
+        bundle.read_graph(tmp_path / "both", both.graphs[0]), "graph", EngineOptions(device="cpu", threads=2)
+    )
     facts = json.loads(graph.metadata[graph_facts.KEY])
     assert facts["backbone"]["name"] == "deit_tiny_patch16_224.fb_in1k"

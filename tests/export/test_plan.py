@@ -12,6 +12,7 @@ import pytest
 
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.plan import plan_export, read_old
 from tests.builders import (
     encode,
@@ -62,8 +63,8 @@ def test_nothing_to_export_is_a_usage_error(tmp_path: Path, folders: list[Path])
         plan_export(folders, out, shared=False)
     with pytest.raises(UsageError, match=r"task 'pets' is in .*pets, .*pets; export one of them"):
         plan_export([folders[0], folders[0]], out)
-    with pytest.raises(UsageError, match="provider 'tensorrt'"):
-        plan_export(folders, out, provider="tensorrt")
+    with pytest.raises(UsageError, match="device 'gpu'"):
+        plan_export(folders, out, engine=EngineOptions(device="gpu"))
     with pytest.raises(UsageError, match=r"--out /proc/bundle: can't be written"):
         plan_export(folders, Path("/proc/bundle"))
 

@@ -17,6 +17,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import Handle, SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import make_adapter, make_task
@@ -32,7 +33,7 @@ def engine(shared_graph: bytes, open_graph: OpenGraph) -> Engine:
 
 @pytest.fixture(scope="module")
 def module_engine(shared_graph: bytes) -> Iterator[Engine]:
-    engine = open_engine(shared_graph, "graph", provider="cpu", threads=2)
+    engine = open_engine(shared_graph, "graph", EngineOptions(device="cpu", threads=2))
     yield engine
     engine.close()
 

@@ -16,6 +16,7 @@ from adaptertune_deploy.core.errors import ExportError, FormatError, ParityError
 from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import upgrade as upgrading
 from adaptertune_deploy.export import version1
 from adaptertune_deploy.export.upgrade import upgrade
@@ -53,7 +54,7 @@ def test_its_answers_stay_torchs(folder: Path) -> None:
     images = pictures(manifest)
     adapters = [bundle.read_task(folder, manifest, record) for record in manifest.tasks]
     graph = select_graph(manifest, "shared")
-    engine = open_engine(bundle.read_graph(folder, graph), "g", provider="cpu")
+    engine = open_engine(bundle.read_graph(folder, graph), "g", ON_CPU)
     assert {name: info.dtype.name for name, info in engine.inputs.items()} == graph.inputs
     rows = np.array([(image, task) for image in range(4) for task in range(2)], dtype=np.int64)
     feeds = {bank.IMAGES: images, bank.IMAGE: rows[:, 0].copy(), bank.TASK: rows[:, 1].copy()}
@@ -64,7 +65,7 @@ def test_its_answers_stay_torchs(folder: Path) -> None:
         np.testing.assert_allclose(logits, expected()[adapters[task].task.name][image], atol=1e-5)
     for name in CLASSES:
         merged = bundle.read_graph(folder, select_graph(manifest, "merged", task=name))
-        logits = open_engine(merged, "g", provider="cpu").run({bank.IMAGES: images})[bank.LOGITS]
+        logits = open_engine(merged, "g", ON_CPU).run({bank.IMAGES: images})[bank.LOGITS]
         np.testing.assert_allclose(logits, expected()[name], atol=1e-5)
 
 

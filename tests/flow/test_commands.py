@@ -107,7 +107,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(workspace: Workspace) -> None:
         ("predict", "nothing.jpg"): (2, "nothing.jpg: can't be read"),
         ("predict", str(image), "--adapters", "digit"): (2, "Did you mean 'digits'?"),
         ("predict", str(image), "--bundle", "nowhere"): (1, "nowhere: holds no manifest.json"),
-        ("predict", str(image), "--provider", "gpu"): (2, "provider 'gpu'"),
+        ("predict", str(image), "--device", "gpu"): (2, "device 'gpu'"),
         ("train", "--dataset", "digit"): (2, "Did you mean 'digits'?"),
         ("train", "--dataset", "digits", "--rank", "-1"): (2, "--rank -1"),
         ("train", "--dataset", "digits", "--backbone", PICO, "--placement", "last:99"): (2, "--placement last:99"),

@@ -26,7 +26,7 @@ def test_train_export_and_predict_on_cuda_agree_with_the_cpu(tmp_path: Path) -> 
     assert facts["recipe"]["precision"] == "bf16"
     assert facts["adapter"]["top1"] > 0.95
     assert facts["proofs"]["start_images"] == 8
-    run_atd(tmp_path, "export", "--merge", "--provider", "cuda")
+    run_atd(tmp_path, "export", "--merge", "--device", "cuda")
     manifest = read_manifest(tmp_path / "bundle")
     assert len(manifest.parity) == 2
     for parity in manifest.parity:
@@ -34,8 +34,8 @@ def test_train_export_and_predict_on_cuda_agree_with_the_cpu(tmp_path: Path) -> 
         assert parity.max_abs < 1e-4
     images = sorted((tmp_path / "adapters" / "digits" / "samples").iterdir())
     cuda, cpu = (
-        json.loads(run_atd(tmp_path, "predict", *images, "--json", "--provider", provider).stdout)
-        for provider in ("cuda", "cpu")
+        json.loads(run_atd(tmp_path, "predict", *images, "--json", "--device", device).stdout)
+        for device in ("cuda", "cpu")
     )
     for one, other in zip(cuda, cpu, strict=True):
         assert one["top"][0]["label"] == other["top"][0]["label"]

@@ -55,9 +55,14 @@ MISTAKES = {
     "trained, not in the bundle": Mistake(
         "serve --adapters trees", ("trees", "atd add adapters/trees"), prepare=_trained_but_not_added
     ),
-    "provider of predict": Mistake(f"predict {IMAGE} --provider gpu", ("provider 'gpu'", "cuda")),
-    "provider of export": Mistake("export --provider trt --out new", ("provider 'trt'", "cpu", "cuda")),
-    "provider that is absent": Mistake("export --provider cuda --out new", ("CUDA", "[gpu]"), 1),
+    "engine": Mistake(f"predict {IMAGE} --engine onnxruntme", ("--engine: ", "Did you mean 'onnxruntime'?")),
+    "device of predict": Mistake(f"predict {IMAGE} --device gpu", ("device 'gpu'", "cuda:N")),
+    "device of export": Mistake("export --device cuda:x --out new", ("device 'cuda:x'", "cpu", "cuda")),
+    "device that is absent": Mistake("export --device cuda --out new", ("CUDA", "[gpu]"), 1),
+    "computed in": Mistake(f"predict {IMAGE} --precision fp8", ("--precision", "'fp8'", "bf16")),
+    "setting": Mistake(f"predict {IMAGE} -E prvider=cpu", ("-E prvider", "Did you mean 'provider'?")),
+    "value of a setting": Mistake(f"predict {IMAGE} -E provider=gpu", ("-E provider=gpu: expected auto, cpu or cuda",)),
+    "setting without a value": Mistake(f"predict {IMAGE} -E provider", ("-E provider: expected NAME=VALUE",)),
     # wrong places
     "adapters as a dataset": Mistake("train --dataset adapters", ("--dataset adapters", "trained adapters")),
     "an adapter as a dataset": Mistake("train --dataset adapters/birds", ("adapters/birds", "trained adapter")),
@@ -80,7 +85,7 @@ MISTAKES = {
 }
 
 # ONNX Runtime itself has to say which providers it was built with.
-BY_THE_ENGINE = ("provider that is absent",)
+BY_THE_ENGINE = ("device that is absent",)
 MISTAKES = {name: replace(mistake, arrays=name in BY_THE_ENGINE) for name, mistake in MISTAKES.items()}
 
 

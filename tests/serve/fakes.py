@@ -22,7 +22,10 @@ from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.heads import head_of
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import EngineEntry, Slab, TensorInfo
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
@@ -103,6 +106,9 @@ class FakeEngine:
     compute: Callable[[Mapping[str, npt.NDArray[Any]]], Array] = shared_network
     output: str = bank.FEATURES
     provider: str = "CPUExecutionProvider"
+    device: str = "cpu"
+    precision: Precision = Precision.FP32
+    limits: Limits = field(default_factory=Limits)
     inputs: Mapping[str, TensorInfo] = field(default_factory=dict)
     outputs: Mapping[str, TensorInfo] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -176,7 +182,13 @@ def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSessio
     return MergedSession(engines, [adapter.task for adapter in held], make_preprocess_spec()), engines
 
 
-ENTRY = EngineEntry("Fake", "tests.serve.fakes", "numpy")  # a line of the table of engines that opens FakeEngine
+@dataclass(frozen=True)
+class FakeSettings:
+    """There is nothing to set."""
+
+
+# A line of the table of engines that opens FakeEngine.
+ENTRY = EngineEntry("Fake", "tests.serve.fakes", "numpy", FakeSettings)
 OPENED: list[FakeEngine] = []
 
 
@@ -206,7 +218,7 @@ def make_infos(facts: GraphFacts) -> tuple[dict[str, TensorInfo], dict[str, Tens
     return inputs, {name: TensorInfo(name, np.dtype(np.float32), ("B", size))}
 
 
-def open_graph(graph: bytes, where: str, provider: str, threads: int) -> FakeEngine:
+def open_graph(graph: bytes, where: str, options: EngineOptions, settings: FakeSettings) -> FakeEngine:
     """Open a graph of stand_in, as the module of an EngineEntry does: "shared", or a task's name."""
     by_name = {adapter.task.name: adapter for adapter in make_adapters()}
     adapter = next((held for name, held in by_name.items() if graph == stand_in(name)), None)

@@ -6,6 +6,7 @@ import pytest
 
 from adaptertune_deploy.cli import completion
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.forms import FORMS
 from adaptertune_deploy.serve.session import open_session
 
@@ -14,7 +15,7 @@ GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "bundle"
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_session_opens_in_every_form(form: str) -> None:
-    session = open_session(GOLDEN, form=form, threads=1)
+    session = open_session(GOLDEN, form=form, options=EngineOptions(threads=1))
     session.close()
     assert form in ("auto", session.form)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.limits import Limits
 from tests.serve.fakes import indices, make_adapters, make_merged, make_shared, random_images
 
 rows_of_three = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=9)
@@ -30,9 +31,19 @@ def test_images_asked_in_order_are_not_copied() -> None:
     assert engines[0].calls[0][bank.IMAGES] is images
 
 
+def test_a_batch_larger_than_the_engine_takes_runs_in_parts() -> None:
+    images, (merged, engines) = random_images(5), make_merged()
+    whole = merged.run(images, indices(0, 1, 2, 3, 4), indices(0, 0, 0, 0, 0))
+    engines[0].forget()
+    engines[0].limits = Limits(max_rows=2)
+    parts = merged.run(images, indices(0, 1, 2, 3, 4), indices(0, 0, 0, 0, 0))
+    assert [len(call[bank.IMAGES]) for call in engines[0].calls] == [2, 2, 1]
+    np.testing.assert_array_equal(parts, whole)
+
+
 def test_it_says_what_it_is_and_closes_every_engine() -> None:
     merged, engines = make_merged()
-    assert (merged.form, merged.provider) == ("merged", "CPUExecutionProvider")
+    assert (merged.form, merged.engine.words) == ("merged", "fake 1 on cpu in fp32")
     merged.close()
     assert all(engine.closed for engine in engines)
 

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("form", ["shared", "merged"])
 def test_a_mixed_batch_of_32_equals_its_rows_one_by_one_and_the_reference(folder: Path, form: str) -> None:
-    session = open_session(folder, form=form, provider="cpu", threads=1)
+    session = open_session(folder, form=form, options=EngineOptions(device="cpu", threads=1))
     generator = np.random.default_rng(5)
     images = random_images(8, seed=4)
     image, task = np.sort(generator.integers(0, 8, 32)), generator.integers(0, 3, 32)
@@ -48,7 +49,7 @@ def test_a_mixed_batch_of_32_equals_its_rows_one_by_one_and_the_reference(folder
 
 @pytest.mark.parametrize("form", ["shared", "merged"])
 def test_served_answers_equal_offline_answers(folder: Path, form: str) -> None:
-    session = open_session(folder, ["digits", "pets"], form, provider="cpu", threads=1)
+    session = open_session(folder, ["digits", "pets"], form, options=EngineOptions(device="cpu", threads=1))
     images = [encode(make_image(seed=seed), "JPEG") for seed in range(4)]
     offline = classify(session, images)
     with serving(make_app(session)) as url:

@@ -9,6 +9,7 @@ import pytest
 
 from adaptertune_deploy.core import bank, preprocess
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
+from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import TaskStatistics
@@ -142,3 +143,8 @@ def test_tasks_are_found_by_name() -> None:
         assert service.nearest("flower") == " Did you mean 'flowers'?"
 
     play(body)
+
+
+def test_batches_are_no_larger_than_the_engine_takes() -> None:
+    service = Service(make_shared(FakeEngine(limits=Limits(max_rows=3))), Settings(max_batch=8))
+    assert service.settings.max_batch == 3

@@ -11,11 +11,14 @@ from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
 from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.session import open_session, warm_up
 from tests.builders import make_preprocess_spec, write_bundle, write_merged
 from tests.serve import fakes
 from tests.serve.fakes import (
     FakeEngine,
+    FakeSettings,
     asked,
     indices,
     make_adapters,
@@ -25,6 +28,8 @@ from tests.serve.fakes import (
     reference,
     stand_in,
 )
+
+FAKE = EngineOptions("fake")
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 @pytest.mark.parametrize(("form", "expected"), [("auto", "shared"), ("shared", "shared"), ("merged", "merged")])
 def test_every_form_gives_the_reference_answers(folder: Path, form: str, expected: str) -> None:
-    session = open_session(folder, ["flowers", "pets"], form, engine="fake")
+    session = open_session(folder, ["flowers", "pets"], form, options=FAKE)
     assert session.form == expected
     assert [task.name for task in session.tasks] == ["flowers", "pets"]
     images = random_images(1)
@@ -57,22 +62,22 @@ def test_every_form_gives_the_reference_answers(folder: Path, form: str, expecte
 
 def test_auto_takes_the_merged_form_where_there_is_no_shared_one(folder: Path) -> None:
     rewrite(folder, graphs=bundle.read_manifest(folder).graphs[1:])
-    assert open_session(folder, engine="fake").form == "merged"
+    assert open_session(folder, options=FAKE).form == "merged"
     with pytest.raises(UsageError, match="no shared fp32 graph, only merged fp32 of pets, flowers, digits; make one"):
-        open_session(folder, form="shared", engine="fake")
+        open_session(folder, form="shared", options=FAKE)
 
 
 @pytest.mark.parametrize("form", ["auto", "shared", "merged"])
 def test_another_precision_is_never_taken_instead(folder: Path, form: str) -> None:
     with pytest.raises(UsageError, match=r"no (shared|merged) fp16 graph.*, only .*shared fp32"):
-        open_session(folder, form=form, engine="fake", precision=Precision.FP16)
+        open_session(folder, form=form, options=EngineOptions("fake", precision=Precision.FP16))
     assert fakes.OPENED == []
 
 
 def test_a_missing_merged_graph_is_named_before_any_is_opened(folder: Path) -> None:
     rewrite(folder, graphs=bundle.read_manifest(folder).graphs[:-1])
     with pytest.raises(UsageError, match=r"no merged fp32 graph of task 'digits', only .*: atd export --merge"):
-        open_session(folder, form="merged", engine="fake")
+        open_session(folder, form="merged", options=FAKE)
     assert fakes.OPENED == []
 
 
@@ -80,19 +85,19 @@ def test_what_does_not_exist_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"no form 'mergd', only auto, shared, merged\. Did you mean 'merged'"):
         open_session(folder, form="mergd")
     with pytest.raises(UsageError, match=r"no task 'pet', only .* Did you mean 'pets'"):
-        open_session(folder, ["pet"], engine="fake")
+        open_session(folder, ["pet"], options=FAKE)
     with pytest.raises(UsageError, match="no task was named; name one or more of pets, flowers, digits"):
-        open_session(folder, [], engine="fake")
+        open_session(folder, [], options=FAKE)
     rewrite(folder, tasks=(), graphs=bundle.read_manifest(folder).graphs[:1])
     with pytest.raises(UsageError, match="holds no task to serve; export one with: atd export"):
-        open_session(folder, engine="fake")
+        open_session(folder, options=FAKE)
 
 
 def test_a_graph_that_differs_from_its_hash_is_never_opened(folder: Path) -> None:
     shared = select_graph(bundle.read_manifest(folder), "shared")
     (folder / shared.file).write_bytes(stand_in("pets"))
     with pytest.raises(FormatError, match="the manifest says"):
-        open_session(folder, engine="fake")
+        open_session(folder, options=FAKE)
     assert fakes.OPENED == []
 
 
@@ -104,9 +109,9 @@ def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
     opened: list[bytes] = []
     real = fakes.open_graph
 
-    def open_graph(graph: bytes, where: str, provider: str, threads: int) -> FakeEngine:
+    def open_graph(graph: bytes, where: str, options: EngineOptions, settings: FakeSettings) -> FakeEngine:
         opened.append(graph)
-        return real(graph, where, provider, threads)
+        return real(graph, where, options, settings)
 
     def read_graph(at: Path, record: GraphRecord) -> bytes:
         data = whole(at, record)
@@ -116,7 +121,7 @@ def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
     whole = bundle.read_graph
     monkeypatch.setattr(bundle, "read_graph", read_graph)
     monkeypatch.setattr(fakes, "open_graph", open_graph)
-    open_session(folder, form=form, engine="fake").close()
+    open_session(folder, form=form, options=FAKE).close()
     expected = ["shared"] if form == "shared" else ["pets", "flowers", "digits"]
     assert opened == [stand_in(name) for name in expected]
 
@@ -126,7 +131,7 @@ def test_an_engine_is_closed_when_its_graph_is_another_than_the_manifest_says(fo
     with pytest.raises(
         FormatError, match=r"backbone-fp32-\w+\.onnx: says slots is \(0, 1, 2, 3\), the manifest says \(0, 1\)"
     ):
-        open_session(folder, engine="fake")
+        open_session(folder, options=FAKE)
     assert [engine.closed for engine in fakes.OPENED] == [True]
 
 
@@ -134,7 +139,7 @@ def test_all_engines_are_closed_when_one_graph_is_another_than_the_manifest_says
     manifest = bundle.read_manifest(folder)
     write_merged(folder, manifest, {"flowers": stand_in("digits")})
     with pytest.raises(FormatError, match="says it answers task 'digits', the manifest says 'flowers'"):
-        open_session(folder, form="merged", engine="fake")
+        open_session(folder, form="merged", options=FAKE)
     assert [engine.closed for engine in fakes.OPENED] == [True, True]
 
 
@@ -144,7 +149,7 @@ def test_an_engine_is_closed_when_it_does_not_take_the_bank(folder: Path, monkey
 
     monkeypatch.setattr(FakeEngine, "allocate", allocate)
     with pytest.raises(EngineError, match="don't fit"):
-        open_session(folder, engine="fake")
+        open_session(folder, options=FAKE)
     assert [engine.closed for engine in fakes.OPENED] == [True]
 
 
@@ -154,13 +159,13 @@ def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: 
     manifest = bundle.read_manifest(folder)
     rewrite(folder, preprocess=dataclasses.replace(manifest.preprocess, mean=(0.0, 0.0, 0.0)))
     with pytest.raises(FormatError, match=r"manifest\.json: |says preprocess\.mean is"):
-        open_session(folder, form=form, engine="fake")
+        open_session(folder, form=form, options=FAKE)
     pets = manifest.tasks[0]
     labels = (*pets.task.labels[:-1], "banana")
     edited = dataclasses.replace(pets, task=dataclasses.replace(pets.task, labels=labels))
     rewrite(folder, preprocess=make_preprocess_spec(), tasks=(edited, *manifest.tasks[1:]))
     with pytest.raises(FormatError, match=r"manifest\.json: labels, .* of task 'pets'|says label 2 is 'pets 2'"):
-        open_session(folder, form=form, engine="fake")
+        open_session(folder, form=form, options=FAKE)
     assert all(engine.closed for engine in fakes.OPENED)
 
 
@@ -170,6 +175,12 @@ def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
     assert [len(call["task"]) for call in engine.calls] == [1, 5]
     assert asked(engine.calls[1]) == [0, 1, 2, 0, 1]
     assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
+
+
+def test_warm_up_runs_every_size_that_an_engine_prepares() -> None:
+    engine = FakeEngine(limits=Limits(rows=(1, 2, 4, 8), max_rows=8))
+    warm_up(make_shared(engine), 6)
+    assert [len(call["task"]) for call in engine.calls] == [1, 2, 4, 6]
 
 
 def test_a_batch_that_no_memory_holds_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 from adaptertune_deploy.cli.serve import serve
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.preprocess import MAX_PIXELS
-from adaptertune_deploy.serve.settings import OPTIONS, Settings
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.serve.settings import OPTIONS, Settings, fitting
 
 
 def test_defaults_are_the_documented_limits() -> None:
@@ -52,3 +53,10 @@ def test_every_option_named_is_one_of_atd_serve() -> None:
     parameters = inspect.signature(serve).parameters
     assert set(OPTIONS) <= set(parameters)
     assert {field.name for field in dataclasses.fields(Settings)} & set(parameters) == set(OPTIONS)
+
+
+def test_batches_get_no_larger_than_the_engine_takes() -> None:
+    settings = Settings(max_batch=8)
+    assert fitting(settings, Limits()) is settings
+    assert fitting(settings, Limits(max_rows=8)) is settings
+    assert fitting(settings, Limits(max_rows=3)) == Settings(max_batch=3)

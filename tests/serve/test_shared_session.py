@@ -38,9 +38,10 @@ def test_a_mixed_batch_is_one_run_and_equals_each_task_alone() -> None:
 
 
 def test_it_says_what_it_is_and_closes_its_engine() -> None:
-    engine = FakeEngine(provider="CUDAExecutionProvider")
+    engine = FakeEngine(provider="CUDAExecutionProvider", device="cuda:1")
     session = make_shared(engine)
-    assert (session.form, session.provider) == ("shared", "CUDAExecutionProvider")
+    assert (session.form, session.engine.provider) == ("shared", "CUDAExecutionProvider")
+    assert session.engine.words == "fake 1 on cuda:1 in fp32"
     assert [task.name for task in session.tasks] == ["pets", "flowers", "digits"]
     session.close()
     assert engine.closed

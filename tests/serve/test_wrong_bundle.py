@@ -17,6 +17,7 @@ from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.engines import ort
+from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.engines.ort_attention import fuse
 from adaptertune_deploy.serve.session import open_session
 from tests.builders import put_graph, write_merged
@@ -164,7 +165,7 @@ def test_a_wrong_bundle_is_one_line_that_names_the_file(folder: Path, what: str)
     change(folder)
     for form in ("shared", "merged") if forms == "both" else (forms,):
         with pytest.raises(AtdError) as caught:
-            open_session(folder, form=form, provider="cpu")
+            open_session(folder, form=form, options=ON_CPU)
         text = str(caught.value)
         assert text.isprintable()
         assert text.startswith(str(folder))
@@ -189,7 +190,7 @@ def test_the_hashed_bytes_run_whatever_lies_at_the_path_by_then(folder: Path, mo
     read = bundle.read_graph
     monkeypatch.setattr(bundle, "read_graph", read_graph)
     monkeypatch.setattr(ort.ort, "InferenceSession", session)
-    open_session(folder, provider="cpu").close()
+    open_session(folder, options=ON_CPU).close()
     assert given == [fuse(whole)]  # attention is fused in memory, out of the bytes that were hashed
 
 
@@ -198,7 +199,7 @@ def test_the_hashed_bytes_run_whatever_lies_at_the_path_by_then(folder: Path, mo
 def test_a_command_ends_with_one_line_and_1(folder: Path, what: str, command: str) -> None:
     """It never listens, hangs or prints a traceback."""
     WRONG[what][0](folder)
-    arguments = [command, "--bundle", str(folder), "--form", "merged", "--provider", "cpu"]
+    arguments = [command, "--bundle", str(folder), "--form", "merged", "--device", "cpu"]
     arguments += ["--port", "0"] if command == "serve" else [str(GOLDEN / "images" / "0.png")]
     done = subprocess.run(
         [sys.executable, "-m", "adaptertune_deploy", *arguments], capture_output=True, text=True, timeout=120

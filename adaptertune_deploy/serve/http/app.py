@@ -62,7 +62,7 @@ async def index(request: Request) -> Response:
         {
             **describe.server_metadata(),
             "form": session.form,
-            "provider": session.provider,
+            **describe.engine(session),
             "tasks": {task.name: {"classes": len(task.labels)} for task in session.tasks},
             "endpoints": sorted({route.path for route in request.app.routes if isinstance(route, Route)}),
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 import adaptertune_deploy
 from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.engines.options import gpu_index
 from adaptertune_deploy.serve.http.protocol import INPUT, OUTPUT, VERSION
 from adaptertune_deploy.serve.session import Session
 from adaptertune_deploy.serve.settings import Settings
@@ -23,7 +24,8 @@ def server_metadata() -> dict[str, Any]:
 def model_metadata(task: TaskSpec, session: Session) -> dict[str, Any]:
     """Return a model's name, versions, inputs and outputs; -1 is the batch dimension.
 
-    "parameters", which MLServer's metadata has too, says what answers: a head only or adapters of some rank.
+    "parameters", which MLServer's metadata has too, says what answers: a head only or adapters of some rank, and what
+    runs them.
     """
     return {
         "name": task.name,
@@ -31,12 +33,25 @@ def model_metadata(task: TaskSpec, session: Session) -> dict[str, Any]:
         "platform": f"adaptertune_{session.form}",
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1, 1]}],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(task.labels)]}],
-        "parameters": _parameters(task),
+        "parameters": _parameters(task, session),
     }
 
 
-def _parameters(task: TaskSpec) -> dict[str, object]:
-    return {"adapter": task.adapter.words, "rank": task.adapter.rank, "temperature": task.temperature}
+def engine(session: Session) -> dict[str, str]:
+    """Return what runs the graphs, read back from the engine."""
+    runs = session.engine
+    return {
+        "engine": runs.engine,
+        "engine_version": runs.version,
+        "provider": runs.provider,
+        "device": runs.device,
+        "precision": runs.precision.value,
+    }
+
+
+def _parameters(task: TaskSpec, session: Session) -> dict[str, object]:
+    own = {"adapter": task.adapter.words, "rank": task.adapter.rank, "temperature": task.temperature}
+    return {**own, **engine(session)}
 
 
 def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[str, Any]:
@@ -44,7 +59,7 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
 
     github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md
     """
-    kind = "KIND_CPU" if session.provider == "CPUExecutionProvider" else "KIND_GPU"
+    gpu = gpu_index(session.engine.device)
     return {
         "name": task.name,
         "platform": "",
@@ -90,11 +105,18 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
             },
             "priority_queue_policy": {},
         },
-        "instance_group": [{"name": task.name, "kind": kind, "count": 1, "gpus": []}],
+        "instance_group": [
+            {
+                "name": task.name,
+                "kind": "KIND_CPU" if gpu is None else "KIND_GPU",
+                "count": 1,
+                "gpus": [] if gpu is None else [gpu],
+            }
+        ],
         "default_model_filename": "",
         "cc_model_filenames": {},
         "metric_tags": {},
-        "parameters": {name: {"string_value": str(value)} for name, value in _parameters(task).items()},
+        "parameters": {name: {"string_value": str(value)} for name, value in _parameters(task, session).items()},
         "model_warmup": [],
     }
 

@@ -16,6 +16,8 @@ def test_the_index_lists_tasks_and_endpoints(server: Running) -> None:
     document = server.client.get("/").json()
     assert document["tasks"] == {"pets": {"classes": 3}, "flowers": {"classes": 5}, "digits": {"classes": 2}}
     assert (document["form"], document["provider"]) == ("shared", "CPUExecutionProvider")
+    runs = [document[name] for name in ("engine", "engine_version", "device", "precision")]
+    assert runs == ["fake", "1", "cpu", "fp32"]
     assert {"/v1/predict", "/v2/models/{model}/infer", "/metrics"} <= set(document["endpoints"])
 
 

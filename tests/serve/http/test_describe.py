@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 import adaptertune_deploy
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.serve.http import describe
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
 from tests.builders import make_adapter, make_task
 from tests.serve.fakes import FakeEngine, make_merged, make_shared
+
+RUNS = {
+    "engine": "fake",
+    "engine_version": "1",
+    "provider": "CPUExecutionProvider",
+    "device": "cpu",
+    "precision": "fp32",
+}
 
 
 def test_the_server_claims_only_what_works() -> None:
@@ -25,14 +34,14 @@ def test_a_model_takes_images_and_gives_logits() -> None:
         "platform": "adaptertune_shared",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}],
         "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 5]}],
-        "parameters": {"adapter": "rank 4", "rank": 4, "temperature": 1.0},
+        "parameters": {"adapter": "rank 4", "rank": 4, "temperature": 1.0, **RUNS},
     }
     merged, _ = make_merged()
     assert describe.model_metadata(merged.tasks[0], merged)["platform"] == "adaptertune_merged"
 
 
 def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
-    session = make_shared(FakeEngine(provider="CUDAExecutionProvider"))
+    session = make_shared(FakeEngine(provider="TensorRT", device="cuda:1", precision=Precision.FP16))
     config = describe.model_config(session.tasks[0], session, Settings(max_batch=4, max_request_rows=16))
     assert config["max_batch_size"] == 16
     assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
@@ -42,19 +51,23 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
         ("logits", "TYPE_FP32", [3])
     ]
     assert config["dynamic_batching"]["preferred_batch_size"] == [4]
-    assert config["instance_group"][0]["kind"] == "KIND_GPU"
-    assert describe.model_config(session.tasks[0], make_shared(), Settings())["instance_group"][0]["kind"] == "KIND_CPU"
+    (group,) = config["instance_group"]
+    assert (group["kind"], group["gpus"]) == ("KIND_GPU", [1])
+    assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
+    (group,) = describe.model_config(session.tasks[0], make_shared(), Settings())["instance_group"]
+    assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
 
 
 def test_a_head_only_says_so() -> None:
     task = make_task("birds", rank=0, temperature=1.25)
     session = make_shared(adapters=[make_adapter(task)])
-    expected = {"adapter": "head only", "rank": 0, "temperature": 1.25}
+    expected = {"adapter": "head only", "rank": 0, "temperature": 1.25, **RUNS}
     assert describe.model_metadata(task, session)["parameters"] == expected
     assert describe.model_config(task, session, Settings())["parameters"] == {
         "adapter": {"string_value": "head only"},
         "rank": {"string_value": "0"},
         "temperature": {"string_value": "1.25"},
+        **{name: {"string_value": value} for name, value in RUNS.items()},
     }
 
 

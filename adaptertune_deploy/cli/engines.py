@@ -1,0 +1,104 @@
+"""Options that choose the engine which runs a graph, for every command that runs one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adaptertune_deploy.cli import completion
+from adaptertune_deploy.cli.options import ENGINE, value
+from adaptertune_deploy.core import precision as precisions
+from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from adaptertune_deploy.engines.options import EngineOptions, Setting
+
+SETTING = "--engine-option"
+PLACES = {"cpu": "the CPU", "cuda": "NVIDIA GPUs"}
+PRECISIONS = tuple(precision.value for precision in precisions.Precision)
+
+Engine = Annotated[
+    str, value("--engine", "NAME", ENGINE, "What runs the graphs: see below.", complete=completion.engines)
+]
+Device = Annotated[
+    str,
+    value(
+        "--device",
+        "NAME",
+        ENGINE,
+        "auto, cpu, cuda or cuda:N; a named one is never replaced.",
+        complete=completion.devices,
+    ),
+]
+Precision = Annotated[
+    str,
+    value(
+        "--precision",
+        "NAME",
+        ENGINE,
+        f"What to compute in, never replaced: {', '.join(PRECISIONS)}.",
+        complete=completion.precisions,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-E",
+        SETTING,
+        metavar="NAME=VALUE",
+        help="A setting of the engine's own, as often as there are some.",
+        show_default=False,
+        autocompletion=completion.engine_settings,
+        rich_help_panel=ENGINE,
+    ),
+]
+
+
+def asked(
+    engine: str, device: str, settings: Sequence[str] | None = None, precision: str = "fp32", threads: int = 0
+) -> EngineOptions:
+    """Return what a command line asks of an engine, after checking it, before anything is read.
+
+    Raises:
+        UsageError: an unknown engine, device, precision or setting, or a negative number of threads.
+        EngineError: something that this installation lacks.
+    """
+    from adaptertune_deploy.engines.engine import check_options, entry_of
+    from adaptertune_deploy.engines.options import EngineOptions, split_settings
+
+    if precision not in PRECISIONS:
+        near = did_you_mean(precision, PRECISIONS)
+        raise UsageError(f"--precision: no precision '{precision:.60}', only {', '.join(PRECISIONS)}.{near}")
+    try:
+        entry_of(engine)
+    except UsageError as error:
+        raise UsageError(f"--engine: {error}") from None
+    options = EngineOptions(engine, device, precisions.Precision(precision), threads, split_settings(settings or ()))
+    try:
+        check_options(options)
+    except AtdError as error:
+        named = "" if str(error).startswith("-E ") else f"--engine {engine} --device {device}: "
+        raise type(error)(f"{named}{error}") from None
+    return options
+
+
+def can_verify(engine: str) -> bool:
+    """Return False where the usual engine is meant and absent; of another one `asked` says what it lacks."""
+    from adaptertune_deploy.engines.engine import is_installed
+    from adaptertune_deploy.engines.options import USUAL
+
+    return engine != USUAL.engine or is_installed(engine)
+
+
+def describe() -> Iterator[tuple[str, str, list[Setting]]]:
+    """Yield what the help says of every engine: its key, what it runs on, and its settings."""
+    from adaptertune_deploy.engines.engine import ENGINES
+    from adaptertune_deploy.engines.options import settings_of
+
+    for name, entry in ENGINES.items():
+        devices = " and ".join(PLACES[device] for device in entry.devices if device in PLACES)
+        made = "".join(f", makes {precision} of fp32 graphs" for precision in sorted(entry.derives))
+        yield name, f"{entry.label}: {devices}{made}", [*settings_of(entry.settings).values()]
