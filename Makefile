@@ -30,7 +30,7 @@ test-gpu: $(VENV)/.installed-dev
 
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed
-	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/inspection tests/device
+	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/doctor tests/inspection tests/device
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -43,7 +43,7 @@ types-all: $(VENV)/.installed-dev
 
 # What runs on a device runs on Python 3.10 too.
 types-device: $(VENV)/.installed-dev
-	$(BIN)/mypy --python-version 3.10 adaptertune_deploy/core adaptertune_deploy/engines adaptertune_deploy/serve adaptertune_deploy/inspection adaptertune_deploy/cli
+	$(BIN)/mypy --python-version 3.10 adaptertune_deploy/core adaptertune_deploy/engines adaptertune_deploy/serve adaptertune_deploy/doctor adaptertune_deploy/inspection adaptertune_deploy/cli
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

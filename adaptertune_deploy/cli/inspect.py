@@ -60,7 +60,7 @@ def show(path: Path, found: Inspected) -> None:
 
 
 def _show_sheet(sheet: Sheet) -> None:
-    columns = (*map(table.Words, sheet.words), *sheet.numbers)
+    columns: list[table.Column] = [*map(table.Words, sheet.words), *sheet.numbers]
     table.show(console.out, sheet.title, columns, [[_words(cell) for cell in row] for row in sheet.rows])
 
 

@@ -12,6 +12,7 @@ from adaptertune_deploy.cli import (
     add,
     console,
     data,
+    doctor,
     errors,
     evaluate,
     export,
@@ -51,6 +52,7 @@ app.command("inspect", cls=Command)(inspect.inspect)
 app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
+app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 

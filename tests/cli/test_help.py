@@ -8,7 +8,19 @@ import pytest
 from adaptertune_deploy.cli import main
 from tests.cli.conftest import Atd
 
-COMMANDS = ["quickstart", "train", "evaluate", "export", "add", "tasks", "inspect", "upgrade", "predict", "serve"]
+COMMANDS = [
+    "quickstart",
+    "train",
+    "evaluate",
+    "export",
+    "add",
+    "tasks",
+    "inspect",
+    "upgrade",
+    "predict",
+    "serve",
+    "doctor",
+]
 GROUPS = {"data": ["check"]}
 PAGES = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 # Every default that a person can't see from the command line alone.
@@ -32,6 +44,7 @@ DEFAULTS = {
     "add": ["--engine", "onnxruntime", "--device", "cpu", "--precision", "fp32", "--bundle", "bundle"],
     "tasks": ["--bundle", "bundle"],
     "inspect": [],
+    "doctor": [],
     "upgrade": [],
     "data check": ["--data-dir", "data/DATASET"],
     "predict": [

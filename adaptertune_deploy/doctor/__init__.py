@@ -1,0 +1,1 @@
+"""What this machine has, what each engine really does on it, and what to mend."""

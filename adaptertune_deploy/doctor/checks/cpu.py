@@ -1,0 +1,66 @@
+"""What the processor can compute, and what that means for a graph's precision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from adaptertune_deploy.doctor.finding import NOTE, OK, Finding
+from adaptertune_deploy.doctor.machine import Machine
+
+CPUINFO = "/proc/cpuinfo"
+# flag of /proc/cpuinfo -> what people call it; x86 first, then Arm
+NAMES = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_bf16": "AMX BF16",
+    "amx_int8": "AMX INT8",
+    "asimdhp": "FP16",
+    "asimddp": "dot products",
+    "i8mm": "INT8 products",
+    "bf16": "BF16",
+    "sve": "SVE",
+}
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+
+
+def check(machine: Machine) -> Iterator[Finding]:
+    """Say which instructions there are, and name the precisions that they don't speed up."""
+    text = machine.read(CPUINFO)
+    if text is None:
+        return
+    flags = set(_field(text, "flags") or _field(text, "Features"))
+    model = " ".join(_field(text, "model name")) or machine.processor
+    known = ", ".join(name for flag, name in NAMES.items() if flag in flags)
+    yield Finding(OK, "CPU", f"{model}, {machine.cores} cores: {known or 'no instructions that speed up a graph'}")
+    intel = machine.processor == "x86_64"
+    if intel and "avx2" not in flags:
+        yield Finding(
+            NOTE,
+            "AVX2",
+            "absent",
+            "AVX2 or AVX-512, without which a graph takes several times as long",
+            "in a virtual machine, pass the host's processor through; else use another machine",
+        )
+    if not flags & BF16:
+        yield Finding(
+            NOTE, "bf16", "no instructions for it", "fp32 graphs here: bf16 is not faster", "leave --precision bf16 out"
+        )
+    if not flags & INT8:
+        lossy = "; sums of u8 x s8 products may saturate, so answers differ between machines" if intel else ""
+        yield Finding(
+            NOTE,
+            "int8",
+            f"no instructions for its dot products{lossy}",
+            "fp32 graphs here, or int8 graphs whose accuracy was measured on such a processor",
+            "compare with --precision fp32 before int8 is trusted",
+        )
+
+
+def _field(text: str, name: str) -> list[str]:
+    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
+    return found[1].split() if found else []

@@ -1,0 +1,49 @@
+"""Cores that this process may use, against the threads that libraries start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from adaptertune_deploy.doctor.finding import NOTE, OK, Finding
+from adaptertune_deploy.doctor.machine import Machine
+
+QUOTA = "/sys/fs/cgroup/cpu.max"
+OLD_QUOTA, OLD_PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def check(machine: Machine) -> Iterator[Finding]:
+    """Say where an engine would start more threads than it has cores, and where variables hold threads back."""
+    quota = _quota(machine)
+    cores = max(1, min(machine.usable, math.floor(quota) if quota else machine.usable))
+    if cores < machine.cores:
+        why = f"a quota of {quota:g} cores" if quota and math.floor(quota) < machine.usable else "its CPU affinity"
+        yield Finding(
+            NOTE,
+            "threads",
+            f"this process has {cores} of {machine.cores} cores by {why}",
+            "as many threads as cores; an engine left to itself counts those of the machine and slows itself down",
+            f"--threads {cores} with atd serve and atd predict",
+        )
+    else:
+        yield Finding(OK, "threads", f"all {machine.cores} cores are this process's")
+    held = {name: machine.environment[name] for name in VARIABLES if machine.environment.get(name)}
+    if held:
+        yield Finding(
+            NOTE,
+            "thread variables",
+            ", ".join(f"{name}={value}" for name, value in held.items()),
+            "none, unless you mean to hold training and preprocessing to that many threads",
+            f"unset {' '.join(held)}",
+        )
+
+
+def _quota(machine: Machine) -> float | None:
+    """Return the cores' worth of time that the control group allows, None where it sets no limit."""
+    words = (machine.read(QUOTA) or "").split()
+    if not words:
+        words = [(machine.read(path) or "").strip() for path in (OLD_QUOTA, OLD_PERIOD)]
+    if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
+        return int(words[0]) / int(words[1])
+    return None

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from adaptertune_deploy.core.extras import EXTRAS
+from adaptertune_deploy.doctor.checks.extras import check
+from tests.doctor.fake_machine import FakeMachine, found, told
+
+
+def test_a_device_lacks_what_trains_and_may() -> None:
+    findings = found(check, FakeMachine(packages={"onnxruntime": "1.32.0"}))
+    assert {finding.status for finding in findings.values()} == {"note"}
+    assert findings["extra export"].found == "lacks onnx, onnx-ir, onnxscript, timm, torch, torchvision"
+    assert "atd upgrade" in findings["extra export"].expected
+    assert findings["extra export"].fix.endswith("pip install 'adaptertune-deploy[export]'")
+    assert findings["extra train"].expected == "for atd train, atd evaluate, atd quickstart"
+
+
+def test_one_library_too_few_is_named() -> None:
+    packages = dict.fromkeys((name for names in EXTRAS.values() for name in names), "1")
+    assert set(told(check, FakeMachine(packages=packages)).values()) == {"ok"}
+    del packages["scipy"]
+    finding = found(check, FakeMachine(packages=packages))["extra train"]
+    assert (finding.status, finding.found) == ("note", "lacks scipy")
