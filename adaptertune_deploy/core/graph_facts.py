@@ -35,9 +35,10 @@ class GraphFacts:
     task: TaskSpec | None = None
 
 
-def to_metadata(facts: GraphFacts) -> dict[str, str]:
-    """Return the facts as ONNX metadata, key -> value."""
-    return {KEY: records.dump(facts)}
+def to_metadata(facts: GraphFacts, precision: Precision = Precision.FP32) -> dict[str, str]:
+    """Return the facts as ONNX metadata, key -> value; a graph of fp32 says nothing of its precision."""
+    said = {} if precision is Precision.FP32 else {PRECISION_KEY: precision.value}
+    return {KEY: records.dump(facts), **said}
 
 
 def precision_of(metadata: Mapping[str, str], where: str) -> Precision:

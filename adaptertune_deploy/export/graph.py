@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from adaptertune_deploy import __version__
@@ -29,7 +27,7 @@ from adaptertune_deploy.export.passes.late_batch import late_batch
 from adaptertune_deploy.export.passes.names import name_all
 from adaptertune_deploy.export.passes.pooled_token import pooled_token
 from adaptertune_deploy.export.passes.qkv_gather import qkv_gather
-from adaptertune_deploy.export.passes.rewriting import SMALL, AnyArray
+from adaptertune_deploy.export.passes.rewriting import AnyArray
 from adaptertune_deploy.model.attention import plain_attention
 
 REWRITES = (flat_reshapes, qkv_gather, class_token, late_batch, pooled_token)
@@ -197,22 +195,8 @@ def _check(file: OnnxFile, inputs: Sequence[GraphInput], what: str) -> None:
                 "choose another backbone"
             )
     try:
-        onnx.checker.check_model(_without_weights(file), full_check=True)
+        onnx.checker.check_model(onnx_file.without_weights(file), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
             f"the graph of {what} is not valid ONNX ({_reason(error)}); choose another backbone"
         ) from None
-
-
-def _without_weights(file: OnnxFile) -> onnx.ModelProto:
-    """Return the model with inputs in place of its weights, so that checking it takes no copies of them."""
-    light = onnx.ModelProto()
-    light.CopyFrom(file.model)
-    for name, tensor in file.tensors.items():
-        array = np.asarray(tensor)
-        if array.size > SMALL:
-            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-            light.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
-        else:
-            light.graph.initializer.append(numpy_helper.from_array(array, name))
-    return light

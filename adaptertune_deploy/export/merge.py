@@ -20,11 +20,12 @@ from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.export import onnx_file
-from adaptertune_deploy.export.onnx_file import OnnxFile
+from adaptertune_deploy.export.onnx_file import OnnxFile, array, converted
 
 HEAD = onnx.helper.make_node(
     "Gemm", [bank.FEATURES, bank.HEAD_WEIGHT, bank.HEAD_BIAS], [bank.LOGITS], name="head.Gemm", alpha=1.0, beta=1.0
 )
+FLOAT = int(onnx.TensorProto.FLOAT)
 BRANCH = ("MatMul", "Add", "Gelu", "MatMul", "Add", "Add")
 
 
@@ -46,10 +47,12 @@ def merged_graph(source: bytes | onnx.ModelProto, adapter: Adapter, facts: Graph
         raise ValueError(f"the facts are of task {facts.task}, expected {adapter.task}")
     file = onnx_file.read(source if isinstance(source, bytes) else source.SerializeToString(), "the source graph")
     model, graph = file.model, file.model.graph
-    said = graph_facts.from_metadata({entry.key: entry.value for entry in model.metadata_props}, "the source graph")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    said = graph_facts.from_metadata(metadata, "the source graph")
+    precision = graph_facts.precision_of(metadata, "the source graph")
     _check_source(said, facts)
-    tensors = bank.folded(adapter)
-    nodes = _fill(graph) if said.task is None else [node for node in graph.node if node.output[0] != bank.LOGITS]
+    nodes, kinds = _fill(graph) if said.task is None else _without_head(file)
+    tensors = {name: converted(tensor, kinds.get(name, FLOAT)) for name, tensor in bank.folded(adapter).items()}
     nodes = _without_branches(nodes, set(said.slots) - set(facts.slots))
     _replace(graph.node, [*nodes, HEAD])
     _replace(graph.input, [entry for entry in graph.input if entry.name == bank.IMAGES])
@@ -59,9 +62,7 @@ def merged_graph(source: bytes | onnx.ModelProto, adapter: Adapter, facts: Graph
     names = (*bank.bank_names(facts.slots), bank.HEAD_WEIGHT, bank.HEAD_BIAS)
     read = {name for node in graph.node for name in node.input}
     kept = {name: tensor for name, tensor in file.tensors.items() if name in read and name not in tensors}
-    del model.metadata_props[:]
-    for key, value in sorted(graph_facts.to_metadata(facts).items()):
-        model.metadata_props.add(key=key, value=value)
+    onnx_file.set_metadata(model, graph_facts.to_metadata(facts, precision))
     held = OnnxFile(model, kept | {name: tensors[name] for name in names})
     return onnx_file.write(held, facts.backbone.name)
 
@@ -78,20 +79,33 @@ def _check_source(said: GraphFacts, facts: GraphFacts) -> None:
         )
 
 
-def _fill(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the shared graph's nodes without its gathers: who read one reads the tensor, and every row its image."""
-    held = {entry.name for entry in graph.input} - {bank.IMAGES, bank.IMAGE, bank.TASK}
+def _fill(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], dict[str, int]]:
+    """Return the shared graph's nodes without its gathers: who read one reads the tensor, and every row its image.
+
+    With them come the element types in which the tensors are read: a Cast behind a gather is done once, here.
+    """
+    inputs = {entry.name: entry.type.tensor_type.elem_type for entry in graph.input}
+    held = {name: kind for name, kind in inputs.items() if name not in (bank.IMAGES, bank.IMAGE, bank.TASK)}
     instead: dict[str, str] = {}
     nodes = []
     for node in graph.node:
         source, *rest = node.input
         source = instead.get(source, source)
         gathers = node.op_type == "Gather" and rest[0] in (bank.IMAGE, bank.TASK)
-        if gathers or (node.op_type == "Unsqueeze" and source in held):
+        if gathers or (node.op_type in ("Cast", "Unsqueeze") and source in held):
             instead[node.output[0]] = source
+            if node.op_type == "Cast":
+                held[source] = node.attribute[0].i
         else:
             nodes.append(_rows_of_images(node) if node.op_type == "Shape" and source == bank.IMAGE else node)
-    return _reading(nodes, instead)
+    return _reading(nodes, instead), held
+
+
+def _without_head(file: OnnxFile) -> tuple[list[onnx.NodeProto], dict[str, int]]:
+    """Return a merged graph's nodes but its head, and the element types of its tensors."""
+    nodes = [node for node in file.model.graph.node if node.output[0] != bank.LOGITS]
+    types = {name: array(tensor).dtype for name, tensor in file.tensors.items()}
+    return nodes, {name: int(onnx.helper.np_dtype_to_tensor_dtype(dtype)) for name, dtype in types.items()}
 
 
 def _rows_of_images(node: onnx.NodeProto) -> onnx.NodeProto:
@@ -106,26 +120,44 @@ def _without_branches(nodes: list[onnx.NodeProto], blocks: Iterable[int]) -> lis
         ExportError: one isn't the adapter that export writes.
     """
     readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    makers = {name: node for node in nodes for name in node.output}
     for node in nodes:
         for name in node.input:
             readers[name].append(node)
     gone: set[str] = set()
     instead: dict[str, str] = {}
     for block in blocks:
-        branch = list(readers[tensor_name(block, "down", "weight")])
-        while 0 < len(branch) < len(BRANCH):
-            following = readers[branch[-1].output[0]]
-            if len(following) != 1:
-                break
-            branch += following
-        source = branch[0].input[0] if branch else ""
-        if tuple(node.op_type for node in branch) != BRANCH or source not in branch[-1].input:
+        branch = _branch(readers, tensor_name(block, "down", "weight"))
+        own = [node for node in branch if node.op_type != "Cast"]
+        stream = "" if not own else next(name for name in own[-1].input if name != branch[-2].output[0])
+        alike = bool(own) and _origin(makers, stream) == _origin(makers, own[0].input[0])
+        if tuple(node.op_type for node in own) != BRANCH or not alike:
             raise ExportError(
                 f"the source graph's adapter after block {block} is not one of ours; run atd export again"
             )
         gone |= {node.output[0] for node in branch}
-        instead[branch[-1].output[0]] = source
-    return _reading([node for node in nodes if node.output[0] not in gone], instead)
+        instead[own[-1].output[0]] = stream
+    left = _reading([node for node in nodes if node.output[0] not in gone], instead)
+    read = {name for node in left for name in node.input} | {bank.FEATURES}
+    return [node for node in left if node.op_type != "Cast" or node.output[0] in read]
+
+
+def _branch(readers: Mapping[str, list[onnx.NodeProto]], weight: str) -> list[onnx.NodeProto]:
+    """Return the nodes from the product with a weight on, each the only reader of the one before, Casts among them."""
+    branch = list(readers[weight])
+    while branch and sum(node.op_type != "Cast" for node in branch) < len(BRANCH):
+        following = readers[branch[-1].output[0]]
+        if len(following) != 1:
+            break
+        branch += following
+    return branch
+
+
+def _origin(makers: Mapping[str, onnx.NodeProto], name: str) -> str:
+    """Return what a value was before it was cast."""
+    while name in makers and makers[name].op_type == "Cast":
+        name = makers[name].input[0]
+    return name
 
 
 def _reading(nodes: list[onnx.NodeProto], instead: Mapping[str, str]) -> list[onnx.NodeProto]:

@@ -9,12 +9,14 @@ github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.engines.wire_format import fields, write_key
@@ -23,6 +25,7 @@ from adaptertune_deploy.engines.wire_format import fields, write_key
 # ONNX Runtime 1.20 reads.
 OPSET = 20
 IR_VERSION = 10
+SMALL = 1024  # elements: more than any shape or index, less than any weight
 MAX_BYTES = (1 << 31) - (1 << 20)  # protobuf's limit for one message, less room for everything but tensors
 
 AnyArray = npt.NDArray[Any]
@@ -98,8 +101,52 @@ def write(file: OnnxFile, what: str) -> bytes:
     out.write(bare.SerializeToString(deterministic=True) + write_key(GRAPH, total) + graph)
     for name, tensor in file.tensors.items():
         out.write(keys[name] + heads[name])
-        out.write(tensor if isinstance(tensor, memoryview) else np.ascontiguousarray(tensor).data)
+        # As bytes, since Python's buffers have no bfloat16.
+        raw = tensor if isinstance(tensor, memoryview) else np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
+        out.write(raw)
     return out.getvalue()
+
+
+def array(tensor: Held) -> AnyArray:
+    """Return a tensor as an array, where it can be a view of the file's bytes."""
+    if not isinstance(tensor, memoryview):
+        return tensor
+    proto, raw = onnx.TensorProto(), None
+    for number, _, key, start, stop in fields(tensor, 0, len(tensor)):
+        if number == RAW_DATA:
+            raw = tensor[start:stop]
+        else:
+            proto.MergeFromString(tensor[key:stop])
+    if raw is None:
+        return numpy_helper.to_array(proto)
+    found: AnyArray = np.frombuffer(raw, onnx.helper.tensor_dtype_to_np_dtype(proto.data_type)).reshape(proto.dims)
+    return found
+
+
+def converted(tensor: AnyArray, kind: int) -> AnyArray:
+    """Return an array in an element type of ONNX, rounded to nearest; itself where it has that type."""
+    return tensor.astype(onnx.helper.tensor_dtype_to_np_dtype(kind), copy=False)
+
+
+def set_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
+    """Let a model's key-value pairs be these."""
+    del model.metadata_props[:]
+    for key, value in sorted(metadata.items()):
+        model.metadata_props.add(key=key, value=value)
+
+
+def without_weights(file: OnnxFile) -> onnx.ModelProto:
+    """Return the model with inputs in place of its weights, so that looking at it takes no copies of them."""
+    light = onnx.ModelProto()
+    light.CopyFrom(file.model)
+    for name, held in file.tensors.items():
+        tensor = array(held)
+        if tensor.size > SMALL:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
+            light.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, tensor.shape))
+        else:
+            light.graph.initializer.append(numpy_helper.from_array(tensor, name))
+    return light
 
 
 def _head(name: str, tensor: Held) -> bytes:

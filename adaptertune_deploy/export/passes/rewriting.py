@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from adaptertune_deploy.export.onnx_file import SMALL
+
 AnyArray = npt.NDArray[Any]
 MADE = "#"  # in the name of a constant that a rewrite has made, between what it is and a number
-SMALL = 1024  # elements: more than any shape or index, less than any weight
 
 
 def constant(value: ir.Value | None) -> AnyArray | None:
