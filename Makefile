@@ -11,7 +11,7 @@ PIP := $(BIN)/python $(INSTALL)
 WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export clean
+.PHONY: triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -31,6 +31,9 @@ test-gpu: $(VENV)/.installed-dev
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed
 	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/doctor tests/inspection tests/device
+
+# NVIDIA's tritonserver, and what its Python backend runs: an environment of its own, since that backend needs numpy 1.
+triton-server: $(VENV)-triton/.installed
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -69,7 +72,7 @@ bench-export: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.inference_page
 
 clean:
-	rm -rf $(VENV) $(VENV)-device
+	rm -rf $(VENV) $(VENV)-device $(VENV)-triton
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -87,4 +90,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)-device/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-device
 	$(VENV)-device/bin/python $(INSTALL) --editable '.[cpu]' pytest httpx hypothesis 'tritonclient[http]'
+	touch $@
+
+$(VENV)-triton/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-triton
+	$(VENV)-triton/bin/python -m pip install $(QUIET) --disable-pip-version-check nvidia-pytriton==0.7.0 --editable '.[cpu]'
 	touch $@

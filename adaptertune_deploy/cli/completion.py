@@ -29,6 +29,7 @@ training_precisions = _one_of("auto", "fp32", "bf16", "fp16")
 precisions = _one_of(*(precision.value for precision in Precision))
 class_weights = _one_of("balanced", "none")
 splits = _one_of("train", "test")
+targets = _one_of("triton")
 
 
 def datasets(incomplete: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import console, engines, interrupts, options
+from adaptertune_deploy.cli import completion, console, engines, interrupts, options
 from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ def export(
     settings: engines.Settings = None,
     adapters_dir: options.AdaptersDir = Path("adapters"),
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that becomes the bundle.")] = Path("bundle"),
+    target: Annotated[
+        str | None,
+        value("--target", "NAME", OUTPUT, "Also write it for another server: triton.", "none", completion.targets),
+    ] = None,
+    target_dir: Annotated[
+        Path | None, value("--target-dir", "FOLDER", PLACES, "Where --target is written.", "its name")
+    ] = None,
     weights: options.Weights = None,
     allow_random: options.AllowRandom = False,
     as_json: options.Json = False,
@@ -44,14 +51,19 @@ def export(
     atd export --merge            also one self-contained graph per task
     atd export --adapters pets --merge --no-shared --out pets-only
     atd export --ship adapter     the adapters, whatever training chose
+    atd export --merge --target triton    also model repositories for NVIDIA's Triton, in triton/
     """
     from adaptertune_deploy.cli import held, tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME
     from adaptertune_deploy.export.plan import plan_export
+    from adaptertune_deploy.export.targets import table as targets
 
     chosen = options.candidate(ship)
     asked = engines.asked(engine, device, settings)
     folders = tasks.trained(adapters_dir, adapters)
+    place = target_dir or Path(target or "")
+    if target is not None:
+        targets.check_target(target, place)
     plan_export(folders, out, merge=merge, shared=shared, images=images, engine=asked, replace=replace, ship=chosen)
     with interrupts.stoppable(interrupts.outcome(out / MANIFEST_NAME)):
         with console.loading("torch and onnx"):
@@ -72,12 +84,15 @@ def export(
                 progress=progress,
                 tell=console.print_note,
             )
+        told = targets.write_target(target, out, place, asked) if target is not None else ()
     if as_json:
         import dataclasses
 
         console.print_json(dataclasses.asdict(manifest))
     else:
         held.show_manifest(out, manifest)
+        for line in told:
+            console.print_line(f"wrote {place}/{line}")
         show_next(out, manifest, folders)
 
 

@@ -44,6 +44,7 @@ HOMES = {
     "uvicorn": {"serve/http/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
+    "triton_python_backend_utils": {"serve/triton_model.py"},
 }
 
 

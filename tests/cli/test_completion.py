@@ -26,6 +26,7 @@ CASES: Complete = {
     "evaluate --split t": ["train", "test"],
     "export --engine onnx": ["onnxruntime"],
     "export --device cuda": ["cuda", "cuda:0"],
+    "export --target ": ["triton"],
     "export --adapters ": ["birds", "cars", "trees"],
     "export --adapters birds,": ["birds,cars", "birds,trees"],
     "serve --adapters ": ["birds", "cars"],

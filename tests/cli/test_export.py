@@ -39,6 +39,8 @@ MISTAKES = [
     (["--out", "images"], 1, "images"),
     (["--adapters", "trees"], 2, "--replace"),
     (["--no-shared", "--out", "new"], 2, "--merge"),
+    (["--target", "tritn"], 2, "--target: no target 'tritn', only triton. Did you mean 'triton'?"),
+    (["--target", "triton", "--target-dir", "images"], 2, "images: holds something else (0.png), which would be lost"),
 ]
 
 
@@ -80,6 +82,19 @@ def test_the_next_commands_work_as_printed(atd: Atd, folder: Path, monkeypatch: 
     answers = atd(*predict[1:], "--json")
     assert answers.code == 0, answers.err
     assert len(json.loads(answers.out)) == 2
+
+
+def test_a_target_is_written_of_what_was_exported(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    Stub(monkeypatch)
+    export = ("export", "--adapters", "birds,cars", "--merge", "--target", "triton")
+    done = atd(*export)
+    assert done.code == 0, done.err
+    wrote = [line for line in done.out.splitlines() if line.startswith("wrote ")]
+    assert [line.split(":")[0] for line in wrote] == ["wrote triton/shared/", "wrote triton/merged/"]
+    assert Path("triton/shared/adaptertune/1/bundle/manifest.json").is_file()
+    done = atd(*export, "--target-dir", "elsewhere/t", "--json")
+    assert Path("elsewhere/t/merged/birds/1/model.onnx").is_file()
+    assert json.loads(done.out)["tasks"]
 
 
 def test_replace_and_json_are_handed_on(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What leaves beside a bundle for other programs to serve."""

@@ -1,0 +1,76 @@
+"""`atd export --target triton`: both repositories, and a page that says how to start them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core.errors import ExportError
+from adaptertune_deploy.core.manifest import SHARED, Manifest
+from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.export.targets.triton import merged, shared
+
+OWN = frozenset({"shared", "merged", "README.md"})
+PAGE = """# Triton model repositories
+
+Written by `atd export --target triton`. Start one of them:
+{parts}
+On a GPU write `kind: KIND_GPU` into the instance_group of each config.pbtxt; `atd export --device cuda` writes it.
+Requests that wait are batched at once (dynamic_batching); 128 may wait, more get 503.
+"""
+SHARED_PART = """
+## shared/: one graph, every task
+
+    tritonserver --model-repository=shared
+
+The model `{name}` runs in Triton's Python backend. Its Python needs `pip install 'adaptertune-deploy[cpu]'` (or [gpu]),
+in the numpy that the backend was built for: numpy below 2 for Triton 2.51 (24.10). One batch mixes tasks: {tasks}.
+
+| tensor | type, shape | |
+|---|---|---|
+| image | BYTES [B, 1] | an encoded image, as its file holds it |
+| task | BYTES [B, 1] | the task that this row asks about |
+| logits | FP32 [B, C] | C is the most labels among the request's tasks; other rows end in -inf |
+| label, probability | BYTES, FP32 [B, 1] | the best label of each row |
+
+`labels.json` beside config.pbtxt has the labels of every task in the order of its logits.
+"""
+MERGED_PART = """
+## merged/: one model a task
+
+    tritonserver --model-repository=merged
+
+Models {tasks} run in Triton's ONNX Runtime backend; no Python of ours is needed. The client prepares images
+(`preprocess.json` in each model's folder): input `images` FP32 [B, 3, H, W], output `logits` FP32 [B, classes], with
+`labels.txt` for Triton's classification extension.
+"""
+
+
+def write(source: Path, folder: Path, options: EngineOptions) -> tuple[str, ...]:
+    """Write what the bundle has graphs for; see export.targets.table.Target.
+
+    Raises:
+        ExportError: the bundle holds neither a shared nor a merged graph.
+        FormatError: a file of the bundle is not the one that the manifest vouches for.
+    """
+    manifest = bundle.read_manifest(source)
+    parts, told = [], []
+    if any(graph.form == SHARED for graph in manifest.graphs):
+        shared.write(source, manifest, folder / "shared", options)
+        tasks = ", ".join(record.task.name for record in manifest.tasks)
+        parts.append(SHARED_PART.format(name=shared.NAME, tasks=tasks))
+        told.append(f"shared/: model {shared.NAME}, which answers any of {tasks} in one batch (Python backend)")
+    alone = _alone(manifest)
+    if alone:
+        merged.write(source, manifest, folder / "merged", options.device)
+        parts.append(MERGED_PART.format(tasks=", ".join(alone)))
+        told.append(f"merged/: {', '.join(alone)}, a plain ONNX model each (ONNX Runtime backend)")
+    if not parts:
+        raise ExportError(f"{source}: holds no graph that Triton could run; run atd export again")
+    files.write_bytes(folder / "README.md", PAGE.format(parts="".join(parts)).encode())
+    return tuple(told)
+
+
+def _alone(manifest: Manifest) -> list[str]:
+    names = [record.task.name for record in manifest.tasks]
+    return [name for name in names if merged.graph_of(manifest, name) is not None]
