@@ -76,7 +76,7 @@ def evaluate(
 
 def facts(result: Evaluation) -> dict[str, Any]:
     """Return what was measured as plain JSON values."""
-    from adaptertune_deploy.train.results import measure_facts
+    from adaptertune_deploy.train.outcome.results import measure_facts
 
     task = result.config.task
     return {
@@ -90,7 +90,7 @@ def facts(result: Evaluation) -> dict[str, Any]:
 
 def show(result: Evaluation) -> None:
     """Print the scores."""
-    from adaptertune_deploy.train.verdict import NAMES
+    from adaptertune_deploy.train.outcome.verdict import NAMES
 
     config, images = result.config, result.measure.scores.images
     ships = "" if result.candidate == config.ships else ", which does not ship"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from adaptertune_deploy.cli import console, table
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.train.measured import Measure
+    from adaptertune_deploy.train.outcome.measured import Measure
 
 
 def show(title: str, candidates: Mapping[str, Measure], labels: Sequence[str], frozen: int) -> None:
@@ -20,7 +20,7 @@ def show(title: str, candidates: Mapping[str, Measure], labels: Sequence[str], f
         labels: one a class.
         frozen: number of the backbone's parameters.
     """
-    from adaptertune_deploy.train.score_rows import score_rows
+    from adaptertune_deploy.train.outcome.score_rows import score_rows
 
     rows = score_rows(list(candidates.values()), labels, frozen)
     table.show(console.out, title, (table.Words(""), *candidates), rows)
@@ -28,7 +28,7 @@ def show(title: str, candidates: Mapping[str, Measure], labels: Sequence[str], f
 
 def tell_coarse(images: int, split: str) -> None:
     """Say what a split of few images can't show."""
-    from adaptertune_deploy.train.verdict import coarse
+    from adaptertune_deploy.train.outcome.verdict import coarse
 
     note = coarse(images, split)
     if note is not None:

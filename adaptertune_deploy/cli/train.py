@@ -142,7 +142,7 @@ def run(request: TrainRequest) -> TrainResult:
 
 def train_facts(result: TrainResult) -> dict[str, Any]:
     """Return what training made as plain JSON values."""
-    from adaptertune_deploy.train.results import report_facts
+    from adaptertune_deploy.train.outcome.results import report_facts
 
     config = result.config
     return {
@@ -159,8 +159,8 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
 def show_result(result: TrainResult) -> None:
     """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
     from adaptertune_deploy.core.adapter import MODEL_NAME
-    from adaptertune_deploy.train import verdict
-    from adaptertune_deploy.train.measured import ADAPTER, HEAD
+    from adaptertune_deploy.train.outcome import verdict
+    from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 
     measured, config = result.measured, result.config
     found = {HEAD: measured.head, ADAPTER: measured.adapter}

@@ -8,8 +8,8 @@ import numpy as np
 
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.samples import Targets
-from adaptertune_deploy.train.head import Weights
-from adaptertune_deploy.train.scores import losses
+from adaptertune_deploy.train.outcome.scores import losses
+from adaptertune_deploy.train.probe.head import Weights
 
 LOWEST, HIGHEST = 0.05, 20.0
 

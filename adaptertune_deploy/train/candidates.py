@@ -14,8 +14,8 @@ from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.fit import Fit, fit
-from adaptertune_deploy.train.head import Head, Weights, fit_head
-from adaptertune_deploy.train.probe import Probe
+from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
+from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.recipe import count_steps
 from adaptertune_deploy.train.run import Run
 

@@ -8,8 +8,8 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, untried
-from adaptertune_deploy.train.measured import Gate
-from adaptertune_deploy.train.probe import Folds, Probe, out_of_fold
+from adaptertune_deploy.train.outcome.measured import Gate
+from adaptertune_deploy.train.probe.probe import Folds, Probe, out_of_fold
 from adaptertune_deploy.train.run import Run
 
 # Folds by the number of training images: each costs a training, and with many images the standard error is small

@@ -19,8 +19,8 @@ from adaptertune_deploy.data.loader import TrainingLoader
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.head import Weights
-from adaptertune_deploy.train.measured import Step
+from adaptertune_deploy.train.outcome.measured import Step
+from adaptertune_deploy.train.probe.head import Weights
 from adaptertune_deploy.train.recipe import Recipe, learning_rate
 
 # Points of the curve that a run leaves behind.

@@ -14,9 +14,9 @@ import numpy as np
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.calibrate import fit_temperature
-from adaptertune_deploy.train.head import Weights
-from adaptertune_deploy.train.measured import ADAPTER, HEAD, Gate, OutOfFold
-from adaptertune_deploy.train.scores import losses
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, OutOfFold
+from adaptertune_deploy.train.outcome.scores import losses
+from adaptertune_deploy.train.probe.head import Weights
 
 THRESHOLD = 2.0
 # With fewer a standard error is itself a guess.

@@ -19,10 +19,10 @@ from adaptertune_deploy.data.splits import Splits, split
 from adaptertune_deploy.data.task_names import check_task_option
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone, weights_sha256
-from adaptertune_deploy.train.class_weights import are_unequal
 from adaptertune_deploy.train.crossfit import usual_folds
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
+from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.recipe import Recipe, place
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run

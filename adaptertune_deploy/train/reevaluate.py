@@ -24,8 +24,8 @@ from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import reload_backbone
 from adaptertune_deploy.train.device import choose_device
 from adaptertune_deploy.train.evaluate import outputs
-from adaptertune_deploy.train.measured import Calibration, Measure
-from adaptertune_deploy.train.scores import score
+from adaptertune_deploy.train.outcome.measured import Calibration, Measure
+from adaptertune_deploy.train.outcome.scores import score
 
 BATCH = 64
 

@@ -16,12 +16,11 @@ from adaptertune_deploy.data.samples import Dataset, Targets
 from adaptertune_deploy.data.whereabouts import remember
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.train import proofs
-from adaptertune_deploy.train.artefact import write_artefact
 from adaptertune_deploy.train.candidates import Adapted, Frozen, fit_adapters, frozen_features
-from adaptertune_deploy.train.class_weights import are_unequal, image_weights
 from adaptertune_deploy.train.crossfit import cross_validate
 from adaptertune_deploy.train.evaluate import outputs
-from adaptertune_deploy.train.measured import (
+from adaptertune_deploy.train.outcome.artefact import write_artefact
+from adaptertune_deploy.train.outcome.measured import (
     HEAD,
     Calibration,
     Gate,
@@ -30,11 +29,12 @@ from adaptertune_deploy.train.measured import (
     Proofs,
     Repeat,
 )
+from adaptertune_deploy.train.outcome.scores import score
 from adaptertune_deploy.train.prepare import prepare
-from adaptertune_deploy.train.probe import Probe, fit_probe
+from adaptertune_deploy.train.probe.class_weights import are_unequal, image_weights
+from adaptertune_deploy.train.probe.probe import Probe, fit_probe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
-from adaptertune_deploy.train.scores import score
 
 # Folds that choose the probe's penalty: its fits take moments, so it always gets as many as that.
 PROBE_FOLDS = 5

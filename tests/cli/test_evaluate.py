@@ -9,7 +9,7 @@ from adaptertune_deploy.train.reevaluate import Evaluation
 from tests.builders import make_config, make_task
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
-from tests.train.measured_values import make_measure
+from tests.train.outcome.measured_values import make_measure
 
 MISTAKES = [
     (

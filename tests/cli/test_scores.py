@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from adaptertune_deploy.cli import console, scores
-from tests.train.measured_values import LABELS, make_measure
+from tests.train.outcome.measured_values import LABELS, make_measure
 
 CANDIDATES = {"head alone": make_measure(30, parameters=7_141), "adapter + head": make_measure(33, parameters=39_264)}
 

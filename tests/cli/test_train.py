@@ -14,14 +14,14 @@ import pytest
 from adaptertune_deploy.cli.train import show_result, train_facts
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.train import trainer
-from adaptertune_deploy.train.measured import Measured
+from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.trainer import TrainResult
 from tests.builders import make_recipe
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
-from tests.train.measured_values import make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import make_head_only, make_measure, make_measured, make_repeats
 from tests.train.runs import make_pictures
 
 

@@ -25,8 +25,8 @@ from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.candidates import frozen_features
-from adaptertune_deploy.train.head import fit_head
-from adaptertune_deploy.train.probe import PENALTIES
+from adaptertune_deploy.train.probe.head import fit_head
+from adaptertune_deploy.train.probe.probe import PENALTIES
 from tests.data.scenes import scene
 from tests.model.builders import make_backbone
 from tests.train.runs import draw, make_run

@@ -19,10 +19,10 @@ from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.train import candidates
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters, frozen_features, set_head
-from adaptertune_deploy.train.class_weights import image_weights
 from adaptertune_deploy.train.fit import Fit
-from adaptertune_deploy.train.head import Head, fit_head
-from adaptertune_deploy.train.probe import Probe
+from adaptertune_deploy.train.probe.class_weights import image_weights
+from adaptertune_deploy.train.probe.head import Head, fit_head
+from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.recipe import count_steps
 from adaptertune_deploy.train.run import Run
 from tests.model.builders import make_model

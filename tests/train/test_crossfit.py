@@ -11,12 +11,12 @@ import torch
 
 from adaptertune_deploy.train import crossfit
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters, frozen_features
-from adaptertune_deploy.train.class_weights import image_weights
 from adaptertune_deploy.train.crossfit import cross_validate, usual_folds
 from adaptertune_deploy.train.gate import compare
-from adaptertune_deploy.train.head import fit_head
-from adaptertune_deploy.train.measured import HEAD
-from adaptertune_deploy.train.probe import Probe
+from adaptertune_deploy.train.outcome.measured import HEAD
+from adaptertune_deploy.train.probe.class_weights import image_weights
+from adaptertune_deploy.train.probe.head import fit_head
+from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.run import Run
 from tests.train.points import make_folds
 from tests.train.runs import make_run, make_striped_dataset

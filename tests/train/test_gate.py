@@ -9,7 +9,7 @@ import pytest
 from scipy.special import log_softmax
 
 from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare
-from adaptertune_deploy.train.measured import ADAPTER, HEAD
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 
 
 def make_candidate(targets: Any, skill: float, seed: int, classes: int = 4) -> Any:

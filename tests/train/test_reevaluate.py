@@ -16,10 +16,10 @@ from safetensors.numpy import load
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core.errors import BackboneError, DatasetError, FormatError, UsageError
 from adaptertune_deploy.data.whereabouts import find_dataset
+from adaptertune_deploy.train.outcome.scores import cross_entropy
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task, measured
 from adaptertune_deploy.train.request import TrainRequest
-from adaptertune_deploy.train.scores import cross_entropy
 from adaptertune_deploy.train.trainer import TrainResult, train_task
 from tests.builders import make_task, write_adapter
 from tests.train.runs import draw, make_pictures

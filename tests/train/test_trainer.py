@@ -21,13 +21,14 @@ from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import load_backbone
-from adaptertune_deploy.train import artefact, candidates, trainer, verdict
+from adaptertune_deploy.train import candidates, trainer
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train.candidates import Adapted
 from adaptertune_deploy.train.fit import Fit
-from adaptertune_deploy.train.head import fit_head
-from adaptertune_deploy.train.measured import ADAPTER, HEAD
+from adaptertune_deploy.train.outcome import artefact, verdict
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.preflight import check_train
+from adaptertune_deploy.train.probe.head import fit_head
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.request import TrainRequest

@@ -47,7 +47,7 @@ def facts(
 
 
 def _task_facts(result: TrainResult, manifest: Manifest, served: Served) -> dict[str, Any]:
-    from adaptertune_deploy.train.results import measure_facts
+    from adaptertune_deploy.train.outcome.results import measure_facts
 
     measured, name, recipe = result.measured, result.config.task.name, result.config.recipe
     assert measured.adapter is not None  # quickstart asks for a rank from 1

@@ -9,9 +9,9 @@ from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.samples import SAMPLES_NAME
 from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.data.samples import Dataset
-from adaptertune_deploy.train import verdict
-from adaptertune_deploy.train.measured import ADAPTER, HEAD, Measured
-from adaptertune_deploy.train.score_rows import score_rows
+from adaptertune_deploy.train.outcome import verdict
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Measured
+from adaptertune_deploy.train.outcome.score_rows import score_rows
 
 MOST_LABELS = 30
 TAGS = ("adaptertune", "adapter", "vision-transformer", "image-classification")

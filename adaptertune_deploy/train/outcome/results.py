@@ -17,10 +17,10 @@ from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.report.accuracy import Candidate, Gain, draw_accuracy
 from adaptertune_deploy.report.confusion import draw_confusion
 from adaptertune_deploy.report.curves import Point, draw_curves
-from adaptertune_deploy.train import verdict
-from adaptertune_deploy.train.measured import ADAPTER, HEAD, Gate, Measure, Measured
-from adaptertune_deploy.train.score_rows import FEWEST_CLASSES_FOR_TOP5, hits
-from adaptertune_deploy.train.scores import Scores
+from adaptertune_deploy.train.outcome import verdict
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measure, Measured
+from adaptertune_deploy.train.outcome.score_rows import FEWEST_CLASSES_FOR_TOP5, hits
+from adaptertune_deploy.train.outcome.scores import Scores
 
 
 def write_report(folder: Path, measured: Measured, labels: Sequence[str], recipe: RecipeRecord | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from adaptertune_deploy.core.significance import Paired, Spread, least_difference, p_words, paired
-from adaptertune_deploy.train.measured import ADAPTER, HEAD, Gate, Measured
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measured
 
 NAMES = {HEAD: "head alone", ADAPTER: "adapter + head"}
 # Below this many test images one image is more than a point.

@@ -1,4 +1,4 @@
-"""train.class_weights against scikit-learn's."""
+"""train.probe.class_weights against scikit-learn's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from adaptertune_deploy.train.class_weights import are_unequal, image_weights
+from adaptertune_deploy.train.probe.class_weights import are_unequal, image_weights
 
 
 def test_every_class_counts_the_same_as_in_scikit_learn() -> None:

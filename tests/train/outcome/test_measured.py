@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from adaptertune_deploy.train.measured import ADAPTER, HEAD
-from tests.train.measured_values import make_gate, make_head_only, make_measured
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
+from tests.train.outcome.measured_values import make_gate, make_head_only, make_measured
 
 
 def test_what_ships_is_one_of_the_candidates() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.significance import wilson
-from adaptertune_deploy.train.measured import Measure
-from adaptertune_deploy.train.score_rows import score_rows
-from adaptertune_deploy.train.scores import score
-from tests.train.measured_values import LABELS, make_measure
+from adaptertune_deploy.train.outcome.measured import Measure
+from adaptertune_deploy.train.outcome.score_rows import score_rows
+from adaptertune_deploy.train.outcome.scores import score
+from tests.train.outcome.measured_values import LABELS, make_measure
 
 
 def rows(*measures: Measure, labels: tuple[str, ...] = LABELS) -> dict[str, tuple[str, ...]]:

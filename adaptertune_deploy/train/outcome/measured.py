@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adaptertune_deploy.train.scores import Scores
+from adaptertune_deploy.train.outcome.scores import Scores
 
 HEAD, ADAPTER = "head", "adapter"
 

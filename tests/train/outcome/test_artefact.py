@@ -1,4 +1,4 @@
-"""train.artefact: the folder is written whole or not at all, with both candidates, and says what really ran."""
+"""train.outcome.artefact: the folder is written whole or not at all, with both candidates, and says what really ran."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.data.sources.folder import open_folder
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
-from adaptertune_deploy.train import artefact
-from adaptertune_deploy.train.head import Head
-from adaptertune_deploy.train.measured import ADAPTER, HEAD, Measured
-from adaptertune_deploy.train.probe import Probe
+from adaptertune_deploy.train.outcome import artefact
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Measured
+from adaptertune_deploy.train.probe.head import Head
+from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.run import Run
 from tests.model.builders import disturb, make_backbone
-from tests.train.measured_values import make_head_only, make_measure, make_measured
+from tests.train.outcome.measured_values import make_head_only, make_measure, make_measured
 from tests.train.runs import make_pictures, make_run
 
 RECIPE = Recipe(

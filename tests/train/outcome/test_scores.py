@@ -1,4 +1,4 @@
-"""train.scores against scikit-learn's metrics."""
+"""train.outcome.scores against scikit-learn's metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from adaptertune_deploy.train.scores import calibration_error, losses, score
+from adaptertune_deploy.train.outcome.scores import calibration_error, losses, score
 
 
 def make_answers(images: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -24,11 +24,11 @@ from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.reference import torch_logits
-from adaptertune_deploy.train.card import model_card
-from adaptertune_deploy.train.measured import Measured
-from adaptertune_deploy.train.probe import Probe
+from adaptertune_deploy.train.outcome.card import model_card
+from adaptertune_deploy.train.outcome.measured import Measured
+from adaptertune_deploy.train.outcome.results import write_report
+from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.recipe import count_steps
-from adaptertune_deploy.train.results import write_report
 from adaptertune_deploy.train.run import Run
 
 SAMPLE_IMAGES = 32

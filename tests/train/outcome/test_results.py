@@ -1,4 +1,4 @@
-"""train.results: the facts of a run come back from JSON and CSV, and pictures can always be drawn."""
+"""train.outcome.results: the facts of a run come back from JSON and CSV, and pictures can always be drawn."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ import pytest
 from PIL import Image
 
 from adaptertune_deploy.core.significance import wilson
-from adaptertune_deploy.train.measured import ADAPTER
-from adaptertune_deploy.train.results import per_class_csv, report_facts, write_report
+from adaptertune_deploy.train.outcome.measured import ADAPTER
+from adaptertune_deploy.train.outcome.results import per_class_csv, report_facts, write_report
 from tests.builders import make_recipe
-from tests.train.measured_values import LABELS, make_gate, make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import (
+    LABELS,
+    make_gate,
+    make_head_only,
+    make_measure,
+    make_measured,
+    make_repeats,
+)
 
 
 def test_five_files_are_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""train.verdict: no sentence says more than the counts show, and what ships is always said with its reason."""
+"""train.outcome.verdict: no sentence says more than the counts show, and what ships is always said with its reason."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.core.significance import Paired
-from adaptertune_deploy.train import verdict
-from adaptertune_deploy.train.measured import ADAPTER, HEAD, Gate
-from tests.train.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
+from adaptertune_deploy.train.outcome import verdict
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate
+from tests.train.outcome.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
 
 FEW = Gate(3, 12, None, None, 0.0, 0.0, 2.0, HEAD)
 REASONS: list[tuple[dict[str, Any], str]] = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from adaptertune_deploy.core.significance import wilson
-from adaptertune_deploy.train.measured import Measure
+from adaptertune_deploy.train.outcome.measured import Measure
 
 # With fewer classes the five best answers hold the right one almost by themselves.
 FEWEST_CLASSES_FOR_TOP5 = 11

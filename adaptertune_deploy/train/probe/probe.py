@@ -17,8 +17,8 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.calibrate import fit_temperature
-from adaptertune_deploy.train.head import Head, Weights, fit_head
-from adaptertune_deploy.train.scores import losses
+from adaptertune_deploy.train.outcome.scores import losses
+from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
 
 # scikit-learn's C on standardised features, strongest penalty first: half-decades.
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)

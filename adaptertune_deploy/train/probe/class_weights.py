@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptertune_deploy.data.samples import Targets
-from adaptertune_deploy.train.head import Weights
+from adaptertune_deploy.train.probe.head import Weights
 
 # Classes whose sizes differ by less are treated alike: weights would add noise and change nothing.
 UNEQUAL = 1.5

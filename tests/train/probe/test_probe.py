@@ -1,4 +1,4 @@
-"""train.probe against scikit-learn's own cross-validation."""
+"""train.probe.probe against scikit-learn's own cross-validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from adaptertune_deploy.train.probe import FALLBACK_PENALTY, PENALTIES, fit_probe, out_of_fold
+from adaptertune_deploy.train.probe.probe import FALLBACK_PENALTY, PENALTIES, fit_probe, out_of_fold
 from tests.train.points import make_folds, make_points
 
 

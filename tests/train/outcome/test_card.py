@@ -1,4 +1,4 @@
-"""train.card: the card says first what ships and why, states the facts of the run, and its commands are real ones."""
+"""train.outcome.card: the card says first what ships and why, states what ran, and its commands are real ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from adaptertune_deploy.core.adapter import ProbeRecord
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.training_record import RecipeRecord
-from adaptertune_deploy.train.card import MOST_LABELS, model_card
-from adaptertune_deploy.train.measured import ADAPTER, Measured
-from adaptertune_deploy.train.score_rows import score_rows
+from adaptertune_deploy.train.outcome.card import MOST_LABELS, model_card
+from adaptertune_deploy.train.outcome.measured import ADAPTER, Measured
+from adaptertune_deploy.train.outcome.score_rows import score_rows
 from tests.builders import make_backbone_spec, make_config, make_recipe, make_task
 from tests.data.builders import make_dataset
-from tests.train.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
 
 SAMPLES = tuple(SampleRecord(f"0000{number}_ash.jpg", f"{number}" * 64, "ash") for number in range(2))
 

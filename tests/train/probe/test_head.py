@@ -1,4 +1,4 @@
-"""train.head against the stationarity of its objective, scipy's optimiser and repeated points."""
+"""train.probe.head against the stationarity of its objective, scipy's optimiser and repeated points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from adaptertune_deploy.core.errors import TrainingError
-from adaptertune_deploy.train.head import fit_head
+from adaptertune_deploy.train.probe.head import fit_head
 from tests.train.points import make_points
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.train.measured import (
+from adaptertune_deploy.train.outcome.measured import (
     ADAPTER,
     HEAD,
     Calibration,
@@ -18,7 +18,7 @@ from adaptertune_deploy.train.measured import (
     Repeat,
     Step,
 )
-from adaptertune_deploy.train.scores import Scores, calibration_error, cross_entropy, score
+from adaptertune_deploy.train.outcome.scores import Scores, calibration_error, cross_entropy, score
 
 LABELS = ("ash", "elm", "oak")
 
