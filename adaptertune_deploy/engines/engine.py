@@ -12,6 +12,7 @@ from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import USUAL, EngineOptions, gpu_index, parse_settings
 from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.plain_graph import check_plain
@@ -54,6 +55,13 @@ ENGINES = {
         "onnxruntime",
         OrtSettings,
         devices=("auto", "cpu", "cuda"),
+    ),
+    "openvino": EngineEntry(
+        "OpenVINO",
+        "adaptertune_deploy.engines.openvino",
+        "openvino",
+        OpenVinoSettings,
+        derives=frozenset({Precision.BF16}),
     ),
 }
 

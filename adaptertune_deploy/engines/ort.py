@@ -19,7 +19,7 @@ from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 from adaptertune_deploy.engines.ort_attention import fuse
 from adaptertune_deploy.engines.ort_settings import OrtSettings
-from adaptertune_deploy.engines.ort_slab import OrtSlab
+from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
 try:
     import onnxruntime as ort
@@ -64,6 +64,10 @@ SOURCE = re.compile(
 )
 logger = logging.getLogger(__name__)
 FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
+
+
+class OrtSlab(WrappedSlab):
+    """A slab of OrtValues, which on the CPU share the arrays' memory."""
 
 
 class OrtEngine:

@@ -18,10 +18,10 @@ from adaptertune_deploy.core.manifest import (
     GraphRecord,
     Manifest,
     TaskRecord,
-    find_graph,
     select_graph,
     select_tasks,
 )
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
@@ -113,10 +113,16 @@ def open_session(
     if not records:
         raise UsageError(f"{folder}: holds no task to serve; export one with: atd export")
     opener, precision = Opener(folder, manifest, options), graph_precision(options)
-    if form == MERGED or (form == "auto" and find_graph(manifest, SHARED, precision) is None):
+    if form == MERGED or (form == "auto" and _only_merged(manifest, precision)):
         graphs = [select_graph(manifest, MERGED, precision, record.task.name) for record in records]
         return _open_merged(opener, graphs, records)
     return _open_shared(opener, select_graph(manifest, SHARED, precision), records)
+
+
+def _only_merged(manifest: Manifest, precision: Precision) -> bool:
+    """Return whether a bundle holds graphs of this precision, and no shared one among them."""
+    forms = {graph.form for graph in manifest.graphs if graph.precision is precision}
+    return forms == {MERGED}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ ALLOWED = {
 HOMES = {
     "timm": {"model/"},
     "onnxruntime": {"engines/ort.py"},
+    "openvino": {"engines/openvino.py"},
     "tensorrt": {"engines/tensorrt.py"},
     "onnx": {"export/"},
     "onnxscript": {"export/"},
@@ -109,7 +110,19 @@ def test_an_init_file_holds_no_code(module: Path) -> None:
     assert all(isinstance(node, (ast.Expr, ast.Assign)) for node in body)
 
 
-HEAVY = ("torch", "timm", "onnx", "onnxruntime", "sklearn", "matplotlib", "starlette", "uvicorn", "numpy", "PIL")
+HEAVY = (
+    "torch",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "sklearn",
+    "matplotlib",
+    "starlette",
+    "uvicorn",
+    "numpy",
+    "PIL",
+)
 DEVICE_SIDE = ("torch", "timm", "onnx", "sklearn", "matplotlib")
 
 

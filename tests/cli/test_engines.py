@@ -48,6 +48,9 @@ def test_the_usual_engine_may_be_absent_where_nobody_named_it(monkeypatch: pytes
 def test_every_engine_and_setting_is_described() -> None:
     described = {name: (text, settings) for name, text, settings in describe()}
     assert list(described) == list(ENGINES)
-    text, (provider,) = described["onnxruntime"]
+    text, settings = described["onnxruntime"]
     assert text == "ONNX Runtime: the CPU and NVIDIA GPUs"
-    assert provider.meaning.startswith("Execution provider")
+    assert settings[0].meaning.startswith("Execution provider")
+    text, settings = described["openvino"]
+    assert text == "OpenVINO: the CPU, makes bf16 of fp32 graphs"
+    assert [held.name for held in settings] == ["hint", "streams"]

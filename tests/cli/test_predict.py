@@ -163,3 +163,29 @@ def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:
     assert done.code == code
     assert text in done.err
     assert done.out == ""
+
+
+def test_an_engine_and_a_precision_are_chosen(atd: Atd) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra of its own")
+    exact, other = (
+        json.loads(atd("predict", "images/0.png", "--json", "--threads", "1", *words).out)
+        for words in ((), ("--engine", "openvino", "-E", "hint=throughput", "-E", "streams=1"))
+    )
+    for entry, wanted in zip(other, exact, strict=True):
+        found, expected = ([(held["label"], held["probability"]) for held in of["top"]] for of in (entry, wanted))
+        assert [label for label, _ in found] == [label for label, _ in expected]
+        assert [probability for _, probability in found] == pytest.approx([p for _, p in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--precision", "fp16"), "error: the bundle holds no shared fp16 graph, only shared fp32 and merged fp32 of "),
+        (("--engine", "openvino", "--device", "cuda"), "openvino --device cuda: OpenVINO has no device 'cuda', only "),
+        (("--engine", "openvino", "-E", "hnt=x"), "-E hnt: openvino has no setting 'hnt', only hint, streams. Did you"),
+    ],
+)
+def test_what_an_engine_has_not_is_one_line(atd: Atd, words: tuple[str, ...], message: str) -> None:
+    done = atd("predict", "images/0.png", *words)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert message in done.err

@@ -18,9 +18,8 @@ from adaptertune_deploy.engines import ort
 from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.engines.ort import CPU, CUDA, OrtEngine
+from adaptertune_deploy.engines.ort import CPU, CUDA, OrtEngine, OrtSlab
 from adaptertune_deploy.engines.ort_settings import OrtSettings
-from adaptertune_deploy.engines.ort_slab import OrtSlab
 from adaptertune_deploy.engines.slab import HostSlab
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 

@@ -24,7 +24,7 @@ from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
-from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.exporter import export_bundle
 from adaptertune_deploy.export.merge import merged_graph
@@ -248,7 +248,7 @@ def test_a_task_is_verified_and_merged_when_it_is_added_as_at_export(
     pixels = np.stack([preprocess(picture, backbone.preprocess) for picture in pictures])
     _, flowers = artefact.read_adapter(folders[1])
     known = KnownAnswers(pixels, reference(backbone, flowers, pixels))
-    verify = added.verifier(tmp_path / "bundle", known, "cpu")
+    verify = added.verifier(tmp_path / "bundle", known, ON_CPU)
     publish.add_task(tmp_path / "bundle", folders[1], verify=verify, merge=merged_graph)
     grown = bundle.read_manifest(tmp_path / "bundle")
     assert {graph.sha256 for graph in grown.graphs} == {graph.sha256 for graph in whole.graphs}
@@ -258,7 +258,7 @@ def test_a_task_is_verified_and_merged_when_it_is_added_as_at_export(
     before = listing(tmp_path / "bundle")
     with pytest.raises(ParityError, match="the shared fp32 graph with task 'flowers' differs from torch"):
         publish.add_task(
-            tmp_path / "bundle", folders[1], verify=added.verifier(tmp_path / "bundle", wrong, "cpu"), ship="adapter"
+            tmp_path / "bundle", folders[1], verify=added.verifier(tmp_path / "bundle", wrong, ON_CPU), ship="adapter"
         )
     assert bundle.read_manifest(tmp_path / "bundle") == grown
     assert listing(tmp_path / "bundle") == before

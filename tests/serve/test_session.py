@@ -93,6 +93,11 @@ def test_what_does_not_exist_is_refused(folder: Path) -> None:
         open_session(folder, options=FAKE)
 
 
+def test_a_precision_that_the_bundle_lacks_is_asked_for_in_the_shared_form(folder: Path) -> None:
+    with pytest.raises(UsageError, match="holds no shared bf16 graph, only shared fp32 and merged fp32 of pets, "):
+        open_session(folder, options=EngineOptions("fake", precision=Precision.BF16))
+
+
 def test_a_graph_that_differs_from_its_hash_is_never_opened(folder: Path) -> None:
     shared = select_graph(bundle.read_manifest(folder), "shared")
     (folder / shared.file).write_bytes(stand_in("pets"))

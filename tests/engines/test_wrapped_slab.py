@@ -1,4 +1,4 @@
-"""engines.ort_slab: values that share the array's memory, and values that are a device's copy of it."""
+"""engines.wrapped_slab: values that share the array's memory, and values that are a device's copy of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.ort_slab import OWN, OrtSlab
+from adaptertune_deploy.engines.wrapped_slab import OWN, WrappedSlab
 
 Floats = npt.NDArray[np.float32]
 SHAPES = {"bias": (2,)}
@@ -16,7 +16,7 @@ INPUTS = {"bias": TensorInfo("bias", np.dtype(np.float32), ("T", 2))}
 
 
 class Value:
-    """Stands for an OrtValue: shares an array's memory, or copies it as a GPU's does."""
+    """Stands for a library's value: shares an array's memory, or copies it as a GPU's does."""
 
     def __init__(self, array: Floats, shared: bool) -> None:
         self.array = array if shared else array.copy()
@@ -27,8 +27,8 @@ class Value:
         self.updates += 1
 
 
-def make(shared: bool, capacity: int = 4) -> OrtSlab:
-    return OrtSlab(SHAPES, INPUTS, capacity, lambda array: Value(array, shared), shared)
+def make(shared: bool, capacity: int = 4) -> WrappedSlab:
+    return WrappedSlab(SHAPES, INPUTS, capacity, lambda array: Value(array, shared), shared)
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -1,7 +1,7 @@
-"""A slab that ONNX Runtime reads.
+"""A slab in host memory, and what an engine's library makes of its arrays to read them.
 
-On the CPU a value made of an array shares its memory, so what is written into a slot is there. A GPU has a copy of its
-own: a write sends the slab's tensors again, all slots of them, which takes milliseconds and keeps the addresses.
+Such a value may share the array's memory: then what is written into a slot is there. Or it is a device's copy: then a
+write sends the slab's tensors again, all slots of them, which takes milliseconds and keeps the addresses.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from adaptertune_deploy.engines.slab import HostSlab
 OWN = 32  # tasks whose own values are kept: 50 objects each
 
 
-class OrtSlab(HostSlab):
-    """Keeps engines.engine.Slab for engines.ort.
+class WrappedSlab(HostSlab):
+    """Keeps engines.engine.Slab for an engine whose library wraps arrays; each engine has a class of its own of it.
 
     Args:
         shapes: see HostSlab.
         inputs: see HostSlab.
         capacity: slots.
-        wrap: makes an OrtValue on the engine's device of an array.
-        shared: whether such a value shares the array's memory.
+        wrap: makes a value on the engine's device of an array.
+        shared: whether such a value shares the array's memory; else it has `update_inplace`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class OrtSlab(HostSlab):
                 value.update_inplace(self.arrays[name])
 
     def values(self, slot: int | None) -> Mapping[str, Any]:
-        """Return the OrtValues of all slots, or of one slot as a bank of one task."""
+        """Return the values of all slots, or of one slot as a bank of one task."""
         if slot is None:
             return self._values
         self._check_slot(slot)

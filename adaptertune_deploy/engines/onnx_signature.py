@@ -1,0 +1,119 @@
+"""What an ONNX file takes, gives and says about itself, read without the onnx package and without an engine.
+
+Field numbers: github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, write
+
+# TensorProto.DataType of what numpy has a type for
+DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.float32),
+    2: np.dtype(np.uint8),
+    3: np.dtype(np.int8),
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    9: np.dtype(np.bool_),
+    10: np.dtype(np.float16),
+    11: np.dtype(np.float64),
+}
+MODEL_GRAPH, MODEL_METADATA = 7, 14
+GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 5, 11, 12
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A graph's inputs and outputs by name, in its order, and its metadata_props."""
+
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+
+
+def read(data: bytes, where: str) -> Signature:
+    """Return what a graph takes, gives and says.
+
+    Args:
+        data: the bytes of an ONNX file that engines.plain_graph accepts.
+        where: the file, for messages.
+
+    Raises:
+        EngineError: damaged, an input or output that is no array of numbers, or one with a value of its own: such an
+            input may be left out, and TensorRT always leaves it out.
+    """
+    whole = (0, len(data))
+    try:
+        inputs, outputs = (
+            {info.name: info for info in (_value_info(data, *span, where) for span in _messages(data, whole, *path))}
+            for path in ((MODEL_GRAPH, GRAPH_INPUT), (MODEL_GRAPH, GRAPH_OUTPUT))
+        )
+        entries = [_texts(data, *span, 1, 2) for span in _messages(data, whole, MODEL_METADATA)]
+        held = {_texts(data, *span, 8).get(8, "") for span in _messages(data, whole, MODEL_GRAPH, GRAPH_INITIALIZER)}
+    except ValueError:
+        raise EngineError(f"{where}: not an ONNX file, or a damaged one; run atd export again") from None
+    for name in inputs:
+        if name in held:
+            raise EngineError(f"{where}: input '{name}' has a value in the file; run atd export again")
+    return Signature(inputs, outputs, {entry.get(1, ""): entry.get(2, "") for entry in entries})
+
+
+def value_info(info: TensorInfo) -> bytes:
+    """Return the ValueInfoProto of an input or output."""
+    dims = b"".join(write(1, write(1 if isinstance(size, int) else 2, size)) for size in info.shape)
+    kind = next(number for number, dtype in DTYPES.items() if dtype == info.dtype)
+    return write(1, info.name) + write(2, write(1, write(1, kind) + write(2, dims)))
+
+
+def _value_info(data: bytes, start: int, end: int, where: str) -> TensorInfo:
+    """Return a ValueInfoProto's name, dtype and shape; a dynamic dimension without a name is called "?"."""
+    name, kind = _texts(data, start, end, 1).get(1, ""), 0
+    shape: list[int | str] = []
+    for begin, stop in _messages(data, (start, end), 2, 1):  # type, then tensor_type
+        for number, sort, _, value, _ in fields(data, begin, stop):
+            if number == 1 and sort == VARINT:
+                kind = value
+        for first, last in _messages(data, (begin, stop), 2, 1):  # shape, then one a dimension
+            size: int | str = "?"
+            for number, sort, _, value, finish in fields(data, first, last):
+                if number == 1 and sort == VARINT:
+                    size = signed(value)
+                elif number == 2 and sort == LENGTH_DELIMITED:
+                    size = data[value:finish].decode()
+            shape.append(size)
+    if kind not in DTYPES:
+        raise EngineError(
+            f"{where}: '{name}' is no array of {', '.join(dtype.name for dtype in DTYPES.values())}; "
+            "run atd export again"
+        )
+    return TensorInfo(name, DTYPES[kind], tuple(shape))
+
+
+def _messages(data: bytes, span: tuple[int, int], *path: int) -> list[tuple[int, int]]:
+    """Return where the messages lie that field numbers lead to, one field number a level."""
+    spans = [span]
+    for wanted in path:
+        spans = [
+            (value, stop)
+            for start, end in spans
+            for number, kind, _, value, stop in fields(data, start, end)
+            if number == wanted and kind == LENGTH_DELIMITED
+        ]
+    return spans
+
+
+def _texts(data: bytes, start: int, end: int, *wanted: int) -> dict[int, str]:
+    """Return a message's texts at these field numbers."""
+    return {
+        number: data[value:stop].decode()
+        for number, kind, _, value, stop in fields(data, start, end)
+        if kind == LENGTH_DELIMITED and number in wanted
+    }

@@ -1,0 +1,343 @@
+"""engines.openvino: what it really computes in, tensors that stay where they are, and errors in one line."""
+
+from __future__ import annotations
+
+import gc
+import re
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino", reason="OpenVINO is an extra of its own")
+
+from adaptertune_deploy.core import bank, preprocess, tensors
+from adaptertune_deploy.core.adapter import read_adapter
+from adaptertune_deploy.core.bundle import read_graph, read_manifest
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.graph_facts import PRECISION_KEY
+from adaptertune_deploy.core.manifest import select_graph
+from adaptertune_deploy.core.precision import TOLERANCES, Precision
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import openvino
+from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
+from adaptertune_deploy.engines.engine import TensorInfo, open_engine
+from adaptertune_deploy.engines.openvino import OpenVinoEngine
+from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
+from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.slab import HostSlab
+from adaptertune_deploy.serve.session import open_session
+from tests.engines.onnx_files import INDEX, ROWS, TABLE, field, graph, lookup, model, node
+
+GOLDEN = Path(__file__).parents[1] / "device" / "golden"
+BUNDLE = GOLDEN / "bundle"
+MANIFEST = read_manifest(BUNDLE)
+SHARED = read_graph(BUNDLE, select_graph(MANIFEST, "shared"))
+TEN = np.arange(30, dtype=np.float32).reshape(10, 3)
+FP32, BF16 = Precision.FP32, Precision.BF16
+HAS_BF16 = "BF16" in openvino.ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this CPU does not multiply bfloat16")
+PRECISIONS = [FP32, pytest.param(BF16, marks=needs_bf16)]
+
+
+def asked(precision: Precision = FP32, threads: int = 1, **settings: str) -> EngineOptions:
+    return EngineOptions("openvino", "cpu", precision, threads, settings)
+
+
+def opened(data: bytes, options: EngineOptions | None = None) -> OpenVinoEngine:
+    engine = open_engine(data, "bundle/g.onnx", options or asked())
+    assert isinstance(engine, OpenVinoEngine)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Array:
+    paths = sorted((GOLDEN / "images").iterdir())
+    return np.stack([preprocess.preprocess(path.read_bytes(), MANIFEST.preprocess) for path in paths])
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Array]:
+    shapes = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}
+    return tensors.unpack((GOLDEN / "logits.safetensors").read_bytes(), shapes, "golden")
+
+
+def test_a_graph_is_described_by_its_file() -> None:
+    engine = opened(lookup())
+    assert engine.inputs == {
+        "table": TensorInfo("table", np.dtype(np.float32), ("T", 3)),
+        "index": TensorInfo("index", np.dtype(np.int64), ("B",)),
+    }
+    assert engine.outputs == {"rows": TensorInfo("rows", np.dtype(np.float32), ("B", 3))}
+    assert engine.metadata == {"about": "lookup"}
+    assert (engine.name, engine.provider, engine.device, engine.precision) == ("openvino", "CPU", "cpu", FP32)
+    assert engine.version.count(".") == 2
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_both_forms_give_torchs_logits_in_mixed_rows_and_alone(
+    form: str, precision: Precision, pixels: Array, expected: dict[str, Array]
+) -> None:
+    session = open_session(BUNDLE, form=form, options=asked(precision))
+    assert session.engine.precision is precision
+    names = [task.name for task in session.tasks]
+    image, task = np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)
+    mixed, tolerance = session.run(pixels, image, task), TOLERANCES[precision]
+    for logits, i, t in zip(mixed, image, task, strict=True):
+        wanted = expected[names[t]]
+        np.testing.assert_allclose(logits, wanted[i], rtol=0, atol=tolerance.largest(float(np.abs(wanted).max())))
+        (alone,) = session.run(pixels[i : i + 1], np.zeros(1, np.int64), np.array([t]))
+        np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-5)
+    session.close()
+
+
+def products(engine: OpenVinoEngine) -> set[str]:
+    facts = [operator.get_rt_info() for operator in engine._compiled.get_runtime_model().get_ops()]
+    return {held["runtimePrecision"].astype(str) for held in facts if held["layerType"].astype(str) == "FullyConnected"}
+
+
+@needs_bf16
+def test_bf16_differs_from_fp32_and_each_is_what_every_product_runs_in(pixels: Array) -> None:
+    graph = read_graph(BUNDLE, select_graph(MANIFEST, "merged", task="birds"))
+    exact, coarse = opened(graph), opened(graph, asked(BF16))
+    assert (products(exact), products(coarse)) == ({"f32"}, {"bf16"})
+    (one,), (other,) = (engine.run({bank.IMAGES: pixels}).values() for engine in (exact, coarse))
+    assert 1e-4 < np.abs(one - other).max() < 0.5
+
+
+@needs_bf16
+def test_its_own_choice_of_a_precision_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_config", lambda options, settings: {})
+    with pytest.raises(EngineError, match=r"OpenVINO computes in bf16, fp32 was asked for; .*--precision bf16"):
+        opened(SHARED)
+
+
+def test_bf16_is_refused_where_it_is_computed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "HINTS", {})
+    with pytest.raises(EngineError, match=r"OpenVINO computes in fp32, bf16 was asked for; .*--precision fp32"):
+        opened(SHARED, asked(BF16))
+
+
+def test_a_graph_in_fp16_is_not_computed_in_something_else() -> None:
+    half = SHARED + field(14, field(1, PRECISION_KEY) + field(2, "fp16"))
+    with pytest.raises(EngineError, match=r"OpenVINO computes in (bf16|fp32), fp16 was asked for"):
+        opened(half, asked(Precision.FP16))
+
+
+def test_a_graph_without_products_is_in_what_was_asked_for() -> None:
+    assert opened(lookup()).precision is FP32
+
+
+def put(engine: OpenVinoEngine, table: Array) -> Any:
+    slab = engine.allocate({"table": (3,)}, len(table))
+    for slot, row in enumerate(table):
+        slab.write(slot, {"table": row})
+    return slab
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_slot_that_is_written_is_there_in_the_next_run(precision: Precision) -> None:
+    engine = opened(lookup(), asked(precision))
+    slab = put(engine, TEN)
+    assert slab.capacity == 16
+    assert np.array_equal(engine.run({"index": np.array([3, 0])}, slab)["rows"], TEN[[3, 0]])
+    slab.write(3, {"table": np.array([7, 8, 9], np.float32)})
+    assert engine.run({"index": np.array([3, 4])}, slab)["rows"].tolist() == [[7, 8, 9], [12, 13, 14]]
+    assert engine.run({"index": np.array([0])}, slab, 3)["rows"].tolist() == [[7, 8, 9]]
+    assert engine.run({"index": np.array([0])}, slab, 4)["rows"].tolist() == [[12, 13, 14]]
+    assert engine.run({"index": np.array([1]), "table": TEN[5:]}, slab)["rows"].tolist() == [[18, 19, 20]]
+    slab.write(3, {})
+    assert engine.run({"index": np.array([3])}, slab)["rows"].tolist() == [[0, 0, 0]]
+    assert slab.read(4)["table"].tolist() == [12, 13, 14]
+
+
+@needs_bf16
+def test_a_bf16_bank_lies_in_bf16() -> None:
+    """From a float32 one OpenVINO would convert the slots of all tasks in every run."""
+    engine = opened(lookup(), asked(BF16))
+    assert engine.inputs["table"].dtype == np.float32
+    value = np.array([[0.1, -3.3, 1e-30]], np.float32)
+    slab = put(engine, value)
+    assert slab.arrays["table"].dtype == np.uint16
+    rounded = to_float32(to_bfloat16(value))
+    assert slab.read(0)["table"].dtype == np.float32
+    assert np.array_equal(slab.read(0)["table"], rounded[0])
+    assert np.array_equal(engine.run({"index": np.array([0])}, slab)["rows"], rounded)
+    assert np.array_equal(engine.run({"index": np.array([0]), "table": value})["rows"], rounded)
+
+
+WRONG: dict[str, tuple[Callable[[OpenVinoEngine], object], str]] = {
+    "unknown input": (lambda engine: engine.run({"indx": np.array([0])}), "no input 'indx', .* Did you mean 'index'"),
+    "missing input": (lambda engine: engine.run({"index": np.array([0])}), "input 'table' was not given"),
+    "dtype": (lambda engine: engine.run({"index": np.array([0], np.int32), "table": TEN}), "dtype int32, expected"),
+    "shape": (lambda engine: engine.run({"index": np.array([0]), "table": TEN[:, :2]}), r"expected \['T', 3\]"),
+    "slab's input": (lambda engine: engine.allocate({"tabel": (3,)}, 1), "no input 'tabel'"),
+    "slab's shape": (lambda engine: engine.allocate({"table": (4,)}, 1), r"shape \[1, 4\], expected"),
+    "slab of another engine": (
+        lambda engine: engine.run({"index": np.array([0])}, HostSlab({"table": (3,)}, engine.inputs, 1)),
+        "of another engine",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_does_not_fit_is_refused(what: str) -> None:
+    ask, message = WRONG[what]
+    with pytest.raises(EngineError, match=message):
+        ask(opened(lookup()))
+
+
+def test_inputs_may_be_read_only_and_strided() -> None:
+    table = np.asfortranarray(TEN)
+    table.flags.writeable = False
+    found = opened(lookup()).run({"index": np.arange(10)[::3], "table": table})
+    assert np.array_equal(found["rows"], TEN[::3])
+
+
+@pytest.mark.parametrize(("image", "task"), [([0, 4], [0, 0]), ([0, 0], [0, 7])])
+def test_rows_that_name_nothing_are_answered_by_openvino_and_refused_before_it(
+    image: list[int], task: list[int], pixels: Array
+) -> None:
+    engine = opened(SHARED)
+    places = {bank.IMAGE: np.array(image), bank.TASK: np.array(task)}
+    table = bank.stack([{}, {}], MANIFEST.slots, MANIFEST.backbone.width)
+    wrong = engine.run({bank.IMAGES: pixels, **places, **table})[bank.FEATURES]
+    assert wrong.shape == (2, MANIFEST.backbone.features)  # no error, whatever it is
+    with pytest.raises(EngineError, match="but there are"):
+        bank.check_rows(len(pixels), places[bank.IMAGE], places[bank.TASK], 2)
+
+
+def test_no_row_that_names_nothing_reaches_openvino(pixels: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = opened(SHARED)
+    held = SlotBank(engine, MANIFEST.slots, MANIFEST.backbone.width, MANIFEST.backbone.features)
+    handle = held.write(read_adapter(GOLDEN / "adapters" / "birds")[1])
+    held.remove(handle)
+    monkeypatch.setattr(OpenVinoEngine, "run", None)
+    with pytest.raises(EngineError, match="'image' names 0 to 4, but there are 4 only"):
+        held.features(pixels, np.array([0, 4]), [handle, handle])
+    with pytest.raises(EngineError, match="the bank holds no task of rank 2 in slot 1"):
+        held.features(pixels, np.array([0]), [handle])
+
+
+def test_runs_at_the_same_time_do_not_disturb_each_other() -> None:
+    engine = opened(lookup())
+    slab = put(engine, TEN)
+    start, errors = threading.Barrier(4), []
+
+    def ask(seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        start.wait()
+        for _ in range(50):
+            index = draw.integers(0, 10, int(draw.integers(1, 40)))
+            own = draw.normal(size=(10, 3)).astype(np.float32)
+            resident, table = (slab, TEN) if seed % 2 else (None, own)
+            feeds = {"index": index} if seed % 2 else {"index": index, "table": own}
+            if not np.array_equal(engine.run(feeds, resident)["rows"], table[index]):
+                errors.append(seed)
+
+    threads = [threading.Thread(target=ask, args=[seed]) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert 1 <= len(engine._idle) <= 4
+
+
+def test_a_closed_engine_refuses_and_holds_nothing() -> None:
+    engine = opened(lookup())
+    slab = put(engine, TEN)
+    engine.run({"index": np.array([3])}, slab)
+    memory = weakref.ref(slab.arrays["table"])
+    engine.close()
+    for ask in (
+        lambda: engine.run({"index": np.array([0]), "table": TEN}),
+        lambda: engine.allocate({"table": (3,)}, 1),
+    ):
+        with pytest.raises(EngineError, match="this engine is closed; open the graph again"):
+            ask()
+    del slab
+    gc.collect()
+    assert memory() is None
+
+
+def test_a_graphs_bytes_are_let_go() -> None:
+    data = bytes(bytearray(SHARED))
+    before = sys.getrefcount(data)
+    engine = opened(data)
+    assert sys.getrefcount(data) == before
+    engine.close()
+
+
+def test_settings_and_threads_reach_openvino() -> None:
+    compiled = opened(lookup(), asked(threads=2, hint="throughput", streams="2"))._compiled
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+    assert compiled.get_property("NUM_STREAMS") == 2
+    assert str(compiled.get_property("PERFORMANCE_HINT")).endswith("THROUGHPUT")
+    assert str(opened(lookup())._compiled.get_property("PERFORMANCE_HINT")).endswith("LATENCY")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (
+            node("MatMul", ("index", "table"), "rows"),
+            "While validating ONNX node .*MatMul.*: Arguments do not have the",
+        ),
+        (node("Softmax", ("tabel",), "rows"), "tabel node not found in graph cache"),
+        (node("Concat", ("table", "table"), "rows"), "While validating ONNX node .*Concat.*: .* attribute 'axis'"),
+    ],
+)
+def test_a_graph_that_it_refuses_is_one_line(wrong: bytes, reason: str) -> None:
+    data = model(graph(wrong, inputs=(TABLE, INDEX), outputs=(ROWS,)))
+    with pytest.raises(EngineError, match=rf"^bundle/g\.onnx: OpenVINO refuses this graph: {reason}") as caught:
+        opened(data)
+    assert not re.search(r"\n|\.cpp|Exception from", str(caught.value))
+
+
+def test_a_run_that_fails_is_one_line_and_the_next_one_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = opened(lookup())
+    text = "Exception from src/inference/src/cpp/infer_request.cpp:75:\nCheck 'x' failed at y.cpp:3:\n\nno memory\n"
+
+    def fail(self: object, tensors: object) -> None:
+        raise RuntimeError(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino._Request, "run", fail)
+        with pytest.raises(EngineError, match=r"^OpenVINO could not run the graph: no memory$"):
+            engine.run({"index": np.array([3]), "table": TEN})
+    assert engine.run({"index": np.array([3]), "table": TEN})["rows"].tolist() == [[9, 10, 11]]
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    """OpenVINO's own import writes an identifier into the home folder and sends an event."""
+    code = (
+        "import sys; import adaptertune_deploy.engines.openvino; print([n for n in sys.modules if 'openvino_tel' in n])"
+    )
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "[]"
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_missing_openvino_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, openvino.__name__)
+    with pytest.raises(EngineError, match=r"pip install 'adaptertune-deploy\[openvino\]'"):
+        open_engine(lookup(), "g.onnx", asked())
+
+
+def test_the_defaults_are_the_settings_own() -> None:
+    openvino.check_installed(asked(), OpenVinoSettings())
+    assert openvino._config(asked(threads=0), OpenVinoSettings()) == {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
