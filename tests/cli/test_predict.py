@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 import json
 import re
@@ -165,8 +166,8 @@ def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:
     assert done.out == ""
 
 
-def test_an_engine_and_a_precision_are_chosen(atd: Atd) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is an extra of its own")
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is an extra of its own")
+def test_an_engine_and_its_settings_are_chosen(atd: Atd) -> None:
     exact, other = (
         json.loads(atd("predict", "images/0.png", "--json", "--threads", "1", *words).out)
         for words in ((), ("--engine", "openvino", "-E", "hint=throughput", "-E", "streams=1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import re
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("openvino", reason="OpenVINO is an extra of its own")
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("OpenVINO is an extra of its own", allow_module_level=True)
 
 from adaptertune_deploy.core import bank, preprocess, tensors
 from adaptertune_deploy.core.adapter import read_adapter
