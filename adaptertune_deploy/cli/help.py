@@ -153,6 +153,8 @@ def _meaning(param: Any) -> Text:
     default = shown if isinstance(shown, str) else param.default if shown else None
     if default is not None and (isinstance(shown, str) or not getattr(param, "is_flag", False)):
         text.append(f"  [default: {default}]", style="dim")
+    if isinstance(getattr(param, "envvar", None), str):
+        text.append(f" [${param.envvar}]", style="dim")
     return text
 
 

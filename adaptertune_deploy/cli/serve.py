@@ -6,28 +6,25 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from adaptertune_deploy.cli import console, engines, interrupts, options
-from adaptertune_deploy.cli.options import LIMITS, PLACES, value
+from adaptertune_deploy.cli import console, engines, interrupts, limits, options
+from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
+from adaptertune_deploy.serve.settings import Settings
 
 
+@limits.with_limits
 def serve(
+    bounds: Settings,
     adapters: options.ServedTasks = None,
     bundle: options.Bundle = Path("bundle"),
     host: Annotated[str, value("--host", "ADDRESS", PLACES, "Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, value("--port", "N", PLACES, "TCP port; 0 takes a free one.")] = 8000,
-    max_batch: Annotated[int, value("--max-batch", "N", LIMITS, "Rows of one engine run.")] = 8,
-    queue_limit: Annotated[
-        int, value("--queue-limit", "N", LIMITS, "Rows accepted and not yet answered; beyond it: 503.")
-    ] = 128,
-    drain_delay: Annotated[
-        float, value("--drain-delay", "SECONDS", LIMITS, "Go on answering so long after SIGTERM while not ready.")
-    ] = 0.0,
     form: options.Form = "auto",
     engine: engines.Engine = "onnxruntime",
     device: engines.Device = "auto",
     precision: engines.Precision = "fp32",
     threads: options.Threads = 0,
     settings: engines.Settings = None,
+    verbose: Annotated[bool, flag("--verbose", OUTPUT, "Say at the start which limits hold.")] = False,
 ) -> None:
     """Serve tasks over HTTP: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
 
@@ -37,14 +34,7 @@ def serve(
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.http.address import bind
-    from adaptertune_deploy.serve.settings import Settings
 
-    limits = Settings(
-        max_batch=max_batch,
-        max_request_rows=min(64, queue_limit),
-        queue_limit=queue_limit,
-        drain_delay=drain_delay,
-    )
     options.check_form(form)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
@@ -56,9 +46,11 @@ def serve(
     with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
         session = open_session(bundle, names, form, asked)
     names = [task.name for task in session.tasks]
-    if not session.engine.limits.takes(max_batch):
+    if not session.engine.limits.takes(bounds.max_batch):
         most = session.engine.limits.max_rows
-        console.print_note(f"--max-batch {max_batch}: {engine} takes {most} rows of one run, so batches have {most}")
+        console.print_note(
+            f"--max-batch {bounds.max_batch}: {engine} takes {most} rows of one run, so batches have {most}"
+        )
 
     def announce(at: str, number: int) -> None:
         url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
@@ -66,11 +58,14 @@ def serve(
         console.print_line(f"serving {what} on {url}", copied=True)
         if not is_loopback(at):
             console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
+        if verbose:
+            for line in limits.lines(bounds):
+                console.print_note(line)
         _print_request(bundle, names, url)
 
     try:
         with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-            run_server(make_app(session, limits), host, port, announce)
+            run_server(make_app(session, bounds), host, port, announce)
     finally:
         session.close()
     console.print_stopped("stopped; every accepted request was answered")

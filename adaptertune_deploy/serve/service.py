@@ -143,7 +143,7 @@ class Service:
         return Served(outcome.logits, timing, outcome.batch)
 
     def _check_rows(self, images: int, tasks: int) -> None:
-        limit = self.settings.max_request_rows
+        limit = self.settings.largest_request
         if images * tasks > limit:
             raise RequestError(
                 f"{images} images for {tasks} tasks are {images * tasks} rows, at most {limit} fit in one request; "

@@ -1,54 +1,57 @@
-"""The limits of a server, all in one value."""
+"""The limits of a server, all in one value; what each means stands beside it, for help and documentation too."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.engines.limits import Limits
 
 MAX_BATCH = 4096
-OPTIONS = ("max_batch", "queue_limit", "drain_delay")  # what `atd serve` lets a user choose
+ROWS, BYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "PIXELS", "SECONDS", "N"
+
+
+def _limit(default: float, unit: str, text: str, least: float = 1) -> Any:
+    """Declare a limit: its default, unit, meaning, and the least value that it may have."""
+    return field(default=default, metadata={"unit": unit, "text": text, "least": least})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one server accepts and how it works it off. A row is one image asked for one task.
+    """What one server accepts and how it works it off. A row is one image asked for one task."""
 
-    max_batch: rows of one engine run, at most MAX_BATCH; a larger request rides in several.
-    max_request_rows: rows of one request; also what model configurations call max_batch_size.
-    queue_limit: rows that may be accepted and not yet answered; beyond it requests are refused with 503.
-    body_limit: bytes of one request's body, compressed and decompressed.
-    max_pixels: width times height of one image, checked before it is decoded.
-    decode_threads: images decoded at the same time.
-    drain_delay: seconds for which requests are still taken after SIGTERM while readiness already says no, so
-        that load balancers can look away first.
-    drain_timeout: seconds after which unfinished work is given up.
-    """
-
-    max_batch: int = 8
-    max_request_rows: int = 64
-    queue_limit: int = 128
-    body_limit: int = 20_000_000
-    max_pixels: int = 50_000_000
-    decode_threads: int = 2
-    drain_delay: float = 0.0
-    drain_timeout: float = 30.0
+    max_batch: int = _limit(8, ROWS, "Rows of one engine run; a larger request rides in several.")
+    max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than --queue-limit.")
+    queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
+    body_limit: int = _limit(20_000_000, BYTES, "One request's body, compressed and decompressed.")
+    max_pixels: int = _limit(50_000_000, PIXELS, "Width times height of one image, read from its header.")
+    decode_threads: int = _limit(2, COUNT, "Images decoded at the same time.")
+    max_connections: int = _limit(1000, COUNT, "Open connections; the one that idles longest makes room for another.")
+    max_header_bytes: int = _limit(32_768, BYTES, "A request's head; beyond it: 431.", 256)
+    max_chunks: int = _limit(65_536, COUNT, "Chunks of one body sent with Transfer-Encoding: chunked.")
+    header_timeout: float = _limit(10.0, SECONDS, "From a connection's or request's begin to a whole head.", 0.01)
+    body_grace: float = _limit(5.0, SECONDS, "For which a body may come at any speed.", 0.01)
+    min_body_rate: int = _limit(1000, "BYTES/S", "Which a body must come with after --body-grace; slower: 408.")
+    answer_timeout: float = _limit(30.0, SECONDS, "In which a client must take its answer.", 0.01)
+    keep_alive: float = _limit(75.0, SECONDS, "For which a connection may idle; longer than load balancers' 60.", 0.01)
+    drain_delay: float = _limit(0.0, SECONDS, "Go on answering so long after SIGTERM while not ready.", 0)
+    drain_timeout: float = _limit(30.0, SECONDS, "After which unfinished work is given up.", 0)
 
     def __post_init__(self) -> None:
-        for name in ("max_batch", "queue_limit", "max_request_rows", "body_limit", "max_pixels", "decode_threads"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{_called(name)} {getattr(self, name)}: expected at least 1")
+        for limit in fields(self):
+            value, least = getattr(self, limit.name), limit.metadata["least"]
+            if not least <= value < float("inf"):
+                unit = " seconds" if limit.metadata["unit"] == SECONDS else ""
+                found = f"{value:g}" if isinstance(value, float) else value
+                raise UsageError(f"{option(limit.name)} {found}: expected at least {least:g}{unit}")
         if self.max_batch > MAX_BATCH:
-            raise UsageError(f"{_called('max_batch')} {self.max_batch}: expected at most {MAX_BATCH}")
-        for name in ("drain_delay", "drain_timeout"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{_called(name)} {getattr(self, name):g}: expected 0 or more seconds")
-        if self.queue_limit < self.max_request_rows:
-            raise UsageError(
-                f"max_request_rows {self.max_request_rows}: expected at most {self.queue_limit}, the rows that "
-                f"{_called('queue_limit')} lets wait"
-            )
+            raise UsageError(f"{option('max_batch')} {self.max_batch}: expected at most {MAX_BATCH}")
+
+    @property
+    def largest_request(self) -> int:
+        """Rows of the largest request that can ever be answered."""
+        return min(self.max_request_rows, self.queue_limit)
 
 
 def fitting(settings: Settings, limits: Limits) -> Settings:
@@ -57,6 +60,11 @@ def fitting(settings: Settings, limits: Limits) -> Settings:
     return settings if most is None or most >= settings.max_batch else replace(settings, max_batch=most)
 
 
-def _called(name: str) -> str:
-    """Return what a user calls a limit: the command's option where there is one."""
-    return f"--{name.replace('_', '-')}" if name in OPTIONS else name
+def option(name: str) -> str:
+    """Return what a user calls a limit: --max-batch."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a limit: ATD_MAX_BATCH."""
+    return f"ATD_{name.upper()}"

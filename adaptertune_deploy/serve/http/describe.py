@@ -66,7 +66,7 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
         "backend": f"adaptertune_{session.form}",
         "runtime": "",
         "version_policy": {"latest": {"num_versions": 1}},
-        "max_batch_size": settings.max_request_rows,
+        "max_batch_size": settings.largest_request,
         "input": [
             {
                 "name": INPUT,

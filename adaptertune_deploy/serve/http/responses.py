@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -14,7 +14,6 @@ from adaptertune_deploy.core.errors import EngineError, RequestError
 
 RETRY_AFTER_S = "1"
 CLIENT_CLOSED_REQUEST = 499  # nginx' code; nobody is left to read it
-logger = logging.getLogger(__name__)
 
 
 def encode(value: object) -> bytes:
@@ -31,6 +30,14 @@ def error_answer(message: str, status: int, headers: Mapping[str, str] | None = 
     """Return {"error": message}, with Retry-After when the server may do better later."""
     extra = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
     return json_answer({"error": message}, status, {**extra, **(headers or {})})
+
+
+def raw_error(message: str, status: int) -> bytes:
+    """Return a whole HTTP/1.1 answer {"error": message} that closes its connection, for what no handler sees."""
+    body = encode({"error": message})
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+    later = f"Retry-After: {RETRY_AFTER_S}\r\n" if status == 503 else ""
+    return f"{head}{later}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 async def on_request_error(request: Request, error: Exception) -> Response:

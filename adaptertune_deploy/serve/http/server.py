@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -17,12 +19,13 @@ from starlette.applications import Starlette
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.http.address import bind
+from adaptertune_deploy.serve.http.connection import Connection
+from adaptertune_deploy.serve.http.listener import listen, take_connections
+from adaptertune_deploy.serve.http.watch import Watch
 from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
 SIGNALS = (*URGENT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-KEEP_ALIVE_S = 15
-BACKLOG = 256
 MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 
 
@@ -35,17 +38,19 @@ class Server(uvicorn.Server):
         self._on_started = on_started
         self._stop_at: float | None = None
         self._end: threading.Timer | None = None
+        self.watch = Watch(self.service.settings)
+        self._tasks: list[asyncio.Task[None]] = []
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http="httptools",
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            # The watch closes idle connections; uvicorn takes whole seconds only.
+            timeout_keep_alive=math.ceil(self.service.settings.keep_alive) + 1,
             timeout_graceful_shutdown=max(1, round(self.service.settings.drain_timeout)),
         )
         super().__init__(config)
@@ -60,18 +65,41 @@ class Server(uvicorn.Server):
             self._stop_at = monotonic() + self.service.settings.drain_delay
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then tell the caller."""
-        await super().startup(sockets)
+        """Take connections, then tell the caller."""
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for listener in sockets or []:
+            listen(listener)
+        work = [take_connections(listener, self.watch, self._connection) for listener in sockets or []]
+        self._tasks = [loop.create_task(part) for part in (*work, self.watch.sweep())]
         if self.started:
             self._on_started()
 
+    def _connection(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        return Connection(self.config, self.server_state, self.lifespan.state, loop, self.watch)
+
     async def on_tick(self, counter: int) -> bool:
         """Decide, ten times a second, whether to end."""
+        if self.service.draining:
+            self.watch.draining = True
+            self.watch.close_idle()
         if self.service.batcher.failure is not None:
             return True
         if self._stop_at is not None and monotonic() >= self._stop_at:
             return True
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, then end as uvicorn does; what takes too long is ended until then too."""
+        *taking, _ = self._tasks
+        for task in taking:
+            task.cancel()
+        if taking:
+            await asyncio.wait(taking)
+        self.watch.draining = True
+        await super().shutdown(sockets)
+        self._tasks[-1].cancel()
 
     def serve_on(self, listener: socket.socket) -> None:
         """Serve until told to stop.

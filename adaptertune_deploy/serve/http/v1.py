@@ -100,7 +100,7 @@ def _unpack(body: bytes, encoding: str, content_type: str, service: Service) -> 
     """Return the images in a body; runs in a decoding thread."""
     plain = decompress(body, encoding, service.settings.body_limit)
     if multipart.is_multipart(content_type):
-        return multipart.parse(plain, content_type, service.settings.max_request_rows)
+        return multipart.parse(plain, content_type, service.settings.largest_request)
     return [Upload("", plain)]
 
 

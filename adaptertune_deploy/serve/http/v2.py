@@ -139,4 +139,4 @@ def _model(request: Request) -> tuple[int, TaskSpec]:
 def _parse(body: bytes, encoding: str, length: str | None, model: str, service: Service) -> InferRequest:
     """Parse an infer request; runs in a decoding thread, since base64 and gzip take their time."""
     plain = decompress(body, encoding, service.settings.body_limit)
-    return protocol.parse(plain, length, model, service.settings.max_request_rows)
+    return protocol.parse(plain, length, model, service.settings.largest_request)

@@ -1,0 +1,87 @@
+"""A transport that closes as RFC 9112, section 9.6 asks: the client can read the answer though it was still sending.
+
+Closing a socket with unread bytes in it resets the connection, and the reset may overtake the answer. So this side is
+closed first, a bounded rest of the upload is thrown away, and then the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+MAX_DISCARDED = 1 << 20
+
+
+class Lingering(asyncio.Transport):
+    """The transport of a socket, given to uvicorn in its place.
+
+    Attributes:
+        ending: whether this side is closed and the client is only listened to until it closes too.
+    """
+
+    def __init__(self, transport: asyncio.Transport, unread: Callable[[], bool]) -> None:
+        """Take a transport; `unread` tells, when it is to be closed, whether the client may still be sending."""
+        super().__init__()
+        self.ending = False
+        self._transport = transport
+        self._unread = unread
+        self._discarded = 0
+
+    def close(self) -> None:
+        """Close, after a while where the client is still sending."""
+        if self.ending:
+            return
+        if self._unread():
+            self.linger()
+        else:
+            self._transport.close()
+
+    def linger(self) -> None:
+        """Close this side and throw away what still comes."""
+        if self.ending or self._transport.is_closing():
+            return
+        self.ending = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def discard(self, size: int) -> None:
+        """Throw away so many bytes; after a mebibyte nothing is read any more."""
+        self._discarded += size
+        if self._discarded > MAX_DISCARDED:
+            self._transport.pause_reading()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped by the kernel too."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self.ending or self._transport.is_closing()
+
+    def write(self, data: Any) -> None:
+        """Send bytes."""
+        self._transport.write(data)
+
+    def unsent(self) -> int:
+        """Return the bytes that the client has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self.ending:
+            self._transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See asyncio.BaseTransport."""
+        return self._transport.get_extra_info(name, default)
