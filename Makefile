@@ -11,7 +11,7 @@ PIP := $(BIN)/python $(INSTALL)
 WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export clean
+.PHONY: triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -71,8 +71,12 @@ bench-export: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.export_cost
 	$(BIN)/python -m benchmarks.inference_page
 
+# NVIDIA's Python bindings of three TensorRT versions, 4 MB, without the libraries that they bind: the engine's names are
+# compared with theirs. A version without a wheel for this Python is left out, and its tests say so.
+tensorrt-bindings: $(VENV)-tensorrt/.installed
+
 clean:
-	rm -rf $(VENV) $(VENV)-device $(VENV)-triton
+	rm -rf $(VENV) $(VENV)-device $(VENV)-triton $(VENV)-tensorrt
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -95,4 +99,12 @@ $(VENV)-device/.installed: pyproject.toml constraints.txt
 $(VENV)-triton/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-triton
 	$(VENV)-triton/bin/python -m pip install $(QUIET) --disable-pip-version-check nvidia-pytriton==0.7.0 --editable '.[cpu]'
+	touch $@
+
+BINDINGS := 10.3=tensorrt-cu12-bindings==10.3.0 10.13.3=tensorrt-cu13-bindings==10.13.3.9 11.4=tensorrt-cu13-bindings==11.4.0.106
+
+$(VENV)-tensorrt/.installed: | $(BIN)/python
+	mkdir -p $(@D)
+	for pair in $(BINDINGS); do \
+		$(BIN)/python $(INSTALL) --no-deps --target $(@D)/$${pair%%=*} "$${pair#*=}" || rm -rf $(@D)/$${pair%%=*}; done
 	touch $@

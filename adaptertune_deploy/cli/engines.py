@@ -94,11 +94,17 @@ def can_verify(engine: str) -> bool:
 
 
 def describe() -> Iterator[tuple[str, str, list[Setting]]]:
-    """Yield what the help says of every engine: its key, what it runs on, and its settings."""
+    """Yield what the help says of every engine: its key, what it runs on, and the settings that no other one has."""
     from adaptertune_deploy.engines.engine import ENGINES
     from adaptertune_deploy.engines.options import settings_of
 
+    told: dict[type, str] = {}
     for name, entry in ENGINES.items():
         devices = " and ".join(PLACES[device] for device in entry.devices if device in PLACES)
         made = "".join(f", makes {precision} of fp32 graphs" for precision in sorted(entry.derives))
-        yield name, f"{entry.label}: {devices}{made}", [*settings_of(entry.settings).values()]
+        same = told.setdefault(entry.settings, name)
+        text = f"{entry.label}: {devices}{made}"
+        if same == name:
+            yield name, text, [*settings_of(entry.settings).values()]
+        else:
+            yield name, f"{text}; settings of {same}", []

@@ -16,6 +16,7 @@ from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import USUAL, EngineOptions, gpu_index, parse_settings
 from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.plain_graph import check_plain
+from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,7 @@ class EngineEntry:
     derives: frozenset[Precision] = frozenset()
 
 
+TENSORRT = "adaptertune_deploy.engines.tensorrt.engine"
 ENGINES = {
     "onnxruntime": EngineEntry(
         "ONNX Runtime",
@@ -62,6 +64,12 @@ ENGINES = {
         "openvino",
         OpenVinoSettings,
         derives=frozenset({Precision.BF16}),
+    ),
+    "tensorrt": EngineEntry(
+        "TensorRT", TENSORRT, "tensorrt", TensorrtSettings, devices=("auto", "cuda"), everywhere=()
+    ),
+    "tensorrt-rtx": EngineEntry(
+        "TensorRT-RTX", TENSORRT, "tensorrt_rtx", TensorrtSettings, devices=("auto", "cuda"), everywhere=()
     ),
 }
 

@@ -118,31 +118,53 @@ def read(data: bytes) -> WireGraph:
     )
 
 
-def replace(
-    graph: WireGraph, instead: Mapping[int, Sequence[WireNode]], constants: Mapping[str, Sequence[int]], domain: str
-) -> bytes:
-    """Return the file with other nodes.
+@dataclass(frozen=True)
+class Changes:
+    """What `replace` puts into a file.
 
-    Args:
-        graph: the file.
-        instead: index of a node -> the nodes that take its place; none drop it.
-        constants: name -> int64 numbers of an initialiser [n] to add.
-        domain: a domain to import, in its version 1; one that the file does not import yet.
+    nodes: index of a node -> the nodes that take its place; none drop it.
+    constants: name -> int64 numbers of an initialiser [n] to add, or the number of a scalar.
+    domain: a domain to import, in its version 1, that the file does not import yet; None for none.
+    inputs: names of inputs to drop.
+    added: ValueInfoProto bytes of inputs to add.
     """
+
+    nodes: Mapping[int, Sequence[WireNode]]
+    constants: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
+    domain: str | None = None
+    inputs: frozenset[str] = frozenset()
+    added: Sequence[bytes] = ()
+
+
+def replace(graph: WireGraph, changes: Changes) -> bytes:
+    """Return the file with other nodes, constants and inputs."""
     view = memoryview(graph.data)
     start, stop = graph.span
+    spans = {graph.places[index]: nodes for index, nodes in changes.nodes.items()}
+    if changes.inputs:
+        spans |= dict.fromkeys(_inputs_named(graph, changes.inputs), ())
     pieces: list[bytes | memoryview] = []
     place = start
-    for index in sorted(instead):
-        begin, end = graph.places[index]
-        pieces += [view[place:begin], *(write(GRAPH_NODE, _node_bytes(node)) for node in instead[index])]
+    for (begin, end), nodes in sorted(spans.items(), key=lambda entry: entry[0]):
+        pieces += [view[place:begin], *(write(GRAPH_NODE, _node_bytes(node)) for node in nodes)]
         place = end
     pieces.append(view[place:stop])
-    pieces += [write(GRAPH_INITIALIZER, _tensor_bytes(name, values)) for name, values in constants.items()]
-    opset = write(MODEL_OPSET, write(1, domain) + write(2, 1))
+    pieces += [write(GRAPH_INITIALIZER, _tensor_bytes(name, values)) for name, values in changes.constants.items()]
+    pieces += [write(GRAPH_INPUT, info) for info in changes.added]
+    opset = b"" if changes.domain is None else write(MODEL_OPSET, write(1, changes.domain) + write(2, 1))
     key = next(begin for _, _, begin, _, end in fields(view, 0, len(view)) if end == stop)
     head = write_key(MODEL_GRAPH, sum(map(len, pieces)))
     return b"".join([view[:key], head, *pieces, view[stop:], opset])
+
+
+def _inputs_named(graph: WireGraph, names: frozenset[str]) -> list[tuple[int, int]]:
+    """Return where the inputs of these names lie, from their keys on."""
+    return [
+        (begin, stop)
+        for number, kind, begin, value, stop in fields(graph.data, *graph.span)
+        if number == GRAPH_INPUT and kind == LENGTH_DELIMITED
+        if _text(_scalars(graph.data, value, stop).get(1, b"")) in names
+    ]
 
 
 def _node(data: bytes, start: int, end: int) -> WireNode:
@@ -242,6 +264,6 @@ def _attribute_bytes(name: str, value: Attribute | None) -> bytes:
     raise TypeError(f"attribute {name} is {type(value).__name__}, expected int, float or tuple")
 
 
-def _tensor_bytes(name: str, values: Sequence[int]) -> bytes:
-    raw = struct.pack(f"<{len(values)}q", *values)
-    return write(1, len(values)) + write(2, INT64) + write(8, name) + write(9, raw)
+def _tensor_bytes(name: str, values: int | Sequence[int]) -> bytes:
+    dims, held = (b"", (values,)) if isinstance(values, int) else (write(1, len(values)), values)
+    return dims + write(2, INT64) + write(8, name) + write(9, struct.pack(f"<{len(held)}q", *held))

@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from adaptertune_deploy.engines import onnx_wire
-from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, WireGraph, WireNode, WireTensor
+from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, Changes, WireGraph, WireNode, WireTensor
 
 DOMAIN = "com.microsoft"
 OPSETS = range(18, 23)  # Split has num_outputs; Softmax, Reshape and the others mean the same in all of these
@@ -79,7 +79,7 @@ def fuse(data: bytes) -> bytes:
     read = {name for nodes in instead.values() for node in nodes for name in node.inputs}
     named = sorted(name for name in read if name.startswith(PREFIX + SIZES))
     constants = {name: [int(size) for size in name.removeprefix(PREFIX + SIZES).split(",")] for name in named}
-    return onnx_wire.replace(graph, instead, constants, DOMAIN)
+    return onnx_wire.replace(graph, Changes(instead, constants, DOMAIN))
 
 
 def _taken(graph: WireGraph) -> bool:

@@ -54,3 +54,9 @@ def test_every_engine_and_setting_is_described() -> None:
     text, settings = described["openvino"]
     assert text == "OpenVINO: the CPU, makes bf16 of fp32 graphs"
     assert [held.name for held in settings] == ["hint", "streams"]
+
+
+def test_settings_that_two_engines_share_are_described_once() -> None:
+    described = {name: (text, settings) for name, text, settings in describe()}
+    assert "cuda_graphs" in {setting.name for setting in described["tensorrt"][1]}
+    assert described["tensorrt-rtx"] == ("TensorRT-RTX: NVIDIA GPUs; settings of tensorrt", [])

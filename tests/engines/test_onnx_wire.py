@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.engines import onnx_wire
-from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, WireNode, WireTensor
-from tests.engines.onnx_files import field, lookup
+from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, Changes, WireNode, WireTensor
+from tests.engines.onnx_files import INDEX, TABLE, field, lookup, value_info
 
 onnx = pytest.importorskip("onnx")
 helper = pytest.importorskip("onnx.helper")
@@ -73,7 +73,7 @@ def test_replacing_nodes_changes_nothing_else() -> None:
         WireNode("First", ("y",), ("z",), "some.where", "first", {"count": 3, "perm": (1, 0), "scale": 0.125}),
         WireNode("Second", ("z", "sizes"), ("a", "b"), name="second"),
     ]
-    data = onnx_wire.replace(graph, {1: new, 2: []}, {"sizes": (-1, 4)}, "some.where")
+    data = onnx_wire.replace(graph, Changes({1: new, 2: []}, {"sizes": (-1, 4)}, "some.where"))
     changed = onnx.load_from_string(data)
     expected = make_model()
     del expected.graph.node[1:]
@@ -88,13 +88,13 @@ def test_replacing_nodes_changes_nothing_else() -> None:
 
 def test_replacing_nothing_adds_only_the_import() -> None:
     graph = onnx_wire.read(lookup())
-    assert onnx_wire.replace(graph, {}, {}, "d") == lookup() + field(8, field(1, "d") + field(2, 1))
+    assert onnx_wire.replace(graph, Changes({}, {}, "d")) == lookup() + field(8, field(1, "d") + field(2, 1))
 
 
 def test_text_can_not_be_written_as_an_attribute() -> None:
     graph = onnx_wire.read(lookup())
     with pytest.raises(TypeError, match="attribute mode is str, expected int, float or tuple"):
-        onnx_wire.replace(graph, {0: [WireNode("T", (), (), attributes={"mode": "x"})]}, {}, "d")
+        onnx_wire.replace(graph, Changes({0: [WireNode("T", (), (), attributes={"mode": "x"})]}))
 
 
 @pytest.mark.parametrize("data", [b"", field(1, 10), lookup() + field(7, b"")], ids=["empty", "none", "two"])
@@ -107,3 +107,21 @@ def test_a_file_without_exactly_one_graph_is_an_error(data: bytes) -> None:
 def test_damaged_files_only_ever_raise_value_errors(data: bytes, cut: int) -> None:
     with contextlib.suppress(ValueError):
         onnx_wire.read(lookup()[:cut] + data)
+
+
+def test_inputs_are_dropped_and_added_and_a_scalar_is_one() -> None:
+    graph = onnx_wire.read(lookup())
+    other = value_info("other", FLOAT, ("T", 3))
+    nodes = {0: [WireNode("Gather", ("other", "at"), ("row",)), WireNode("Gather", ("other", "index"), ("rows",))]}
+    data = onnx_wire.replace(graph, Changes(nodes, {"at": 2}, None, frozenset({"table"}), [other]))
+    found = onnx.load_from_string(data)
+    assert [entry.SerializeToString() for entry in found.graph.input] == [INDEX, other]
+    assert TABLE not in data
+    assert onnx.numpy_helper.to_array(found.graph.initializer[0]).shape == ()
+    assert onnx.numpy_helper.to_array(found.graph.initializer[0]) == 2
+    assert len(found.opset_import) == 1
+    onnx.checker.check_model(found, full_check=True)
+
+
+def test_nothing_changed_gives_the_same_bytes() -> None:
+    assert onnx_wire.replace(onnx_wire.read(lookup()), Changes({})) == lookup()

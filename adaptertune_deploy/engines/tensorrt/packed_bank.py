@@ -1,0 +1,216 @@
+"""The bank as three tensors, derived from the shared graph when it is opened on a GPU.
+
+There, what a graph launches is what it costs: four tensors a block are 48 gathers a run and 48 copies a task. Here all
+blocks' tensors of one shape are one input, over T slots and L adapted blocks, in which a task's rows lie side by side:
+
+    atd.bank.weights [2 T L, r, D]   row 2 (t L + l): the down weight, turned, of slot t in the l-th adapted block;
+                                     the row after it: its up weight
+    atd.bank.down    [T L, r]        row t L + l: the down bias
+    atd.bank.up      [T L, D]        row t L + l: the up bias
+
+so that a run gathers three times and a task is written by three copies. The gathered rows have the block for their
+first axis: what a block takes lies in one piece. No shape is computed and none is sliced along T or r, which stay
+dynamic: TensorRT makes thirty layers out of such a Slice. The numbers are the plain graph's own, the file on disk is
+never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import tensor_name
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines import onnx_signature, onnx_wire
+from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
+from adaptertune_deploy.engines.onnx_wire import Changes, WireGraph, WireNode
+
+WEIGHTS, DOWN, UP = PACKED = ("atd.bank.weights", "atd.bank.down", "atd.bank.up")
+AGAIN = "run atd export again"
+
+
+@dataclass(frozen=True)
+class BankLayout:
+    """Where a task's tensors lie in its rows of the packed bank.
+
+    slots: blocks with an adapter, ascending.
+    width: D, channels of the backbone's tokens.
+    dtype: of the bank.
+    """
+
+    slots: tuple[int, ...]
+    width: int
+    dtype: np.dtype[Any]
+
+    @property
+    def infos(self) -> dict[str, TensorInfo]:
+        """The packed inputs; the first axis of each is dynamic, and so is r."""
+        shapes: dict[str, tuple[int | str, ...]] = {
+            WEIGHTS: ("2TL", "r", self.width),
+            DOWN: ("TL", "r"),
+            UP: ("TL", self.width),
+        }
+        return {name: TensorInfo(name, self.dtype, shape) for name, shape in shapes.items()}
+
+    def shapes(self, tasks: int, rank: int) -> dict[str, tuple[int, ...]]:
+        """Return the packed inputs' shapes for so many tasks of this rank."""
+        rows = tasks * len(self.slots)
+        return {WEIGHTS: (2 * rows, rank, self.width), DOWN: (rows, rank), UP: (rows, self.width)}
+
+    def fill(self, rows: Mapping[str, AnyArray], tensors: Mapping[str, AnyArray]) -> None:
+        """Write one task's rows; what it lacks, and ranks beyond its own, become zeros.
+
+        Args:
+            rows: arrays of shapes(1, r).
+            tensors: name -> array of core.bank.slot_shapes, of rank r or less.
+        """
+        for array in rows.values():
+            array[...] = 0
+        for name, place in self._places(rows).items():
+            if name in tensors:
+                value = tensors[name]
+                place[tuple(slice(size) for size in value.shape)] = value
+
+    def take(self, rows: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """Return one task's tensors, as `fill` takes them: parts of these rows."""
+        return self._places(rows)
+
+    def rank(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Return the rank of one task's shapes.
+
+        Raises:
+            EngineError: they are not core.bank.slot_shapes of this graph.
+        """
+        bias = shapes.get(tensor_name(self.slots[0], "down", "bias"), ())
+        if len(bias) != 1 or bias[0] < 1 or dict(shapes) != bank.slot_shapes(self.slots, self.width, bias[0]):
+            raise EngineError("these are not the shapes of one task's tensors of this graph")
+        return bias[0]
+
+    def _places(self, rows: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        places: dict[str, AnyArray] = {}
+        for row, block in enumerate(self.slots):
+            places[tensor_name(block, "down", "weight")] = rows[WEIGHTS][2 * row].T
+            places[tensor_name(block, "down", "bias")] = rows[DOWN][row]
+            places[tensor_name(block, "up", "weight")] = rows[WEIGHTS][2 * row + 1]
+            places[tensor_name(block, "up", "bias")] = rows[UP][row]
+        return places
+
+
+def layout_of(inputs: Mapping[str, TensorInfo], slots: Sequence[int], where: str) -> BankLayout:
+    """Return where the tensors of a shared graph with these slots go.
+
+    Raises:
+        EngineError: an input of the bank is absent, or they differ in dtype or width.
+    """
+    names = bank.bank_names(slots)
+    missing = [name for name in names if name not in inputs]
+    if missing or not names:
+        raise EngineError(f"{where}: has no input '{missing[0] if missing else 'of a bank'}'; {AGAIN}")
+    dtype, width = inputs[names[0]].dtype, inputs[names[0]].shape[1]
+    if not isinstance(width, int):
+        raise EngineError(f"{where}: input '{names[0]}' has shape {list(inputs[names[0]].shape)}; {AGAIN}")
+    for name, shape in bank.input_shapes(slots, width).items():
+        found = inputs[name]
+        fits = len(found.shape) == len(shape) and all(
+            isinstance(size, str) or size == other for size, other in zip(shape, found.shape, strict=True)
+        )
+        if not fits or found.dtype != dtype:
+            raise EngineError(
+                f"{where}: input '{name}' is {found.dtype} {list(found.shape)}, expected {dtype} {list(shape)}; {AGAIN}"
+            )
+    return BankLayout(tuple(slots), width, dtype)
+
+
+def pack(data: bytes, layout: BankLayout, where: str) -> bytes:
+    """Return the shared graph with the packed bank for its input.
+
+    Args:
+        data: the bytes of an ONNX file that engines.plain_graph accepts.
+        layout: see layout_of.
+        where: the file, for messages.
+
+    Raises:
+        EngineError: a tensor of the bank is read otherwise than by one Gather over its slots with `task`, as export
+            writes it.
+    """
+    graph = onnx_wire.read(data)
+    names = bank.bank_names(layout.slots)
+    readers = _readers(graph, frozenset(names))
+    constants: dict[str, int | Sequence[int]] = {}
+    nodes: dict[int, Sequence[WireNode]] = {}
+    for row, block in enumerate(layout.slots):
+        for name, (source, place) in _sources(block, row).items():
+            found = readers.get(name, [])
+            if len(found) != 1 or not _is_gather(graph.nodes[found[0]]):
+                raise EngineError(
+                    f"{where}: '{name}' is not read by one Gather with '{bank.TASK}', as export writes it; {AGAIN}"
+                )
+            turned = name == tensor_name(block, "down", "weight")
+            nodes[found[0]] = _block_rows(graph.nodes[found[0]], source, place, turned, constants)
+    first = min(nodes)
+    nodes[first] = [*_task_rows(len(layout.slots), constants), *nodes[first]]
+    added = [onnx_signature.value_info(info) for info in layout.infos.values()]
+    return onnx_wire.replace(graph, Changes(nodes, constants, None, frozenset(names), added))
+
+
+def _sources(block: int, row: int) -> dict[str, tuple[str, int]]:
+    """Return tensor -> the packed input that holds it, and its row among a task's."""
+    return {
+        tensor_name(block, "down", "weight"): (WEIGHTS, 2 * row),
+        tensor_name(block, "down", "bias"): (DOWN, row),
+        tensor_name(block, "up", "weight"): (WEIGHTS, 2 * row + 1),
+        tensor_name(block, "up", "bias"): (UP, row),
+    }
+
+
+def _readers(graph: WireGraph, names: frozenset[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, node in enumerate(graph.nodes):
+        for name in node.inputs:
+            if name in names:
+                found.setdefault(name, []).append(index)
+    return found
+
+
+def _is_gather(node: WireNode) -> bool:
+    return node.operator == "Gather" and node.inputs[1:] == (bank.TASK,) and node.attributes.get("axis", 0) == 0
+
+
+def _rows_of(source: str) -> str:
+    return f"{source}.rows"
+
+
+def _task_rows(blocks: int, constants: dict[str, int | Sequence[int]]) -> list[WireNode]:
+    """Return the nodes that gather every row's task: [2 L, B, r, D], [L, B, r] and [L, B, D]."""
+    constants |= {"atd.axis": [1]}
+    nodes = []
+    for count, sources in ((2 * blocks, (WEIGHTS,)), (blocks, (DOWN, UP))):
+        step, places = f"atd.step.{count}", f"atd.places.{count}"
+        constants |= {step: count, places: range(count)}
+        nodes += [
+            WireNode("Mul", (bank.TASK, step), (f"{step}.first",), name=f"{step}.first"),
+            WireNode("Unsqueeze", (places, "atd.axis"), (f"{places}.turned",), name=f"{places}.turned"),
+            WireNode("Add", (f"{places}.turned", f"{step}.first"), (f"{places}.rows",), name=f"{places}.rows"),
+        ]
+        for source in sources:
+            rows = _rows_of(source)
+            nodes.append(WireNode("Gather", (source, f"{places}.rows"), (rows,), name=rows, attributes={"axis": 0}))
+    return nodes
+
+
+def _block_rows(
+    node: WireNode, source: str, place: int, turned: bool, constants: dict[str, int | Sequence[int]]
+) -> list[WireNode]:
+    """Return the nodes that take one tensor of the gathered rows, in place of the node that gathered it."""
+    index = f"atd.place.{place}"
+    constants[index] = place
+    (result,) = node.outputs
+    taken = f"{result}.rows" if turned else result
+    nodes = [WireNode("Gather", (_rows_of(source), index), (taken,), name=f"{result}.taken", attributes={"axis": 0})]
+    if turned:
+        nodes.append(WireNode("Transpose", (taken,), (result,), name=node.name, attributes={"perm": (0, 2, 1)}))
+    return nodes
