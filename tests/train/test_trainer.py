@@ -637,7 +637,7 @@ def test_real_pets_are_learned_and_measured_again_with_the_same_scores(shared_da
         weights=weights,
     )
     result = train_task(request)
-    assert (result.config.dataset.train, result.config.dataset.test) == (265, 150)
+    assert (result.config.dataset.train, result.config.dataset.test) == (294, 150)
     measured = result.measured
     assert measured.adapter is not None
     assert measured.adapter.parameters == 39_264 + 3 * 193
