@@ -38,6 +38,7 @@ triton-server: $(VENV)-triton/.installed
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/hadolint docker/*.Dockerfile
 
 types: types-all types-device
 
