@@ -229,7 +229,12 @@ def fitting(options: EngineOptions, graph: Precision) -> EngineOptions:
 
     It is computed in the precision asked for where the engine makes that out of such a graph, else in its own.
     """
-    return options if graph_precision(options) is graph else replace(options, precision=graph)
+    return options if graph in _graph_precisions(options) else replace(options, precision=graph)
+
+
+def _graph_precisions(options: EngineOptions) -> frozenset[Precision]:
+    """Return the precisions of the graphs that are computed in the one asked for: its own, or made out of fp32."""
+    return frozenset({options.precision, graph_precision(options)})
 
 
 def _asked(options: EngineOptions) -> tuple[EngineEntry, Any]:
@@ -246,8 +251,9 @@ def _asked(options: EngineOptions) -> tuple[EngineEntry, Any]:
 
 def _compare(opened: Engine, where: str, options: EngineOptions, entry: EngineEntry) -> None:
     """Compare what was opened with what was asked for; libraries fall back without a word."""
-    graph, wanted = graph_facts.precision_of(opened.metadata, where), graph_precision(options)
-    if graph is not wanted:
+    graph = graph_facts.precision_of(opened.metadata, where)
+    if graph not in _graph_precisions(options):
+        wanted = graph_precision(options)
         raise EngineError(f"{where}: the graph is in {graph}, {wanted} was asked for; run atd export again")
     if opened.precision is not options.precision:
         raise EngineError(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,12 +20,13 @@ import numpy as np
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import onnx_signature
+from adaptertune_deploy.engines import onnx_signature, openvino_precision
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnx_signature import Signature
+from adaptertune_deploy.engines.openvino_precision import HINTS, QUANTISED, floats
 from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
@@ -48,11 +48,6 @@ finally:
         del sys.modules[_TELEMETRY]
 
 CPU = "CPU"
-# What float32 operators are computed in; the products of a quantised graph are in int8 whatever this says.
-HINTS = {Precision.FP16: "f16", Precision.BF16: "bf16"}
-COMPUTED = {"f32": Precision.FP32, "f16": Precision.FP16, "bf16": Precision.BF16}
-INTEGERS = ("i8", "u8")
-PRODUCTS = ("FullyConnected", "MatMul")
 FAILURES: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError)
 # What OpenVINO's messages say about its own source and about nothing else: whole lines, and parts of lines.
 IDLE = re.compile(r"Exception from .*|FrontEnd API .*|Model wasn't fully .*|-- .*|Summary:|\s*")
@@ -193,6 +188,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
         settings: OpenVINO's own.
 
     Raises:
+        UsageError: settings that contradict the precision.
         EngineError: not a graph that OpenVINO runs.
         FormatError: the graph is in a precision that this release does not know.
     """
@@ -201,21 +197,25 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
     try:
         core = ov.Core()
         model = core.read_model(graph)
-        if options.precision is Precision.BF16:
+        if floats(options, settings) is Precision.BF16:
             model = _with_bfloat16_bank(model, signature)
         compiled = core.compile_model(model, CPU, _config(options, settings))
-        return OpenVinoEngine(compiled, signature, _precision(compiled, said))
+        precision, rest = openvino_precision.computed(compiled, said), openvino_precision.kept(compiled)
+        if precision in QUANTISED and rest != HINTS[Precision(settings.rest)]:
+            raise EngineError(f"{where}: OpenVINO computes the rest in {rest}, {settings.rest} was asked for")
+        return OpenVinoEngine(compiled, signature, precision)
     except FAILURES as error:
         raise EngineError(f"{where}: OpenVINO refuses this graph: {_sentence(error)}") from None
 
 
 def check_installed(options: EngineOptions, settings: OpenVinoSettings) -> None:
-    """Do nothing: every installation runs on the CPU, and this module is not imported without one."""
+    """Raise UsageError as open_graph does; every installation runs on the CPU."""
+    floats(options, settings)
 
 
 def _config(options: EngineOptions, settings: OpenVinoSettings) -> dict[str, str | int]:
     config: dict[str, str | int] = {
-        "INFERENCE_PRECISION_HINT": HINTS.get(options.precision, "f32"),
+        "INFERENCE_PRECISION_HINT": HINTS[floats(options, settings)],
         "PERFORMANCE_HINT": settings.hint.upper(),
     }
     if options.threads:
@@ -232,23 +232,6 @@ def _with_bfloat16_bank(model: Any, signature: Signature) -> Any:
         if name != bank.IMAGES and info.dtype == np.float32:
             steps.input(name).tensor().set_element_type(ov.Type.bf16)
     return steps.build()
-
-
-def _precision(compiled: Any, said: Precision) -> Precision:
-    """Return what most matrix products of a model run in; what was asked for, as the model keeps it, where it has none.
-
-    Args:
-        compiled: the model.
-        said: its graph's precision, which tells one kind of int8 from the other.
-    """
-    kinds: Counter[str] = Counter()
-    for operator in compiled.get_runtime_model().get_ops():
-        facts = operator.get_rt_info()
-        if facts["layerType"].astype(str) in PRODUCTS:
-            kinds[facts["runtimePrecision"].astype(str)] += 1
-    kept = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    kind = kinds.most_common(1)[0][0] if kinds else kept
-    return said if kind in INTEGERS else COMPUTED[kind]
 
 
 def _places(infos: Mapping[str, TensorInfo], ports: Any) -> dict[str, int]:

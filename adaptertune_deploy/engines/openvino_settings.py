@@ -12,10 +12,12 @@ class OpenVinoSettings:
 
     hint: What to be quick at: latency gives every run all threads, throughput several runs at once some each.
     streams: Runs at the same time; 0 lets the hint choose.
+    rest: What all but the products of a graph in int8 computes in.
     """
 
     hint: Literal["latency", "throughput"] = "latency"
     streams: int = 0
+    rest: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         if self.streams < 0:

@@ -53,7 +53,7 @@ def test_every_engine_and_setting_is_described() -> None:
     assert settings[0].meaning.startswith("Execution provider")
     text, settings = described["openvino"]
     assert text == "OpenVINO: the CPU, makes bf16 of fp32 graphs"
-    assert [held.name for held in settings] == ["hint", "streams"]
+    assert [held.name for held in settings] == ["hint", "streams", "rest"]
 
 
 def test_settings_that_two_engines_share_are_described_once() -> None:

@@ -183,7 +183,10 @@ def test_an_engine_and_its_settings_are_chosen(atd: Atd) -> None:
     [
         (("--precision", "fp16"), "error: the bundle holds no shared fp16 graph, only shared fp32 and merged fp32 of "),
         (("--engine", "openvino", "--device", "cuda"), "openvino --device cuda: OpenVINO has no device 'cuda', only "),
-        (("--engine", "openvino", "-E", "hnt=x"), "-E hnt: openvino has no setting 'hnt', only hint, streams. Did you"),
+        (
+            ("--engine", "openvino", "-E", "hnt=x"),
+            "-E hnt: openvino has no setting 'hnt', only hint, streams, rest. Did",
+        ),
     ],
 )
 def test_what_an_engine_has_not_is_one_line(atd: Atd, words: tuple[str, ...], message: str) -> None:

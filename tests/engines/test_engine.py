@@ -130,6 +130,7 @@ def asked(**changes: Any) -> EngineOptions:
         (asked(device="cuda"), {"device": "cuda:0"}),
         (asked(device="cuda:2"), {"device": "cuda:2"}),
         (asked(precision=BF16), {"precision": BF16}),
+        (asked(precision=BF16), {"precision": BF16, "metadata": {PRECISION_KEY: "bf16"}}),
         (asked(precision=FP16), {"precision": FP16, "metadata": {PRECISION_KEY: "fp16"}}),
     ],
 )
@@ -151,7 +152,7 @@ def test_an_engine_that_is_what_was_asked_for_is_handed_over(
         (asked(precision=BF16), {}, "Echo computes in fp32, bf16 was asked for"),
         (asked(precision=FP16), {"precision": FP16}, "the graph is in fp32, fp16 was asked for; run atd export again"),
         (asked(), {"metadata": {PRECISION_KEY: "int8"}, "precision": INT8}, "the graph is in int8, fp32 was asked for"),
-        (asked(precision=BF16), {"metadata": {PRECISION_KEY: "bf16"}, "precision": BF16}, "is in bf16, fp32 was asked"),
+        (asked(precision=BF16), {"metadata": {PRECISION_KEY: "fp16"}, "precision": BF16}, "is in fp16, fp32 was asked"),
     ],
 )
 def test_a_silent_replacement_is_found_out_and_closed(
@@ -179,7 +180,8 @@ def test_the_graph_to_take_is_the_one_that_the_engine_makes_the_precision_of(ech
 def test_options_fit_a_graph_of_any_precision(echo: Echo) -> None:
     assert engine.fitting(asked(threads=2), INT8) == asked(threads=2, precision=INT8)
     assert engine.fitting(asked(precision=INT8), FP32) == asked()
-    assert engine.fitting(asked(precision=BF16), FP32) == asked(precision=BF16)
+    for of in (FP32, BF16):
+        assert engine.fitting(asked(precision=BF16), of) == asked(precision=BF16)
     assert engine.fitting(asked(precision=BF16), FP16) == asked(precision=FP16)
 
 

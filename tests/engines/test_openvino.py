@@ -123,7 +123,7 @@ def test_its_own_choice_of_a_precision_is_found_out(monkeypatch: pytest.MonkeyPa
 
 
 def test_bf16_is_refused_where_it_is_computed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "HINTS", {})
+    monkeypatch.setitem(openvino.HINTS, BF16, "f32")
     with pytest.raises(EngineError, match=r"OpenVINO computes in fp32, bf16 was asked for; .*--precision fp32"):
         opened(SHARED, asked(BF16))
 
