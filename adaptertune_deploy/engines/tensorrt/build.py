@@ -40,8 +40,7 @@ def build(trt: Any, graph: bytes, request: BuildRequest, timing: bytes, where: s
     network = builder.create_network(typed)
     parser = trt.OnnxParser(network, log)
     if not parser.parse(graph):
-        told = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
-        raise EngineError(f"{where}: {trt.__name__} {trt.__version__} can't read it: {' '.join(told.split())[:300]}")
+        raise EngineError(f"{where}: {trt.__name__} {trt.__version__} can't read it: {_complaints(parser)}")
     inputs = onnx_signature.read(graph, where).inputs
     _check_inputs(trt, network, inputs, where)
     config = _configure(trt, builder, request)
@@ -59,6 +58,16 @@ def build(trt: Any, graph: bytes, request: BuildRequest, timing: bytes, where: s
     if plan is None:
         raise EngineError(f"{where}: {trt.__name__} {trt.__version__} can't build a plan: {_advice(last_words(trt))}")
     return bytes(plan), b"" if cache is None else bytes(cache.serialize())
+
+
+def _complaints(parser: Any) -> str:
+    """Return the first of a parser's complaints on one line, each with the operator and node that it is about."""
+    told = []
+    for index in range(min(parser.num_errors, 3)):
+        error = parser.get_error(index)
+        told.append(f"{error.node_operator()} {error.node_name()!r}: {error.desc()}")
+    more = f"; {parser.num_errors} in all" if parser.num_errors > len(told) else ""
+    return " ".join("; ".join(told).split())[:300] + more
 
 
 def _configure(trt: Any, builder: Any, request: BuildRequest) -> Any:

@@ -221,6 +221,12 @@ class _ParserError:
     def desc(self) -> str:
         return self._text
 
+    def node_operator(self) -> str:
+        return "Gather"
+
+    def node_name(self) -> str:
+        return "blocks.0"
+
 
 class _Config:
     _world: World

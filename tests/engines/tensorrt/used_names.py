@@ -15,7 +15,7 @@ from tests.engines.tensorrt.api_lists import ApiList, Overload
 MODULE = "module"
 # names of parameters and fields -> what they hold
 HELD = {"trt": MODULE, "plan": "ICudaEngine", "runtime": "Runtime", "context": "IExecutionContext"}
-HELD |= {"builder": "Builder", "network": "INetworkDefinition"}
+HELD |= {"builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser"}
 ALWAYS = {"__name__", "__version__"}
 
 
