@@ -13,7 +13,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY adaptertune_deploy adaptertune_deploy
 # The system's packages hold TensorRT's bindings, which no index has for this Python and processor.
 RUN python3 -m venv --system-site-packages /venv \
- && /venv/bin/pip install --no-cache-dir '.[cpu]'
+ && /venv/bin/pip install --no-cache-dir '.[cpu]' 'cuda-bindings>=12.6,<13'
 ENV PATH="/venv/bin:$PATH" ATD_CACHE=/cache
 RUN useradd --uid 10001 --create-home --groups video atd && install --directory --owner atd /cache
 USER 10001
@@ -21,4 +21,4 @@ VOLUME /cache
 EXPOSE 8000
 HEALTHCHECK --start-period=600s CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=3)"]
 ENTRYPOINT ["atd"]
-CMD ["serve", "--bundle", "/bundle", "--host", "0.0.0.0"]
+CMD ["serve", "--bundle", "/bundle", "--host", "0.0.0.0", "--engine", "tensorrt"]

@@ -10,11 +10,14 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "gpu": ("onnxruntime-gpu",),
     "train": ("matplotlib", "scikit-learn", "scipy", "timm", "torch", "torchvision"),
     "export": ("onnx", "onnx-ir", "onnxscript", "timm", "torch", "torchvision"),
+    "openvino": ("openvino",),
+    "tensorrt": ("cuda-bindings", "tensorrt-cu13"),
+    "tensorrt-rtx": ("cuda-bindings", "tensorrt-rtx"),
     "hf": ("datasets",),
     "parquet": ("pyarrow",),
 }
 # Any one of these lets atd predict, serve and add work.
-ENGINE_EXTRAS = ("cpu", "gpu")
+ENGINE_EXTRAS = ("cpu", "gpu", "openvino", "tensorrt", "tensorrt-rtx")
 # command -> the extras that it needs, besides any engine
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),

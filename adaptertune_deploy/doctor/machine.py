@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-PATIENCE = 20  # seconds: opening an engine takes one or two
+PATIENCE = 120  # seconds: opening an engine takes one or two, but TensorRT first builds a plan
 READ_LIMIT = 1 << 20  # bytes: what is read here are a system's short text files
 
 

@@ -19,7 +19,14 @@ from adaptertune_deploy.engines.options import gpu_index
 LIBRARY = "libcuda.so.1"
 RELEASE = Path("/proc/driver/nvidia/version")
 MAJOR, MINOR, INTEGRATED = 75, 76, 18  # CUdevice_attribute
-NO_DEVICE, UNKNOWN_ERROR = 100, 999
+NO_DEVICE = 100
+# CUresult of cuInit (cuda.h) -> what to do
+HINTS = {
+    802: "it is not ready yet, so wait; with NVSwitch start nvidia-fabricmanager",
+    803: "its parts are of different versions, so reboot, which loads the kernel's part of the new one",
+    804: "this GPU takes no forward-compatible CUDA, so remove the cuda-compat package or install a newer driver",
+    999: "reboot, or load its module: sudo modprobe nvidia nvidia_uvm",
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def _refusal(code: int) -> str:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         why = f"CUDA_VISIBLE_DEVICES is {hidden!r}; unset it" if hidden is not None else "look at: nvidia-smi"
         return f"the NVIDIA driver sees no GPU: {why}, or take --engine onnxruntime"
-    hint = "reboot, or load its module: sudo modprobe nvidia nvidia_uvm" if code == UNKNOWN_ERROR else "see nvidia-smi"
+    hint = HINTS.get(code, "see nvidia-smi")
     return f"the NVIDIA driver does not start (CUDA error {code}): {hint}; or take --engine onnxruntime"
 
 

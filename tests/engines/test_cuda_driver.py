@@ -58,7 +58,12 @@ def test_a_gpu_that_is_not_there_is_never_replaced(monkeypatch: pytest.MonkeyPat
             None,
             "the NVIDIA driver does not start (CUDA error 999): reboot, or load its module: ",
         ),
-        (DriverDouble(init=803), None, "the NVIDIA driver does not start (CUDA error 803): see nvidia-smi; or take "),
+        (DriverDouble(init=1), None, "the NVIDIA driver does not start (CUDA error 1): see nvidia-smi; or take "),
+        (
+            DriverDouble(init=803),
+            None,
+            "the NVIDIA driver does not start (CUDA error 803): its parts are of different ",
+        ),
     ],
 )
 def test_a_driver_that_does_not_serve_says_what_to_do(

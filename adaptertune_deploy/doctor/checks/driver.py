@@ -12,17 +12,6 @@ from adaptertune_deploy.doctor.machine import Machine
 
 WHAT = "NVIDIA driver"
 INSTALL = "install NVIDIA's driver 580 or newer (docs/guides/gpu-server.md), then restart the machine"
-# cuInit's code -> what it means, what to do (CUresult in cuda.h)
-FAILURES = {
-    3: ("it is not initialised", "restart the machine"),
-    100: ("it sees no device", "in a container: docker run --gpus all; else look at: nvidia-smi"),
-    802: ("it is not ready yet", "wait, and start nvidia-fabricmanager on a machine with NVSwitch"),
-    803: (
-        "its parts are of different versions",
-        "restart the machine, which loads the kernel's part of the new driver",
-    ),
-    804: ("this GPU takes no forward-compatible CUDA", "remove the cuda-compat package, and install a newer driver"),
-}
 
 
 def check(machine: Machine) -> Iterator[Finding]:
@@ -53,17 +42,12 @@ def check(machine: Machine) -> Iterator[Finding]:
 
 def _trouble(answer: dict[str, Any]) -> tuple[str, str] | None:
     """Return what is wrong and what to do, None where the driver answered."""
-    if "refused" in answer:
-        return (
-            f"its library can't be loaded ({answer['refused']})",
-            "in a container: docker run --gpus all (Jetson: --runtime nvidia); else install the driver again",
-        )
     if "died" in answer:
         return f"asking it {answer['died']}", "look at: nvidia-smi and dmesg; restart the machine"
-    if "failed" in answer:
-        unknown = (f"it does not start (cuInit gives {answer['failed']})", "look at: nvidia-smi and dmesg")
-        return FAILURES.get(answer["failed"], unknown)
-    return None if answer["devices"] else FAILURES[100]
+    if "refused" in answer:
+        why, _, fix = answer["refused"].partition(": ")
+        return why, fix or "look at: nvidia-smi"
+    return None
 
 
 def _too_old(machine: Machine, number: str | None, cuda: tuple[int, ...], needing: dict[str, int]) -> Iterator[Finding]:

@@ -50,7 +50,9 @@ def check(machine: Machine) -> Iterator[Finding]:
             installed = True
             yield _finding(machine, trial, answer)
     if not installed:
-        yield Finding(PROBLEM, "engine", "none is installed", "one, for atd predict, serve and add", INSTALL)
+        yield Finding(
+            PROBLEM, "engine", "none for this machine is installed", "one, for atd predict, serve and add", INSTALL
+        )
 
 
 def trials(machine: Machine, engine: str, entry: EngineEntry) -> Iterator[Trial]:
@@ -61,8 +63,8 @@ def trials(machine: Machine, engine: str, entry: EngineEntry) -> Iterator[Trial]
     provider = settings_of(entry.settings).get(PROVIDER)
     if "cuda" in devices and provider is not None and provider.read(TENSORRT) is not None:
         yield Trial(engine, "cuda", setting=f"{PROVIDER}={TENSORRT}")
-    for precision in sorted(entry.derives):
-        yield Trial(engine, devices[0] if devices else "cpu", precision)
+    for device in devices[:1]:
+        yield from (Trial(engine, device, precision) for precision in sorted(entry.derives))
 
 
 def _finding(machine: Machine, trial: Trial, answer: dict[str, Any]) -> Finding:

@@ -58,7 +58,7 @@ def test_an_engine_that_refuses_says_what_to_do() -> None:
 
 def test_no_engine_at_all() -> None:
     finding = found(check, FakeMachine(programs=on_cpu(absent="onnxruntime")))["engine"]
-    assert (finding.status, finding.found) == ("problem", "none is installed")
+    assert (finding.status, finding.found) == ("problem", "none for this machine is installed")
     assert finding.fix.startswith("pip install 'adaptertune-deploy[cpu]'")
 
 
