@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ from time import monotonic
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
+from adaptertune_deploy.serve.deadline import Deadline, expired
 from adaptertune_deploy.serve.session import Session, warm_up
 
+NEVER = Deadline()
 logger = logging.getLogger(__name__)
 
 
@@ -87,7 +90,7 @@ class Batcher:
             self._changed.set()
 
     def submit(
-        self, images: Array, image: Indices, task: Indices, deadline: float | None = None
+        self, images: Array, image: Indices, task: Indices, deadline: Deadline = NEVER
     ) -> asyncio.Future[Outcome]:
         """Queue B rows about N images; cancelling the future takes them out again.
 
@@ -95,8 +98,8 @@ class Batcher:
             images: float32 [N, 3, H, W], preprocessed.
             image: int64 [B], which image each row asks about; rows of one image side by side, images in order.
             task: int64 [B], which of the session's tasks each row asks for.
-            deadline: a time.monotonic() value; a request that has not begun to run by then is answered with
-                RequestError (504) at that moment and never runs.
+            deadline: a request of which rows wait then is answered with RequestError (504) at that moment, and they
+                never run.
 
         Returns:
             A future that ends with RequestError, or with EngineError when its batch failed.
@@ -104,8 +107,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         job = Job(images, image, task, loop.create_future(), monotonic())
         job.future.add_done_callback(lambda _: self._forget(job))
-        if deadline is not None:
-            timer = loop.call_later(max(0.0, deadline - monotonic()), self._expire, job)
+        if not math.isinf(deadline.at):
+            timer = loop.call_later(max(0.0, deadline.at - monotonic()), self._expire, job)
             job.future.add_done_callback(lambda _: timer.cancel())
         self._queue.append(job)
         self._changed.set()
@@ -186,8 +189,8 @@ class Batcher:
         return logits, monotonic() - start
 
     def _expire(self, job: Job) -> None:
-        if job.taken == 0:
-            job.fail(RequestError("Request timeout expired: the deadline passed before the request could run", 504))
+        if job.taken < len(job.task):
+            job.fail(expired("the request waited for the engine"))
 
     def _forget(self, job: Job) -> None:
         """Drop a request that ended while it waited, so that its images are freed at once."""

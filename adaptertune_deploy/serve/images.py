@@ -35,7 +35,7 @@ class ImagePool:
             ImageError: of the first image that can't be decoded, with its place when there are several.
         """
         pixels = np.empty((len(encoded), 3, *self._spec.size), dtype=np.float32)
-        work = [asyncio.ensure_future(self.call(self._fill, pixels, place, encoded)) for place in range(len(encoded))]
+        work = [asyncio.ensure_future(self._call(self._fill, pixels, place, encoded)) for place in range(len(encoded))]
         try:
             await asyncio.gather(*work)
         finally:
@@ -43,8 +43,7 @@ class ImagePool:
                 part.cancel()
         return pixels
 
-    async def call(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Run other work on request data, parsing for example, in one of the threads."""
+    async def _call(self, function: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def close(self) -> None:

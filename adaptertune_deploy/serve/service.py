@@ -13,11 +13,16 @@ from adaptertune_deploy.core.errors import EngineError, RequestError, did_you_me
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.batcher import Batcher
+from adaptertune_deploy.serve.budget import Budget
+from adaptertune_deploy.serve.deadline import Deadline
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
+from adaptertune_deploy.serve.parsing import ParsePool
 from adaptertune_deploy.serve.session import Session
 from adaptertune_deploy.serve.settings import Settings, fitting
 from adaptertune_deploy.serve.statistics import Statistics, Timing
+
+NEVER = Deadline()
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Service:
         self.session = session
         settings = self.settings = fitting(settings, session.engine.limits)
         self.draining = False
+        self.bytes = Budget(settings.bytes_limit, "bytes of bodies")
+        self.parsing = ParsePool()
         self.images = ImagePool(session.preprocess, settings.decode_threads, settings.max_pixels)
         self.statistics = Statistics(task.name for task in session.tasks)
         self.metrics = Metrics(self.statistics)
@@ -80,21 +87,14 @@ class Service:
         self.draining = True
         await self.batcher.drain()
         self.images.close()
+        self.parsing.close()
 
-    def check_room(self, tasks: Sequence[int], arrived: float) -> None:
-        """Refuse a request before its body is read when even one image would not fit; counts the refusal.
-
-        Raises:
-            RequestError: 503, see Batcher.check_room.
-        """
-        try:
-            self.batcher.check_room(len(tasks))
-        except RequestError:
-            self.statistics.failed(tasks, "REJECTED", monotonic() - arrived)
-            raise
+    def failed_early(self, tasks: Sequence[int], error: Exception, arrived: float, gone: bool = False) -> None:
+        """Count a request that failed before `answer` was called; `gone` says that its client left."""
+        self.statistics.failed(tasks, "CANCELED" if gone else _reason(error), monotonic() - arrived)
 
     async def answer(
-        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, timeout_s: float | None = None
+        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, deadline: Deadline = NEVER
     ) -> Served:
         """Answer every image for every task.
 
@@ -102,7 +102,7 @@ class Service:
             encoded: encoded images.
             tasks: indices of the session's tasks.
             arrived: time.monotonic() when the request came.
-            timeout_s: seconds from `arrived` after which a request that has not begun to run is given up.
+            deadline: at which a request that has not run to its end is given up.
 
         Raises:
             RequestError: an image that can't be decoded, a full queue (503), a passed deadline (504).
@@ -110,16 +110,12 @@ class Service:
         """
         self.statistics.began(tasks)
         try:
-            served = await self._answer(encoded, tasks, arrived, timeout_s)
+            served = await self._answer(encoded, tasks, arrived, deadline)
         except asyncio.CancelledError:
             self.statistics.failed(tasks, "CANCELED", monotonic() - arrived)
             raise
-        except RequestError as error:
-            reason = "REJECTED" if error.status in (503, 504) else "OTHER"
-            self.statistics.failed(tasks, reason, monotonic() - arrived)
-            raise
-        except EngineError:
-            self.statistics.failed(tasks, "BACKEND", monotonic() - arrived)
+        except (RequestError, EngineError) as error:
+            self.statistics.failed(tasks, _reason(error), monotonic() - arrived)
             raise
         finally:
             self.statistics.ended(tasks)
@@ -128,16 +124,15 @@ class Service:
         return served
 
     async def _answer(
-        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, timeout_s: float | None
+        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, deadline: Deadline
     ) -> Served:
         self._check_rows(len(encoded), len(tasks))
         with self.batcher.admit(len(encoded) * len(tasks)):
             start = monotonic()
-            images = await self._load(encoded, None if timeout_s is None else arrived + timeout_s - start)
+            images = await deadline.within(self.images.load(encoded), "the images were decoded")
             preprocess_s = monotonic() - start
             image = np.repeat(np.arange(len(encoded), dtype=np.int64), len(tasks))
             task = np.tile(np.array(tasks, dtype=np.int64), len(encoded))
-            deadline = None if timeout_s is None else arrived + timeout_s
             outcome = await self.batcher.submit(images, image, task, deadline)
         timing = Timing(monotonic() - arrived, outcome.queue_s, preprocess_s, outcome.infer_s)
         return Served(outcome.logits, timing, outcome.batch)
@@ -151,14 +146,13 @@ class Service:
                 413,
             )
 
-    async def _load(self, encoded: Sequence[bytes], timeout_s: float | None) -> Array:
-        try:
-            return await asyncio.wait_for(self.images.load(encoded), timeout_s)
-        except asyncio.TimeoutError:
-            raise RequestError(
-                "Request timeout expired: the deadline passed while the images were decoded", 504
-            ) from None
-
     def _executed(self, batch: BatchRecord) -> None:
         self.statistics.executed(batch)
         self.metrics.executed(batch)
+
+
+def _reason(error: Exception) -> str:
+    """Return which of statistics.REASONS an error is."""
+    if isinstance(error, EngineError):
+        return "BACKEND"
+    return "REJECTED" if isinstance(error, RequestError) and error.status in (408, 503, 504) else "OTHER"

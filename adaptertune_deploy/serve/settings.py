@@ -25,6 +25,8 @@ class Settings:
     max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than --queue-limit.")
     queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
     body_limit: int = _limit(20_000_000, BYTES, "One request's body, compressed and decompressed.")
+    bytes_limit: int = _limit(256_000_000, BYTES, "Bodies of all requests that are read or answered; beyond it: 503.")
+    request_timeout: float = _limit(60.0, SECONDS, "From a request's first byte to its answer; beyond it: 504.", 0.01)
     max_pixels: int = _limit(50_000_000, PIXELS, "Width times height of one image, read from its header.")
     decode_threads: int = _limit(2, COUNT, "Images decoded at the same time.")
     max_connections: int = _limit(1000, COUNT, "Open connections; the one that idles longest makes room for another.")

@@ -45,6 +45,8 @@ HOMES = {
     "matplotlib": {"report/"},
     "starlette": {"serve/http/"},
     "uvicorn": {"serve/http/"},
+    "httptools": {"serve/http/"},
+    "msgspec": {"serve/http/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
     "triton_python_backend_utils": {"serve/triton_model.py"},

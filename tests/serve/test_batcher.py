@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any
@@ -15,6 +16,7 @@ from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.serve.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batcher import Batcher
+from adaptertune_deploy.serve.deadline import Deadline
 from tests.serve.fakes import WAIT_S, FakeEngine, asked, indices, make_adapters, make_shared, random_images, reference
 
 MAX_BATCH = 4
@@ -29,9 +31,11 @@ class Bench:
         self.batches: list[BatchRecord] = []
         self.batcher = Batcher(make_shared(self.engine), max_batch, queue_limit, self.batches.append)
 
-    def submit(self, *tasks: int, seed: int = 0, deadline: float | None = None) -> Future:
+    def submit(self, *tasks: int, seed: int = 0, deadline: float = math.inf) -> Future:
         """Ask one random image for these tasks."""
-        return self.batcher.submit(random_images(1, seed), indices(*[0] * len(tasks)), indices(*tasks), deadline)
+        return self.batcher.submit(
+            random_images(1, seed), indices(*[0] * len(tasks)), indices(*tasks), Deadline(deadline)
+        )
 
     async def entered(self) -> None:
         await asyncio.to_thread(self.engine.wait_entered)
@@ -176,6 +180,21 @@ def test_a_deadline_does_not_touch_a_request_that_already_runs() -> None:
             await late
         bench.engine.gate.set()
         check(await running, 0, 1)
+
+    asyncio.run(scenario(body))
+
+
+def test_a_deadline_passes_between_the_parts_of_a_split_request() -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.gate.clear()
+        split = bench.submit(*[0, 1, 2] * 3, deadline=monotonic() + 0.01)
+        await bench.entered()
+        with pytest.raises(RequestError, match="deadline passed while the request waited for the engine") as caught:
+            await split
+        assert caught.value.status == 504
+        bench.engine.gate.set()
+        check(await bench.submit(2), 0, 2)
+        assert [asked(call) for call in bench.engine.calls] == [[0, 1, 2], [2]]  # of four rows two ask the same
 
     asyncio.run(scenario(body))
 

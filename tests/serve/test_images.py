@@ -105,7 +105,3 @@ def test_cancelling_drops_what_has_not_begun(pool: ImagePool, monkeypatch: pytes
     asyncio.run(play())
     pool.close()
     assert count == 2
-
-
-def test_other_work_runs_in_its_threads(pool: ImagePool) -> None:
-    assert asyncio.run(pool.call(lambda: threading.current_thread().name)).startswith("decode")

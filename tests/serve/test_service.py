@@ -10,6 +10,7 @@ import pytest
 from adaptertune_deploy.core import bank, preprocess
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
 from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.serve.deadline import Deadline
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import TaskStatistics
@@ -88,7 +89,7 @@ def test_each_kind_of_failure_has_its_reason(caplog: pytest.LogCaptureFixture) -
 def test_a_deadline_counts_from_arrival_and_covers_decoding() -> None:
     async def body(service: Service, engine: FakeEngine) -> None:
         with pytest.raises(RequestError, match="while the images were decoded") as caught:
-            await service.answer([encode(make_image())], [0], monotonic() - 1.0, timeout_s=0.5)
+            await service.answer([encode(make_image())], [0], monotonic() - 1.0, Deadline(monotonic() - 0.5))
         assert caught.value.status == 504
         assert engine.calls == []
 
@@ -102,7 +103,7 @@ def test_a_deadline_passes_in_the_queue() -> None:
         running = asyncio.ensure_future(service.answer([good], [0], monotonic()))
         await asyncio.to_thread(engine.wait_entered)
         with pytest.raises(RequestError, match="Request timeout expired") as caught:
-            await service.answer([good], [0], monotonic(), timeout_s=0.05)
+            await service.answer([good], [0], monotonic(), Deadline(monotonic() + 0.05))
         assert caught.value.status == 504
         engine.gate.set()
         await running

@@ -10,27 +10,36 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.budget import Share
 
 Result = TypeVar("Result")
 # zlib.decompressobj's wbits; HTTP's "deflate" is the zlib format (RFC 9110, section 8.4.1.2).
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, share: Share) -> bytes:
     """Return a request's body as it was sent.
 
+    Args:
+        request: the request.
+        limit: bytes of the largest body.
+        share: grows with the body.
+
     Raises:
-        RequestError: 413 as soon as the body is, or announces itself, larger than `limit` bytes.
+        RequestError: 413 as soon as the body is, or announces itself, larger than `limit`; 503 when the server is
+            reading as much as it takes.
         ClientDisconnect: the client left before the end.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > limit:
+    # More than 20 digits are more than any limit.
+    if announced.isdecimal() and (len(announced) > 20 or int(announced) > limit):
         raise _too_large(limit)
     # One growing buffer: a list of a million one-byte chunks would hold forty times the body.
     body = bytearray()
     async for chunk in request.stream():
         if len(body) + len(chunk) > limit:
             raise _too_large(limit)
+        share.reach(len(body) + len(chunk))
         body += chunk
     return bytes(body)
 

@@ -6,11 +6,11 @@ The specification leaves JSON BYTES open (kserve/open-inference-protocol#12); im
 
 from __future__ import annotations
 
-import base64
-import binascii
+import functools
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+
+import msgspec
 
 from adaptertune_deploy.core.errors import RequestError
 
@@ -54,35 +54,45 @@ def unpack(data: bytes, count: int, name: str, model: str) -> tuple[bytes, ...]:
     return tuple(elements)
 
 
-def from_json(data: Any, count: int, name: str, model: str) -> tuple[bytes, ...]:
-    """Return exactly `count` elements of a flat or nested JSON array of base64 strings.
+def from_json(data: msgspec.Raw, count: int, name: str, model: str) -> tuple[bytes, ...]:
+    """Return exactly `count` elements of a JSON array of base64 strings, or of arrays of one such string each.
+
+    Args:
+        data: the array as it is written.
+        count: elements that the tensor's shape [count, 1] says.
+        name: of the input.
+        model: the model's name, for messages.
 
     Raises:
         RequestError: another count, or an element that is no base64 string.
     """
-    if not isinstance(data, list):
-        raise RequestError(f"'data' of inference input '{name}' must be an array of base64 strings")
-    strings = list(_flat(data))
-    _check_count(len(strings), count, name, model)
-    return tuple(_decode(element, name) for element in strings)
-
-
-def _flat(data: list[Any]) -> Iterator[Any]:
-    for item in data:
-        if isinstance(item, list):
-            yield from _flat(item)
-        else:
-            yield item
-
-
-def _decode(element: Any, name: str) -> bytes:
-    fault = f"'data' of inference input '{name}' must hold encoded images as base64 strings; URLs are not accepted"
-    if not isinstance(element, str):
-        raise RequestError(fault)
     try:
-        return base64.b64decode(element, validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(fault) from None
+        return _flat(count).decode(data)
+    except msgspec.ValidationError as error:
+        faults = [str(error)]
+    try:
+        return tuple(element for (element,) in _rows(count).decode(data))
+    except msgspec.ValidationError as error:
+        if f"Expected `array` of length {count}" in (*faults, str(error)):
+            raise RequestError(
+                f"expected {count} string elements for inference input '{name}' for model '{model}', got others"
+            ) from None
+        raise RequestError(
+            f"'data' of inference input '{name}' must hold encoded images as base64 strings; URLs are not accepted"
+        ) from None
+
+
+# A decoder for an array of just so many elements stops at the first one too many.
+
+
+@functools.lru_cache(256)
+def _flat(count: int) -> msgspec.json.Decoder[tuple[bytes, ...]]:
+    return msgspec.json.Decoder(tuple[(bytes,) * count])  # type: ignore[misc]
+
+
+@functools.lru_cache(256)
+def _rows(count: int) -> msgspec.json.Decoder[tuple[tuple[bytes], ...]]:
+    return msgspec.json.Decoder(tuple[(tuple[bytes],) * count])  # type: ignore[misc]
 
 
 def _check_count(found: int, expected: int, name: str, model: str) -> None:

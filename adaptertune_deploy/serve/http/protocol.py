@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.answers import best
-from adaptertune_deploy.serve.http import bytes_tensor, strict_json
+from adaptertune_deploy.serve.http import bytes_tensor, typed_json
 from adaptertune_deploy.serve.http.responses import encode
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -43,6 +44,31 @@ NUMBERS = (
 DATATYPES = (*NUMBERS, "BYTES")
 RESERVED = ("headers", "sequence_id", "sequence_start", "sequence_end")
 MAX_TIMEOUT_US = 10**15
+MAX_DIGITS = 20  # of a header that is a number
+
+
+class _Document(msgspec.Struct):
+    """An infer request, each part as it is written."""
+
+    inputs: typed_json.FirstTwo
+    id: msgspec.Raw = msgspec.Raw()
+    outputs: msgspec.Raw = msgspec.Raw()
+    parameters: msgspec.Raw = msgspec.Raw()
+
+
+class _Entry(msgspec.Struct):
+    """An input or output, each part but the name as it is written."""
+
+    name: str
+    datatype: msgspec.Raw = msgspec.Raw()
+    shape: msgspec.Raw = msgspec.Raw()
+    parameters: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_DOCUMENT = msgspec.json.Decoder(_Document)
+_ENTRY = msgspec.json.Decoder(_Entry)
+_ENTRIES = msgspec.json.Decoder(typed_json.FirstTwo)
 
 
 @dataclass(frozen=True)
@@ -78,9 +104,7 @@ def parse(body: bytes, header_length: str | None, model: str, max_images: int) -
     length = _parse_header_length(header_length, len(body))
     if length == 0:
         return InferRequest((body,), binary=True)
-    document = strict_json.loads(body[:length])
-    if not isinstance(document, dict) or not isinstance(document.get("inputs"), list):
-        raise RequestError("the request must be a JSON object with an array 'inputs'")
+    document = _read_document(body[:length])
     parameters = _parameters(document, "the request")
     name = _optional(document, "id", str, "")
     entry = _only_input(document["inputs"], model)
@@ -127,7 +151,7 @@ def _classes(request: InferRequest, labels: Sequence[str], logits: Sequence[Arra
 def _parse_header_length(text: str | None, size: int) -> int:
     if text is None:
         return size or _refuse_empty()
-    if not (text.isascii() and text.isdecimal()) or int(text[:20]) > size:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS) or int(text) > size:
         raise RequestError(f"inference header size should be in range (0, {size}), got: {text[:60]}")
     if size == 0:
         _refuse_empty()
@@ -136,6 +160,33 @@ def _parse_header_length(text: str | None, size: int) -> int:
 
 def _refuse_empty() -> int:
     raise RequestError("the body is empty; send an inference request")
+
+
+def _read_document(text: bytes) -> dict[str, Any]:
+    """Return a request's parts: at most two inputs and outputs, of which one is too many already."""
+    typed_json.check(text)
+    found = typed_json.decode(text, _DOCUMENT, "the request must be a JSON object with an array 'inputs'")
+    parts: dict[str, Any] = _small_parts(found, "id", "parameters")
+    parts["inputs"] = _entries(found.inputs, "input")
+    if found.outputs:
+        outputs = typed_json.decode(found.outputs, _ENTRIES, "'outputs' must be an array")
+        parts["outputs"] = _entries(outputs, "output")
+    return parts
+
+
+def _entries(pair: typed_json.FirstTwo, kind: str) -> list[dict[str, Any]]:
+    entries = []
+    for raw in (pair.first, pair.second):
+        if raw:
+            entry = typed_json.decode(raw, _ENTRY, f"every {kind} must be an object with a text 'name'")
+            parts = _small_parts(entry, "datatype", "shape", "parameters")
+            entries.append({"name": entry.name, **parts, **({"data": entry.data} if entry.data else {})})
+    return entries
+
+
+def _small_parts(found: msgspec.Struct, *names: str) -> dict[str, Any]:
+    raws = {name: getattr(found, name) for name in names}
+    return {name: typed_json.small(raw, name) for name, raw in raws.items() if raw}
 
 
 def _parameters(document: dict[str, Any], where: str) -> dict[str, Any]:
@@ -173,11 +224,9 @@ def _timeout(parameters: dict[str, Any]) -> float | None:
     return microseconds / 1e6 if microseconds else None
 
 
-def _only_input(inputs: list[Any], model: str) -> dict[str, Any]:
+def _only_input(inputs: list[dict[str, Any]], model: str) -> dict[str, Any]:
     """Return the one input, after checking that it is the one that the model has."""
     for place, entry in enumerate(inputs):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise RequestError("every input must be an object with a text 'name'")
         if entry["name"] != INPUT:
             raise RequestError(f"unexpected inference input '{entry['name'][:60]}' for model '{model}'")
         if place:
@@ -192,7 +241,7 @@ def _only_input(inputs: list[Any], model: str) -> dict[str, Any]:
         raise RequestError(f"invalid datatype for input {INPUT}")
     if datatype != "BYTES":
         raise RequestError(f"inference input '{INPUT}' data-type is '{datatype}', but model '{model}' expects 'BYTES'")
-    return dict(entry)
+    return entry
 
 
 def _images(entry: dict[str, Any], binary: bytes, model: str, max_images: int) -> tuple[bytes, ...]:
@@ -229,11 +278,8 @@ def _batch(entry: dict[str, Any], model: str, max_images: int) -> int:
 
 def _parse_outputs(document: dict[str, Any], model: str, default: bool) -> tuple[bool, int]:
     """Return (binary, classification) for the model's one output."""
-    outputs = _optional(document, "outputs", list, [])
     binary, classification = default, 0
-    for place, entry in enumerate(outputs):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise RequestError("every output must be an object with a text 'name'")
+    for place, entry in enumerate(document.get("outputs", [])):
         if entry["name"] != OUTPUT:
             raise RequestError(f"unexpected inference output '{entry['name'][:60]}' for model '{model}'")
         if place:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -18,8 +17,9 @@ from starlette.responses import Response
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
 from adaptertune_deploy.serve.answers import Answer, answer
+from adaptertune_deploy.serve.deadline import Deadline
 from adaptertune_deploy.serve.http import multipart
-from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.multipart import Upload
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.service import Served, Service
@@ -39,20 +39,19 @@ class Question:
 
 async def predict(request: Request) -> Response:
     """Answer POST /v1/predict."""
-    arrived = monotonic()
     service: Service = request.app.state.service
     question = parse_question(request.query_params, service)
-    encoding = request.headers.get("content-encoding", "")
-    check_encoding(encoding)
-    service.check_room(question.tasks, arrived)
-    body = await read_body(request, service.settings.body_limit)
     content_type = request.headers.get("content-type", "")
 
-    async def work() -> tuple[list[Upload], Served]:
-        uploads = await service.images.call(_unpack, body, encoding, content_type, service)
-        return uploads, await service.answer([upload.data for upload in uploads], question.tasks, arrived)
+    def parse(body: bytes) -> list[Upload]:
+        if multipart.is_multipart(content_type):
+            return multipart.parse(body, content_type, service.settings.largest_request)
+        return [Upload("", body)]
 
-    uploads, served = await unless_gone(request, work())
+    async def work(uploads: list[Upload], arrived: float, deadline: Deadline) -> tuple[list[Upload], Served]:
+        return uploads, await service.answer([upload.data for upload in uploads], question.tasks, arrived, deadline)
+
+    uploads, served = await take_in(request, question.tasks, parse, work)
     return json_answer(_document(service, question, uploads, served))
 
 
@@ -94,14 +93,6 @@ def _parse_top_k(text: str | None) -> int:
     if not (text.isascii() and text.isdecimal() and int(text[:9]) >= 1 and len(text) <= 9):
         raise RequestError(f"parameter 'top_k' is '{text[:60]}', expected a whole number from 1")
     return int(text)
-
-
-def _unpack(body: bytes, encoding: str, content_type: str, service: Service) -> list[Upload]:
-    """Return the images in a body; runs in a decoding thread."""
-    plain = decompress(body, encoding, service.settings.body_limit)
-    if multipart.is_multipart(content_type):
-        return multipart.parse(plain, content_type, service.settings.largest_request)
-    return [Upload("", plain)]
 
 
 def _document(service: Service, question: Question, uploads: Sequence[Upload], served: Served) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from time import monotonic
 from typing import Any
 
 from starlette.requests import Request
@@ -12,8 +11,9 @@ from starlette.routing import Route
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.serve.deadline import Deadline
 from adaptertune_deploy.serve.http import describe, protocol
-from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.protocol import InferRequest
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
 from adaptertune_deploy.serve.service import Service
@@ -77,21 +77,18 @@ async def all_statistics(request: Request) -> Response:
 
 async def infer(request: Request) -> Response:
     """Answer POST /v2/models/{model}[/versions/1]/infer."""
-    arrived = monotonic()
     service = _service(request)
     place, task = _model(request)
-    encoding = request.headers.get("content-encoding", "")
-    check_encoding(encoding)
-    service.check_room([place], arrived)
-    body = await read_body(request, service.settings.body_limit)
     length = request.headers.get(protocol.HEADER_LENGTH)
 
-    async def work() -> tuple[bytes, dict[str, str]]:
-        parsed = await service.images.call(_parse, body, encoding, length, task.name, service)
-        served = await service.answer(parsed.images, [place], arrived, parsed.timeout_s)
+    def parse(body: bytes) -> InferRequest:
+        return protocol.parse(body, length, task.name, service.settings.largest_request)
+
+    async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
+        served = await service.answer(parsed.images, [place], arrived, deadline.sooner(arrived, parsed.timeout_s))
         return protocol.answer(parsed, task.name, task.labels, served.logits)
 
-    content, headers = await unless_gone(request, work())
+    content, headers = await take_in(request, [place], parse, work)
     return Response(content, headers=headers)
 
 
@@ -134,9 +131,3 @@ def _model(request: Request) -> tuple[int, TaskSpec]:
     if version != protocol.VERSION:
         raise RequestError(f"Request for unknown model: '{name}' version {version[:20]} is not found", 404)
     return place, service.session.tasks[place]
-
-
-def _parse(body: bytes, encoding: str, length: str | None, model: str, service: Service) -> InferRequest:
-    """Parse an infer request; runs in a decoding thread, since base64 and gzip take their time."""
-    plain = decompress(body, encoding, service.settings.body_limit)
-    return protocol.parse(plain, length, model, service.settings.largest_request)

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.budget import Budget, Share
 from adaptertune_deploy.serve.http.body import decompress, read_body, unless_gone
 from tests.serve.fakes import WAIT_S
 
@@ -32,33 +33,44 @@ def make_request(messages: Sequence[Message], headers: dict[str, str] | None = N
     return Request({"type": "http", "method": "POST", "headers": raw}, receive)
 
 
+def make_share(limit: int = 1000) -> Share:
+    return Share(Budget(limit, "bytes"))
+
+
 def chunks(*parts: bytes) -> list[Message]:
     last = len(parts) - 1
     return [{"type": "http.request", "body": part, "more_body": place < last} for place, part in enumerate(parts)]
 
 
 def test_a_body_up_to_the_limit_is_returned() -> None:
-    assert asyncio.run(read_body(make_request(chunks(b"ab", b"", b"cd")), 4)) == b"abcd"
+    assert asyncio.run(read_body(make_request(chunks(b"ab", b"", b"cd")), 4, make_share())) == b"abcd"
+
+
+def test_a_body_takes_its_share_while_it_is_read() -> None:
+    share = make_share(limit=3)
+    with pytest.raises(RequestError, match="2 of 3 bytes are taken and 2 more do not fit") as caught:
+        asyncio.run(read_body(make_request(chunks(b"ab", b"cd", b"never read")), 100, share))
+    assert (caught.value.status, share.size) == (503, 2)
 
 
 def test_reading_stops_at_the_limit() -> None:
     messages = chunks(b"ab", b"cde", b"never read")
     request = make_request(messages)
     with pytest.raises(RequestError, match="larger than 4 bytes") as caught:
-        asyncio.run(read_body(request, 4))
+        asyncio.run(read_body(request, 4, make_share()))
     assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("length", ["5", "9" * 40])
 def test_an_announced_length_over_the_limit_is_refused_unread(length: str) -> None:
     with pytest.raises(RequestError) as caught:
-        asyncio.run(asyncio.wait_for(read_body(make_request([], {"content-length": length}), 4), WAIT_S))
+        asyncio.run(asyncio.wait_for(read_body(make_request([], {"content-length": length}), 4, make_share()), WAIT_S))
     assert caught.value.status == 413
 
 
 def test_a_client_that_leaves_midway_ends_the_reading() -> None:
     with pytest.raises(ClientDisconnect):
-        asyncio.run(read_body(make_request([chunks(b"a", b"b")[0], DISCONNECT]), 4))
+        asyncio.run(read_body(make_request([chunks(b"a", b"b")[0], DISCONNECT]), 4, make_share()))
 
 
 @given(st.binary(max_size=2000))

@@ -1,0 +1,86 @@
+"""How a request comes in: its time, its place among the others, its bytes; the same for every way of asking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.service import Service
+
+TIMEOUT = "X-Request-Timeout"  # seconds
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+# A body that is to be unpacked takes as long as a large one.
+PACKED = 1 << 30
+Parsed = TypeVar("Parsed")
+Answer = TypeVar("Answer")
+
+
+def arrival(request: Request) -> float:
+    """Return time.monotonic() at a request's first byte, or now where the server in front does not say it."""
+    arrived: float = request.scope.get("state", {}).get("arrived", monotonic())
+    return arrived
+
+
+def deadline_of(request: Request, arrived: float, longest: float) -> Deadline:
+    """Return the deadline that the server sets, or the one of the X-Request-Timeout header where that comes first.
+
+    Raises:
+        RequestError: 400, the header is no number of seconds.
+    """
+    deadline = Deadline(arrived + longest)
+    text = request.headers.get(TIMEOUT)
+    if text is None:
+        return deadline
+    if not SECONDS.fullmatch(text) or float(text) == 0:
+        raise RequestError(f"{TIMEOUT} is '{text[:60]}', expected seconds, such as 0.25")
+    return deadline.sooner(arrived, float(text))
+
+
+async def take_in(
+    request: Request,
+    tasks: Sequence[int],
+    parse: Callable[[bytes], Parsed],
+    work: Callable[[Parsed, float, Deadline], Coroutine[Any, Any, Answer]],
+) -> Answer:
+    """Read, parse and answer one request about some of the session's tasks.
+
+    Args:
+        request: whose body is not read yet.
+        tasks: indices of the session's tasks.
+        parse: takes the decompressed body apart; may run in another thread.
+        work: answers; given what `parse` returned, time.monotonic() at the first byte, and the deadline.
+
+    Raises:
+        RequestError: 4xx; 503 where the server has no room for it; 504 when the deadline passes.
+        ClientDisconnect: the client is gone.
+    """
+    service: Service = request.app.state.service
+    arrived = arrival(request)
+    with service.bytes.share() as share:
+        try:
+            deadline = deadline_of(request, arrived, service.settings.request_timeout)
+            encoding = request.headers.get("content-encoding", "")
+            check_encoding(encoding)
+            service.batcher.check_room(len(tasks))
+            limit = service.settings.body_limit
+            body = await deadline.within(read_body(request, limit, share), "the request was read")
+
+            async def unpack() -> Parsed:
+                plain = body
+                if encoding:
+                    plain = await service.parsing.call(PACKED, decompress, body, encoding, limit)
+                    share.grow(len(plain))
+                return await service.parsing.call(len(plain), parse, plain)
+
+            parsed = await unless_gone(request, deadline.within(unpack(), "the request was parsed"))
+        except Exception as error:
+            service.failed_early(tasks, error, arrived, gone=isinstance(error, ClientDisconnect))
+            raise
+        return await unless_gone(request, work(parsed, arrived, deadline))
