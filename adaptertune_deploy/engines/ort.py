@@ -13,11 +13,13 @@ import numpy as np
 
 from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.engines import onnx_signature, ort_providers
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 from adaptertune_deploy.engines.ort_attention import fuse
+from adaptertune_deploy.engines.ort_providers import CPU, CUDA, TENSORRT
 from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
@@ -30,7 +32,6 @@ except ImportError as error:
         "(or [gpu] for an NVIDIA GPU)"
     ) from None
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
@@ -77,7 +78,7 @@ class OrtEngine:
 
     Args:
         session: a session that runs on `provider`.
-        provider: "CPUExecutionProvider" or "CUDAExecutionProvider".
+        provider: one of ort_providers.
         gpu: which GPU the session runs on; nothing to a CPU.
         where: the graph's file, for messages.
 
@@ -89,11 +90,10 @@ class OrtEngine:
     name = "onnxruntime"
     version: str = ort.__version__
 
-    limits = Limits()
-
     def __init__(self, session: Any, provider: str, gpu: int, where: str) -> None:
         self.provider = provider
         self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
+        self.limits = ort_providers.TENSORRT_LIMITS if provider == TENSORRT else Limits()
         self._gpu = gpu
         self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
@@ -171,35 +171,37 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OrtSe
 
 def check_installed(options: EngineOptions, settings: OrtSettings) -> None:
     """Raise EngineError when this build of onnxruntime lacks what is asked for, UsageError as open_graph does."""
-    if _provider(options, settings) == CUDA:
-        _check_cuda()
+    provider = _provider(options, settings)
+    if provider not in (None, CPU):
+        _check_build(provider)
+    if provider == TENSORRT:
+        ort_providers.check_tensorrt()
 
 
 def _provider(options: EngineOptions, settings: OrtSettings) -> str | None:
     """Return the provider that was named, or that goes with the named device; None where neither is named."""
-    named = {"cpu": CPU, "cuda": CUDA}.get(settings.provider)
+    named = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}.get(settings.provider)
     if options.device == "auto":
         return named
-    fits = CPU if gpu_index(options.device) is None else CUDA
-    if named not in (None, fits):
+    fits = (CPU,) if gpu_index(options.device) is None else (CUDA, TENSORRT)
+    if named not in (None, *fits):
         raise UsageError(f"-E provider={settings.provider}: does not run on --device {options.device}; leave out one")
-    return fits
+    return named or fits[0]
 
 
-def _check_cuda() -> None:
-    if CUDA not in ort.get_available_providers():
+def _check_build(provider: str) -> None:
+    if provider not in ort.get_available_providers():
+        extras = "gpu,tensorrt" if provider == TENSORRT else "gpu"
         raise EngineError(
-            f"this onnxruntime {ort.__version__} has no CUDA provider; in a fresh environment: "
-            "pip install 'adaptertune-deploy[gpu]' (onnxruntime and onnxruntime-gpu exclude each other)"
+            f"this onnxruntime {ort.__version__} has no {ort_providers.LABELS[provider]} provider; in a fresh "
+            f"environment: pip install 'adaptertune-deploy[{extras}]' (onnxruntime and onnxruntime-gpu exclude each "
+            "other)"
         )
 
 
 def _open(graph: bytes, where: str, provider: str, options: EngineOptions) -> OrtEngine:
     gpu, threads = gpu_index(options.device) or 0, options.threads
-    if provider == CUDA:
-        _load_cuda()
-    # Without use_tf32=0 a float32 graph runs at 10 bits of mantissa. Shape arithmetic stays on the CPU.
-    chain = [(CUDA, {"device_id": str(gpu), "use_tf32": "0"}), CPU] if provider == CUDA else [CPU]
+    chain = [CPU] if provider == CPU else _gpu_chain(graph, where, provider, gpu)
     session = _fused_session(graph, threads) if provider == CPU else None
     try:
         session = session or _session(graph, threads, chain)
@@ -207,12 +209,28 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions) -> Or
         raise EngineError(f"{where}: ONNX Runtime refuses this graph: {_first_line(error)}") from None
     session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
     found = session.get_providers()
-    if provider not in found:  # ONNX Runtime goes on without a provider that does not load
+    if found[0] != provider:  # ONNX Runtime goes on without a provider that does not load
+        extras, other = ("gpu,tensorrt", "TensorRT") if provider == TENSORRT else ("gpu", "cuDNN")
         raise EngineError(
             f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
-            "CUDA and cuDNN match: pip install --force-reinstall 'adaptertune-deploy[gpu]', or choose --device cpu"
+            f"CUDA and {other} match: pip install --force-reinstall 'adaptertune-deploy[{extras}]', or choose "
+            "--device cpu"
         )
     return OrtEngine(session, provider, gpu, where)
+
+
+def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int) -> list[Any]:
+    """Return providers with their options, each for what the one before does not take; shapes are the CPU's."""
+    _load_gpu_libraries(provider)
+    cuda = (CUDA, ort_providers.cuda_options(gpu))
+    if provider == CUDA:
+        return [cuda, CPU]
+    ort_providers.check_tensorrt()
+    signature = onnx_signature.read(graph, where)
+    precision = graph_facts.precision_of(signature.metadata, where)
+    ort_providers.load_tensorrt(precision)
+    told = ort_providers.tensorrt_options(graph, signature.inputs, precision, gpu, ort.__version__)
+    return [(TENSORRT, told), cuda, CPU]
 
 
 def _fused_session(graph: bytes, threads: int) -> Any:
@@ -245,13 +263,13 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _load_cuda() -> None:
+def _load_gpu_libraries(provider: str) -> None:
     """Make the CUDA libraries of the nvidia-* wheels loadable; what is missing shows when the session opens.
 
     Raises:
-        EngineError: this onnxruntime has no CUDA provider at all.
+        EngineError: this onnxruntime has no such provider at all.
     """
-    _check_cuda()
+    _check_build(provider)
     ort.set_default_logger_severity(FATAL_ONLY)
     if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):

@@ -10,7 +10,8 @@ from typing import Literal
 class OrtSettings:
     """What -E NAME=VALUE sets of the engine onnxruntime.
 
-    provider: Execution provider that runs the graph; auto takes the one that goes with the device.
+    provider: Execution provider that runs the graph; auto takes the one that goes with the device, which is never
+        tensorrt.
     """
 
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"

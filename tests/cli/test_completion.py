@@ -34,7 +34,7 @@ CASES: Complete = {
     "serve --adapters cars,b": ["cars,birds"],
     "serve --form s": ["shared"],
     "serve --precision ": ["fp32", "fp16", "bf16", "int8", "int8-qdq"],
-    "serve --engine onnxruntime -E ": ["provider=auto", "provider=cpu", "provider=cuda"],
+    "serve --engine onnxruntime -E ": ["provider=auto", "provider=cpu", "provider=cuda", "provider=tensorrt"],
     "serve --engine openvino -E ": ["hint=latency", "hint=throughput", "streams=", "rest=fp32", "rest=bf16"],
     "serve --engine none -E ": [],
     "predict images/0.png --engine-option provider=c": ["provider=cpu", "provider=cuda"],

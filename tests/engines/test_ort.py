@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 import threading
 from typing import Any, Literal
@@ -14,16 +15,18 @@ import pytest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import ort
+from adaptertune_deploy.engines import ort, ort_providers
 from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.engines.ort import CPU, CUDA, OrtEngine, OrtSlab
+from adaptertune_deploy.engines.ort import OrtEngine, OrtSlab
+from adaptertune_deploy.engines.ort_providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
 from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.slab import HostSlab
+from tests.engines import cuda_double
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 
-Provider = Literal["auto", "cpu", "cuda"]
+Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 TEN = np.arange(30, dtype=np.float32).reshape(10, 3)
 
 
@@ -307,7 +310,7 @@ def test_cuda_is_accepted_where_onnxruntime_has_it(monkeypatch: pytest.MonkeyPat
     check_options(EngineOptions(settings={"provider": "cuda"}))
 
 
-@pytest.mark.parametrize(("device", "provider"), [("cpu", "cuda"), ("cuda:1", "cpu")])
+@pytest.mark.parametrize(("device", "provider"), [("cpu", "cuda"), ("cuda:1", "cpu"), ("cpu", "tensorrt")])
 def test_a_provider_that_does_not_run_on_the_device_is_refused(device: str, provider: Provider) -> None:
     message = f"^-E provider={provider}: does not run on --device {device}; leave out one$"
     options = EngineOptions(device=device, settings={"provider": provider})
@@ -325,9 +328,63 @@ def test_a_provider_may_be_named_in_place_of_a_device(monkeypatch: pytest.Monkey
         open_ort(lookup(), "cuda:3", 0)
     assert asked == [
         [CPU],
-        [(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU],
-        [(CUDA, {"device_id": "3", "use_tf32": "0"}), CPU],
+        [(CUDA, cuda_options(0)), CPU],
+        [(CUDA, cuda_options(3)), CPU],
     ]
+
+
+def with_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str | None, loads: bool) -> list[list[Any]]:
+    """Have ONNX Runtime offer TensorRT's provider, and give a session with it or, silently, without."""
+    asked: list[list[Any]] = []
+    real = ort.ort.InferenceSession
+
+    def session(graph: bytes, options: Any, providers: list[Any], **rest: Any) -> Any:
+        asked.append(providers)
+        made = real(graph, options, providers=[CPU], **rest)
+        if loads:
+            made.get_providers = lambda: [TENSORRT, CUDA, CPU]
+        return made
+
+    cuda_double.install(monkeypatch)
+    monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(ort.ort, "InferenceSession", session)
+    monkeypatch.setattr(ort_providers, "tensorrt_version", lambda: version)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    return asked
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda:0"])
+def test_tensorrts_provider_comes_first_and_cuda_takes_what_it_leaves(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    asked = with_tensorrt(monkeypatch, "10.13.3.9", loads=True)
+    engine = open_ort(lookup(), device, 0, "tensorrt")
+    assert (engine.provider, engine.device) == (TENSORRT, "cuda:0")
+    assert engine.limits == ort_providers.TENSORRT_LIMITS
+    told = tensorrt_options(lookup(), engine.inputs, Precision.FP32, 0, ort.ort.__version__)
+    assert asked == [[(TENSORRT, told), (CUDA, cuda_options(0)), CPU]]
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+def test_tensorrt_that_is_left_out_silently_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=False)
+    with pytest.raises(EngineError, match=rf"asked for {TENSORRT} and loaded only {CPU}; .*\[gpu,tensorrt\]'"):
+        open_ort(lookup(), "auto", 0, "tensorrt")
+
+
+def test_tensorrt_11_is_refused_before_a_session_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = with_tensorrt(monkeypatch, "11.4.0.106", loads=True)
+    options = EngineOptions(settings={"provider": "tensorrt"})
+    for ask in (lambda: open_ort(lookup(), "auto", 0, "tensorrt"), lambda: check_options(options)):
+        with pytest.raises(EngineError, match=r"^TensorRT 11.4.0.106 is installed, .*or take --engine tensorrt, which"):
+            ask()
+    assert not asked
+
+
+def test_tensorrt_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_cuda(monkeypatch)
+    with pytest.raises(EngineError, match=r"has no TensorRT provider; .*'adaptertune-deploy\[gpu,tensorrt\]'"):
+        open_ort(lookup(), "auto", 0, "tensorrt")
 
 
 def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
@@ -340,9 +397,9 @@ def test_a_silent_fallback_is_found_out(monkeypatch: pytest.MonkeyPatch, capfd: 
     asked = with_cuda_that_does_not_load(monkeypatch)
     with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only {CPU}; .*--device cpu"):
         open_ort(lookup(), "cuda", 0)
-    assert asked == [[(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU]]
+    assert asked == [[(CUDA, cuda_options(0)), CPU]]
     assert open_ort(lookup(), "auto", 0).provider == CPU
-    assert [providers[0] for providers in asked[1:]] == [(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU]
+    assert [providers[0] for providers in asked[1:]] == [(CUDA, cuda_options(0)), CPU]
     assert capfd.readouterr() == ("", "")
 
 

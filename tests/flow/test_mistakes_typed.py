@@ -61,7 +61,7 @@ MISTAKES = {
     "device that is absent": Mistake("export --device cuda --out new", ("CUDA", "[gpu]"), 1),
     "computed in": Mistake(f"predict {IMAGE} --precision fp8", ("--precision", "'fp8'", "bf16")),
     "setting": Mistake(f"predict {IMAGE} -E prvider=cpu", ("-E prvider", "Did you mean 'provider'?")),
-    "value of a setting": Mistake(f"predict {IMAGE} -E provider=gpu", ("-E provider=gpu: expected auto, cpu or cuda",)),
+    "value of a setting": Mistake(f"predict {IMAGE} -E provider=gpu", ("-E provider=gpu: expected auto, cpu",)),
     "setting without a value": Mistake(f"predict {IMAGE} -E provider", ("-E provider: expected NAME=VALUE",)),
     # wrong places
     "adapters as a dataset": Mistake("train --dataset adapters", ("--dataset adapters", "trained adapters")),

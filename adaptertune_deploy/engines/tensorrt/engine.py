@@ -1,6 +1,6 @@
 """TensorRT: a plan built on this machine for its GPU, run in steps of rows as CUDA graphs.
 
-Nothing here was run on a GPU yet; docs/tensorrt.md says what was run where.
+Nothing here was run on a GPU yet; docs/results/where-it-ran.md says what was run where.
 """
 
 from __future__ import annotations
