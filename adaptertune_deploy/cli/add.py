@@ -108,10 +108,17 @@ def _say_parity(manifest: Manifest, task: str, reason: str) -> None:
     if reason:
         console.print_note(f"the tensors of {task} were checked; its answers were not verified: {reason}")
         return
-    images, worst = max(entry.images for entry in entries), max(entry.max_abs for entry in entries)
-    console.print_line(
-        f"verified on {text.plural(images, 'image')} against torch's answers of the training: max diff {worst:.1e}"
-    )
+    for precision in dict.fromkeys(entry.precision for entry in entries):
+        own = [entry for entry in entries if entry.precision is precision]
+        images, worst = max(entry.images for entry in own), max(entry.max_abs for entry in own)
+        console.print_line(
+            f"verified in {precision} on {text.plural(images, 'image')} against torch's answers of the training: "
+            f"max diff {worst:.1e}"
+        )
+    measured = {entry.graph for entry in entries}
+    for graph in manifest.graphs:
+        if graph.task in (None, task) and graph.file not in measured:
+            console.print_note(f"{graph.words} was not measured with {task}: the engine runs no such graph here")
 
 
 def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, reason: str, seconds: float) -> dict[str, object]:

@@ -69,9 +69,7 @@ def asked(
     from adaptertune_deploy.engines.engine import check_options, entry_of
     from adaptertune_deploy.engines.options import EngineOptions, split_settings
 
-    if precision not in PRECISIONS:
-        near = did_you_mean(precision, PRECISIONS)
-        raise UsageError(f"--precision: no precision '{precision:.60}', only {', '.join(PRECISIONS)}.{near}")
+    check_precision(precision)
     try:
         entry_of(engine)
     except UsageError as error:
@@ -83,6 +81,27 @@ def asked(
         named = "" if str(error).startswith("-E ") else f"--engine {engine} --device {device}: "
         raise type(error)(f"{named}{error}") from None
     return options
+
+
+def precisions_named(names: str) -> tuple[precisions.Precision, ...]:
+    """Return the precisions of a comma-separated list.
+
+    Raises:
+        UsageError: an unknown precision, none, or one twice.
+    """
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    for name in found:
+        check_precision(name)
+    if not found or len(set(found)) != len(found):
+        raise UsageError(f"--precision {names:.60}: expected one or more of {', '.join(PRECISIONS)}, each once")
+    return tuple(map(precisions.Precision, found))
+
+
+def check_precision(name: str) -> None:
+    """Raise UsageError when there is no precision of that name."""
+    if name not in PRECISIONS:
+        near = did_you_mean(name, PRECISIONS)
+        raise UsageError(f"--precision: no precision '{name:.60}', only {', '.join(PRECISIONS)}.{near}")
 
 
 def can_verify(engine: str) -> bool:

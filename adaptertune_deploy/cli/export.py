@@ -31,6 +31,26 @@ def export(
     engine: engines.Engine = "onnxruntime",
     device: engines.Device = "cpu",
     settings: engines.Settings = None,
+    precision: Annotated[
+        str,
+        value(
+            "--precision",
+            "NAMES",
+            OUTPUT,
+            f"What the graphs compute in, comma-separated: {', '.join(engines.PRECISIONS)}.",
+            complete=completion.precisions,
+        ),
+    ] = "fp32",
+    calibration: Annotated[
+        Path | None,
+        value(
+            "--calibration",
+            "FOLDER",
+            DATA,
+            "Images to measure the ranges of fp16 and int8-qdq on.",
+            "some that training has learned from",
+        ),
+    ] = None,
     adapters_dir: options.AdaptersDir = Path("adapters"),
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that becomes the bundle.")] = Path("bundle"),
     target: Annotated[
@@ -52,6 +72,7 @@ def export(
     atd export --adapters pets --merge --no-shared --out pets-only
     atd export --ship adapter     the adapters, whatever training chose
     atd export --merge --target triton    also model repositories for NVIDIA's Triton, in triton/
+    atd export --precision fp32,int8    also in int8, for ONNX Runtime on a CPU
     """
     from adaptertune_deploy.cli import held, tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME
@@ -60,11 +81,23 @@ def export(
 
     chosen = options.candidate(ship)
     asked = engines.asked(engine, device, settings)
+    precisions = engines.precisions_named(precision)
     folders = tasks.trained(adapters_dir, adapters)
     place = target_dir or Path(target or "")
     if target is not None:
         targets.check_target(target, place)
-    plan_export(folders, out, merge=merge, shared=shared, images=images, engine=asked, replace=replace, ship=chosen)
+    plan_export(
+        folders,
+        out,
+        merge=merge,
+        shared=shared,
+        images=images,
+        engine=asked,
+        replace=replace,
+        ship=chosen,
+        precisions=precisions,
+        calibration=calibration,
+    )
     with interrupts.stoppable(interrupts.outcome(out / MANIFEST_NAME)):
         with console.loading("torch and onnx"):
             from adaptertune_deploy.export.exporter import export_bundle
@@ -80,6 +113,8 @@ def export(
                 engine=asked,
                 replace=replace,
                 ship=chosen,
+                precisions=precisions,
+                calibration=calibration,
                 allow_random=allow_random,
                 progress=progress,
                 tell=console.print_note,

@@ -118,6 +118,7 @@ class AdapterConfig:
     versions: library -> version that trained it.
     samples: test images on which graphs of this task are verified.
     reference_sha256: of reference.safetensors, torch's logits for the samples (core.reference); "" where there is none.
+    calibration: images that were trained on, which tell an export how far a graph's values reach.
     """
 
     format_version: int
@@ -133,6 +134,7 @@ class AdapterConfig:
     versions: dict[str, str] = field(default_factory=dict)
     samples: tuple[SampleRecord, ...] = ()
     reference_sha256: str = field(default="", metadata=records.LATER)
+    calibration: tuple[SampleRecord, ...] = field(default=(), metadata=records.LATER)
 
     def __post_init__(self) -> None:
         check_sha256(self.tensors_sha256)

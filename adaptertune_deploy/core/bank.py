@@ -22,13 +22,14 @@ One tensor per block, not one with a block axis: the gather then copies only wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import EngineError, FormatError
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
 
@@ -105,6 +106,15 @@ def stack(parts: Sequence[Mapping[str, Array]], slots: Sequence[int], width: int
         for name, value in part.items():
             result[name][row][tuple(slice(size) for size in value.shape)] = value
     return result
+
+
+def dtype_in(precision: Precision) -> np.dtype[Any]:
+    """Return what the bank's inputs hold in a graph of this precision.
+
+    float16 halves what tasks take on a device and spares a cast behind every gather. numpy has no bfloat16, and in int8
+    graphs the adapters stay float32.
+    """
+    return np.dtype(np.float16 if precision is Precision.FP16 else np.float32)
 
 
 def check_slots(task: str, blocks: Sequence[int], slots: Sequence[int]) -> None:

@@ -26,7 +26,6 @@ from adaptertune_deploy.core.manifest import (
     ParityRecord,
     TaskRecord,
     find_graph,
-    select_graph,
     tensor_file,
 )
 
@@ -37,7 +36,7 @@ OWN_FILE = re.compile(
 )
 Tell = Callable[[str], None]
 # What add_task is given by whoever knows engines and graphs, which core does not.
-Verify = Callable[[Manifest, GraphRecord, bytes, Adapter], ParityRecord]
+Verify = Callable[[Manifest, GraphRecord, bytes, Adapter], ParityRecord | None]
 Merge = Callable[[bytes, Adapter, GraphFacts], bytes]
 
 
@@ -148,9 +147,11 @@ def add_task(
         source: the folder adapters/<task>/.
         tell: called with what a person should know: what is replaced or goes, and see `writing`.
         ship: the candidate, "adapter" or "head"; None takes the one that training chose.
-        verify: measures a graph of the manifest, given with its bytes, on this task; it raises where the graph
-            answers otherwise than it should. None measures nothing and reads no graph.
-        merge: makes the task's merged graph out of the shared one; see export.merge.merged_graph.
+        verify: measures a graph of the manifest, given with its bytes, on this task, or returns None where it can't
+            run such a graph; it raises where the graph answers otherwise than it should. None measures nothing and
+            reads no graph.
+        merge: makes the task's merged graph out of the shared one, in every precision that there is of that; see
+            export.merge.merged_graph.
 
     Returns:
         The new record. A task that the bundle holds already keeps its record, its merged graphs and its parity.
@@ -177,12 +178,13 @@ def add_task(
         record = writer.write_task(adapter, config)
         new = _with_task(manifest, record)
         if merge is not None:
-            new = _with_merged(folder, writer, new, adapter, merge)
+            for shared in (graph for graph in manifest.graphs if graph.form == SHARED):
+                new = _with_merged(folder, writer, new, adapter, shared, merge)
         if verify is not None:
             for graph in new.graphs:
                 if graph.task in (None, record.task.name):
                     entry = verify(new, graph, bundle.read_graph(folder, graph), adapter)
-                    new = _with_parity(new, entry)
+                    new = new if entry is None else _with_parity(new, entry)
         if new != manifest:
             _tell_changes(folder, manifest, new, record, tell)
             writer.publish(new)
@@ -204,11 +206,13 @@ def _with_task(manifest: Manifest, record: TaskRecord) -> Manifest:
     )
 
 
-def _with_merged(folder: Path, writer: Writer, manifest: Manifest, adapter: Adapter, merge: Merge) -> Manifest:
-    """Write a task's merged graph and return the manifest with it."""
+def _with_merged(
+    folder: Path, writer: Writer, manifest: Manifest, adapter: Adapter, source: GraphRecord, merge: Merge
+) -> Manifest:
+    """Write a task's merged graph, made of a shared one, and return the manifest with it."""
     from adaptertune_deploy.core import bank
 
-    source, task = select_graph(manifest, SHARED), adapter.task.name
+    task = adapter.task.name
     record = next(held for held in manifest.tasks if held.task.name == task)
     data = merge(bundle.read_graph(folder, source), adapter, bundle.merged_facts(manifest, record))
     graph = bundle.record_graph(
@@ -218,9 +222,11 @@ def _with_merged(folder: Path, writer: Writer, manifest: Manifest, adapter: Adap
         opset=source.opset,
         ir_version=source.ir_version,
         task=task,
+        precision=source.precision,
         source=source.sha256,
+        calibration=source.calibration,
     )
-    old = find_graph(manifest, MERGED, task=task)
+    old = find_graph(manifest, MERGED, source.precision, task)
     if graph == old:
         return manifest
     writer.write(graph.file, data)

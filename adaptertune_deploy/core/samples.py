@@ -1,7 +1,8 @@
-"""Held-back images on which graphs of a task are verified: named by their hash, shipped only where they may travel.
+"""Images that exports need of a task: named by their hash, shipped only where they may travel.
 
-    adapters/TASK/samples/00012_label.jpg    images whose terms let them be handed on
-    the cache, samples/SHA256.jpg            all others: they stay on the machine that trained
+    adapters/TASK/samples/00012_label.jpg       held-back images, on which graphs are verified
+    adapters/TASK/calibration/00012_label.jpg   images that were trained on, which tell how far a graph's values reach
+    the cache, samples/SHA256.jpg               those of either kind whose terms don't let them be handed on
 
 Both are found through the records in adapter_config.json, and only with the bytes that the records vouch for.
 """
@@ -20,6 +21,7 @@ from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.spec import check_sha256
 
 SAMPLES_NAME = "samples"
+CALIBRATION_NAME = "calibration"
 LABEL_CHARACTERS = 60
 FILE_LIMIT = 1 << 28
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
@@ -27,9 +29,9 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """One held-back image.
+    """One image.
 
-    file: its plain name below samples/, wherever the image itself lies.
+    file: its plain name below samples/ or calibration/, wherever the image itself lies.
     sha256: of the file's bytes.
     label: its true class.
     """
@@ -44,36 +46,41 @@ class SampleRecord:
         check_sha256(self.sha256)
 
 
-def keep(folder: Path, images: Iterable[tuple[bytes, str, str]], travel: bool) -> tuple[SampleRecord, ...]:
-    """Keep images for the verification of a task's graphs and return their records.
+def keep(
+    folder: Path, images: Iterable[tuple[bytes, str, str]], travel: bool, place: str = SAMPLES_NAME
+) -> tuple[SampleRecord, ...]:
+    """Keep images for the exports of a task and return their records.
 
     Args:
         folder: the adapter folder, or the stage that becomes it.
         images: (the file's bytes, its suffix with the dot, its label).
-        travel: whether the images may be handed on. They are then written to `folder`/samples/; if not, only to this
+        travel: whether the images may be handed on. They are then written to `folder`/`place`/; if not, only to this
             machine's cache. Where that can't be written the records still say which images they were, and whoever
             exports gives other images.
+        place: what they are for, SAMPLES_NAME or CALIBRATION_NAME.
     """
     records = []
     for number, (data, suffix, label) in enumerate(images):
         name = f"{number:05d}_{re.sub(r'[^A-Za-z0-9]+', '_', label)[:LABEL_CHARACTERS]}{suffix}"
         record = SampleRecord(name, files.sha256_bytes(data), label)
         if travel:
-            files.write_bytes(folder / SAMPLES_NAME / record.file, data)
+            files.write_bytes(folder / place / record.file, data)
         else:
             _cache(record, data)
         records.append(record)
     return tuple(records)
 
 
-def find(folder: Path, records: Sequence[SampleRecord]) -> tuple[tuple[SampleRecord, Path], ...]:
-    """Return the recorded images that are here, each with its path: in `folder`/samples/, else in the cache.
+def find(
+    folder: Path, records: Sequence[SampleRecord], place: str = SAMPLES_NAME
+) -> tuple[tuple[SampleRecord, Path], ...]:
+    """Return the recorded images that are here, each with its path: in `folder`/`place`/, else in the cache.
 
     A file whose bytes differ from its record is passed over, as one that is absent is.
     """
     found = []
     for record in records:
-        for path in (folder / SAMPLES_NAME / record.file, _cached(record)):
+        for path in (folder / place / record.file, _cached(record)):
             if _holds(path, record.sha256):
                 found.append((record, path))
                 break

@@ -9,13 +9,13 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord
 from adaptertune_deploy.core.publish import Verify
 from adaptertune_deploy.core.reference import KnownAnswers
-from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.parity import verify_merged, verify_shared, with_graph
 
 
 def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verify:
-    """Return what core.publish.add_task measures a task's graphs with.
+    """Return what core.publish.add_task measures a task's graphs with; nothing of a graph that the engine does not run.
 
     Args:
         folder: the bundle.
@@ -23,7 +23,10 @@ def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verif
         options: what to verify on; see engines.parity.with_graph.
     """
 
-    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord:
+    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord | None:
+        if lacks(options, graph.precision):
+            return None
+
         def measure(engine: Engine) -> ParityRecord:
             if graph.task is not None:
                 return verify_merged(engine, graph, known.logits, known.images)

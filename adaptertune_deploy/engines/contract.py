@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec, TaskSpec
 from adaptertune_deploy.engines.engine import Engine, TensorInfo
 
@@ -45,7 +47,8 @@ def check_contract(engine: Engine, facts: GraphFacts, where: str, inputs: Mappin
             f"{where}: preprocess.size {facts.preprocess.size} is not the backbone's image_size "
             f"{facts.backbone.image_size}; {AGAIN}"
         )
-    _check_tensors("input", engine.inputs, _expected_inputs(facts), where)
+    precision = graph_facts.precision_of(engine.metadata, where)
+    _check_tensors("input", engine.inputs, _expected_inputs(facts, precision), where)
     output: tuple[str, Shape] = (bank.FEATURES, ("B", facts.backbone.features))
     if facts.task is not None:
         output = (bank.LOGITS, ("B", len(facts.task.labels)))
@@ -59,9 +62,9 @@ def check_contract(engine: Engine, facts: GraphFacts, where: str, inputs: Mappin
         )
 
 
-def input_types(facts: GraphFacts) -> dict[str, str]:
-    """Return name -> dtype of what a float32 graph with these facts takes."""
-    return {name: np.dtype(dtype).name for name, (dtype, _) in _expected_inputs(facts).items()}
+def input_types(facts: GraphFacts, precision: Precision = Precision.FP32) -> dict[str, str]:
+    """Return name -> dtype of what a graph with these facts takes in a precision."""
+    return {name: np.dtype(dtype).name for name, (dtype, _) in _expected_inputs(facts, precision).items()}
 
 
 def _task_difference(found: TaskSpec | None, expected: TaskSpec | None) -> str | None:
@@ -103,18 +106,18 @@ def _text(value: object) -> str:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else f"{value!r:.80}"
 
 
-def _expected_inputs(facts: GraphFacts) -> dict[str, tuple[type, Shape]]:
+def _expected_inputs(facts: GraphFacts, precision: Precision) -> dict[str, tuple[npt.DTypeLike, Shape]]:
     backbone = facts.backbone
-    inputs: dict[str, tuple[type, Shape]] = {bank.IMAGES: (np.float32, ("N", 3, *backbone.image_size))}
+    inputs: dict[str, tuple[npt.DTypeLike, Shape]] = {bank.IMAGES: (np.float32, ("N", 3, *backbone.image_size))}
     if facts.task is None:
         inputs |= {bank.IMAGE: (np.int64, ("B",)), bank.TASK: (np.int64, ("B",))}
         shapes = bank.input_shapes(facts.slots, backbone.width)
-        inputs |= {name: (np.float32, shape) for name, shape in shapes.items()}
+        inputs |= {name: (bank.dtype_in(precision), shape) for name, shape in shapes.items()}
     return inputs
 
 
 def _check_tensors(
-    kind: str, found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[type, Shape]], where: str
+    kind: str, found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[npt.DTypeLike, Shape]], where: str
 ) -> None:
     """Compare inputs or outputs by name, dtype and shape; a dynamic size must be dynamic, whatever it is called."""
     for name in found:

@@ -38,6 +38,7 @@ class EngineEntry:
     devices: what a user may ask for; "cuda" stands for "cuda:N" too.
     everywhere: those of them that every installation of the library has.
     derives: precisions that it makes itself, on the machine that runs, out of an fp32 graph.
+    lacks: precisions of graphs that it does not run on a CPU.
     """
 
     label: str
@@ -47,6 +48,7 @@ class EngineEntry:
     devices: tuple[str, ...] = ("auto", "cpu")
     everywhere: tuple[str, ...] = ("auto", "cpu")
     derives: frozenset[Precision] = frozenset()
+    lacks: frozenset[Precision] = frozenset()
 
 
 TENSORRT = "adaptertune_deploy.engines.tensorrt.engine"
@@ -57,6 +59,7 @@ ENGINES = {
         "onnxruntime",
         OrtSettings,
         devices=("auto", "cpu", "cuda"),
+        lacks=frozenset((Precision.BF16,)),
     ),
     "openvino": EngineEntry(
         "OpenVINO",
@@ -105,7 +108,8 @@ class Slab(Protocol):
             tensors: name -> array without the slot axis; converted to the graph's dtype.
 
         Raises:
-            EngineError: no such slot or tensor, or another shape; then the slot is as it was.
+            EngineError: no such slot or tensor, another shape, or a value that the graph's dtype can't hold; then the
+                slot is as it was.
         """
 
     def read(self, slot: int) -> Mapping[str, AnyArray]:
@@ -235,6 +239,14 @@ def fitting(options: EngineOptions, graph: Precision) -> EngineOptions:
 def _graph_precisions(options: EngineOptions) -> frozenset[Precision]:
     """Return the precisions of the graphs that are computed in the one asked for: its own, or made out of fp32."""
     return frozenset({options.precision, graph_precision(options)})
+
+
+def lacks(options: EngineOptions, graph: Precision) -> str | None:
+    """Return why an engine does not run graphs of a precision where it is asked to, or None where it may."""
+    entry = entry_of(options.engine)
+    if gpu_index(options.device) is not None or graph not in entry.lacks:
+        return None
+    return f"{entry.label} has no {graph} on a CPU"
 
 
 def _asked(options: EngineOptions) -> tuple[EngineEntry, Any]:

@@ -44,9 +44,10 @@ class HostSlab:
             expected = self.arrays[name].shape[1:]
             if value.shape != expected:
                 raise EngineError(f"tensor '{name}' has shape {list(value.shape)}, a slot {list(expected)}")
+        held = {name: _converted(name, value, self.arrays[name].dtype) for name, value in tensors.items()}
         for name, array in self.arrays.items():
-            if name in tensors:
-                array[slot] = tensors[name]
+            if name in held:
+                array[slot] = held[name]
             elif array[slot].any():  # zeros are not written over zeros: that would turn spare pages into memory
                 array[slot] = 0
 
@@ -58,6 +59,17 @@ class HostSlab:
     def _check_slot(self, slot: int) -> None:
         if not 0 <= slot < self.capacity:
             raise EngineError(f"no slot {slot}, only 0 to {self.capacity - 1}")
+
+
+def _converted(name: str, value: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
+    """Return an array in the slab's dtype; raise EngineError where that can't hold it."""
+    with np.errstate(over="ignore"):
+        result = value.astype(dtype, copy=False)
+    if result is not value and not np.isfinite(result).all():
+        raise EngineError(
+            f"tensor '{name}' holds {np.abs(value).max():.3g}, more than {dtype} can; choose another --precision"
+        )
+    return result
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:

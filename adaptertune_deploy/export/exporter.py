@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +19,22 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
-from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.parity import BATCHES, asked_pairs, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.export import plan as plans
+from adaptertune_deploy.export.calibration import check_photographs
 from adaptertune_deploy.export.images import read_images
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
 from adaptertune_deploy.export.plan import Plan, plan_export
+from adaptertune_deploy.export.precision.ranges import NONE, Ranges, measure
+from adaptertune_deploy.export.precision.table import graph_in, is_calibrated
 from adaptertune_deploy.export.reference import asked_logits, check_reference
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino")
-# precision -> what turns a traced or merged graph into one of that precision, step by step
-TRANSFORMS: Mapping[Precision, tuple[Callable[[bytes], bytes], ...]] = {Precision.FP32: ()}
 Measure = Callable[[Engine, GraphRecord], tuple[ParityRecord, ...]]
 
 
@@ -50,17 +51,19 @@ class Work:
     images: Array
     writer: Writer
     progress: Progress
+    tell: Tell
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A graph as it was traced or merged.
+    """A graph before it is written.
 
     task: whose merged graph it is; None for the shared one.
-    source: SHA-256 of the graph that it was merged out of.
+    source: SHA-256 of the graph that it was made out of; None for the traced one.
     """
 
     form: str
+    precision: Precision
     task: str | None
     data: bytes
     source: str | None = None
@@ -77,6 +80,8 @@ def export_bundle(
     engine: EngineOptions = ON_CPU,
     replace: bool = False,
     ship: str | None = None,
+    precisions: Sequence[Precision] = (Precision.FP32,),
+    calibration: Path | None = None,
     allow_random: bool = False,
     progress: Progress = silent,
     tell: Tell = publish.silent,
@@ -95,18 +100,30 @@ def export_bundle(
         engine: what to verify on.
         replace: whether tasks and graphs that stand at `out` may be dropped.
         ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
+        precisions: of the graphs; each form is written in all of them.
+        calibration: a folder of images to measure ranges on, where a precision needs some; None takes those that
+            training kept.
         allow_random: whether a backbone with random weights may be used.
-        progress: told about torch's answers, the shared graph and the merged graphs.
+        progress: told about torch's answers, calibration, the shared graph and the merged graphs.
         tell: called with what a person should know: what is replaced, and what a killed run had left behind.
 
     Raises:
         UsageError, FormatError, ExportError, EngineError: see plan.plan_export.
         BackboneError: the backbone can't be loaded, or is another than the adapters were trained on.
-        ExportError: the backbone can't be traced.
+        ExportError: the backbone can't be traced, or images to calibrate on are no photographs.
         ParityError: a graph differs from torch.
     """
     plan = plan_export(
-        adapters, out, merge=merge, shared=shared, images=images, engine=engine, replace=replace, ship=ship
+        adapters,
+        out,
+        merge=merge,
+        shared=shared,
+        images=images,
+        engine=engine,
+        replace=replace,
+        ship=ship,
+        precisions=precisions,
+        calibration=calibration,
     )
     first = plan.sources[0].config
     pictures = read_images(plan.images, first.preprocess)
@@ -122,7 +139,7 @@ def export_bundle(
     with publish.writing(out, tell) as writer:
         plan.check_dropped(writer.old)
         replaced = plans.replaced(plan, writer.old)
-        manifest = _write(Work(plan, backbone, pictures, writer, progress))
+        manifest = _write(Work(plan, backbone, pictures, writer, progress, tell))
         writer.publish(manifest)
     if replaced:
         tell(f"replaced {'tasks' if len(replaced) > 1 else 'task'} {', '.join(replaced)} of {out}/")
@@ -142,14 +159,34 @@ def _write(work: Work) -> Manifest:
     )
     expected = _expected(work)
     work.progress("shared graph", 0, 2)
-    traced = export_shared(work.backbone, manifest.slots)  # merged graphs are made out of it too
+    traced = export_shared(work.backbone, manifest.slots)  # every other graph is made out of it
     work.progress("shared graph", 1, 2)
-    if work.plan.shared:
-        manifest = _with_shared(work, manifest, expected, traced)
-    work.progress("shared graph", 2, 2)
-    if work.plan.merge:
-        manifest = _with_merged(work, manifest, expected, traced)
+    ranges = _ranges(work, traced)
+    for precision in work.plan.precisions:
+        data = graph_in(traced, precision, ranges, manifest.backbone.name)
+        source = None if data is traced else files.sha256_bytes(traced)
+        made = Made(SHARED, precision, None, data, source)
+        if work.plan.shared:
+            manifest = _with_shared(work, manifest, expected, made)
+        work.progress(_words("shared graph", precision), 2, 2)
+        if work.plan.merge:
+            manifest = _with_merged(work, manifest, expected, made)
     return manifest
+
+
+def _words(what: str, precision: Precision) -> str:
+    return what if precision is Precision.FP32 else f"{what} in {precision}"
+
+
+def _ranges(work: Work, traced: bytes) -> Ranges:
+    """Return how far the traced graph's values reach on the calibration images, where a precision asks for it."""
+    calibration, sources = work.plan.calibration, work.plan.sources
+    if calibration is None:
+        return NONE
+    images = read_images(calibration.paths, sources[0].config.preprocess, "calibrate on")
+    check_photographs(images)
+    adapters, width = [source.adapter for source in sources], work.backbone.spec.width
+    return measure(traced, adapters, work.plan.slots, width, images, calibration.tasks, work.progress)
 
 
 def _expected(work: Work) -> Sequence[Array]:
@@ -166,23 +203,23 @@ def _expected(work: Work) -> Sequence[Array]:
     return answers
 
 
-def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
+def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array], made: Made) -> Manifest:
     adapters = [source.adapter for source in work.plan.sources]
 
     def measure(engine: Engine, graph: GraphRecord) -> tuple[ParityRecord, ...]:
         width = manifest.backbone.width
         return verify_shared(engine, graph, adapters, manifest.slots, width, expected, work.images)
 
-    return _with_graph(work, manifest, Made(SHARED, None, traced), measure)
+    return _with_graph(work, manifest, made, measure)
 
 
-def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], traced: bytes) -> Manifest:
+def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], shared: Made) -> Manifest:
     """Write the merged graphs; the first runs at more batch sizes, the others differ from it in their constants."""
-    source_sha256 = files.sha256_bytes(traced)
+    source_sha256 = files.sha256_bytes(shared.data)
     first = BATCHES[:3] if work.plan.shared else BATCHES  # the shared graph has run these nodes at the largest size
-    sources = work.plan.sources
+    sources, words = work.plan.sources, _words("merged graphs", shared.precision)
     for place, source in enumerate(sources):
-        work.progress("merged graphs", place, len(sources))
+        work.progress(words, place, len(sources))
         asked = np.isfinite(expected[place]).all(axis=1)
         measure = partial(
             _measure_merged,
@@ -190,11 +227,11 @@ def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], trac
             images=work.images[asked],
             batches=BATCHES[:2] if place else first,
         )
-        data = merged_graph(traced, source.adapter, bundle.merged_facts(manifest, manifest.tasks[place]))
-        made = Made(MERGED, source.adapter.task.name, data, source_sha256)
+        data = merged_graph(shared.data, source.adapter, bundle.merged_facts(manifest, manifest.tasks[place]))
+        made = Made(MERGED, shared.precision, source.adapter.task.name, data, source_sha256)
         manifest = _with_graph(work, manifest, made, measure)
         del data, made  # or the next one would be made while this one is still held
-    work.progress("merged graphs", len(sources), len(sources))
+    work.progress(words, len(sources), len(sources))
     return manifest
 
 
@@ -205,26 +242,30 @@ def _measure_merged(
 
 
 def _with_graph(work: Work, manifest: Manifest, made: Made, measure: Measure) -> Manifest:
-    """Transform a graph, write it, open it as a server would, measure it, and return the manifest with it.
+    """Write a graph, open it as a server would, measure it, and return the manifest with it.
 
     Nobody reads the file before the manifest is published, which a graph that differs prevents.
     """
-    precision = Precision.FP32
-    data = reduce(lambda graph, transform: transform(graph), TRANSFORMS[precision], made.data)
-    facts = bundle.facts_of(manifest, made.task)
+    facts, calibration = bundle.facts_of(manifest, made.task), work.plan.calibration
     graph = bundle.record_graph(
-        data,
+        made.data,
         made.form,
-        input_types(facts),
+        input_types(facts, made.precision),
         opset=OPSET,
         ir_version=IR_VERSION,
         task=made.task,
-        precision=precision,
+        precision=made.precision,
         source=made.source,
+        calibration=calibration.words if calibration is not None and is_calibrated(made.precision) else None,
     )
-    work.writer.write(graph.file, data)
+    work.writer.write(graph.file, made.data)
     where = str(work.plan.out / graph.file)
-    entries = with_graph(data, graph, facts, where, work.plan.engine, lambda engine: measure(engine, graph))
+    entries: tuple[ParityRecord, ...] = ()
+    reason = lacks(work.plan.engine, made.precision)
+    if reason is None:
+        entries = with_graph(made.data, graph, facts, where, work.plan.engine, lambda engine: measure(engine, graph))
+    else:
+        work.tell(f"{graph.words} is valid ONNX, and was not measured here: {reason}; choose another --engine for that")
     return replace(manifest, graphs=(*manifest.graphs, graph), parity=(*manifest.parity, *entries))
 
 

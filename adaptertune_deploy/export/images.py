@@ -37,7 +37,7 @@ def find_images(
     if folder is not None:
         if not folder.is_dir():
             raise ExportError(f"{folder}: no such folder of images; give one with --images DIR")
-        found = _spread(_images_below(folder), MAX_GIVEN)
+        found = spread(images_below(folder), MAX_GIVEN)
         if not found:
             raise ExportError(
                 f"{folder}: holds no image ({', '.join(SUFFIXES)}); give another folder with --images DIR"
@@ -47,7 +47,7 @@ def find_images(
     taken: list[Path] = []
     waiting = sorted((source for source in sources if source), key=len)
     for left, source in zip(range(len(waiting), 0, -1), waiting, strict=True):
-        taken += _spread(source, max(1, (MAX_SAMPLES - len(taken)) // left))
+        taken += spread(source, max(1, (MAX_SAMPLES - len(taken)) // left))
     if not taken:
         raise ExportError(
             f"{adapters[0][0]}: the images that training held back are neither in {samples.SAMPLES_NAME}/ nor on this "
@@ -56,8 +56,8 @@ def find_images(
     return tuple(taken[:MAX_SAMPLES])
 
 
-def read_images(paths: Sequence[Path], spec: PreprocessSpec) -> Array:
-    """Return the images as model input, float32 [N, 3, H, W].
+def read_images(paths: Sequence[Path], spec: PreprocessSpec, purpose: str = "verify on") -> Array:
+    """Return the images as model input, float32 [N, 3, H, W]; `purpose` says what for, in messages.
 
     Raises:
         ExportError: a file that can't be read or is no image.
@@ -71,15 +71,16 @@ def read_images(paths: Sequence[Path], spec: PreprocessSpec) -> Array:
         try:
             rows.append(preprocess(path.read_bytes(), spec, MAX_OFFLINE_PIXELS))
         except (OSError, ImageError) as error:
-            raise ExportError(f"{path}: no image to verify on ({error}); remove it or give --images DIR") from None
+            raise ExportError(f"{path}: no image to {purpose} ({error}); remove it or give other images") from None
     return np.stack(rows)
 
 
-def _images_below(folder: Path) -> tuple[Path, ...]:
+def images_below(folder: Path) -> tuple[Path, ...]:
+    """Return the image files of a folder at any depth, sorted."""
     return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))
 
 
-def _spread(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
+def spread(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
     """Return `count` of the paths at even distances, or all of them when there are fewer."""
     count = min(count, len(paths))
     return tuple(paths[index * len(paths) // count] for index in range(count))

@@ -13,14 +13,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.export import onnx_file
-from adaptertune_deploy.export.onnx_file import OnnxFile, array, converted
+from adaptertune_deploy.export.onnx_file import AnyArray, OnnxFile, array, converted
 
 HEAD = onnx.helper.make_node(
     "Gemm", [bank.FEATURES, bank.HEAD_WEIGHT, bank.HEAD_BIAS], [bank.LOGITS], name="head.Gemm", alpha=1.0, beta=1.0
@@ -40,7 +42,7 @@ def merged_graph(source: bytes | onnx.ModelProto, adapter: Adapter, facts: Graph
 
     Raises:
         ExportError: `source` is a graph of another backbone, lacks a block that the task adapts, or isn't a graph of
-            this project's; the merged graph is too large for one file.
+            this project's; the merged graph is too large for one file; a tensor is too large for its precision.
         FormatError: `source` says nothing about itself, or a tensor overflows float32.
     """
     if facts.task != adapter.task or facts.slots != adapter.task.adapter.blocks:
@@ -52,7 +54,7 @@ def merged_graph(source: bytes | onnx.ModelProto, adapter: Adapter, facts: Graph
     precision = graph_facts.precision_of(metadata, "the source graph")
     _check_source(said, facts)
     nodes, kinds = _fill(graph) if said.task is None else _without_head(file)
-    tensors = {name: converted(tensor, kinds.get(name, FLOAT)) for name, tensor in bank.folded(adapter).items()}
+    tensors = {name: _held_in(kinds.get(name, FLOAT), name, tensor) for name, tensor in bank.folded(adapter).items()}
     nodes = _without_branches(nodes, set(said.slots) - set(facts.slots))
     _replace(graph.node, [*nodes, HEAD])
     _replace(graph.input, [entry for entry in graph.input if entry.name == bank.IMAGES])
@@ -65,6 +67,15 @@ def merged_graph(source: bytes | onnx.ModelProto, adapter: Adapter, facts: Graph
     onnx_file.set_metadata(model, graph_facts.to_metadata(facts, precision))
     held = OnnxFile(model, kept | {name: tensors[name] for name in names})
     return onnx_file.write(held, facts.backbone.name)
+
+
+def _held_in(kind: int, name: str, tensor: Array) -> AnyArray:
+    with np.errstate(over="ignore"):
+        result = converted(tensor, kind)
+    if result is not tensor and not np.isfinite(result.astype(np.float32)).all():
+        largest = f"{np.abs(tensor).max():.3g}"
+        raise ExportError(f"tensor '{name}' holds {largest}, more than {result.dtype} can; choose another --precision")
+    return result
 
 
 def _check_source(said: GraphFacts, facts: GraphFacts) -> None:

@@ -12,10 +12,13 @@ from adaptertune_deploy.core import bundle, files, publish
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
 from adaptertune_deploy.core.manifest import MERGED, SHARED, Manifest
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.engines.engine import check_options
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
+from adaptertune_deploy.export.calibration import Calibration, find_calibration
 from adaptertune_deploy.export.images import find_images
+from adaptertune_deploy.export.precision.table import is_calibrated
 
 ROOM = 64_000_000  # bytes: a small backbone with some tasks; a larger one fails when it is written, and leaves nothing
 
@@ -47,6 +50,8 @@ class Plan:
     engine: what to verify on.
     replace: whether tasks and graphs that stand at `out` may be dropped.
     ship: the candidate that was asked for, None for each task's own.
+    precisions: of the graphs, in the order in which they are made.
+    calibration: images that ranges are measured on; None where no precision needs them.
     """
 
     sources: tuple[Source, ...]
@@ -57,6 +62,8 @@ class Plan:
     engine: EngineOptions
     replace: bool
     ship: str | None = None
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    calibration: Calibration | None = None
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -88,24 +95,31 @@ def plan_export(
     engine: EngineOptions = ON_CPU,
     replace: bool = False,
     ship: str | None = None,
+    precisions: Sequence[Precision] = (Precision.FP32,),
+    calibration: Path | None = None,
 ) -> Plan:
     """Read and check everything that an export starts from; see exporter.export_bundle for the arguments.
 
     Raises:
-        UsageError: nothing to export, neither form asked for, an unknown engine or device, a place that can't be
-            written, tasks or graphs that the export would drop, or the adapter of a task that has none.
+        UsageError: nothing to export, no form or precision asked for, an unknown engine or device, a place that can't
+            be written, tasks or graphs that the export would drop, or the adapter of a task that has none.
         FormatError: a damaged adapter, or tasks of different backbones or preprocessing.
-        ExportError: no images, or `out` is something else than a bundle.
+        ExportError: no images to verify or to calibrate on, or `out` is something else than a bundle.
         EngineError: the engine or device is absent here.
     """
     if not (merge or shared):
         raise UsageError("neither form was asked for; leave out --no-shared or add --merge")
+    if not precisions or len(set(precisions)) != len(precisions):
+        raise UsageError(f"--precision {','.join(precisions)}: expected one or more, each once")
     check_options(engine)
     old = read_old(out)
     files.check_writable(out, "--out", ROOM)
     sources = read_sources(adapters, ship)
     found = find_images([(source.folder, source.config.samples) for source in sources], images)
-    plan = Plan(sources, out, merge, shared, found, engine, replace, ship)
+    measured = None
+    if any(is_calibrated(precision) for precision in precisions):
+        measured = find_calibration([(source.folder, source.config) for source in sources], found, calibration)
+    plan = Plan(sources, out, merge, shared, found, engine, replace, ship, tuple(precisions), measured)
     plan.check_dropped(old)
     return plan
 
@@ -175,4 +189,12 @@ def _dropped(plan: Plan, old: Manifest) -> list[str]:
         )
     if any(graph.form == SHARED for graph in old.graphs) and not plan.shared:
         gone.append("the shared graph")
+    coarse = [str(precision) for precision in Precision if precision not in plan.precisions and _holds(old, precision)]
+    if coarse:
+        both = ",".join([*map(str, plan.precisions), *coarse])
+        gone.append(f"the {', '.join(coarse)} graphs (--precision {both} keeps them)")
     return gone
+
+
+def _holds(old: Manifest, precision: Precision) -> bool:
+    return any(graph.precision is precision for graph in old.graphs)

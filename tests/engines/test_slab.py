@@ -52,6 +52,14 @@ def test_values_take_the_graphs_type() -> None:
     assert held.read(1)["bias"].tolist() == [np.float16(1 / 3)] * 2
 
 
+def test_a_value_that_the_type_cannot_hold_changes_nothing() -> None:
+    held = HostSlab(SHAPES, HALF, 2)
+    held.write(1, values(3))
+    with pytest.raises(EngineError, match=r"^tensor 'bias' holds 7e\+04, more than float16 can; choose another --prec"):
+        held.write(1, values(7e4))
+    assert held.read(1)["weight"].max() == held.read(1)["bias"].max() == 3
+
+
 @pytest.mark.parametrize(
     ("slot", "tensors", "message"),
     [

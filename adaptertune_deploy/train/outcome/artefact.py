@@ -17,7 +17,7 @@ from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
 from adaptertune_deploy.core.preprocess import MAX_OFFLINE_PIXELS
 from adaptertune_deploy.core.preprocess import preprocess as preprocessed
 from adaptertune_deploy.core.reference import write_reference
-from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.core.samples import CALIBRATION_NAME, keep
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
 from adaptertune_deploy.data.samples import Split
@@ -32,6 +32,7 @@ from adaptertune_deploy.train.recipe import count_steps
 from adaptertune_deploy.train.run import Run
 
 SAMPLE_IMAGES = 32
+CALIBRATION_IMAGES = 64
 
 
 def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, measured: Measured) -> AdapterConfig:
@@ -51,6 +52,7 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
     )
     recipe = None if model is None else _recipe(run, probe, measured)
     images = list(chosen(run.test, task.labels))
+    travel, trained_on = run.dataset.redistributable, chosen(run.splits.train, task.labels, CALIBRATION_IMAGES)
     with files.staged_directory(out / task.name) as folder:
         config = AdapterConfig(
             format_version=artefact.FORMAT_VERSION,
@@ -64,7 +66,8 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
             recipe=recipe,
             metrics=_metrics(measured),
             versions=_versions(),
-            samples=keep(folder, images, travel=run.dataset.redistributable),
+            samples=keep(folder, images, travel),
+            calibration=keep(folder, trained_on, travel, CALIBRATION_NAME),
         )
         tensors = _tensors(probe, model)
         config = replace(
