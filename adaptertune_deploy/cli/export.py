@@ -51,6 +51,10 @@ def export(
             "some that training has learned from",
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        flag("--explain", OUTPUT, "Tell how far each block lies from fp32 in other precisions, and which one parts."),
+    ] = False,
     adapters_dir: options.AdaptersDir = Path("adapters"),
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that becomes the bundle.")] = Path("bundle"),
     target: Annotated[
@@ -115,6 +119,7 @@ def export(
                 ship=chosen,
                 precisions=precisions,
                 calibration=calibration,
+                explain=explain,
                 allow_random=allow_random,
                 progress=progress,
                 tell=console.print_note,

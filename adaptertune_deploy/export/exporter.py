@@ -22,11 +22,13 @@ from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.parity import BATCHES, asked_pairs, verify_merged, verify_shared, with_graph
+from adaptertune_deploy.export import explain as explaining
 from adaptertune_deploy.export import plan as plans
 from adaptertune_deploy.export.calibration import check_photographs
 from adaptertune_deploy.export.images import read_images
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
+from adaptertune_deploy.export.pace import paces
 from adaptertune_deploy.export.plan import Plan, plan_export
 from adaptertune_deploy.export.precision.ranges import NONE, Ranges, measure
 from adaptertune_deploy.export.precision.table import graph_in, is_calibrated
@@ -82,6 +84,7 @@ def export_bundle(
     ship: str | None = None,
     precisions: Sequence[Precision] = (Precision.FP32,),
     calibration: Path | None = None,
+    explain: bool = False,
     allow_random: bool = False,
     progress: Progress = silent,
     tell: Tell = publish.silent,
@@ -103,6 +106,7 @@ def export_bundle(
         precisions: of the graphs; each form is written in all of them.
         calibration: a folder of images to measure ranges on, where a precision needs some; None takes those that
             training kept.
+        explain: whether to tell, for each precision, how far each block lies from fp32.
         allow_random: whether a backbone with random weights may be used.
         progress: told about torch's answers, calibration, the shared graph and the merged graphs.
         tell: called with what a person should know: what is replaced, and what a killed run had left behind.
@@ -124,6 +128,7 @@ def export_bundle(
         ship=ship,
         precisions=precisions,
         calibration=calibration,
+        explain=explain,
     )
     first = plan.sources[0].config
     pictures = read_images(plan.images, first.preprocess)
@@ -166,12 +171,23 @@ def _write(work: Work) -> Manifest:
         data = graph_in(traced, precision, ranges, manifest.backbone.name)
         source = None if data is traced else files.sha256_bytes(traced)
         made = Made(SHARED, precision, None, data, source)
+        if work.plan.explain and data is not traced:
+            work.tell(_explanation(work, traced, made))
         if work.plan.shared:
             manifest = _with_shared(work, manifest, expected, made)
         work.progress(_words("shared graph", precision), 2, 2)
         if work.plan.merge:
             manifest = _with_merged(work, manifest, expected, made)
+    for pace in paces(work.plan.out, manifest, sources[0].adapter, work.images[:1], work.plan.engine):
+        work.tell(pace.words)
     return manifest
+
+
+def _explanation(work: Work, traced: bytes, made: Made) -> str:
+    options, adapters = work.plan.engine, [source.adapter for source in work.plan.sources]
+    if reason := lacks(options, made.precision):
+        return f"{made.precision}: not explained: {reason}"
+    return explaining.explain(traced, made.data, made.precision, adapters, work.plan.slots, work.images, options).words
 
 
 def _words(what: str, precision: Precision) -> str:

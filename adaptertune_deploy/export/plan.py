@@ -52,6 +52,7 @@ class Plan:
     ship: the candidate that was asked for, None for each task's own.
     precisions: of the graphs, in the order in which they are made.
     calibration: images that ranges are measured on; None where no precision needs them.
+    explain: whether to tell how far each block lies from fp32.
     """
 
     sources: tuple[Source, ...]
@@ -64,6 +65,7 @@ class Plan:
     ship: str | None = None
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     calibration: Calibration | None = None
+    explain: bool = False
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -97,6 +99,7 @@ def plan_export(
     ship: str | None = None,
     precisions: Sequence[Precision] = (Precision.FP32,),
     calibration: Path | None = None,
+    explain: bool = False,
 ) -> Plan:
     """Read and check everything that an export starts from; see exporter.export_bundle for the arguments.
 
@@ -119,7 +122,7 @@ def plan_export(
     measured = None
     if any(is_calibrated(precision) for precision in precisions):
         measured = find_calibration([(source.folder, source.config) for source in sources], found, calibration)
-    plan = Plan(sources, out, merge, shared, found, engine, replace, ship, tuple(precisions), measured)
+    plan = Plan(sources, out, merge, shared, found, engine, replace, ship, tuple(precisions), measured, explain)
     plan.check_dropped(old)
     return plan
 

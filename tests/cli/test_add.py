@@ -83,7 +83,8 @@ def test_a_task_is_verified_before_it_is_added(atd: Atd, folder: Path, answered:
     done = atd("add", "adapters/trees")
     assert (done.code, done.err) == (0, "note: a running server keeps its tasks until it is restarted\n")
     assert re.fullmatch(
-        r"verified on 4 images against torch's answers of the training: max diff \d\.\de-\d\d", done.out.splitlines()[1]
+        r"verified in fp32 on 4 images against torch's answers of the training: max diff \d\.\de-\d\d",
+        done.out.splitlines()[1],
     )
     (entry,) = read_manifest(folder / "bundle").parity_of("trees")
     assert (entry.images, entry.engine, entry.provider) == (4, "onnxruntime", "CPUExecutionProvider")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.cli.engines import asked, can_verify, describe
+from adaptertune_deploy.cli.engines import asked, can_verify, describe, precisions_named
 from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
@@ -36,6 +36,24 @@ def test_a_wrong_option_is_called_by_its_name(
     with pytest.raises(kind) as refused:
         asked(*typed)
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("typed", ["int8", "fp32,int8-qdq", " fp16 , bf16,"])
+def test_several_precisions_at_once(typed: str) -> None:
+    assert [str(precision) for precision in precisions_named(typed)] == typed.strip(" ,").replace(" ", "").split(",")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("fp32,int9", r"--precision: no precision 'int9', only fp32, fp16, .* Did you mean 'int8'\?"),
+        ("int8,int8", "--precision int8,int8: expected one or more of fp32, .*, each once"),
+        (",", "--precision ,: expected one or more of "),
+    ],
+)
+def test_a_list_of_precisions_that_says_something_else_is_refused(typed: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        precisions_named(typed)
 
 
 def test_the_usual_engine_may_be_absent_where_nobody_named_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.errors import BackboneError, FormatError, ParityError, UsageError
+from adaptertune_deploy.core.errors import BackboneError, ExportError, FormatError, ParityError, UsageError
 from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.preprocess import preprocess
-from adaptertune_deploy.core.reference import KnownAnswers
-from adaptertune_deploy.core.samples import SampleRecord
+from adaptertune_deploy.core.reference import KnownAnswers, known_answers
+from adaptertune_deploy.core.samples import CALIBRATION_NAME, SampleRecord
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
@@ -28,6 +29,7 @@ from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.exporter import export_bundle
 from adaptertune_deploy.export.merge import merged_graph
+from adaptertune_deploy.export.precision.table import is_calibrated
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 from tests.builders import encode, give_reference, make_candidates, make_config, make_image, make_task, write_adapter
@@ -262,6 +264,78 @@ def test_a_task_is_verified_and_merged_when_it_is_added_as_at_export(
         )
     assert bundle.read_manifest(tmp_path / "bundle") == grown
     assert listing(tmp_path / "bundle") == before
+
+
+def keep_for_calibration(folders: Sequence[Path]) -> None:
+    """Give adapter folders images that their tasks learned from."""
+    for seed, folder in enumerate(folders):
+        pictures = [encode(make_image(44, 40, seed=100 + 10 * seed + index)) for index in range(4)]
+        kept = samples.keep(folder, [(picture, ".png", "cat") for picture in pictures], True, CALIBRATION_NAME)
+        artefact.write_config(folder, dataclasses.replace(artefact.read_config(folder), calibration=kept))
+
+
+def test_every_precision_in_both_forms_and_for_a_task_that_comes_later(
+    tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone
+) -> None:
+    keep_for_calibration(folders)
+    out, told = tmp_path / "bundle", list[str]()
+    manifest = export_bundle(folders, out, merge=True, precisions=tuple(Precision), tell=told.append)
+    assert bundle.read_manifest(out) == manifest
+    assert [(graph.precision, graph.form) for graph in manifest.graphs] == [
+        (precision, form) for precision in Precision for form in ("shared", *["merged"] * 3)
+    ]
+    fp32 = select_graph(manifest, "shared")
+    for graph in manifest.graphs:
+        shared = select_graph(manifest, "shared", graph.precision)
+        assert graph.source == (None if graph is fp32 else fp32.sha256 if graph is shared else shared.sha256)
+        words = "12 images that pets, flowers, digits learned from ("
+        assert (graph.calibration or "").startswith(words if is_calibrated(graph.precision) else "")
+        assert (graph.calibration is None) is not is_calibrated(graph.precision)
+    measured = {(entry.precision, entry.task) for entry in manifest.parity}
+    names = [record.task.name for record in manifest.tasks]
+    assert measured == {(p, name) for p in Precision if p is not Precision.BF16 for name in names}
+    unmeasured, timed = told[:4], told[4:]
+    assert [words.split(" of fp32's time")[0].split()[0] for words in timed] == ["fp16", "int8", "int8-qdq"]
+    assert unmeasured[0].startswith("the shared bf16 graph is valid ONNX, and was not measured here: ONNX Runtime has")
+
+    late = make_task("late", rank=3, blocks=(1,))
+    write_adapter(tmp_path / "late", late, backbone.spec, backbone.preprocess)
+    pictures = [encode(make_image(50, 44, seed=900 + index)) for index in range(3)]
+    pixels = np.stack([preprocess(picture, backbone.preprocess) for picture in pictures])
+    give_reference(
+        tmp_path / "late",
+        pictures,
+        {
+            name: reference(backbone, artefact.read_adapter(tmp_path / "late", name)[1], pixels)
+            for name in artefact.SHIPS
+        },
+    )
+    known = known_answers(tmp_path / "late", artefact.read_config(tmp_path / "late"))
+    assert known is not None
+    verify = added.verifier(out, known, ON_CPU)
+    publish.add_task(out, tmp_path / "late", verify=verify, merge=merged_graph)
+    grown = bundle.read_manifest(out)
+    own = [graph for graph in grown.graphs if graph.task == "late"]
+    assert [graph.precision for graph in own] == list(Precision)
+    assert {entry.precision for entry in grown.parity_of("late")} == set(Precision) - {Precision.BF16}
+    assert len(grown.parity_of("late")) == 2 * (len(Precision) - 1)
+    assert [graph.calibration for graph in own] == [
+        select_graph(grown, "shared", precision).calibration for precision in Precision
+    ]
+
+
+def test_noise_is_nothing_to_calibrate_on(
+    tmp_path: Path, folders: list[Path], calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        files.write_bytes(tmp_path / "noise" / f"{number}.png", encode(Image.fromarray(pixels)))
+    with pytest.raises(ExportError, match=r"^9 of 9 images to calibrate on are noise or blank"):
+        export_bundle(folders, tmp_path / "bundle", precisions=(Precision.FP16,), calibration=tmp_path / "noise")
+    assert not (tmp_path / "bundle").exists()
+    assert len(export_bundle(folders, tmp_path / "bundle", precisions=(Precision.INT8,)).graphs) == 1
+    with pytest.raises(UsageError, match=r"would drop the int8 graphs \(--precision fp32,int8 keeps them\); "):
+        export_bundle(folders, tmp_path / "bundle")
 
 
 def test_an_older_bundle_stays_when_a_graph_differs(

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import samples
+from adaptertune_deploy.core import files, samples
 from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.reference import known_answers, read_reference
@@ -107,6 +107,7 @@ def test_the_folder_holds_both_candidates_their_facts_and_nothing_else(tmp_path:
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "calibration",
         "reference.safetensors",
         "report",
         "samples",
@@ -233,6 +234,23 @@ def test_no_path_of_this_machine_is_in_the_folder(tmp_path: Path, pictures: Path
     write(tmp_path / "out", run_on(pictures))
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or str(tmp_path).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("travel", [True, False])
+def test_images_to_calibrate_on_are_trained_on_and_never_those_to_verify_on(
+    tmp_path: Path, pictures: Path, travel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATD_CACHE", str(tmp_path / "cache"))
+    run = run_on(pictures, travel)
+    config = write(tmp_path / "out", run)
+    trained_on = {files.sha256_bytes(run.splits.train.encoded(row)[0]) for row in range(len(run.splits.train))}
+    kept = {record.sha256 for record in config.calibration}
+    assert kept <= trained_on
+    assert len(kept) == min(64, len(trained_on)) > 1
+    assert not kept & {record.sha256 for record in config.samples}
+    found = samples.find(tmp_path / "out" / "trees", config.calibration, samples.CALIBRATION_NAME)
+    assert len(found) == len(config.calibration)
+    assert (tmp_path / "out" / "trees" / "calibration").is_dir() is travel
 
 
 def test_samples_are_the_original_files_spread_over_the_split(pictures: Path) -> None:
