@@ -92,7 +92,10 @@ class DeviceMemory:
         self.size = size
         self.address = int(done(cuda.cudaMalloc(max(1, size)), f"allocating {size:,} bytes on the GPU"))
         self._free = weakref.finalize(self, cuda.cudaFree, self.address)
-        done(cuda.cudaMemset(self.address, 0, max(1, size)), "clearing memory of the GPU")
+        # On a stream of its own, and waited for: other streams would not wait for the default one.
+        stream = Stream()
+        done(cuda.cudaMemsetAsync(self.address, 0, max(1, size), stream.handle), "clearing memory of the GPU")
+        stream.wait()
 
     def close(self) -> None:
         """Free the memory now."""

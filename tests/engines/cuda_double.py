@@ -110,8 +110,8 @@ class CudaDouble:
         assert self.live.pop(address).pinned
         return (OK,)
 
-    def cudaMemset(self, address: int, value: int, size: int) -> tuple[Any, ...]:  # noqa: N802
-        self.view(address, size)[:] = value
+    def cudaMemsetAsync(self, address: int, value: int, size: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        self.give(stream, lambda: self.view(address, size).fill(value))
         return (OK,)
 
     def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802

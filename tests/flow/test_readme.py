@@ -65,7 +65,14 @@ def test_the_pip_commands_name_extras_that_exist() -> None:
 
 def test_the_first_screen_names_the_backbone_and_the_hardware() -> None:
     screen = README.split("## Start")[0]
-    for words in (DEFAULT, "Hugging Face hub", "CPU cores", "no TensorRT yet", "GPU or a Jetson", "drawn by formulas"):
+    for words in (
+        DEFAULT,
+        "Hugging Face hub",
+        "CPU cores",
+        "TensorRT's engine included",
+        "GPU or a Jetson",
+        "drawn by formulas",
+    ):
         assert words in " ".join(screen.split())
 
 

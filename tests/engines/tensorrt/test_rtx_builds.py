@@ -7,6 +7,7 @@ without its own refusal.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from adaptertune_deploy.engines.tensorrt.build import build, numpy_type
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity
+from tests.engines.tensorrt import api_lists
+from tests.engines.tensorrt.used_names import Walker
 
 trt = pytest.importorskip("tensorrt_rtx")
 CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
@@ -145,6 +148,20 @@ def test_float32_stays_refused_on_turing(merged: bytes) -> None:
 def test_a_gpu_that_it_does_not_build_for_is_refused_by_name(merged: bytes) -> None:
     with pytest.raises(EngineError, match=r"^tensorrt_rtx \S+ does not build for SM 9.0; take --engine tensorrt$"):
         build(trt, merged, BuildRequest(MERGED, "9.0"), b"", "g")
+
+
+def test_every_name_that_a_run_uses_is_there_too() -> None:
+    """No plan can be loaded here, so the names of running are looked up."""
+    used = set[str]()
+    for file in Path(engine.__file__).parent.glob("*.py"):
+        walker = Walker(api_lists.read("11.4"))
+        walker.walk(file.read_text())
+        used |= walker.used
+    pairs = [name.split(".") for name in used]
+    assert len(pairs) > 40
+    lacking = {name for of, name in pairs if not hasattr(trt if of == "trt" else getattr(trt, of), name)}
+    assert not lacking
+    assert "strategy: " in trt.ICudaEngine.create_execution_context.__doc__
 
 
 def test_without_a_driver_the_real_library_is_not_asked(merged: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
