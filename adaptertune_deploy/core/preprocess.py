@@ -14,19 +14,20 @@ import io
 import math
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.orientation import upright
 from adaptertune_deploy.core.spec import PreprocessSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 MAX_PIXELS = 50_000_000
+STRIP_PIXELS = 1_000_000
 # Where nobody waits for an answer, larger photographs are read too: training, evaluation, verification.
 MAX_OFFLINE_PIXELS = 400_000_000
 RESAMPLING = {
@@ -49,7 +50,11 @@ def preprocess(data: bytes, spec: PreprocessSpec, max_pixels: int = MAX_PIXELS) 
 
 
 def decode(
-    data: bytes, orientation: str = "exif", max_pixels: int = MAX_PIXELS, at_least: int | None = None
+    data: bytes,
+    orientation: str = "exif",
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Image.Image:
     """Decode a JPEG, PNG, WebP, BMP or GIF file, told apart by content, never by name; returns an RGB image.
 
@@ -59,26 +64,29 @@ def decode(
         max_pixels: largest allowed width times height; compared with the header, before anything is decoded.
         at_least: decode a JPEG at a half, a quarter or an eighth of its size, much faster, as long as its shorter
             side keeps so many pixels; None decodes every pixel.
+        check: called again and again while the image is decoded; ends that by raising a RequestError.
 
     Raises:
+        RequestError: what `check` raised.
         ImageError: 415 for bytes of no such format, 413 for too many pixels, 400 for an empty, truncated or
             damaged image.
     """
-    image = _open(data, max_pixels)
-    if image.width * image.height > max_pixels:
-        raise ImageError(_too_many(f"{image.width} x {image.height}", max_pixels), status=413)
+    image = _open(data, max_pixels, check)
+    _check_size(image, max_pixels)
     try:
+        if check is not None and isinstance(image, ImageFile.ImageFile):
+            image.decodermaxblock = _block(len(data), image.width * image.height)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
         exif = image.info.get("exif")  # of a PNG it may follow the pixels
         # `convert` would carry the transparent colour along, with a warning for the usual kind of PNG.
         image.info.pop("transparency", None)
-        if image.mode.startswith("I"):
-            image = _eight_bits(image)
-        image = image if image.mode == "RGB" else image.convert("RGB")
+        image = _colours(image, check)
         # A text chunk of a PNG may bear that name too.
         return upright(image, exif) if orientation == "exif" and isinstance(exif, bytes) else image
+    except RequestError:
+        raise
     except Exception as error:  # Pillow raises more than a dozen types on damaged data
         raise ImageError("the image is truncated or damaged; send it again in full") from error
 
@@ -92,13 +100,21 @@ def header(data: bytes) -> Image.Image:
     return _open(data, None)
 
 
-def size_of(data: bytes) -> tuple[int, int]:
+def size_of(data: bytes, max_pixels: int | None = None) -> tuple[int, int]:
     """Return an image's (width, height) in pixels as they are stored, from its header alone.
 
+    Args:
+        data: the file's bytes.
+        max_pixels: largest allowed width times height; None allows any.
+
     Raises:
-        ImageError: 415 for bytes of no known format, 400 for an empty file or a damaged header.
+        ImageError: 413 for too many pixels, 415 for bytes of no known format, 400 for an empty file or a damaged
+            header.
     """
-    return header(data).size
+    image = _open(data, max_pixels)
+    if max_pixels is not None:
+        _check_size(image, max_pixels)
+    return image.size
 
 
 def transform(image: Image.Image, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
@@ -159,20 +175,45 @@ def normalised(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArr
     return result
 
 
-def _open(data: bytes, max_pixels: int | None) -> Image.Image:
+class _Checked(io.BytesIO):
+    """Bytes that are read only as long as a check lets them; Pillow's decoders read block by block."""
+
+    def __init__(self, data: bytes, check: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._check = check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return super().read(size)
+
+
+def _block(size: int, pixels: int) -> int:
+    """Return how many bytes to decode at a time: about those of a quarter of a megapixel."""
+    return min(max(size * 250_000 // max(1, pixels), 512), ImageFile.MAXBLOCK)
+
+
+def _open(data: bytes, max_pixels: int | None, check: Callable[[], None] | None = None) -> Image.Image:
     """Read an image's header; no pixel is decoded. More pixels than the header may name are refused by Pillow."""
     if not data:
         raise ImageError("the image is empty (0 bytes); send a JPEG, PNG, WebP, BMP or GIF file")
     try:
         with _HEADER_LOCK, warnings.catch_warnings(), _pillows_limit(max_pixels):
             warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+            file = io.BytesIO(data) if check is None else _Checked(data, check)
+            return Image.open(file, formats=FORMATS)
+    except RequestError:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageError(_too_many("far too many", max_pixels or MAX_PIXELS), status=413) from error
     except UnidentifiedImageError as error:
         raise ImageError("the data is not a JPEG, PNG, WebP, BMP or GIF image", status=415) from error
     except Exception as error:  # Pillow raises more than a dozen types on damaged data
         raise ImageError("the image's header is damaged; send it again in full") from error
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError(_too_many(f"{image.width} x {image.height}", max_pixels), status=413)
 
 
 @contextmanager
@@ -189,6 +230,21 @@ def _pillows_limit(max_pixels: int | None) -> Iterator[None]:
 
 def _too_many(found: str, limit: int) -> str:
     return f"the image has {found} pixels, expected at most {limit:,} in all; send a smaller one"
+
+
+def _colours(image: Image.Image, check: Callable[[], None] | None) -> Image.Image:
+    """Return an image as RGB; a large one strip by strip where there is something to check between."""
+    if image.mode == "RGB":
+        return image
+    if check is None or image.width * image.height <= STRIP_PIXELS:
+        return (_eight_bits(image) if image.mode.startswith("I") else image).convert("RGB")
+    result = Image.new("RGB", image.size)
+    step = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        check()
+        strip = image.crop((0, top, image.width, min(top + step, image.height)))
+        result.paste(_colours(strip, None), (0, top))
+    return result
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -1,59 +1,170 @@
-"""Encoded images to model input, in a few threads, so that the event loop keeps answering."""
+"""Encoded images to model input, in a few threads, so that the event loop keeps answering.
+
+Requests take turns image by image, and not every thread is ever busy with large images, so that one request full of
+them delays nobody else by much. A decoding that nobody waits for any more ends at its next block.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from adaptertune_deploy.core import preprocess
-from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.serve.budget import Budget
+from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.settings import Settings
 
-Result = TypeVar("Result")
+LARGE = 4_000_000  # pixels; a few tenths of a second where an image is made to be slow
+NEVER = Deadline()
+
+
+@dataclass(eq=False)
+class _Work:
+    """The images of one request.
+
+    waiting: places of images that no thread has begun.
+    left: images that are not finished.
+    stopped: nobody waits for it any more; read by the threads.
+    """
+
+    encoded: Sequence[bytes]
+    sizes: Sequence[int]
+    pixels: Array
+    deadline: Deadline
+    future: asyncio.Future[None]
+    waiting: deque[int] = field(default_factory=deque)
+    left: int = 0
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.left = len(self.encoded)
+        self.waiting.extend(range(self.left))
+
+    def check(self) -> None:
+        """End a decoding whose answer nobody waits for."""
+        self.deadline.check("the images were decoded")
+        if self.stopped:
+            raise RequestError("the request has ended")
 
 
 class ImagePool:
-    """Decodes and preprocesses images; at most `threads` at a time, the rest wait."""
+    """Decodes and preprocesses images; belongs to the event loop.
 
-    def __init__(self, spec: PreprocessSpec, threads: int, max_pixels: int) -> None:
+    Attributes:
+        budget: pixels of all requests that are not decoded yet.
+    """
+
+    def __init__(self, spec: PreprocessSpec, settings: Settings) -> None:
         """Make a pool; its threads start with the first image."""
+        self.budget = Budget(settings.pixels_limit, "pixels")
         self._spec = spec
-        self._max_pixels = max_pixels
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._settings = settings
+        self._idle = settings.decode_threads
+        self._most_large = max(1, settings.decode_threads - 1)
+        self._large = 0
+        self._queue: deque[_Work] = deque()
+        self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._headers = ThreadPoolExecutor(1, thread_name_prefix="header")
 
-    async def load(self, encoded: Sequence[bytes]) -> Array:
+    async def load(self, encoded: Sequence[bytes], deadline: Deadline = NEVER) -> Array:
         """Return encoded images as float32 [N, 3, H, W].
 
-        Cancelling drops the images that have not been begun.
+        Cancelling drops the images that have not been begun, and ends the others at their next block.
 
         Raises:
-            ImageError: of the first image that can't be decoded, with its place when there are several.
+            ImageError: of the first image that can't be decoded, with its place when there are several; 413 for too
+                many pixels.
+            RequestError: 503 where more pixels wait already than the budget takes; 504 at the deadline.
         """
+        loop = asyncio.get_running_loop()
+        sizes = await loop.run_in_executor(self._headers, self._sizes, encoded)
         pixels = np.empty((len(encoded), 3, *self._spec.size), dtype=np.float32)
-        work = [asyncio.ensure_future(self._call(self._fill, pixels, place, encoded)) for place in range(len(encoded))]
-        try:
-            await asyncio.gather(*work)
-        finally:
-            for part in work:
-                part.cancel()
+        with self.budget.share() as share:
+            share.grow(sum(sizes))
+            work = _Work(encoded, sizes, pixels, deadline, loop.create_future())
+            self._queue.append(work)
+            self._begin()
+            try:
+                await work.future
+            finally:
+                work.stopped = True
+                if work in self._queue:
+                    self._queue.remove(work)
         return pixels
 
-    async def _call(self, function: Callable[..., Result], *arguments: object) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-
     def close(self) -> None:
-        """Wait for the threads to end."""
-        self._threads.shutdown(wait=True)
+        """Let the threads end."""
+        self._headers.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _fill(self, pixels: Array, place: int, encoded: Sequence[bytes]) -> None:
+    def _sizes(self, encoded: Sequence[bytes]) -> list[int]:
+        """Return every image's pixels, from its header."""
+        sizes = []
+        for place, data in enumerate(encoded):
+            try:
+                width, height = preprocess.size_of(data, self._settings.max_pixels)
+            except ImageError as error:
+                raise _named(error, place, len(encoded)) from None
+            sizes.append(width * height)
+        if sum(sizes) > self._settings.request_pixels:
+            raise ImageError(
+                f"the images have {sum(sizes):,} pixels, expected at most {self._settings.request_pixels:,} in one "
+                "request; send fewer at a time",
+                413,
+            )
+        return sizes
+
+    def _begin(self) -> None:
+        """Give every idle thread an image, each request in its turn."""
+        while self._idle:
+            work = next((work for work in self._queue if self._may_begin(work)), None)
+            if work is None:
+                return
+            self._queue.remove(work)
+            place = work.waiting.popleft()
+            self._start(work, place, work.sizes[place] > LARGE)
+            if work.waiting:
+                self._queue.append(work)
+
+    def _may_begin(self, work: _Work) -> bool:
+        return self._large < self._most_large or work.sizes[work.waiting[0]] <= LARGE
+
+    def _start(self, work: _Work, place: int, large: bool) -> None:
+        self._idle -= 1
+        self._large += large
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._threads, self._fill, work, place)
+        running.add_done_callback(lambda done: self._finish(work, large, done))
+
+    def _finish(self, work: _Work, large: bool, done: asyncio.Future[None]) -> None:
+        self._idle += 1
+        self._large -= large
+        work.left -= 1
+        error = None if done.cancelled() else done.exception()
+        if not work.future.done():
+            if error is not None:
+                work.future.set_exception(error)
+            elif not work.left:
+                work.future.set_result(None)
+        self._begin()
+
+    def _fill(self, work: _Work, place: int) -> None:
         try:
-            image = preprocess.decode(encoded[place], self._spec.orientation, self._max_pixels)
-            pixels[place] = preprocess.transform(image, self._spec)
+            limit = self._settings.max_pixels
+            image = preprocess.decode(work.encoded[place], self._spec.orientation, limit, check=work.check)
+            work.pixels[place] = preprocess.transform(image, self._spec)
         except ImageError as error:
-            where = f"image {place + 1} of {len(encoded)}: " if len(encoded) > 1 else ""
-            raise ImageError(f"{where}{error}", error.status) from None
+            raise _named(error, place, len(work.encoded)) from None
+
+
+def _named(error: ImageError, place: int, count: int) -> ImageError:
+    where = f"image {place + 1} of {count}: " if count > 1 else ""
+    return ImageError(f"{where}{error}", error.status)

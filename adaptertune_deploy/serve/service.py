@@ -53,7 +53,7 @@ class Service:
         self.draining = False
         self.bytes = Budget(settings.bytes_limit, "bytes of bodies")
         self.parsing = ParsePool()
-        self.images = ImagePool(session.preprocess, settings.decode_threads, settings.max_pixels)
+        self.images = ImagePool(session.preprocess, settings)
         self.statistics = Statistics(task.name for task in session.tasks)
         self.metrics = Metrics(self.statistics)
         self.batcher = Batcher(session, settings.max_batch, settings.queue_limit, self._executed)
@@ -129,7 +129,7 @@ class Service:
         self._check_rows(len(encoded), len(tasks))
         with self.batcher.admit(len(encoded) * len(tasks)):
             start = monotonic()
-            images = await deadline.within(self.images.load(encoded), "the images were decoded")
+            images = await deadline.within(self.images.load(encoded, deadline), "the images were decoded")
             preprocess_s = monotonic() - start
             image = np.repeat(np.arange(len(encoded), dtype=np.int64), len(tasks))
             task = np.tile(np.array(tasks, dtype=np.int64), len(encoded))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import preprocess
-from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.spec import CROP_MODES, INTERPOLATIONS, PreprocessSpec
 from tests.builders import encode, make_image, make_preprocess_spec
 
@@ -162,3 +162,47 @@ def test_preprocess_is_decode_then_transform() -> None:
     data = encode(make_image(90, 70), "JPEG")
     expected = timm_transform(preprocess.decode(data), SPECS[0])
     np.testing.assert_array_equal(preprocess.preprocess(data, SPECS[0]), expected, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+def test_a_check_sees_every_block_and_changes_no_pixel(kind: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8))
+    data = encode(noise, kind)
+    seen = []
+    found = preprocess.decode(data, check=lambda: seen.append(1))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(preprocess.decode(data)))
+    assert seen
+
+
+def test_a_small_file_of_many_pixels_is_decoded_in_many_blocks() -> None:
+    data = encode(Image.new("1", (7000, 7000)))
+    assert len(data) < 10_000
+    seen = []
+
+    def check() -> None:
+        seen.append(1)
+        if len(seen) > 10:
+            raise RequestError("enough")
+
+    with pytest.raises(RequestError, match=r"^enough$"):
+        preprocess.decode(data, check=check)
+
+
+def test_a_size_is_checked_where_a_limit_is_given() -> None:
+    data = encode(Image.new("L", (20, 10)))
+    assert preprocess.size_of(data, 200) == preprocess.size_of(data) == (20, 10)
+    with pytest.raises(ImageError, match="20 x 10 pixels, expected at most 199") as caught:
+        preprocess.size_of(data, 199)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_colours_made_strip_by_strip_are_the_same(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(2).integers(0, 65_536, (61, 50)).astype(np.uint16)
+    image = Image.fromarray(values) if mode == "I;16" else Image.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+    data = encode(image)
+    whole = preprocess.decode(data)
+    monkeypatch.setattr(preprocess, "STRIP_PIXELS", 170)
+    checks: list[int] = []
+    np.testing.assert_array_equal(preprocess.decode(data, check=lambda: checks.append(1)), whole)
+    assert len(checks) > 61 // 3

@@ -3,25 +3,32 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import queue
 import threading
 from collections.abc import Iterator
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import preprocess
-from adaptertune_deploy.core.errors import ImageError
+from adaptertune_deploy.core.errors import ImageError, RequestError
+from adaptertune_deploy.serve import images
+from adaptertune_deploy.serve.deadline import Deadline
 from adaptertune_deploy.serve.images import ImagePool
+from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import WAIT_S
 
 SPEC = make_preprocess_spec()
+SETTINGS = Settings(decode_threads=2, max_pixels=10_000)
 
 
 @pytest.fixture
 def pool() -> Iterator[ImagePool]:
-    pool = ImagePool(SPEC, threads=2, max_pixels=10_000)
+    pool = ImagePool(SPEC, SETTINGS)
     yield pool
     pool.close()
 
@@ -54,7 +61,7 @@ def test_the_spec_decides_whether_images_are_turned(orientation: str) -> None:
     exif[0x0112] = 6
     data = encode(make_image(48, 40), "JPEG", exif=exif)
     spec = dataclasses.replace(SPEC, orientation=orientation)
-    pool = ImagePool(spec, threads=1, max_pixels=10_000)
+    pool = ImagePool(spec, SETTINGS)
     (found,) = asyncio.run(pool.load([data]))
     pool.close()
     with Image.open(io.BytesIO(data)) as stored:
@@ -66,13 +73,13 @@ def test_no_more_images_than_threads_are_decoded_at_once(pool: ImagePool, monkey
     decode, lock, meeting = preprocess.decode, threading.Lock(), threading.Barrier(2)
     inside, most = 0, 0
 
-    def counting(data: bytes, orientation: str, max_pixels: int) -> Image.Image:
+    def counting(*arguments: Any, **options: Any) -> Image.Image:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
         meeting.wait(WAIT_S)
-        image = decode(data, orientation, max_pixels)
+        image = decode(*arguments, **options)
         with lock:
             inside -= 1
         return image
@@ -86,12 +93,12 @@ def test_cancelling_drops_what_has_not_begun(pool: ImagePool, monkeypatch: pytes
     begun, gate, decode = threading.Semaphore(0), threading.Event(), preprocess.decode
     count = 0
 
-    def waiting(data: bytes, orientation: str, max_pixels: int) -> Image.Image:
+    def waiting(*arguments: Any, **options: Any) -> Image.Image:
         nonlocal count
         count += 1
         begun.release()
         gate.wait(WAIT_S)
-        return decode(data, orientation, max_pixels)
+        return decode(*arguments, **options)
 
     async def play() -> None:
         work = asyncio.ensure_future(pool.load([encode(make_image())] * 6))
@@ -105,3 +112,123 @@ def test_cancelling_drops_what_has_not_begun(pool: ImagePool, monkeypatch: pytes
     asyncio.run(play())
     pool.close()
     assert count == 2
+
+
+class Gates:
+    """Decodes an image only when told to; notes which ones were begun, by the red of their first pixel."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.going = threading.Semaphore(0)
+        self._decode = preprocess.decode
+        monkeypatch.setattr(preprocess, "decode", self._waiting)
+
+    def _waiting(self, *arguments: Any, **options: Any) -> Image.Image:
+        image = self._decode(*arguments, **options)
+        self.begun.put(image.getpixel((0, 0))[0])  # type: ignore[index]
+        assert self.going.acquire(timeout=WAIT_S)
+        return image
+
+    async def next(self) -> int:
+        return await asyncio.to_thread(self.begun.get, timeout=WAIT_S)
+
+
+def named(red: int, side: int = 8) -> bytes:
+    return encode(Image.new("RGB", (side, side), (red, 0, 0)))
+
+
+def test_requests_take_turns_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> list[int]:
+        pool, gates = ImagePool(SPEC, Settings(decode_threads=1)), Gates(monkeypatch)
+        many = asyncio.ensure_future(pool.load([named(red) for red in (1, 2, 3)]))
+        order = [await gates.next()]
+        one = asyncio.ensure_future(pool.load([named(9)]))
+        while len(pool._queue) < 2:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            gates.going.release()
+            order.append(await gates.next())
+        gates.going.release()
+        await asyncio.gather(many, one)
+        pool.close()
+        return order
+
+    assert asyncio.run(play()) == [1, 2, 9, 3]
+
+
+def test_large_images_leave_a_thread_to_the_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> set[int]:
+        monkeypatch.setattr(images, "LARGE", 100)
+        pool, gates = ImagePool(SPEC, Settings(decode_threads=2)), Gates(monkeypatch)
+        large = asyncio.ensure_future(pool.load([named(red, side=20) for red in (1, 2)]))
+        begun = {await gates.next()}
+        small = asyncio.ensure_future(pool.load([named(9), named(8)]))
+        begun.add(await gates.next())
+        gates.going.release(10)
+        await asyncio.gather(large, small)
+        pool.close()
+        return begun
+
+    assert asyncio.run(play()) == {1, 9}
+
+
+def test_pixels_are_counted_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        pool = ImagePool(SPEC, Settings(max_pixels=100, request_pixels=150, pixels_limit=200))
+        with pytest.raises(ImageError, match=r"image 2 of 2: .* 11 x 10 pixels, expected at most 100") as caught:
+            await pool.load([named(1), encode(Image.new("L", (11, 10)))])
+        assert caught.value.status == 413
+        with pytest.raises(ImageError, match="192 pixels, expected at most 150 in one request") as caught:
+            await pool.load([named(1)] * 3)
+        assert caught.value.status == 413
+        gates = Gates(monkeypatch)
+        waiting = [asyncio.ensure_future(pool.load([named(1)] * 2)), asyncio.ensure_future(pool.load([named(1)]))]
+        await gates.next()
+        while pool.budget.used < 192:
+            await asyncio.sleep(0)
+        with pytest.raises(RequestError, match="192 of 200 pixels are taken and 64 more do not fit") as full:
+            await pool.load([named(1)])
+        assert full.value.status == 503
+        gates.going.release(10)
+        await asyncio.gather(*waiting)
+        assert pool.budget.used == 0
+        pool.close()
+
+    asyncio.run(play())
+
+
+def test_a_decoding_that_nobody_waits_for_ends_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a megapixel is decoded block by block; the second block is not begun."""
+    blocks, ended = 0, threading.Event()
+    decode = preprocess.decode
+
+    def counting(*arguments: Any, check: Any, **options: Any) -> Image.Image:
+        def counted() -> None:
+            nonlocal blocks
+            blocks += 1
+            check()
+
+        try:
+            return decode(*arguments, check=counted, **options)
+        finally:
+            ended.set()
+
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise))
+
+    async def play(deadline: Deadline) -> None:
+        pool = ImagePool(SPEC, Settings(decode_threads=1))
+        try:
+            await pool.load([data], deadline)
+        finally:
+            pool.close()
+
+    monkeypatch.setattr(preprocess, "decode", counting)
+    asyncio.run(play(Deadline()))
+    whole, blocks = blocks, 0
+    ended.clear()
+    with pytest.raises(RequestError, match="the deadline passed while the images were decoded") as caught:
+        asyncio.run(play(Deadline(monotonic())))
+    assert caught.value.status == 504
+    assert ended.wait(WAIT_S)
+    assert blocks == 1 < whole

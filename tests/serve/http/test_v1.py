@@ -216,10 +216,10 @@ def test_health_answers_while_images_are_decoded(launch: Launcher, png: bytes, m
     running = launch()
     decoding, gate, decode = threading.Semaphore(0), threading.Event(), preprocess.decode
 
-    def slow(data: bytes, orientation: str, max_pixels: int) -> object:
+    def slow(*arguments: object, **options: object) -> object:
         decoding.release()
         assert gate.wait(WAIT_S)
-        return decode(data, orientation, max_pixels)
+        return decode(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(preprocess, "decode", slow)
     with ThreadPoolExecutor(8) as threads:
