@@ -11,7 +11,7 @@ PIP := $(BIN)/python $(INSTALL)
 WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings clean
+.PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -27,6 +27,11 @@ test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
 	$(PIP) 'onnxruntime-gpu[cuda,cudnn]'
 	$(BIN)/python -m pytest -m gpu
+
+# Tests, inference and training on a machine with an NVIDIA GPU, in the Python that is there, without a network and in under
+# ten minutes. WHEELS=FOLDER brings packages that this Python lacks.
+gpu:
+	PYTHON=$(PYTHON) bash benchmarks/gpu.sh $(WHEELS)
 
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed

@@ -112,30 +112,30 @@ def make_images(backbone: Backbone, batch: int) -> Array:
     return images
 
 
-def open_alone(path: Path, images: Array, threads: int) -> Opener:
-    """Return a function that opens a graph of images only, and returns how to run it."""
+def open_alone(path: Path, images: Array, options: EngineOptions) -> Opener:
+    """Return a function that opens a graph of images only on an engine, and returns how to run it."""
 
     def opened() -> tuple[Any, Run]:
-        engine = open_engine(path.read_bytes(), str(path), EngineOptions(device="cpu", threads=threads))
+        engine = open_engine(path.read_bytes(), str(path), options)
         return engine, lambda: engine.run({bank.IMAGES: images})
 
     return opened
 
 
-def open_shared(shared: Shared, images: Array, rows: Sequence[tuple[int, int]], threads: int) -> Opener:
+def open_shared(shared: Shared, images: Array, rows: Sequence[tuple[int, int]], options: EngineOptions) -> Opener:
     """Return a function that opens the shared graph with its tasks, and returns how to ask for rows of logits.
 
     Args:
         shared: the graph and its tasks.
         images: float32 [N, 3, H, W].
         rows: pairs of an image and a task.
-        threads: CPU threads of a run, 0 for all cores.
+        options: of the engine.
     """
     spec = shared.backbone.spec
     image, task = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
 
     def opened() -> tuple[Any, Run]:
-        engine = open_engine(shared.path.read_bytes(), str(shared.path), EngineOptions(device="cpu", threads=threads))
+        engine = open_engine(shared.path.read_bytes(), str(shared.path), options)
         held = SlotBank(engine, shared.slots, spec.width, spec.features)
         handles = [held.write(adapter) for adapter in shared.adapters]
         asked = [handles[place] for place in task.tolist()]

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adaptertune_deploy.engines.options import EngineOptions
 from benchmarks import forms
 from benchmarks.interleaved import Opener, Spread, ratios, time_interleaved
 from benchmarks.machine import describe_machine
@@ -48,6 +49,11 @@ class Settings:
     rank: int
     threads: int
     clock: str
+
+    @property
+    def engine(self) -> EngineOptions:
+        """ONNX Runtime on the CPU."""
+        return EngineOptions(device="cpu", threads=self.threads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +92,9 @@ def measure(name: str, settings: Settings, folder: Path) -> tuple[list[Result], 
         images = forms.make_images(backbone, batch)
         rows = [(row, row % TASKS) for row in range(batch)]
         return {
-            "plain": forms.open_alone(plain, images, settings.threads),
-            "merged": forms.open_alone(merged, images, settings.threads),
-            "shared": forms.open_shared(shared, images, rows, settings.threads),
+            "plain": forms.open_alone(plain, images, settings.engine),
+            "merged": forms.open_alone(merged, images, settings.engine),
+            "shared": forms.open_shared(shared, images, rows, settings.engine),
         }
 
     results = []
@@ -107,7 +113,7 @@ def measure(name: str, settings: Settings, folder: Path) -> tuple[list[Result], 
         ]
     one = forms.make_images(backbone, 1)
     asked = [(0, task) for task in range(LATE_TASKS)]
-    both = {FIVE: forms.open_shared(late_shared, one, asked, settings.threads), "plain": openers(1)["plain"]}
+    both = {FIVE: forms.open_shared(late_shared, one, asked, settings.engine), "plain": openers(1)["plain"]}
     seconds = _time(both, settings)
     passes = [LATE_TASKS * value for value in seconds["plain"]]
     return results, Sharing(name, _milliseconds(seconds[FIVE]), ratios(seconds[FIVE], passes))

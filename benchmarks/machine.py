@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FEATURES = ("avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
-LIBRARIES = ("torch", "timm", "onnx", "onnxruntime", "numpy")
+LIBRARIES = ("torch", "timm", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-cu13", "numpy")
 
 
 def describe_machine() -> dict[str, Any]:

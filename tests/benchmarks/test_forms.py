@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bank
+from adaptertune_deploy.engines.options import ON_CPU
 from benchmarks import forms
 from benchmarks.forms import Shared
 
@@ -30,8 +31,8 @@ def run(opener: Any) -> Any:
 def test_merged_and_shared_give_one_answer(shared: Shared, tmp_path: Path) -> None:
     forms.write_merged(shared, tmp_path / "merged.onnx")
     images = forms.make_images(shared.backbone, 3)
-    merged = run(forms.open_alone(tmp_path / "merged.onnx", images, 1))[bank.LOGITS]
-    rows = run(forms.open_shared(shared, images, [(0, 0), (1, 2), (2, 0)], 1))
+    merged = run(forms.open_alone(tmp_path / "merged.onnx", images, ON_CPU))[bank.LOGITS]
+    rows = run(forms.open_shared(shared, images, [(0, 0), (1, 2), (2, 0)], ON_CPU))
     assert [row.shape for row in rows] == [(forms.CLASSES,)] * 3
     np.testing.assert_allclose(rows[0], merged[0], atol=1e-5)
     np.testing.assert_allclose(rows[2], merged[2], atol=1e-5)
@@ -48,5 +49,5 @@ def test_the_ordinary_export_takes_any_batch(shared: Shared, tmp_path: Path) -> 
     forms.write_plain(shared.backbone, tmp_path / "plain.onnx")
     for batch in (1, 3):
         images = forms.make_images(shared.backbone, batch)
-        answer = run(forms.open_alone(tmp_path / "plain.onnx", images, 1))
+        answer = run(forms.open_alone(tmp_path / "plain.onnx", images, ON_CPU))
         assert answer[bank.LOGITS].shape == (batch, forms.CLASSES)

@@ -1,0 +1,123 @@
+"""Time a backbone's merged and shared graph on an NVIDIA GPU, beside torch's own forward pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.options import EngineOptions
+from benchmarks import forms
+from benchmarks.forms import Plain, Shared
+from benchmarks.interleaved import Opener, Run, Spread, time_interleaved
+
+TASKS, RANK, CALIBRATING = 3, 8, 4
+ENGINES = ("onnxruntime", "tensorrt")
+PRECISIONS = (Precision.FP32, Precision.FP16)
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """One graph on one engine: milliseconds of a batch from host memory to host memory."""
+
+    model: str
+    batch: int
+    graph: str
+    engine: str
+    precision: str
+    milliseconds: Spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Graphs:
+    """A backbone's graphs. shared: precision -> graph with tasks. merged: the first task's, float32."""
+
+    shared: dict[Precision, Shared]
+    merged: Path
+
+
+class Nothing:
+    """Stands where an engine would be closed."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def make_graphs(name: str, folder: Path) -> Graphs:
+    """Export a backbone with random weights, in every precision of PRECISIONS."""
+    from adaptertune_deploy.export.precision.ranges import measure
+    from adaptertune_deploy.export.precision.table import graph_in
+
+    backbone = forms.random_backbone(name)
+    shared = forms.write_shared(backbone, range(backbone.spec.depth), TASKS, RANK, folder / f"{name}.shared.onnx")
+    merged = folder / f"{name}.merged.onnx"
+    forms.write_merged(shared, merged)
+    data = shared.path.read_bytes()
+    asked = [row % TASKS for row in range(CALIBRATING)]
+    images = forms.make_images(backbone, CALIBRATING)
+    ranges = measure(data, shared.adapters, shared.slots, backbone.spec.width, images, asked)
+    made = {Precision.FP32: shared}
+    for precision in PRECISIONS[1:]:
+        path = folder / f"{name}.shared.{precision}.onnx"
+        path.write_bytes(graph_in(data, precision, ranges, name))
+        made[precision] = dataclasses.replace(shared, path=path)
+    return Graphs(made, merged)
+
+
+def openers(
+    graphs: Graphs, batch: int, device: str, engines: Sequence[str]
+) -> Iterator[tuple[tuple[str, str, str], Opener]]:
+    """Yield (graph, engine, precision) with how it is opened, torch's own pass first."""
+    shared = graphs.shared[Precision.FP32]
+    images = forms.make_images(shared.backbone, batch)
+    rows = [(row, row % TASKS) for row in range(batch)]
+    for precision, kind in AUTOCAST.items():
+        yield ("plain", "torch", precision), partial(_torch, shared, images, device, kind)
+    for engine in engines:
+        for precision, held in graphs.shared.items():
+            options = EngineOptions(engine, device, precision)
+            yield ("shared", engine, precision.value), forms.open_shared(held, images, rows, options)
+        yield ("merged", engine, "fp32"), forms.open_alone(graphs.merged, images, EngineOptions(engine, device))
+
+
+def measure_batch(
+    name: str, graphs: Graphs, batch: int, device: str, engines: Sequence[str], rounds: int, tell: Callable[[str], None]
+) -> list[Timed]:
+    """Time everything that opens here at one batch size, interleaved; what does not open is told and left out."""
+    working: dict[tuple[str, str, str], Opener] = {}
+    for key, opener in openers(graphs, batch, device, engines):
+        try:
+            held, run = opener()
+            run()
+            held.close()
+        except AtdError as error:
+            tell(f"{name}, batch {batch}, {' '.join(key)}: {error}")
+            continue
+        working[key] = opener
+    seconds = time_interleaved({" ".join(key): opener for key, opener in working.items()}, rounds, openings=1)
+    found = []
+    for graph, engine, precision in working:
+        taken = seconds[f"{graph} {engine} {precision}"]
+        found.append(Timed(name, batch, graph, engine, precision, Spread.of([1e3 * value for value in taken])))
+    return found
+
+
+def _torch(shared: Shared, images: Array, device: str, kind: Any) -> tuple[Nothing, Run]:
+    """Return how to run the timm model with a head in torch, inputs and answers in host memory."""
+    module = Plain(shared.backbone).eval().to(device)
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+
+    def run() -> object:
+        with torch.inference_mode(), torch.autocast(torch.device(device).type, dtype=kind, enabled=kind is not None):
+            return module(pixels.to(device)).float().cpu()
+
+    return Nothing(), run

@@ -1,0 +1,76 @@
+"""Time the product's own training loop on a device: images a second, and the memory that a step needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
+from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.train.device import choose_device
+from adaptertune_deploy.train.fit import fit
+from adaptertune_deploy.train.recipe import Recipe
+from benchmarks import forms
+
+RANK = 8
+WARM_UP = 3  # steps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loop takes of a loader's batch."""
+
+    images: Tensor
+    targets: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The same batch so many times: the loop is measured, not the decoding."""
+
+    batch: Batch
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter([self.batch] * self.count)
+
+
+def measure_training(name: str, batch: int, precision: str, steps: int, device: str) -> dict[str, Any]:
+    """Return images a second of one backbone with adapters of rank 8 after every block, and the peak memory in MB."""
+    chosen = choose_device(device, precision)
+    backbone = forms.random_backbone(name)
+    backbone.module.to(chosen.torch)
+    labels = tuple(f"class {index}" for index in range(forms.CLASSES))
+    model = AdaptedViT(backbone, TaskSpec("speed", labels, AdapterSpec(RANK, 1.0, tuple(range(backbone.spec.depth)))))
+    model.to(chosen.torch)
+    images = torch.from_numpy(forms.make_images(backbone, batch)).to(chosen.torch)
+    rows = torch.arange(batch)
+    held = Batch(images, (rows % forms.CLASSES).to(chosen.torch), rows)
+    with chosen.attention(backbone):
+        _fit(model, held, WARM_UP, batch, chosen)
+        started = time.perf_counter()
+        _fit(model, held, steps, batch, chosen)
+        seconds = time.perf_counter() - started
+    cuda = chosen.torch.type == "cuda"
+    return {
+        "model": name,
+        "batch": batch,
+        "precision": precision,
+        "images_per_second": round(batch * steps / seconds, 1),
+        "peak_mb": round(torch.cuda.max_memory_allocated() / 1e6) if cuda else None,
+    }
+
+
+def _fit(model: AdaptedViT, batch: Batch, steps: int, size: int, device: Any) -> None:
+    """Run the loop; it reads the loss at its end, so the device has finished by then."""
+    batches: Any = Repeated(batch, steps)
+    fit(model, batches, Recipe(rank=RANK, batch_size=size), device)
