@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,57 +14,61 @@ if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest
 
 
+Shared = Annotated[
+    bool, flag("--shared/--no-shared", OUTPUT, "Write the backbone graph that serves every task.", "--shared")
+]
+Replace = Annotated[
+    bool, flag("--replace", OUTPUT, "Drop tasks and graphs of the bundle that this export does not make.")
+]
+Images = Annotated[
+    Path | None, value("--images", "FOLDER", DATA, "Images to verify on.", "those that training held back")
+]
+TargetDir = Annotated[Path | None, value("--target-dir", "FOLDER", PLACES, "Where --target is written.", "its name")]
+Precisions = Annotated[
+    str,
+    value(
+        "--precision",
+        "NAMES",
+        OUTPUT,
+        f"What the graphs compute in, comma-separated: {', '.join(engines.PRECISIONS)}.",
+        complete=completion.precisions,
+    ),
+]
+Calibration = Annotated[
+    Path | None,
+    value(
+        "--calibration",
+        "FOLDER",
+        DATA,
+        "Images to measure the ranges of fp16 and int8-qdq on.",
+        "some that training has learned from",
+    ),
+]
+Explain = Annotated[
+    bool, flag("--explain", OUTPUT, "Tell how far each block lies from fp32 in other precisions, and which one parts.")
+]
+
+
 def export(
     adapters: options.TrainedTasks = None,
     ship: options.Ship = "auto",
     merge: Annotated[bool, flag("--merge", OUTPUT, "Also write one self-contained graph per task.")] = False,
-    shared: Annotated[
-        bool,
-        flag("--shared/--no-shared", OUTPUT, "Write the backbone graph that serves every task.", "--shared"),
-    ] = True,
-    replace: Annotated[
-        bool, flag("--replace", OUTPUT, "Drop tasks and graphs of the bundle that this export does not make.")
-    ] = False,
-    images: Annotated[
-        Path | None,
-        value("--images", "FOLDER", DATA, "Images to verify on.", "those that training held back"),
-    ] = None,
+    shared: Shared = True,
+    replace: Replace = False,
+    images: Images = None,
     engine: engines.Engine = "onnxruntime",
     device: engines.Device = "cpu",
     settings: engines.Settings = None,
-    precision: Annotated[
-        str,
-        value(
-            "--precision",
-            "NAMES",
-            OUTPUT,
-            f"What the graphs compute in, comma-separated: {', '.join(engines.PRECISIONS)}.",
-            complete=completion.precisions,
-        ),
-    ] = "fp32",
-    calibration: Annotated[
-        Path | None,
-        value(
-            "--calibration",
-            "FOLDER",
-            DATA,
-            "Images to measure the ranges of fp16 and int8-qdq on.",
-            "some that training has learned from",
-        ),
-    ] = None,
-    explain: Annotated[
-        bool,
-        flag("--explain", OUTPUT, "Tell how far each block lies from fp32 in other precisions, and which one parts."),
-    ] = False,
+    precision: Precisions = "fp32",
+    calibration: Calibration = None,
+    explain: Explain = False,
     adapters_dir: options.AdaptersDir = Path("adapters"),
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that becomes the bundle.")] = Path("bundle"),
     target: Annotated[
         str | None,
         value("--target", "NAME", OUTPUT, "Also write it for another server: triton.", "none", completion.targets),
     ] = None,
-    target_dir: Annotated[
-        Path | None, value("--target-dir", "FOLDER", PLACES, "Where --target is written.", "its name")
-    ] = None,
+    target_dir: TargetDir = None,
     weights: options.Weights = None,
     allow_random: options.AllowRandom = False,
     as_json: options.Json = False,
@@ -126,14 +131,12 @@ def export(
             )
         told = targets.write_target(target, out, place, asked) if target is not None else ()
     if as_json:
-        import dataclasses
-
         console.print_json(dataclasses.asdict(manifest))
-    else:
-        held.show_manifest(out, manifest)
-        for line in told:
-            console.print_line(f"wrote {place}/{line}")
-        show_next(out, manifest, folders)
+        return
+    held.show_manifest(out, manifest)
+    for line in told:
+        console.print_line(f"wrote {place}/{line}")
+    show_next(out, manifest, folders)
 
 
 def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
