@@ -63,7 +63,7 @@ def test_answers_are_torchs(options: EngineOptions, form: str, pixels: Array) ->
     session = open_session(BUNDLE, form=form, options=options)
     names = [task.name for task in session.tasks]
     image, task = np.divmod(np.arange(8), 2)
-    for _ in range(3):  # given, captured, launched
+    for _ in range(3):  # given and captured, then launched
         rows = session.run(pixels, image, task)
         for row, place, of in zip(rows, image, task, strict=True):
             np.testing.assert_allclose(row, expected[names[of]][place], atol=TOLERANCE)

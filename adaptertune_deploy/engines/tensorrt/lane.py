@@ -1,8 +1,8 @@
 """A lane: all that one run at a time needs of a plan, kept from run to run.
 
 Host memory that is pinned, memory on the GPU, a stream, and for each step of shapes an execution context with fixed
-addresses. A step's first run gives its work to the stream call by call; then the same work, copies included, is
-captured as a CUDA graph, and every further run is one launch. What changes between runs, rows and the tasks in a bank,
+addresses. A step's first run gives its work to the stream call by call; right after it the same work, copies included,
+is captured as a CUDA graph, and every further run is one launch. What changes between runs, rows and the tasks in a bank,
 is data at fixed addresses and never an address. A captured graph belongs to its context's state, so no context serves
 two steps; all of a lane's contexts share one scratch memory, since they never run at once.
 """
@@ -56,7 +56,6 @@ class _Step:
     context: Any
     sent: Mapping[str, int]
     received: Mapping[str, int]
-    has_run: bool = False
     graph: Graph | None = None
 
 
@@ -124,14 +123,13 @@ class Lane:
             pinned[: len(array)] = array
             if name != bank.IMAGES:
                 pinned[len(array) : key[1]] = array[0]  # a padded row repeats the first one
-        if step.graph is None and step.has_run and self._program.graphs:
-            step.graph = self._capture(step)
         if step.graph is not None:
             step.graph.launch()
         else:
             self._give(step)
         self._stream.wait()
-        step.has_run = True
+        if step.graph is None and self._program.graphs:
+            step.graph = self._capture(step)
         return {name: self._host[name].array[:rows].copy() for name in self._program.outputs}
 
     def _capture(self, step: _Step) -> Graph:

@@ -288,7 +288,6 @@ def test_a_capture_that_fails_is_an_error_and_never_a_slower_run(
 ) -> None:
     opened = open_plan(merged)
     feeds = {bank.IMAGES: IMAGES[:2]}
-    opened.run(feeds)
     gpu.failing[function] = cudaError_t.cudaErrorInvalidValue
     with pytest.raises(EngineError, match=r"CUDA graph: error cudaErrorInvalidValue .*-E cuda_graphs=false"):
         opened.run(feeds)
