@@ -104,8 +104,8 @@ def bundles(incomplete: str) -> list[str]:
 
 
 def inspected(incomplete: str) -> list[str]:
-    """Return folders and ONNX files."""
-    return _folders(incomplete, (".onnx",))
+    """Return folders, ONNX files and what TensorRT made."""
+    return _folders(incomplete, (".onnx", ".plan", ".timing"))
 
 
 def _folders(incomplete: str, suffixes: tuple[str, ...] = ()) -> list[str]:

@@ -18,7 +18,7 @@ def inspect(
         Path,
         typer.Argument(
             metavar="PATH",
-            help="An adapter folder, a bundle, or an ONNX graph.",
+            help="An adapter folder, a bundle, an ONNX graph, or a TensorRT plan.",
             autocompletion=completion.inspected,
         ),
     ],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptertune_deploy.core.errors import FormatError, UsageError
-from adaptertune_deploy.inspection import adapter, bundle, graph
+from adaptertune_deploy.inspection import adapter, bundle, graph, plan
 from adaptertune_deploy.inspection.inspected import Inspected, Kind
 
 KINDS: tuple[Kind, ...] = (
     Kind("adapter", "an adapter folder", adapter.fits, adapter.inspect),
     Kind("bundle", "a bundle", bundle.fits, bundle.inspect),
     Kind("graph", "an ONNX graph (.onnx)", graph.fits, graph.inspect),
+    Kind("plan", "a plan of TensorRT's (.plan, .timing)", plan.fits, plan.inspect),
 )
 
 

@@ -2,9 +2,9 @@
 
 Host memory that is pinned, memory on the GPU, a stream, and for each step of shapes an execution context with fixed
 addresses. A step's first run gives its work to the stream call by call; right after it the same work, copies included,
-is captured as a CUDA graph, and every further run is one launch. What changes between runs, rows and the tasks in a bank,
-is data at fixed addresses and never an address. A captured graph belongs to its context's state, so no context serves
-two steps; all of a lane's contexts share one scratch memory, since they never run at once.
+is captured as a CUDA graph, and every further run is one launch. What changes between runs, rows and the tasks in a
+bank, is data at fixed addresses and never an address. A captured graph belongs to its context's state, so no context
+serves two steps; all of a lane's contexts share one scratch memory, since they never run at once.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ class BuildRequest:
     def settings(self) -> dict[str, str]:
         """Return what makes two plans of one graph differ, as text."""
         found = json.loads(records.dump(self))
-        return {name: json.dumps(value, sort_keys=True) for name, value in found.items()}
+        return {
+            name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            for name, value in found.items()
+        }
 
 
 def request_for(gpu: Gpu, settings: TensorrtSettings, blocks: int) -> BuildRequest:
