@@ -62,6 +62,8 @@ class Job:
     images: float32 [N, 3, H, W].
     image, task: int64 [B] per row; rows of one image side by side, images in order.
     submitted: time.monotonic() value.
+    priority: of the requests of one task the one with the lowest number comes first.
+    arrival: its place among all requests.
     taken: rows that are already in a batch.
     logits, batches: what came back so far.
     """
@@ -71,6 +73,8 @@ class Job:
     task: Indices
     future: asyncio.Future[Outcome]
     submitted: float
+    priority: int = 0
+    arrival: int = 0
     taken: int = 0
     queue_s: float = 0.0
     logits: list[Array] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The queue before the engine: rows of all requests that wait ride together, whatever their tasks.
 
-One worker runs one batch at a time. Whatever waits when it gets free, up to `max_batch` rows, is the next batch;
-when nothing is running a request starts at once, so an idle server adds no delay. Everything but the engine run
+One worker runs one batch at a time. Of what waits when it gets free, up to `max_batch` rows in fair order are the next
+batch; when nothing is running a request starts at once, so an idle server adds no delay. Everything but the engine run
 itself happens on the event loop, so the queue needs no lock.
 """
 
@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.serve.admission import Admission
 from adaptertune_deploy.serve.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
 from adaptertune_deploy.serve.deadline import Deadline, expired
+from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY, FairQueue
 from adaptertune_deploy.serve.session import Session, warm_up
+from adaptertune_deploy.serve.settings import Settings
 
 NEVER = Deadline()
 logger = logging.getLogger(__name__)
@@ -34,18 +36,15 @@ class Batcher:
         failure: why it can't be, or None.
     """
 
-    def __init__(
-        self, session: Session, max_batch: int, queue_limit: int, on_batch: Callable[[BatchRecord], None]
-    ) -> None:
+    def __init__(self, session: Session, settings: Settings, on_batch: Callable[[BatchRecord], None]) -> None:
         """Make a batcher; `on_batch` is called on the event loop after every batch that succeeded."""
         self.warm = False
         self.failure: Exception | None = None
         self._session = session
-        self._max_batch = max_batch
-        self._queue_limit = queue_limit
+        self._max_batch = settings.max_batch
+        self._admission = Admission([task.name for task in session.tasks], settings)
         self._on_batch = on_batch
-        self._queue: deque[Job] = deque()
-        self._admitted = 0
+        self._queue = FairQueue()
         self._running = False
         self._closing = False
         self._changed = asyncio.Event()
@@ -59,38 +58,32 @@ class Batcher:
     @property
     def admitted(self) -> int:
         """Rows accepted and not yet answered."""
-        return self._admitted
+        return self._admission.total
 
-    def check_room(self, rows: int) -> None:
-        """Raise RequestError (503) when `rows` more rows would overfill the queue, or nothing is taken any more."""
+    def check_room(self, rows: Mapping[int, int]) -> None:
+        """Raise RequestError (503) when so many more rows of each task do not fit, or nothing is taken any more."""
         if self.failure is not None:
             raise RequestError("the engine failed its first run; this server can't answer", 503)
         if self._closing:
             raise RequestError("the server is shutting down; send the request to another one", 503)
-        if self._admitted + rows > self._queue_limit:
-            raise RequestError(
-                f"Exceeds maximum queue size: {self._admitted} rows wait, at most {self._queue_limit} may; "
-                "try again later",
-                503,
-            )
+        self._admission.check(rows)
 
     @contextlib.contextmanager
-    def admit(self, rows: int) -> Iterator[None]:
-        """Count `rows` against the queue's limit from acceptance to answer.
+    def admit(self, rows: Mapping[int, int]) -> Iterator[None]:
+        """Count rows of each task against the queue's limits from acceptance to answer.
 
         Raises:
             RequestError: 503, see check_room.
         """
         self.check_room(rows)
-        self._admitted += rows
         try:
-            yield
+            with self._admission.hold(rows):
+                yield
         finally:
-            self._admitted -= rows
             self._changed.set()
 
     def submit(
-        self, images: Array, image: Indices, task: Indices, deadline: Deadline = NEVER
+        self, images: Array, image: Indices, task: Indices, deadline: Deadline = NEVER, priority: int = DEFAULT_PRIORITY
     ) -> asyncio.Future[Outcome]:
         """Queue B rows about N images; cancelling the future takes them out again.
 
@@ -100,30 +93,31 @@ class Batcher:
             task: int64 [B], which of the session's tasks each row asks for.
             deadline: a request of which rows wait then is answered with RequestError (504) at that moment, and they
                 never run.
+            priority: of the requests of one task the one with the lowest number comes first.
 
         Returns:
             A future that ends with RequestError, or with EngineError when its batch failed.
         """
         loop = asyncio.get_running_loop()
-        job = Job(images, image, task, loop.create_future(), monotonic())
+        job = Job(images, image, task, loop.create_future(), monotonic(), priority)
         job.future.add_done_callback(lambda _: self._forget(job))
         if not math.isinf(deadline.at):
             timer = loop.call_later(max(0.0, deadline.at - monotonic()), self._expire, job)
             job.future.add_done_callback(lambda _: timer.cancel())
-        self._queue.append(job)
+        self._queue.push(job)
         self._changed.set()
         return job.future
 
     async def drain(self) -> None:
         """Take no new requests, wait until every accepted one is answered, then stop the worker."""
         self._closing = True
-        while self.failure is None and (self._admitted or self._queue or self._running):
+        while self.failure is None and (self.admitted or self._queue or self._running):
             self._changed.clear()
             await self._changed.wait()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        for job in list(self._queue):
+        for job in self._queue.jobs():
             job.future.cancel()
         self._thread.shutdown(wait=True)
 
@@ -146,25 +140,16 @@ class Batcher:
 
     def _give_up(self, error: Exception) -> None:
         self.failure = error
-        for job in list(self._queue):
+        for job in self._queue.jobs():
             job.fail(RequestError("the engine failed its first run; this server can't answer", 503))
         self._changed.set()
 
     def _take(self) -> list[Part]:
-        """Take the next batch from the head of the queue; a request that does not fit whole is split."""
-        parts: list[Part] = []
-        space = self._max_batch
-        while self._queue and space:
-            job = self._queue[0]
-            stop = min(job.taken + space, len(job.task))
-            if not job.future.done():
-                if job.taken == 0:
-                    job.queue_s = monotonic() - job.submitted
-                parts.append(Part(job, job.taken, stop))
-                space -= stop - job.taken
-                job.taken = stop
-            if job.future.done() or job.taken == len(job.task):
-                self._queue.popleft()
+        """Take the next batch; a request that does not fit whole is split."""
+        parts = self._queue.take(self._max_batch)
+        for part in parts:
+            if part.start == 0:
+                part.job.queue_s = monotonic() - part.job.submitted
         return parts
 
     async def _execute(self, parts: list[Part]) -> None:
@@ -194,6 +179,5 @@ class Batcher:
 
     def _forget(self, job: Job) -> None:
         """Drop a request that ended while it waited, so that its images are freed at once."""
-        if job in self._queue:
-            self._queue.remove(job)
+        self._queue.remove(job)
         self._changed.set()

@@ -15,6 +15,7 @@ from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.batcher import Batcher
 from adaptertune_deploy.serve.budget import Budget
 from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.parsing import ParsePool
@@ -56,7 +57,7 @@ class Service:
         self.images = ImagePool(session.preprocess, settings)
         self.statistics = Statistics(task.name for task in session.tasks)
         self.metrics = Metrics(self.statistics)
-        self.batcher = Batcher(session, settings.max_batch, settings.queue_limit, self._executed)
+        self.batcher = Batcher(session, settings, self._executed)
         self._places = {task.name: place for place, task in enumerate(session.tasks)}
 
     @property
@@ -94,7 +95,12 @@ class Service:
         self.statistics.failed(tasks, "CANCELED" if gone else _reason(error), monotonic() - arrived)
 
     async def answer(
-        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, deadline: Deadline = NEVER
+        self,
+        encoded: Sequence[bytes],
+        tasks: Sequence[int],
+        arrived: float,
+        deadline: Deadline = NEVER,
+        priority: int = DEFAULT_PRIORITY,
     ) -> Served:
         """Answer every image for every task.
 
@@ -103,6 +109,7 @@ class Service:
             tasks: indices of the session's tasks.
             arrived: time.monotonic() when the request came.
             deadline: at which a request that has not run to its end is given up.
+            priority: of the requests of one task the one with the lowest number comes first.
 
         Raises:
             RequestError: an image that can't be decoded, a full queue (503), a passed deadline (504).
@@ -110,7 +117,7 @@ class Service:
         """
         self.statistics.began(tasks)
         try:
-            served = await self._answer(encoded, tasks, arrived, deadline)
+            served = await self._answer(encoded, tasks, arrived, deadline, priority)
         except asyncio.CancelledError:
             self.statistics.failed(tasks, "CANCELED", monotonic() - arrived)
             raise
@@ -124,16 +131,16 @@ class Service:
         return served
 
     async def _answer(
-        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, deadline: Deadline
+        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, deadline: Deadline, priority: int
     ) -> Served:
         self._check_rows(len(encoded), len(tasks))
-        with self.batcher.admit(len(encoded) * len(tasks)):
+        with self.batcher.admit(dict.fromkeys(tasks, len(encoded))):
             start = monotonic()
             images = await deadline.within(self.images.load(encoded, deadline), "the images were decoded")
             preprocess_s = monotonic() - start
             image = np.repeat(np.arange(len(encoded), dtype=np.int64), len(tasks))
             task = np.tile(np.array(tasks, dtype=np.int64), len(encoded))
-            outcome = await self.batcher.submit(images, image, task, deadline)
+            outcome = await self.batcher.submit(images, image, task, deadline, priority)
         timing = Timing(monotonic() - arrived, outcome.queue_s, preprocess_s, outcome.infer_s)
         return Served(outcome.logits, timing, outcome.batch)
 

@@ -22,8 +22,9 @@ class Settings:
     """What one server accepts and how it works it off. A row is one image asked for one task."""
 
     max_batch: int = _limit(8, ROWS, "Rows of one engine run; a larger request rides in several.")
-    max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than --queue-limit.")
+    max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than may wait.")
     queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
+    task_queue_limit: int = _limit(64, ROWS, "Those of one task; beyond it: 503, while other tasks are taken.")
     body_limit: int = _limit(20_000_000, BYTES, "One request's body, compressed and decompressed.")
     bytes_limit: int = _limit(256_000_000, BYTES, "Bodies of all requests that are read or answered; beyond it: 503.")
     request_timeout: float = _limit(60.0, SECONDS, "From a request's first byte to its answer; beyond it: 504.", 0.01)
@@ -55,7 +56,7 @@ class Settings:
     @property
     def largest_request(self) -> int:
         """Rows of the largest request that can ever be answered."""
-        return min(self.max_request_rows, self.queue_limit)
+        return min(self.max_request_rows, self.queue_limit, self.task_queue_limit)
 
 
 def fitting(settings: Settings, limits: Limits) -> Settings:

@@ -17,6 +17,7 @@ from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.serve.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batcher import Batcher
 from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import WAIT_S, FakeEngine, asked, indices, make_adapters, make_shared, random_images, reference
 
 MAX_BATCH = 4
@@ -29,7 +30,8 @@ class Bench:
     def __init__(self, max_batch: int = MAX_BATCH, queue_limit: int = 100) -> None:
         self.engine = FakeEngine()
         self.batches: list[BatchRecord] = []
-        self.batcher = Batcher(make_shared(self.engine), max_batch, queue_limit, self.batches.append)
+        settings = Settings(max_batch=max_batch, queue_limit=queue_limit, task_queue_limit=queue_limit)
+        self.batcher = Batcher(make_shared(self.engine), settings, self.batches.append)
 
     def submit(self, *tasks: int, seed: int = 0, deadline: float = math.inf) -> Future:
         """Ask one random image for these tasks."""
@@ -273,13 +275,13 @@ def test_nan_fails_the_request_it_belongs_to_and_is_reported() -> None:
 
 def test_the_queue_is_bounded_in_rows() -> None:
     async def body(bench: Bench) -> None:
-        with bench.batcher.admit(7):
-            bench.batcher.check_room(3)
+        with bench.batcher.admit({0: 7}):
+            bench.batcher.check_room({0: 3})
             with pytest.raises(RequestError, match="Exceeds maximum queue size: 7 rows wait, at most 10") as caught:
-                bench.batcher.check_room(4)
+                bench.batcher.check_room({1: 4})
             assert caught.value.status == 503
             assert bench.batcher.admitted == 7
-        bench.batcher.check_room(10)
+        bench.batcher.check_room({0: 10})
 
     asyncio.run(scenario(body, queue_limit=10))
 
@@ -290,7 +292,7 @@ def test_drain_answers_what_was_accepted_and_takes_nothing_new() -> None:
         waiting = [bench.submit(1) for _ in range(6)]
         drained = asyncio.ensure_future(bench.batcher.drain())
         await asyncio.sleep(0)
-        with pytest.raises(RequestError, match="shutting down"), bench.batcher.admit(1):
+        with pytest.raises(RequestError, match="shutting down"), bench.batcher.admit({0: 1}):
             pass
         assert not drained.done()
         bench.engine.gate.set()
@@ -304,12 +306,28 @@ def test_drain_answers_what_was_accepted_and_takes_nothing_new() -> None:
 
 def test_drain_waits_for_a_request_that_is_accepted_but_not_yet_queued() -> None:
     async def body(bench: Bench) -> None:
-        with bench.batcher.admit(1):
+        with bench.batcher.admit({0: 1}):
             drained = asyncio.ensure_future(bench.batcher.drain())
             await asyncio.sleep(0)
             check(await bench.submit(1), 0, 1)
             assert not drained.done()
         await drained
+
+    asyncio.run(scenario(body))
+
+
+def test_a_task_that_floods_the_queue_delays_another_by_one_run_only() -> None:
+    """Eight requests of 12 rows of one task wait; a row of another task comes last and rides in the next run."""
+
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        noisy = [bench.batcher.submit(random_images(12), np.arange(12), np.zeros(12, dtype=np.int64)) for _ in range(8)]
+        quiet = bench.submit(1, seed=7)
+        bench.engine.gate.set()
+        check(await quiet, 7, 1)
+        assert 1 in asked(bench.engine.calls[1])
+        await asyncio.gather(held, *noisy)
+        assert len(bench.engine.calls) == 1 + -(-(8 * 12 + 1) // MAX_BATCH)
 
     asyncio.run(scenario(body))
 
@@ -329,7 +347,7 @@ def test_a_failed_warm_up_fails_what_waits_and_refuses_the_rest(caplog: pytest.L
         assert isinstance(bench.batcher.failure, RuntimeError)
         assert not bench.batcher.warm
         with pytest.raises(RequestError, match="failed its first run"):
-            bench.batcher.check_room(1)
+            bench.batcher.check_room({0: 1})
         await bench.batcher.drain()
 
     asyncio.run(asyncio.wait_for(play(), WAIT_S))

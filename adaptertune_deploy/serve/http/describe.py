@@ -7,13 +7,14 @@ from typing import Any
 import adaptertune_deploy
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.engines.options import gpu_index
+from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY, PRIORITIES
 from adaptertune_deploy.serve.http.protocol import INPUT, OUTPUT, VERSION
 from adaptertune_deploy.serve.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
 
 NAME = "adaptertune-deploy"
-EXTENSIONS = ("classification", "binary_tensor_data", "model_configuration", "statistics")
+EXTENSIONS = ("classification", "binary_tensor_data", "model_configuration", "schedule_policy", "statistics")
 
 
 def server_metadata() -> dict[str, Any]:
@@ -95,8 +96,8 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
             "preferred_batch_size": [settings.max_batch],
             "max_queue_delay_microseconds": 0,
             "preserve_ordering": False,
-            "priority_levels": 0,
-            "default_priority_level": 0,
+            "priority_levels": PRIORITIES,
+            "default_priority_level": DEFAULT_PRIORITY,
             "default_queue_policy": {
                 "timeout_action": "REJECT",
                 "default_timeout_microseconds": 0,

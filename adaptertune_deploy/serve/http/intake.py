@@ -68,7 +68,7 @@ async def take_in(
             deadline = deadline_of(request, arrived, service.settings.request_timeout)
             encoding = request.headers.get("content-encoding", "")
             check_encoding(encoding)
-            service.batcher.check_room(len(tasks))
+            service.batcher.check_room(dict.fromkeys(tasks, 1))
             limit = service.settings.body_limit
             body = await deadline.within(read_body(request, limit, share), "the request was read")
 

@@ -3,8 +3,8 @@
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md, with the
 binary tensor data and classification extensions of github.com/triton-inference-server/server, docs/protocol.
 
-A model has one input, `image` BYTES [-1, 1], and one output, `logits` FP32 [-1, C]. The parameters `priority` and
-any of the client's own are accepted and change nothing.
+A model has one input, `image` BYTES [-1, 1], and one output, `logits` FP32 [-1, C]. Parameters of
+the client's own are accepted and change nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.answers import best
+from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY, PRIORITIES
 from adaptertune_deploy.serve.http import bytes_tensor, typed_json
 from adaptertune_deploy.serve.http.responses import encode
 
@@ -79,7 +80,8 @@ class InferRequest:
     images: encoded images, one per batch element.
     binary: whether the output goes out in binary form.
     classification: number of "value:index:label" strings per image, 0 for plain logits.
-    timeout_s: seconds after which the request is given up when it has not begun to run; None for never.
+    timeout_s: seconds from its first byte after which the request is given up; None for the server's limit.
+    priority: 1 to PRIORITIES, the lowest first among the requests of one task.
     """
 
     images: tuple[bytes, ...]
@@ -87,6 +89,7 @@ class InferRequest:
     binary: bool = False
     classification: int = 0
     timeout_s: float | None = None
+    priority: int = DEFAULT_PRIORITY
 
 
 def parse(body: bytes, header_length: str | None, model: str, max_images: int) -> InferRequest:
@@ -111,7 +114,7 @@ def parse(body: bytes, header_length: str | None, model: str, max_images: int) -
     images = _images(entry, body[length:], model, max_images)
     default = _optional(parameters, "binary_data_output", bool, False)
     binary, classification = _parse_outputs(document, model, default)
-    return InferRequest(images, name, binary, classification, _timeout(parameters))
+    return InferRequest(images, name, binary, classification, _timeout(parameters), _priority(parameters))
 
 
 def answer(
@@ -218,8 +221,12 @@ def _natural(values: dict[str, Any], key: str, default: int, limit: int) -> int:
     return value
 
 
+def _priority(parameters: dict[str, Any]) -> int:
+    """Return the level that a request asks for; 0 is the default one, as in Triton."""
+    return min(_natural(parameters, "priority", 0, 2**64 - 1) or DEFAULT_PRIORITY, PRIORITIES)
+
+
 def _timeout(parameters: dict[str, Any]) -> float | None:
-    _natural(parameters, "priority", 0, 2**64 - 1)
     microseconds = _natural(parameters, "timeout", 0, MAX_TIMEOUT_US)
     return microseconds / 1e6 if microseconds else None
 

@@ -85,7 +85,8 @@ async def infer(request: Request) -> Response:
         return protocol.parse(body, length, task.name, service.settings.largest_request)
 
     async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
-        served = await service.answer(parsed.images, [place], arrived, deadline.sooner(arrived, parsed.timeout_s))
+        deadline = deadline.sooner(arrived, parsed.timeout_s)
+        served = await service.answer(parsed.images, [place], arrived, deadline, parsed.priority)
         return protocol.answer(parsed, task.name, task.labels, served.logits)
 
     content, headers = await take_in(request, [place], parse, work)

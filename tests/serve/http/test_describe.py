@@ -22,7 +22,7 @@ def test_the_server_claims_only_what_works() -> None:
     assert document["name"] == "adaptertune-deploy"
     assert document["version"] == adaptertune_deploy.__version__
     assert set(document["extensions"]) == {
-        "classification", "binary_tensor_data", "model_configuration", "statistics"
+        "classification", "binary_tensor_data", "model_configuration", "schedule_policy", "statistics"
     }  # fmt: skip
 
 

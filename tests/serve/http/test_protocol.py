@@ -44,7 +44,12 @@ def test_the_request_of_a_real_client_with_all_its_options() -> None:
     )
     assert len(text) == 250
     found = read(text + b"\x0f\x00\x00\x00" + JPEG, "250")
-    assert found == InferRequest((JPEG,), "7", binary=True, classification=3, timeout_s=0.25)
+    assert found == InferRequest((JPEG,), "7", binary=True, classification=3, timeout_s=0.25, priority=1)
+
+
+@pytest.mark.parametrize(("asked", "level"), [(0, 2), (1, 1), (2, 2), (3, 3), (4, 3), (2**64 - 1, 3)])
+def test_priorities_are_levels_of_which_0_is_the_usual_one(asked: int, level: int) -> None:
+    assert read(json.dumps({"inputs": [ONE], "parameters": {"priority": asked}}).encode()).priority == level
 
 
 def test_json_images_are_base64_and_the_answer_is_json_by_default() -> None:

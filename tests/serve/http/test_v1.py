@@ -234,4 +234,4 @@ def test_health_answers_while_images_are_decoded(launch: Launcher, png: bytes, m
 
 def queued(running: Running) -> list[object]:
     """Return the requests that wait in the batcher."""
-    return list(running.service.batcher._queue)
+    return list(running.service.batcher._queue.jobs())
