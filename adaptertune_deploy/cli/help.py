@@ -163,9 +163,9 @@ def _engines() -> Iterator[tuple[Text, Text]]:
     for name, meaning, settings in engines.describe():
         yield Text(name, "cyan"), Text(meaning)
         for held in settings:
-            about = Text(f"{held.meaning.rstrip('.')}: {held.values}.")
+            about = Text(" ".join([held.meaning, *([f"One of {held.values}."] if held.choices else [])]))
             about.append(f"  [default: {str(held.default).lower()}]", style="dim")
-            yield Text.assemble(("  -E ", "cyan"), (f"{held.name}=", "yellow")), about
+            yield Text.assemble(("  -E ", "cyan"), (f"{held.name}={held.metavar}", "yellow")), about
 
 
 def _rows(title: str, rows: list[tuple[Text, Text]], widest: int, width: int) -> Group:

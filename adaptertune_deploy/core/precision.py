@@ -46,11 +46,12 @@ class Tolerance:
 # Rounding errors grow with the logits. Engines sum float32 in other orders, each in 24 bits of mantissa; float16 has 11
 # bits, bfloat16 8. DeiT-Tiny with adapters on photographs, logits up to 7.3: largest and mean difference were 0.003 and
 # 0.0003 in fp16, 0.08 and 0.01 in bf16, 0.34 and 0.04 in int8, 0.44 and 0.08 in int8-qdq. Allowed is about three times
-# as much, so that another processor's rounding passes and another task's adapters do not.
+# as much, so that another processor's rounding passes and another task's adapters do not. Adapters and heads of random
+# numbers are the worst case: OpenVINO's bf16 took logits up to 12.2 away by 0.48 at most and 0.04 on average.
 TOLERANCES: Mapping[Precision, Tolerance] = {
     Precision.FP32: Tolerance(1e-4, 5e-6, 1.0),
     Precision.FP16: Tolerance(2e-3, 2e-3, 0.25),
-    Precision.BF16: Tolerance(2e-2, 3e-2, 0.25),
+    Precision.BF16: Tolerance(2e-2, 6e-2, 0.2),
     Precision.INT8: Tolerance(5e-2, 0.15, 0.25),
     Precision.INT8_QDQ: Tolerance(5e-2, 0.2, 0.3),
 }

@@ -10,9 +10,9 @@ from typing import Literal
 class OpenVinoSettings:
     """What -E NAME=VALUE sets of the engine openvino.
 
-    hint: What to be quick at: latency gives every run all threads, throughput several runs at once some each.
+    hint: With latency one run has all threads, with throughput several runs at once have some threads each.
     streams: Runs at the same time; 0 lets the hint choose.
-    rest: What all but the products of a graph in int8 computes in.
+    rest: What operators other than the products of a graph in int8 compute in.
     """
 
     hint: Literal["latency", "throughput"] = "latency"

@@ -64,23 +64,33 @@ class Setting:
     meaning: str
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The texts that it takes; none where it takes something else."""
+        return typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else ()
+
+    @property
     def values(self) -> str:
         """What it takes, in words."""
-        if typing.get_origin(self.kind) is Literal:
-            *others, last = typing.get_args(self.kind)
-            return f"{', '.join(others)} or {last}" if others else str(last)
+        if self.choices:
+            *others, last = self.choices
+            return f"{', '.join(others)} or {last}" if others else last
         return "true or false" if self.kind is bool else "a whole number"
+
+    @property
+    def metavar(self) -> str:
+        """What the help puts in place of a value."""
+        return "NAME" if self.choices else "true|false" if self.kind is bool else "N"
 
     @property
     def words(self) -> list[str]:
         """How it is typed, NAME=VALUE; NAME= where any number may follow."""
-        values = ("true", "false") if self.kind is bool else typing.get_args(self.kind) or ("",)
+        values = ("true", "false") if self.kind is bool else self.choices or ("",)
         return [f"{self.name}={value}" for value in values]
 
     def read(self, text: str) -> Any:
         """Return the value that a text spells, None where it spells none."""
-        if typing.get_origin(self.kind) is Literal:
-            return text if text in typing.get_args(self.kind) else None
+        if self.choices:
+            return text if text in self.choices else None
         if self.kind is bool:
             return {"true": True, "false": False}.get(text)
         return int(text) if WHOLE.fullmatch(text) else None

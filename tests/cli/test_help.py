@@ -49,11 +49,11 @@ DEFAULTS = {
     "data check": ["--data-dir", "data/DATASET"],
     "predict": [
         "--adapters", "all of them", "--top-k", "3",
-        "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=", "auto",
+        "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=NAME", "auto",
     ],
     "serve": [
         "--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0",
-        "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=", "auto",
+        "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=NAME", "auto",
     ],
 }  # fmt: skip
 

@@ -61,12 +61,13 @@ def test_which_gpu_a_device_means(device: str, index: int | None) -> None:
 
 
 def test_settings_are_described_by_their_class() -> None:
-    described = [(held.name, held.values, held.default, held.meaning) for held in settings_of(Kind).values()]
-    assert described == [
-        ("hint", "latency or throughput", "latency", "What to be quick at, on one machine."),
-        ("spin", "true or false", False, "Whether threads spin."),
-        ("streams", "a whole number", 1, "Runs at the same time."),
+    held = settings_of(Kind)
+    assert [(of.name, of.metavar, of.values, of.default, of.meaning) for of in held.values()] == [
+        ("hint", "NAME", "latency or throughput", "latency", "What to be quick at, on one machine."),
+        ("spin", "true|false", "true or false", False, "Whether threads spin."),
+        ("streams", "N", "a whole number", 1, "Runs at the same time."),
     ]
+    assert [of.choices for of in held.values()] == [("latency", "throughput"), (), ()]
     assert [held.words for held in settings_of(Kind).values()] == [
         ["hint=latency", "hint=throughput"],
         ["spin=true", "spin=false"],
