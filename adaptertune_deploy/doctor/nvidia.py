@@ -63,9 +63,9 @@ def built_for(machine: Machine) -> dict[str, int]:
         if match:
             found[f"{name} {machine.distributions.get(name, '')}".strip()] = int(match[1])
     for name, number in machine.distributions.items():
-        match = re.fullmatch(r"tensorrt-cu(\d+)(?:-libs|-bindings)?", name)
-        if match:
-            found[f"{name} {number}"] = int(match[1])
+        match = re.fullmatch(r"(tensorrt-cu(\d+))(?:-libs|-bindings)?", name)
+        if match and (name == match[1] or match[1] not in machine.distributions):  # one line for what belongs together
+            found[f"{name} {number}"] = int(match[2])
     return found
 
 

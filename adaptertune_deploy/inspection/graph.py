@@ -33,9 +33,10 @@ def inspect(path: Path) -> Inspected:
         raise FormatError(
             f"{path}: not an ONNX file, or a damaged one ({error}); make graphs with: atd export"
         ) from None
-    faults, said = [], None
+    faults, said, precision = [], None, ""
     try:
         check_plain(data, str(path))
+        precision = graph_facts.precision_of(summary.metadata, str(path)).value
         said = graph_facts.from_metadata(summary.metadata, str(path))
     except AtdError as error:
         faults.append(str(error))
@@ -45,12 +46,14 @@ def inspect(path: Path) -> Inspected:
         "sha256": digest,
         **dataclasses.asdict(summary),
         "says": dataclasses.asdict(said) if said else None,
+        "precision": precision or None,
         "faults": faults,
     }
     lines: tuple[tuple[str, Cell], ...] = (
         ("size", Size(len(data))),
         ("sha256", digest),
         ("opset", f"{', '.join(_opsets(summary))}, IR version {summary.ir_version}"),
+        *((("precision", precision),) if said else ()),
         *(_said(said) if said else ()),
     )
     return Inspected("graph", facts, lines, _sheets(summary), tuple(faults))

@@ -52,6 +52,11 @@ def test_the_cuda_of_each_library() -> None:
     assert nvidia.built_for(FakeMachine(packages=packages, texts=torch_for(None))) == {"tensorrt-cu12-libs 10.3.0": 12}
 
 
+def test_packages_of_one_tensorrt_are_named_once() -> None:
+    packages = {f"tensorrt-cu13{part}": "11.4.0" for part in ("", "-libs", "-bindings")}
+    assert nvidia.built_for(FakeMachine(packages=packages)) == {"tensorrt-cu13 11.4.0": 13}
+
+
 def test_the_files_that_are_read_are_those_that_the_wheels_hold() -> None:
     from adaptertune_deploy.doctor.machine import ThisMachine
 

@@ -20,7 +20,7 @@ def test_what_a_shared_graph_says() -> None:
     assert found.faults == ()
     assert summary["sha256"] == hashlib.sha256(SHARED.read_bytes()).hexdigest()
     assert summary["opset"] == "20, IR version 10"
-    assert summary["form"] == "shared, for any task"
+    assert (summary["precision"], summary["form"]) == ("fp32", "shared, for any task")
     assert summary["slots"] == "after 3 blocks: 0, 1, 2"
     inputs, weights, nodes = found.sheets
     assert [row[1] for row in inputs.rows] == ["images", "image", "task", "12 tensors of the bank", "features"]
