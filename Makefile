@@ -25,7 +25,7 @@ test-all: $(VENV)/.installed-dev
 # On a machine with an NVIDIA GPU: the CUDA build of ONNX Runtime in place of the CPU's, then every test that needs a GPU.
 test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
-	$(PIP) 'onnxruntime-gpu[cuda,cudnn]'
+	$(PIP) 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10.13.3,<11'
 	$(BIN)/python -m pytest -m gpu
 
 # Tests, inference and training on a machine with an NVIDIA GPU, in the Python that is there, without a network and in under

@@ -40,3 +40,13 @@ class Limits:
         """Yield parts of so many rows, each of a size that one run takes."""
         step = self.max_rows or max(1, rows)
         return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def steps_up_to(most: int) -> tuple[int, ...]:
+    """Return the row counts that an engine of fixed shapes prepares: powers of two, and the largest."""
+    return (*(1 << power for power in range((most - 1).bit_length())), most)
+
+
+def step_for(steps: tuple[int, ...], count: int) -> int:
+    """Return the smallest step that holds so many rows, of which the largest has as many at least."""
+    return next(step for step in steps if step >= count)

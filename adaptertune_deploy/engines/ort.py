@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +15,13 @@ from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.engines import onnx_signature, ort_providers
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
-from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.limits import Limits, steps_up_to
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 from adaptertune_deploy.engines.ort_attention import fuse
+from adaptertune_deploy.engines.ort_messages import first_line
 from adaptertune_deploy.engines.ort_providers import CPU, CUDA, TENSORRT
 from adaptertune_deploy.engines.ort_settings import OrtSettings
+from adaptertune_deploy.engines.ort_steps import GRAPH_ID, Maker, OrtSteps
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
 try:
@@ -36,10 +37,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
     "tensor(double)": np.dtype(np.float64),
-    "tensor(uint8)": np.dtype(np.uint8),
-    "tensor(int8)": np.dtype(np.int8),
-    "tensor(int32)": np.dtype(np.int32),
-    "tensor(int64)": np.dtype(np.int64),
+    **{f"tensor({kind})": np.dtype(kind) for kind in ("uint8", "int8", "int32", "int64")},
     "tensor(bool)": np.dtype(np.bool_),
 }
 # ONNX Runtime's exceptions have no common base of their own.
@@ -54,14 +52,6 @@ FAILURES: tuple[type[Exception], ...] = (
     ort_errors.RuntimeException,
     RuntimeError,
     ValueError,
-)
-PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-# Where in ONNX Runtime's own source a message comes from: "/path/model.cc:256 ns::Model::Model(...) " or
-# "file=/path/cuda_call.cc ; line=123 ; ". The brackets of a C++ signature nest.
-BRACKETS = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
-SOURCE = re.compile(
-    rf"\S+\.(?:cc|cpp|cuh?|h|hpp):\d+ (?:[^()]*{BRACKETS}(?:::<lambda{BRACKETS}>)?(?: const)?(?: \[with [^\]]*\])? ?)?"
-    r"|file=\S+ ; line=\d+ ; "
 )
 logger = logging.getLogger(__name__)
 FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
@@ -81,6 +71,7 @@ class OrtEngine:
         provider: one of ort_providers.
         gpu: which GPU the session runs on; nothing to a CPU.
         where: the graph's file, for messages.
+        steps: row counts of runs that are captured as CUDA graphs, ascending; () captures nothing.
 
     Raises:
         EngineError: an input or output that is no array of numbers.
@@ -90,30 +81,30 @@ class OrtEngine:
     name = "onnxruntime"
     version: str = ort.__version__
 
-    def __init__(self, session: Any, provider: str, gpu: int, where: str) -> None:
+    def __init__(self, session: Any, provider: str, gpu: int, where: str, steps: tuple[int, ...] = ()) -> None:
         self.provider = provider
         self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
-        self.limits = ort_providers.TENSORRT_LIMITS if provider == TENSORRT else Limits()
+        own = Limits(rows=steps, max_rows=max(steps, default=None))
+        self.limits = ort_providers.TENSORRT_LIMITS if provider == TENSORRT else own
         self._gpu = gpu
         self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.precision = graph_facts.precision_of(self.metadata, where)
         self._session: Any = session
+        maker = Maker(self._wrap, _run_options)
+        self._steps = OrtSteps(session, self.inputs, self.outputs, steps, maker) if steps else None
 
     def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab:
         """See Engine.allocate; the capacity is rounded up to a power of two, since spare slots cost no memory here."""
         self._open_session()
         check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
         shared = self.provider == CPU
-
-        def wrap(array: AnyArray) -> Any:
-            return ort.OrtValue.ortvalue_from_numpy(array, "cpu" if shared else "cuda", 0 if shared else self._gpu)
-
         try:
-            return OrtSlab(shapes, self.inputs, 1 << (capacity - 1).bit_length() if shared else capacity, wrap, shared)
+            rounded = 1 << (capacity - 1).bit_length() if shared else capacity
+            return OrtSlab(shapes, self.inputs, rounded, self._wrap, shared)
         except FAILURES as error:
-            raise EngineError(f"the tensors don't fit on the device: {_first_line(error)}") from None
+            raise EngineError(f"the tensors don't fit on the device: {first_line(error)}") from None
 
     def run(
         self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
@@ -122,9 +113,12 @@ class OrtEngine:
         session = self._open_session()
         if not isinstance(resident, OrtSlab | None):
             raise EngineError("these resident tensors are of another engine")
-        values = resident.values(slot) if resident else {}
-        check_feeds(self.inputs, feeds, {*values})
         try:
+            if self._steps is not None and (resident is not None or len(self.inputs) == 1):
+                check_feeds(self.inputs, feeds, resident.arrays if resident else ())
+                return self._steps.run(feeds, resident, slot)
+            values = resident.values(slot) if resident else {}
+            check_feeds(self.inputs, feeds, {*values})
             binding = session.io_binding()
             for name, value in values.items():
                 if name not in feeds:
@@ -133,14 +127,19 @@ class OrtEngine:
                 binding.bind_cpu_input(name, np.ascontiguousarray(array))
             for name in self.outputs:
                 binding.bind_output(name, "cpu")
-            session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding, _run_options(GRAPH_ID, "-1") if self._steps else None)
             return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
         except FAILURES as error:
-            raise EngineError(f"ONNX Runtime could not run the graph: {_first_line(error)}") from None
+            raise EngineError(f"ONNX Runtime could not run the graph: {first_line(error)}") from None
 
     def close(self) -> None:
         """See Engine.close."""
-        self._session = None
+        self._session = self._steps = None
+
+    def _wrap(self, array: AnyArray) -> Any:
+        """Return a value on the engine's device, which on a CPU shares the array's memory."""
+        place = ("cpu", 0) if self.provider == CPU else ("cuda", self._gpu)
+        return ort.OrtValue.ortvalue_from_numpy(array, *place)
 
     def _open_session(self) -> Any:
         if self._session is None:
@@ -165,8 +164,8 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OrtSe
     provider = _provider(options, settings)
     if provider is None and CUDA in ort.get_available_providers():
         with contextlib.suppress(EngineError):
-            return _open(graph, where, CUDA, options)
-    return _open(graph, where, provider or CPU, options)
+            return _open(graph, where, CUDA, options, settings)
+    return _open(graph, where, provider or CPU, options, settings)
 
 
 def check_installed(options: EngineOptions, settings: OrtSettings) -> None:
@@ -181,11 +180,16 @@ def check_installed(options: EngineOptions, settings: OrtSettings) -> None:
 def _provider(options: EngineOptions, settings: OrtSettings) -> str | None:
     """Return the provider that was named, or that goes with the named device; None where neither is named."""
     named = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}.get(settings.provider)
+    if settings.cuda_graphs:
+        if named not in (None, CUDA):
+            raise UsageError(f"-E cuda_graphs=true: goes with -E provider=cuda, not with {settings.provider}")
+        named = CUDA
     if options.device == "auto":
         return named
     fits = (CPU,) if gpu_index(options.device) is None else (CUDA, TENSORRT)
     if named not in (None, *fits):
-        raise UsageError(f"-E provider={settings.provider}: does not run on --device {options.device}; leave out one")
+        typed = "cuda_graphs=true" if settings.cuda_graphs else f"provider={settings.provider}"
+        raise UsageError(f"-E {typed}: does not run on --device {options.device}; leave out one")
     return named or fits[0]
 
 
@@ -199,14 +203,14 @@ def _check_build(provider: str) -> None:
         )
 
 
-def _open(graph: bytes, where: str, provider: str, options: EngineOptions) -> OrtEngine:
+def _open(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> OrtEngine:
     gpu, threads = gpu_index(options.device) or 0, options.threads
-    chain = [CPU] if provider == CPU else _gpu_chain(graph, where, provider, gpu)
+    chain = [CPU] if provider == CPU else _gpu_chain(graph, where, provider, gpu, settings)
     session = _fused_session(graph, threads) if provider == CPU else None
     try:
         session = session or _session(graph, threads, chain)
     except FAILURES as error:
-        raise EngineError(f"{where}: ONNX Runtime refuses this graph: {_first_line(error)}") from None
+        raise EngineError(f"{where}: ONNX Runtime refuses this graph: {first_line(error)}") from None
     session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
     found = session.get_providers()
     if found[0] != provider:  # ONNX Runtime goes on without a provider that does not load
@@ -216,13 +220,13 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions) -> Or
             f"CUDA and {other} match: pip install --force-reinstall 'adaptertune-deploy[{extras}]', or choose "
             "--device cpu"
         )
-    return OrtEngine(session, provider, gpu, where)
+    return OrtEngine(session, provider, gpu, where, steps_up_to(settings.max_rows) if settings.cuda_graphs else ())
 
 
-def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int) -> list[Any]:
+def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int, settings: OrtSettings) -> list[Any]:
     """Return providers with their options, each for what the one before does not take; shapes are the CPU's."""
     _load_gpu_libraries(provider)
-    cuda = (CUDA, ort_providers.cuda_options(gpu))
+    cuda = (CUDA, ort_providers.cuda_options(gpu, settings.cuda_graphs))
     if provider == CUDA:
         return [cuda, CPU]
     ort_providers.check_tensorrt()
@@ -241,12 +245,18 @@ def _fused_session(graph: bytes, threads: int) -> Any:
     try:
         return _session(fused, threads, [CPU])
     except FAILURES as error:  # a build without ONNX Runtime's own operators
-        logger.debug("fused attention: %s", _first_line(error))
+        logger.debug("fused attention: %s", first_line(error))
         return None
 
 
 def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:
     return ort.InferenceSession(graph, _options(threads), providers=chain, enable_fallback=0)
+
+
+def _run_options(name: str, value: str) -> Any:
+    options = ort.RunOptions()
+    options.add_run_config_entry(name, value)
+    return options
 
 
 def _options(threads: int) -> Any:
@@ -288,9 +298,3 @@ def _describe(arguments: Any, where: str) -> dict[str, TensorInfo]:
         shape = tuple("?" if size is None else size for size in argument.shape)
         result[argument.name] = TensorInfo(argument.name, DTYPES[argument.type], shape)
     return result
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an ONNX Runtime message without its prefix and the places in its source."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return SOURCE.sub("", PREFIX.sub("", lines[0][:4000]))[:300]

@@ -34,7 +34,12 @@ CASES: Complete = {
     "serve --adapters cars,b": ["cars,birds"],
     "serve --form s": ["shared"],
     "serve --precision ": ["fp32", "fp16", "bf16", "int8", "int8-qdq"],
-    "serve --engine onnxruntime -E ": ["provider=auto", "provider=cpu", "provider=cuda", "provider=tensorrt"],
+    "serve --engine onnxruntime -E ": [
+        *(f"provider={name}" for name in ("auto", "cpu", "cuda", "tensorrt")),
+        "cuda_graphs=true",
+        "cuda_graphs=false",
+        "max_rows=",
+    ],
     "serve --engine openvino -E ": ["hint=latency", "hint=throughput", "streams=", "rest=fp32", "rest=bf16"],
     "serve --engine none -E ": [],
     "predict images/0.png --engine-option provider=c": ["provider=cpu", "provider=cuda"],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.limits import Limits, step_for, steps_up_to
 
 
 def test_without_limits_everything_is_one_part() -> None:
@@ -37,3 +37,12 @@ def test_parts_cover_the_rows_in_order(most: int, rows: int, sizes: list[int]) -
 def test_limits_that_contradict_themselves_are_refused(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Limits(**limits)
+
+
+@pytest.mark.parametrize(
+    ("most", "steps"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12)), (32, (1, 2, 4, 8, 16, 32))]
+)
+def test_steps_are_powers_of_two_and_the_largest(most: int, steps: tuple[int, ...]) -> None:
+    assert steps_up_to(most) == steps
+    for count in range(1, most + 1):
+        assert step_for(steps, count) == min(step for step in steps if step >= count)

@@ -244,32 +244,6 @@ def test_what_is_no_graph_is_one_line(data: bytes) -> None:
     assert "ONNX Runtime refuses this graph: " in refusal(data)
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ("no source named", "no source named"),
-        ("[ONNXRuntimeError] : 1 : FAIL : plain", "plain"),
-        ("[ONNXRuntimeError] : 1 : FAIL : /s/model.cc:2 a::M::M(x&&, const f<void(int)>&) Bad: 9\n", "Bad: 9"),
-        (
-            "Status: D:\\a\\x.h:40 void a::B(const f<int (g<int>(h))>&) const [with T = int] was false",
-            "Status: was false",
-        ),
-        ("Name:'add' /s/b.cu:7 a::C()::<lambda(int)> out of memory", "Name:'add' out of memory"),
-        ("out of memory ; GPU=0 ; file=/s/cuda_call.cc ; line=9 ; expr=x", "out of memory ; GPU=0 ; expr=x"),
-    ],
-)
-def test_places_in_the_engines_source_are_cut_out_of_messages(message: str, expected: str) -> None:
-    assert ort._first_line(RuntimeError(message)) == expected
-
-
-def test_an_error_without_words_is_called_by_its_kind() -> None:
-    assert ort._first_line(MemoryError()) == "MemoryError"
-
-
-def test_a_long_message_is_cut_in_a_short_time() -> None:
-    assert len(ort._first_line(RuntimeError("/a/b.cc:1 " + "f(" * 100_000))) <= 300
-
-
 def test_a_graph_with_strings_is_refused() -> None:
     text = value_info("text", 8, ("B",))
     same = node("Identity", ("text",), "same")
@@ -379,6 +353,23 @@ def test_tensorrt_11_is_refused_before_a_session_is_opened(monkeypatch: pytest.M
         with pytest.raises(EngineError, match=r"^TensorRT 11.4.0.106 is installed, .*or take --engine tensorrt, which"):
             ask()
     assert not asked
+
+
+def test_cuda_graphs_take_the_cuda_provider_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = with_cuda_that_does_not_load(monkeypatch)
+    graphs = OrtSettings(cuda_graphs=True, max_rows=8)
+    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only"):
+        ort.open_graph(lookup(), "g", EngineOptions(), graphs)
+    assert asked == [[(CUDA, cuda_options(0, graphs=True)), CPU]]
+    assert cuda_options(0, graphs=True).items() - cuda_options(0).items() == {("enable_cuda_graph", "1")}
+    for device, provider, message in (
+        ("cpu", "auto", "-E cuda_graphs=true: does not run on --device cpu; leave out one"),
+        ("auto", "cpu", "-E cuda_graphs=true: goes with -E provider=cuda, not with cpu"),
+    ):
+        settings = {"cuda_graphs": "true", "provider": provider}
+        with pytest.raises(UsageError) as refused:
+            check_options(EngineOptions(device=device, settings=settings))
+        assert str(refused.value) == message
 
 
 def test_tensorrt_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

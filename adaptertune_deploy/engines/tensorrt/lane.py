@@ -21,9 +21,10 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines import cuda
 from adaptertune_deploy.engines.cuda import DeviceMemory, Graph, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
+from adaptertune_deploy.engines.limits import step_for
 from adaptertune_deploy.engines.tensorrt.library import last_words
 from adaptertune_deploy.engines.tensorrt.packed_bank import PACKED, BankLayout
-from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for, step_for
+from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for
 from adaptertune_deploy.engines.tensorrt.slab import TensorrtSlab
 
 

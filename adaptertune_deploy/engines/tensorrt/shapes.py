@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.limits import steps_up_to
 
 Sizes = tuple[int, ...]
 Span = tuple[Sizes, Sizes, Sizes]  # least, usual, largest: what a profile takes
@@ -35,13 +36,8 @@ class Capacity:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Row counts that run without padding, ascending: powers of two, and the largest."""
-        return (*(1 << power for power in range((self.rows - 1).bit_length())), self.rows)
-
-
-def step_for(steps: tuple[int, ...], count: int) -> int:
-    """Return the smallest step that holds `count` rows, of which it has at least one."""
-    return next(step for step in steps if step >= count)
+        """Row counts that run without padding, ascending."""
+        return steps_up_to(self.rows)
 
 
 def profiles(inputs: Mapping[str, TensorInfo], capacity: Capacity) -> tuple[dict[str, Span], ...]:
