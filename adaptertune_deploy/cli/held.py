@@ -42,8 +42,8 @@ def show_manifest(out: Path, manifest: Manifest) -> None:
                 rows.extend(_rows(out, manifest, record, graph))
     for graph in manifest.graphs:
         if graph.task is None:
-            rows.append(("(backbone)", "", _name(graph), "", "", "", "", "", text.human_bytes(graph.bytes)))
-    words = (table.Words("task"), table.Words("ships"), table.Words("graph"))
+            rows.append(("(backbone)", "", _name(graph), "", "", "", "", "", "", text.human_bytes(graph.bytes)))
+    words = map(table.Words, ("task", "ships", "graph", "measured on"))
     names = (*words, "images", "max diff", "mean", "cosine", "same top-1", "size")
     count = text.plural(len(manifest.tasks), "task")
     table.show(console.out, f"{out}/: {count} on {manifest.backbone.name}, graphs against torch", names, rows)
@@ -53,7 +53,7 @@ def _rows(out: Path, manifest: Manifest, record: TaskRecord, graph: GraphRecord)
     """Yield a line for each measurement of a task on a graph, or one that says that there is none."""
     size = text.human_bytes(graph.bytes) if graph.task else f"+ {_size(out / record.file)}"
     entries = [entry for entry in manifest.parity_of(record.task.name) if entry.graph == graph.file]
-    for cells in [_parity_cells(entry) for entry in entries] or [("not measured", "", "", "", "")]:
+    for cells in [_parity_cells(entry, graph) for entry in entries] or [("nothing", "", "", "", "", "")]:
         yield (record.task.name, record.task.adapter.words, _name(graph), *cells, size)
 
 
@@ -65,8 +65,10 @@ def _size(path: Path) -> str:
     return text.human_bytes(path.stat().st_size) if path.exists() else "absent"
 
 
-def _parity_cells(parity: ParityRecord) -> tuple[str, ...]:
+def _parity_cells(parity: ParityRecord, graph: GraphRecord) -> tuple[str, ...]:
+    made = f" in {parity.precision}" if parity.precision is not graph.precision else ""
     return (
+        f"{parity.engine} {parity.provider.removesuffix('ExecutionProvider')}{made}",
         str(parity.images),
         f"{parity.max_abs:.1e}",
         f"{parity.mean_abs:.1e}",

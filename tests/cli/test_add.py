@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -89,6 +90,14 @@ def test_a_task_is_verified_before_it_is_added(atd: Atd, folder: Path, answered:
     (entry,) = read_manifest(folder / "bundle").parity_of("trees")
     assert (entry.images, entry.engine, entry.provider) == (4, "onnxruntime", "CPUExecutionProvider")
     assert entry.max_abs < 1e-5
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is an extra of its own")
+def test_a_task_is_verified_on_the_engine_that_is_named(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:
+    assert atd("add", "adapters/trees", "--engine", "openvino").code == 0
+    (entry,) = read_manifest(folder / "bundle").parity_of("trees")
+    assert (entry.images, entry.engine, entry.provider, entry.precision.value) == (4, "openvino", "CPU", "fp32")
+    assert entry.max_abs < 1e-4
 
 
 def test_a_task_that_differs_is_not_added(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:

@@ -14,6 +14,8 @@ from adaptertune_deploy.cli import console
 from adaptertune_deploy.cli.serve import is_loopback
 from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.ort import OrtEngine
 from adaptertune_deploy.serve.http import server
 from tests.cli.conftest import Atd, Done
 
@@ -85,6 +87,18 @@ def test_a_server_that_others_reach_says_that_everybody_may_ask(atd: Atd, monkey
     (note, stopped) = done.err.splitlines()
     assert re.fullmatch(r"note: there is no authentication: everybody who reaches port \d+ can ask", note)
     assert stopped == "stopped; every accepted request was answered"
+
+
+@pytest.mark.parametrize(("asked", "told"), [(4, False), (6, True)])
+def test_batches_that_the_engine_does_not_take_are_made_smaller_and_that_is_said(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, asked: int, told: bool
+) -> None:
+    limits = property(lambda self: Limits(max_rows=4), lambda self, value: None)
+    monkeypatch.setattr(OrtEngine, "limits", limits, raising=False)
+    done = Served(atd, monkeypatch).run("--max-batch", str(asked))
+    assert done.code == 0
+    note = "note: --max-batch 6: onnxruntime takes 4 rows of one run, so batches have 4"
+    assert (note in done.err.splitlines()) is told
 
 
 @pytest.mark.parametrize(
