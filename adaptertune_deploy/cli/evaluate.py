@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import completion, console, options, scores, text
-from adaptertune_deploy.cli.options import DATA, value
+from adaptertune_deploy.cli import bundle_accuracy, completion, console, engines, options, scores, text
+from adaptertune_deploy.cli.options import DATA, PLACES, value
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,13 @@ def evaluate(
         str | None,
         value("--dataset", "NAME", DATA, "Dataset, folder or list.", "what it was trained on", completion.datasets),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        value("--bundle", "FOLDER", PLACES, "Measure what this bundle answers instead of torch.", "torch answers"),
+    ] = None,
+    engine: engines.Engine = "onnxruntime",
+    precision: engines.Precision = "fp32",
+    settings: engines.Settings = None,
     allow_missing: options.AllowMissing = False,
     skip_bad: options.SkipBad = False,
     adapters_dir: options.AdaptersDir = Path("adapters"),
@@ -35,20 +42,30 @@ def evaluate(
 ) -> None:
     """Measure a trained task on the test images that training held back, or on those that it was trained on.
 
+    With --bundle the bundle's graph answers, in --precision, beside its fp32 graph: both are counted, and a paired test
+    says whether the precision costs accuracy.
+
     \b
     atd evaluate --adapter pets
     atd evaluate --adapter pets --ship head --json
+    atd evaluate --adapter pets --bundle bundle --precision int8    what int8 costs
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.adapter import read_adapter
+    from adaptertune_deploy.engines.options import USUAL
     from adaptertune_deploy.train.device_names import check_device_name
 
     if split not in SPLITS:
         raise UsageError(f"--split {split}: expected {' or '.join(SPLITS)}")
     chosen = options.candidate(ship)
     check_device_name(device)
+    if bundle is None and (engine, precision, settings) != (USUAL.engine, str(USUAL.precision), None):
+        raise UsageError("--engine, --precision and -E choose how a bundle answers; name one: --bundle bundle")
     folder = tasks.adapter(adapters_dir, adapter)
-    read_adapter(folder, chosen)
+    config, _ = read_adapter(folder, chosen)
+    asked = engines.asked(engine, device, settings, precision)
+    if bundle is not None:
+        bundle_accuracy.check_task(bundle, config, chosen)
     with console.loading("torch"):
         from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 
@@ -64,6 +81,15 @@ def evaluate(
         skip_bad=skip_bad,
         allow_random=allow_random,
     )
+    if bundle is not None:
+        found = bundle_accuracy.evaluate_bundle(bundle, request, asked)
+        for note in found.notes:
+            console.print_note(note)
+        if as_json:
+            console.print_json(bundle_accuracy.facts(found, asked))
+        else:
+            bundle_accuracy.show(found, asked)
+        return
     with console.progress_bars() as progress:
         result = evaluate_task(request, progress)
     for note in result.notes:

@@ -67,6 +67,7 @@ ENGINES = {
         "openvino",
         OpenVinoSettings,
         derives=frozenset({Precision.BF16}),
+        lacks=frozenset({Precision.FP16, Precision.INT8}),
     ),
     "tensorrt": EngineEntry(
         "TensorRT", TENSORRT, "tensorrt", TensorrtSettings, devices=("auto", "cuda"), everywhere=()

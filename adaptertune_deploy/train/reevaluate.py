@@ -83,7 +83,7 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
     config, adapter = read_adapter(request.folder, request.ship)
     device = choose_device(request.device, "fp32")
     pixels = PixelCache(config.preprocess)
-    part, notes = _open_split(request, config, pixels, progress)
+    part, notes = open_split(request, config, pixels, progress)
     backbone = reload_backbone(config.backbone, request.weights, allow_random=request.allow_random)
     model = AdaptedViT(backbone, adapter.task)
     model.load(adapter)
@@ -107,9 +107,14 @@ def measured(served: Array, targets: Targets, temperature: float, parameters: in
     return Measure(after, calibration, parameters)
 
 
-def _open_split(
+def open_split(
     request: EvaluateRequest, config: AdapterConfig, pixels: PixelCache, progress: Progress
 ) -> tuple[Split, tuple[str, ...]]:
+    """Return the images of the split that a request names, and notes, after comparing them with those of the training.
+
+    Raises:
+        DatasetError, UsageError: see evaluate_task.
+    """
     source, data_dir = find_dataset(config, request.dataset, request.data_dir)
     dataset = open_dataset(source, data_dir, config.task.name, request.allow_missing, progress)
     if dataset.labels != config.task.labels:

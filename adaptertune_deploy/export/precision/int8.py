@@ -5,6 +5,8 @@ provider runs as one operator. Weights have a scale for each output channel and 
 Adapters and heads stay float32: they are 1 % of the work, and quantised they would double the error. So do the
 attention's own products, norms and the patch embedding.
 
+A range is that of everything in a run, so a row's answer depends a little on the rows beside it.
+
 By ONNX Runtime's documentation a processor without VNNI adds pairs of 8-bit products in 16 bits, and what overflows is
 cut off, so that answers there differ from those elsewhere; `atd add` on such a device measures by how much.
 """

@@ -16,13 +16,13 @@ LONGEST_LABEL = 16
 Row = tuple[str, ...]
 
 
-def score_rows(measures: Sequence[Measure], labels: Sequence[str], frozen: int) -> list[Row]:
+def score_rows(measures: Sequence[Measure], labels: Sequence[str], frozen: int | None = None) -> list[Row]:
     """Return one row a fact: its name, then each candidate's value as text.
 
     Args:
         measures: the candidates, on the same images.
         labels: one a class.
-        frozen: number of the backbone's parameters.
+        frozen: number of the backbone's parameters; None leaves the task's own out.
     """
     facts: dict[str, Callable[[Measure], str]] = {
         "right": lambda one: f"{hits(one):,} of {one.scores.images:,}",
@@ -34,8 +34,9 @@ def score_rows(measures: Sequence[Measure], labels: Sequence[str], frozen: int) 
         "temperature": lambda one: f"{one.calibration.temperature:.2f}",
         "loss": lambda one: _calibrated(one.calibration.loss_after, one.calibration.loss_before),
         "calibration error": lambda one: _calibrated(one.calibration.error_after, one.calibration.error_before),
-        "parameters": lambda one: f"{one.parameters:,} ({one.parameters / frozen:.2%})".replace("%", " %"),
     }
+    if frozen is not None:
+        facts["parameters"] = lambda one: f"{one.parameters:,} ({one.parameters / frozen:.2%})".replace("%", " %")
     if len(labels) < FEWEST_CLASSES_FOR_TOP5:
         del facts["top-5"]
     return [(name, *(value(one) for one in measures)) for name, value in facts.items()]
