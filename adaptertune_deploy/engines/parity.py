@@ -24,8 +24,8 @@ from adaptertune_deploy.engines.engine import Engine, fitting, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 
 BATCHES = (1, 2, 7, 32)
-# Rows of a shared graph's comparison; see asked_pairs.
-ROWS = 64
+# Pairs of a shared graph's comparison, so that the largest batch has no row twice; see asked_pairs.
+ROWS = 32
 Index = npt.NDArray[np.int64]
 Result = TypeVar("Result")
 
@@ -122,7 +122,7 @@ def verify_merged(
         engine: holds the merged graph.
         graph: the graph's record.
         expected: torch's logits [N, C].
-        images: [N, 3, H, W]; repeated where a batch is larger than N.
+        images: [N, 3, H, W]; repeated where the batches take more than N.
         batches: sizes in which the images are asked about, in turn.
 
     Raises:
@@ -138,15 +138,20 @@ def verify_merged(
 def asked_pairs(images: int, tasks: int) -> Index:
     """Return the pairs (image, task) [P, 2] that verify_shared asks, every image and every task among them.
 
-    They are all there are up to ROWS pairs; beyond, each image is asked about at least two tasks, or where there are
-    more tasks than images each task about one image. With 10 tasks and 32 images all pairs would take minutes on a
-    small machine and tell nothing more: every number of a task's tensors is part of every one of its answers.
+    They are all there are up to ROWS pairs. Beyond, each task is asked about at least two images, or where there are
+    more tasks than images about one, and one image about several tasks. With 10 tasks and 32 images all pairs would
+    take minutes on a small machine and tell nothing more: every number of a task's tensors is part of every one of its
+    answers.
     """
     larger, smaller = max(images, tasks), min(images, tasks)
-    least = 2 if images >= tasks else 1
+    least = 2 if tasks <= images < 2 * tasks else 1
     turns = range(min(smaller, max(least, ROWS // larger)))
     pairs = [(place, (place + turn) % smaller) for turn in turns for place in range(larger)]
-    return np.array(pairs if images >= tasks else [pair[::-1] for pair in pairs], dtype=np.int64)
+    if images < tasks:
+        pairs = [pair[::-1] for pair in pairs]
+    elif tasks > 1 == len(turns):
+        pairs.append((0, 1))
+    return np.array(pairs, dtype=np.int64)
 
 
 def verify_shared(
@@ -205,10 +210,10 @@ def verify_shared(
 
 
 def _chunks(total: int, batches: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield (start, size) of batches that cover `total` rows, with every size of `batches` in turn."""
+    """Yield (start, size) of batches that cover `total` rows, with every size of `batches` in turn; the last is cut."""
     start = 0
     for size in itertools.cycle(batches):
         if start >= total:
             return
-        yield start, size
+        yield start, min(size, total - start)
         start += size

@@ -21,7 +21,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.engines.parity import BATCHES, asked_pairs, verify_merged, verify_shared, with_graph
+from adaptertune_deploy.engines.parity import BATCHES, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.export import explain as explaining
 from adaptertune_deploy.export import plan as plans
 from adaptertune_deploy.export.calibration import check_photographs
@@ -32,24 +32,25 @@ from adaptertune_deploy.export.pace import paces
 from adaptertune_deploy.export.plan import Plan, plan_export
 from adaptertune_deploy.export.precision.ranges import NONE, Ranges, measure
 from adaptertune_deploy.export.precision.table import graph_in, is_calibrated
-from adaptertune_deploy.export.reference import asked_logits, check_reference
-from adaptertune_deploy.export.shared import export_shared
-from adaptertune_deploy.model.backbone import Backbone, load_backbone
+from adaptertune_deploy.export.torch_answers import TorchAnswers, ask_torch
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino")
+# Images that a merged graph is asked about where the shared graph, with the same nodes and the same tensors of the same
+# tasks, was asked about more: every number of a task's tensors is part of every one of its answers.
+FEW = 2
 Measure = Callable[[Engine, GraphRecord], tuple[ParityRecord, ...]]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every step of one export needs.
+    """What every step of writing needs.
 
     images: float32 [N, 3, H, W], preprocessed.
     writer: of the bundle.
     """
 
     plan: Plan
-    backbone: Backbone
+    torch: TorchAnswers
     images: Array
     writer: Writer
     progress: Progress
@@ -130,21 +131,12 @@ def export_bundle(
         calibration=calibration,
         explain=explain,
     )
-    first = plan.sources[0].config
-    pictures = read_images(plan.images, first.preprocess)
-    backbone = load_backbone(
-        first.backbone.name,
-        weights,
-        image_size=first.backbone.image_size,
-        sha256=first.backbone.sha256,
-        allow_random=allow_random,
-    )
-    for source in plan.sources:
-        bundle.check_same_model(source.config, backbone.spec, first.preprocess, "the loaded backbone")
+    pictures = read_images(plan.images, plan.sources[0].config.preprocess)
+    answers = ask_torch(plan, pictures, weights, allow_random, progress)
     with publish.writing(out, tell) as writer:
         plan.check_dropped(writer.old)
         replaced = plans.replaced(plan, writer.old)
-        manifest = _write(Work(plan, backbone, pictures, writer, progress, tell))
+        manifest = _write(Work(plan, answers, pictures, writer, progress, tell))
         writer.publish(manifest)
     if replaced:
         tell(f"replaced {'tasks' if len(replaced) > 1 else 'task'} {', '.join(replaced)} of {out}/")
@@ -153,95 +145,82 @@ def export_bundle(
 
 def _write(work: Work) -> Manifest:
     """Write every file that the new manifest names, and return it."""
-    sources = work.plan.sources
+    sources, traced = work.plan.sources, work.torch.traced
     manifest = Manifest(
         format_version=FORMAT_VERSION,
-        backbone=work.backbone.spec,
+        backbone=work.torch.spec,
         preprocess=sources[0].config.preprocess,
         slots=work.plan.slots,
         tasks=tuple(work.writer.write_task(source.adapter, source.config) for source in sources),
         versions=_versions(),
     )
-    expected = _expected(work)
-    work.progress("shared graph", 0, 2)
-    traced = export_shared(work.backbone, manifest.slots)  # every other graph is made out of it
     work.progress("shared graph", 1, 2)
-    ranges = _ranges(work, traced)
+    ranges = _ranges(work)
     for precision in work.plan.precisions:
         data = graph_in(traced, precision, ranges, manifest.backbone.name)
         source = None if data is traced else files.sha256_bytes(traced)
         made = Made(SHARED, precision, None, data, source)
         if work.plan.explain and data is not traced:
-            work.tell(_explanation(work, traced, made))
+            work.tell(_explanation(work, made))
         if work.plan.shared:
-            manifest = _with_shared(work, manifest, expected, made)
+            manifest = _with_shared(work, manifest, made)
         work.progress(_words("shared graph", precision), 2, 2)
         if work.plan.merge:
-            manifest = _with_merged(work, manifest, expected, made)
+            manifest = _with_merged(work, manifest, made)
     for pace in paces(work.plan.out, manifest, sources[0].adapter, work.images[:1], work.plan.engine):
         work.tell(pace.words)
     return manifest
 
 
-def _explanation(work: Work, traced: bytes, made: Made) -> str:
+def _explanation(work: Work, made: Made) -> str:
     options, adapters = work.plan.engine, [source.adapter for source in work.plan.sources]
     if reason := lacks(options, made.precision):
         return f"{made.precision}: not explained: {reason}"
-    return explaining.explain(traced, made.data, made.precision, adapters, work.plan.slots, work.images, options).words
+    traced, slots = work.torch.traced, work.plan.slots
+    return explaining.explain(traced, made.data, made.precision, adapters, slots, work.images, options).words
 
 
 def _words(what: str, precision: Precision) -> str:
     return what if precision is Precision.FP32 else f"{what} in {precision}"
 
 
-def _ranges(work: Work, traced: bytes) -> Ranges:
+def _ranges(work: Work) -> Ranges:
     """Return how far the traced graph's values reach on the calibration images, where a precision asks for it."""
     calibration, sources = work.plan.calibration, work.plan.sources
     if calibration is None:
         return NONE
     images = read_images(calibration.paths, sources[0].config.preprocess, "calibrate on")
     check_photographs(images)
-    adapters, width = [source.adapter for source in sources], work.backbone.spec.width
-    return measure(traced, adapters, work.plan.slots, width, images, calibration.tasks, work.progress)
+    adapters, width = [source.adapter for source in sources], work.torch.spec.width
+    return measure(work.torch.traced, adapters, work.plan.slots, width, images, calibration.tasks, work.progress)
 
 
-def _expected(work: Work) -> Sequence[Array]:
-    """Return torch's logits [N, C] for each task, after comparing torch with what training stored."""
-    sources = work.plan.sources
-    pairs = asked_pairs(len(work.images), len(sources))
-    answers: list[Array] = []
-    for place, source in enumerate(sources):
-        work.progress("torch's answers", place, len(sources))
-        check_reference(work.backbone, source.folder, source.config, source.adapter, work.plan.ship)
-        rows = pairs[pairs[:, 1] == place, 0]
-        answers.append(asked_logits(work.backbone, source.adapter, work.images, rows))
-    work.progress("torch's answers", len(sources), len(sources))
-    return answers
-
-
-def _with_shared(work: Work, manifest: Manifest, expected: Sequence[Array], made: Made) -> Manifest:
+def _with_shared(work: Work, manifest: Manifest, made: Made) -> Manifest:
     adapters = [source.adapter for source in work.plan.sources]
 
     def measure(engine: Engine, graph: GraphRecord) -> tuple[ParityRecord, ...]:
         width = manifest.backbone.width
-        return verify_shared(engine, graph, adapters, manifest.slots, width, expected, work.images)
+        return verify_shared(engine, graph, adapters, manifest.slots, width, work.torch.expected, work.images)
 
     return _with_graph(work, manifest, made, measure)
 
 
-def _with_merged(work: Work, manifest: Manifest, expected: Sequence[Array], shared: Made) -> Manifest:
+def _with_merged(work: Work, manifest: Manifest, shared: Made) -> Manifest:
     """Write the merged graphs; the first runs at more batch sizes, the others differ from it in their constants."""
     source_sha256 = files.sha256_bytes(shared.data)
     first = BATCHES[:3] if work.plan.shared else BATCHES  # the shared graph has run these nodes at the largest size
     sources, words = work.plan.sources, _words("merged graphs", shared.precision)
     for place, source in enumerate(sources):
         work.progress(words, place, len(sources))
-        asked = np.isfinite(expected[place]).all(axis=1)
+        expected = work.torch.expected[place]
+        asked = np.flatnonzero(np.isfinite(expected).all(axis=1))
+        if place and work.plan.shared:
+            asked = asked[:FEW]
         measure = partial(
             _measure_merged,
-            expected=expected[place][asked],
+            expected=expected[asked],
             images=work.images[asked],
-            batches=BATCHES[:2] if place else first,
+            batches=(FEW,) if place else first,
         )
         data = merged_graph(shared.data, source.adapter, bundle.merged_facts(manifest, manifest.tasks[place]))
         made = Made(MERGED, shared.precision, source.adapter.task.name, data, source_sha256)

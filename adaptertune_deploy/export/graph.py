@@ -71,19 +71,24 @@ def to_onnx(
         ExportError: the network can't be traced, is too large for one file, or its graph is not plain ONNX with these
             dynamic axes.
     """
-    model = _trace(network, arguments, output, what)
+    model, traced = _trace(network, arguments, output, what)
     for rewrite in REWRITES:
         rewrite(model)
     name_all(model, weights or {})
     _clean(model, metadata)
     file = _to_file(model)
-    del model
+    for value in traced:
+        value.const_value = None  # onnxscript keeps the last graph that it rewrote, and would keep the weights with it
+    del model, traced
     _check(file, _flat(arguments), what)
     return onnx_file.write(file, what)
 
 
-def _trace(network: nn.Module, arguments: Arguments, output: str, what: str) -> ir.Model:
-    """Return what torch's exporter makes of a network; its weights are the network's own memory where they can be."""
+def _trace(network: nn.Module, arguments: Arguments, output: str, what: str) -> tuple[ir.Model, tuple[ir.Value, ...]]:
+    """Return what torch's exporter makes of a network, and the values that held its weights at first.
+
+    The graph's weights are the network's own memory where they can be.
+    """
     try:
         with _quiet(), plain_attention(network), torch.no_grad():
             program = torch.onnx.export(
@@ -94,10 +99,13 @@ def _trace(network: nn.Module, arguments: Arguments, output: str, what: str) -> 
                 input_names=[entry.name for entry in _flat(arguments)],
                 output_names=[output],
                 dynamic_shapes=_dynamic_shapes(arguments),
+                optimize=False,
                 verbose=False,
             )
             assert program is not None  # with dynamo=True it never is
-            return program.model
+            traced = tuple(program.model.graph.initializers.values())
+            program.optimize()
+            return program.model, traced
     except AtdError:
         raise
     except Exception as error:  # noqa: BLE001  tracing runs timm's code, which may raise anything

@@ -10,9 +10,11 @@ import numpy as np
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
 from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
+from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.reference import known_answers
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.parity import Index
+from adaptertune_deploy.engines.parity import Index, asked_pairs
+from adaptertune_deploy.export.plan import Plan
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.model.reference import torch_logits
 
@@ -20,6 +22,22 @@ SAMPLES = 2  # a library that computes something else shows on every image
 # Training may have run with another torch, on another processor: rounding is allowed a few times what two engines of
 # one machine differ by.
 SLACK = 5.0
+
+
+def expected_logits(plan: Plan, backbone: Backbone, images: Array, progress: Progress) -> tuple[Array, ...]:
+    """Return torch's logits [N, C] for each task of an export, NaN in rows that parity.asked_pairs leaves out.
+
+    Raises:
+        ParityError, FormatError: see check_reference.
+    """
+    pairs = asked_pairs(len(images), len(plan.sources))
+    answers: list[Array] = []
+    for place, source in enumerate(plan.sources):
+        progress("torch's answers", place, len(plan.sources))
+        check_reference(backbone, source.folder, source.config, source.adapter, plan.ship)
+        answers.append(asked_logits(backbone, source.adapter, images, pairs[pairs[:, 1] == place, 0]))
+    progress("torch's answers", len(plan.sources), len(plan.sources))
+    return tuple(answers)
 
 
 def asked_logits(backbone: Backbone, adapter: Adapter, images: Array, rows: Index) -> Array:

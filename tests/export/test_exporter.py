@@ -26,13 +26,21 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.export import exporter
+from adaptertune_deploy.export import exporter, torch_answers
 from adaptertune_deploy.export.exporter import export_bundle
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.precision.table import is_calibrated
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
-from tests.builders import encode, give_reference, make_candidates, make_config, make_image, make_task, write_adapter
+from tests.builders import (
+    encode,
+    give_reference,
+    make_candidates,
+    make_config,
+    make_image,
+    make_task,
+    write_adapter,
+)
 from tests.export.conftest import SLOTS, ask, reference
 
 
@@ -74,8 +82,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, backbone: Backbone, last_slot: bytes,
         asked.append((name, weights, options))
         return backbone
 
-    monkeypatch.setattr(exporter, "load_backbone", load)
-    monkeypatch.setattr(exporter, "export_shared", lambda _, slots: {SLOTS: shared_graph, (2,): last_slot}[slots])
+    monkeypatch.setattr(torch_answers, "load_backbone", load)
+    monkeypatch.setattr(torch_answers, "export_shared", lambda _, slots: {SLOTS: shared_graph, (2,): last_slot}[slots])
     return asked
 
 
@@ -132,8 +140,9 @@ def test_a_bundle_of_both_forms(
         assert np.abs(row - wanted).max() < 1e-5
         assert np.abs(alone - wanted).max() < 1e-5
         assert [entry.graph for entry in manifest.parity_of(record.task.name)] == [shared.file, merged.file]
+        # 12 images, 3 tasks: in two turns each task is asked about 8. Merged graphs but the first are asked about 2.
+        assert [entry.images for entry in manifest.parity_of(record.task.name)] == [8, 8 if adapter is held[0] else 2]
         for entry in manifest.parity_of(record.task.name):
-            assert entry.images == 12
             assert 0 < entry.max_abs < 1e-5
             assert (entry.agreement, entry.engine, entry.provider) == (1, "onnxruntime", "CPUExecutionProvider")
             assert (entry.engine_version, entry.atol, entry.rtol) == (
@@ -169,7 +178,7 @@ def test_either_candidate_ships_without_training(
     ships: str,
     ship: str | None,
 ) -> None:
-    monkeypatch.setattr(exporter, "export_shared", export_shared)
+    monkeypatch.setattr(torch_answers, "export_shared", export_shared)
     config = artefact.read_config(folders[0])
     write_source(folders[0], held[0], backbone, config.samples, ships, probe_temperature=2.5)
     out = tmp_path / "bundle"
@@ -344,11 +353,40 @@ def test_an_older_bundle_stays_when_a_graph_differs(
     out = tmp_path / "bundle"
     export_bundle(folders, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(exporter, "asked_logits", lambda _, adapter, pictures, rows: np.zeros((4, 11), np.float32))
+    monkeypatch.setattr(torch_answers, "expected_logits", lambda *_: (np.zeros((4, 11), np.float32),))
     with pytest.raises(ParityError, match=r"graph of task 'flowers' differs from torch"):
         export_bundle([folders[1]], out, merge=True, shared=False, replace=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapters", "bundle"]
+
+
+@pytest.mark.parametrize("fault", ["another block", "another task's head", "no adapters", "one number"])
+def test_a_later_merged_graph_with_wrong_tensors_is_never_written(
+    tmp_path: Path, folders: list[Path], calls: list[Any], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The third of three beside the shared graph, which is asked about two images only; digits adapts 0 and 2."""
+
+    def spoiled(name: str, tensor: Array) -> Array:
+        if name.startswith("head.") and fault == "another task's head":
+            return np.roll(tensor, 1, axis=0)
+        if ".up." in name and fault == "no adapters":
+            return np.zeros_like(tensor)
+        if name == "blocks.0.adapter.down.bias" and fault == "one number":
+            return np.concatenate([tensor[:1] + np.float32(0.5), tensor[1:]])
+        return tensor
+
+    def merged(source: bytes, adapter: Adapter, facts: graph_facts.GraphFacts) -> bytes:
+        if adapter.task.name == "digits":
+            tensors = {name: spoiled(name, tensor) for name, tensor in adapter.tensors.items()}
+            if fault == "another block":
+                tensors |= {name.replace("s.0.", "s.2."): tensors[name] for name in tensors if "s.0." in name}
+            adapter = dataclasses.replace(adapter, tensors=tensors)
+        return merged_graph(source, adapter, facts)
+
+    monkeypatch.setattr(exporter, "merged_graph", merged)
+    with pytest.raises(ParityError, match=r"graph of task 'digits' differs from torch"):
+        export_bundle(folders, tmp_path / "bundle", merge=True)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_graph_of_another_task_is_never_written(
@@ -414,13 +452,13 @@ def test_a_task_that_is_added_meanwhile_is_not_dropped(
     out = tmp_path / "bundle"
     export_bundle(folders, out)
     write_adapter(tmp_path / "late", make_task("late", blocks=(1,)), backbone.spec, backbone.preprocess)
-    load = exporter.load_backbone
+    load = torch_answers.load_backbone
 
     def slow(*arguments: Any, **options: Any) -> Backbone:
         publish.add_task(out, tmp_path / "late")
         return load(*arguments, **options)
 
-    monkeypatch.setattr(exporter, "load_backbone", slow)
+    monkeypatch.setattr(torch_answers, "load_backbone", slow)
     with pytest.raises(UsageError, match="would drop task late"):
         export_bundle(folders, out)
     assert len(bundle.read_manifest(out).tasks) == 4
@@ -458,8 +496,10 @@ def test_deit_tiny_on_real_pets(tmp_path: Path, shared_data: Path, monkeypatch: 
     )
     both = export_bundle(folders, tmp_path / "both", weights=weights, images=photographs)
     assert both.slots == tuple(range(12))
+    photographed = len(list(photographs.iterdir()))
+    assert [report.images for report in manifest.parity] == [photographed]
+    assert sum(report.images for report in both.parity) == photographed + 1 > 40  # one of them about both tasks
     for report in (*manifest.parity, *both.parity):
-        assert report.images == len(list(photographs.iterdir())) > 40
         assert report.max_abs < 1e-4
         assert report.cosine > 1 - 1e-8
         assert report.agreement == 1
