@@ -1,11 +1,14 @@
 """Tensors of many tasks in host memory, one behind another along a leading slot axis.
 
-Pages of memory that nothing was written to cost nothing, so a slab may have far more slots than tasks.
+Pages of memory that nothing was written to cost nothing, so a slab may have far more slots than tasks. A slab takes its
+pages from the system itself: what malloc hands out may be memory that was used before and is written over with zeros.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +17,7 @@ import numpy as np
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 
-PAGE = 4096  # bytes; no vector instruction asks for more than 64
+ALIGNMENT = 64  # bytes; no vector instruction asks for more
 
 
 class HostSlab:
@@ -32,8 +35,13 @@ class HostSlab:
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, TensorInfo], capacity: int) -> None:
         self.capacity = capacity
         self.arrays: dict[str, AnyArray] = {}
+        sizes = {name: capacity * math.prod(shape) * inputs[name].dtype.itemsize for name, shape in shapes.items()}
+        memory = _pages(sum(_aligned(size) for size in sizes.values()), capacity)
+        start = 0
         for name, shape in shapes.items():
-            self.arrays[name] = _zeros((capacity, *shape), inputs[name].dtype)
+            part = np.frombuffer(memory, np.uint8, sizes[name], start)  # holds the memory as long as it lives
+            self.arrays[name] = part.view(inputs[name].dtype).reshape(capacity, *shape)
+            start += _aligned(sizes[name])
 
     def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
         """See Slab.write; nothing is written unless all of it fits."""
@@ -72,13 +80,20 @@ def _converted(name: str, value: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
     return result
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
-    """Return zeros that begin at a page of memory."""
-    size = math.prod(shape) * dtype.itemsize
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _pages(size: int, capacity: int) -> mmap.mmap:
+    """Return zeros that are no memory yet. Huge pages are declined: the first number written would make 2 MB of them.
+
+    Raises:
+        EngineError: no memory.
+    """
     try:
-        memory = np.zeros(size + PAGE, dtype=np.uint8)
-    except (MemoryError, ValueError):
-        raise EngineError(f"no memory for {shape[0]} slots of {list(shape[1:])}; serve fewer tasks") from None
-    start = -memory.ctypes.data % PAGE
-    result: AnyArray = memory[start : start + size].view(dtype).reshape(shape)
-    return result
+        memory = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError, ValueError):
+        raise EngineError(f"no memory for {capacity} slots, {size / 1e6:,.0f} MB; serve fewer tasks") from None
+    with contextlib.suppress(AttributeError, OSError):  # a system without huge pages
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return memory
