@@ -11,14 +11,16 @@ import numpy as np
 import onnx
 import pytest
 
-from adaptertune_deploy.core import bank, bundle, heads, preprocess, tensors
+from adaptertune_deploy.core import bank, bundle, heads, preprocess, publish, tensors
 from adaptertune_deploy.core.errors import ExportError, FormatError, ParityError
 from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import upgrade as upgrading
 from adaptertune_deploy.export import version1
+from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.upgrade import upgrade
 from tests.export.old_bundles import GOLDEN, OLD_PARITY, downgrade
 
@@ -94,6 +96,28 @@ def test_the_cut_graph_computes_nothing_that_nobody_asks_for(folder: Path) -> No
     read = {name for node in model.graph.node for name in node.input} | {"features"}
     assert all(set(node.output) & read for node in model.graph.node)
     assert {entry.name for entry in model.graph.initializer} <= read
+
+
+def test_a_bundle_that_an_older_release_wrote_takes_merged_tasks(tmp_path: Path) -> None:
+    """Its own files, not made of today's: class token by Expand and Concat, queries by Slice, weights called val_N."""
+    folder = Path(shutil.copytree(Path(__file__).parent / "golden_version1", tmp_path / "bundle"))
+    images = pictures(upgrade(folder))
+    for task, ship, wanted in (
+        ("trees", None, "trees"),  # new; adapts the last block only
+        ("birds", None, "birds"),  # there already, with a merged graph that version 1 had traced
+        ("cars", None, "cars"),  # a head only: no block adapted
+        ("cars", "adapter", "cars-adapter"),
+    ):
+        publish.add_task(folder, GOLDEN / "adapters" / task, ship=ship, merge=merged_graph)
+        manifest = bundle.read_manifest(folder)
+        graph = select_graph(manifest, "merged", task=task)
+        data = bundle.read_graph(folder, graph)
+        onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+        engine = open_engine(data, "g", ON_CPU)
+        check_contract(engine, bundle.facts_of(manifest, task), "g", graph.inputs)
+        for few in (images, images[:1]):
+            found = engine.run({bank.IMAGES: few})[bank.LOGITS]
+            np.testing.assert_allclose(found, expected()[wanted][: len(few)], atol=2e-5)
 
 
 def test_a_bundle_of_this_version_is_no_bundle_of_version_1(tmp_path: Path) -> None:
