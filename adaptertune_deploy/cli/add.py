@@ -13,8 +13,7 @@ from adaptertune_deploy.cli.options import OUTPUT, flag
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest, TaskRecord
-    from adaptertune_deploy.core.publish import Merge, Verify
-    from adaptertune_deploy.engines.options import EngineOptions
+    from adaptertune_deploy.core.publish import Merge
 
 
 def add(
@@ -53,11 +52,13 @@ def add(
 
     chosen = options.candidate(ship)
     tasks.check_adapter_folder(adapter)
+    from adaptertune_deploy.engines.added import verification
+
     asked = engines.asked(engine, device, settings, precision) if engines.can_verify(engine) else None
     merging = _merging() if merge else None
     started = time.perf_counter()
     with interrupts.stoppable(interrupts.outcome(bundle / MANIFEST_NAME)), tasks.reading(bundle):
-        verify, reason = _verifying(bundle, adapter, chosen, asked)
+        verify, reason = verification(bundle, adapter, chosen, asked)
         record = add_task(bundle, adapter, console.print_note, chosen, verify, merging)
     seconds = time.perf_counter() - started
     manifest = read_manifest(bundle)
@@ -81,26 +82,6 @@ def _merging() -> Merge:
     from adaptertune_deploy.export.merge import merged_graph
 
     return merged_graph
-
-
-def _verifying(
-    bundle: Path, adapter: Path, ship: str | None, engine: EngineOptions | None
-) -> tuple[Verify | None, str]:
-    """Return what verifies the task, or None and why nothing does."""
-    from adaptertune_deploy.core.adapter import read_config
-    from adaptertune_deploy.core.reference import known_answers
-    from adaptertune_deploy.engines import added
-
-    config = read_config(adapter)
-    config.shipped(ship)
-    if not config.reference_sha256:
-        return None, f"{adapter} holds none of torch's answers, it was trained by an older release"
-    if engine is None:
-        return None, "ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]' or choose --engine"
-    known = known_answers(adapter, config, ship)
-    if known is None:
-        return None, "none of the images that training held back is on this machine"
-    return added.verifier(bundle, known, engine), ""
 
 
 def _say_parity(manifest: Manifest, task: str, reason: str) -> None:

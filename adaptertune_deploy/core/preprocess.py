@@ -79,16 +79,31 @@ def decode(
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
-        exif = image.info.get("exif")  # of a PNG it may follow the pixels
-        # `convert` would carry the transparent colour along, with a warning for the usual kind of PNG.
         image.info.pop("transparency", None)
-        image = _colours(image, check)
-        # A text chunk of a PNG may bear that name too.
-        return upright(image, exif) if orientation == "exif" and isinstance(exif, bytes) else image
+        return rgb(image, orientation, check)
     except RequestError:
         raise
     except Exception as error:  # Pillow raises more than a dozen types on damaged data
         raise ImageError("the image is truncated or damaged; send it again in full") from error
+
+
+def rgb(image: Image.Image, orientation: str = "exif", check: Callable[[], None] | None = None) -> Image.Image:
+    """Return an image in memory as `decode` returns a file's: RGB, the way up that its EXIF says.
+
+    Args:
+        image: of any mode that Pillow turns into RGB; it stays as it is.
+        orientation: "exif" or "ignored"; see PreprocessSpec.
+        check: see decode.
+    """
+    image.load()
+    exif = image.info.get("exif")  # of a PNG it may follow the pixels
+    if "transparency" in image.info:
+        # `convert` would carry the transparent colour along, with a warning for the usual kind of PNG.
+        image = image.copy()
+        del image.info["transparency"]
+    image = _colours(image, check)
+    # A text chunk of a PNG may bear that name too.
+    return upright(image, exif) if orientation == "exif" and isinstance(exif, bytes) else image
 
 
 def header(data: bytes) -> Image.Image:

@@ -5,13 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import Adapter, read_config
 from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord
 from adaptertune_deploy.core.publish import Verify
-from adaptertune_deploy.core.reference import KnownAnswers
+from adaptertune_deploy.core.reference import KnownAnswers, known_answers
 from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.parity import verify_merged, verify_shared, with_graph
+
+
+def verification(
+    folder: Path, source: Path, ship: str | None, options: EngineOptions | None
+) -> tuple[Verify | None, str]:
+    """Return what verifies a task that is added, or None and why nothing does.
+
+    Args:
+        folder: the bundle.
+        source: the folder adapters/<task>/.
+        ship: the candidate; see core.publish.add_task.
+        options: what to verify on; None where no engine is here.
+
+    Raises:
+        FormatError: the adapter's config, or torch's answers in its folder, are damaged.
+        UsageError: a candidate that the task lacks.
+    """
+    config = read_config(source)
+    config.shipped(ship)
+    if not config.reference_sha256:
+        return None, f"{source} holds none of torch's answers, it was trained by an older release"
+    if options is None:
+        return None, "ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]' or choose --engine"
+    known = known_answers(source, config, ship)
+    if known is None:
+        return None, "none of the images that training held back is on this machine"
+    return verifier(folder, known, options), ""
 
 
 def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verify:

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.serve.answers import Answer, answer
 from adaptertune_deploy.serve.logits import check_finite
-from adaptertune_deploy.serve.offline import batches, places
+from adaptertune_deploy.serve.offline import AnyImage, batches, places
 from adaptertune_deploy.serve.session import Session
 
 
 def classify(
     session: Session,
-    images: Sequence[bytes],
+    images: Sequence[AnyImage],
     tasks: Sequence[str] | None = None,
     top_k: int = 5,
     names: Sequence[str] | None = None,
     max_batch: int = 8,
 ) -> list[Answer]:
-    """Answer encoded images.
+    """Answer images.
 
     Args:
         session: see session.open_session.
-        images: encoded images, as files hold them.
+        images: encoded, as files hold them, or in memory.
         tasks: which of the session's tasks; None for all.
         top_k: labels per answer.
         names: what messages call the images; None for "image 1 of 3".

@@ -12,7 +12,7 @@ import numpy as np
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.offline import batches, places
+from adaptertune_deploy.serve.offline import AnyImage, batches, places
 from adaptertune_deploy.serve.session import Session
 
 SUFFIXES = (".npy", ".npz")
@@ -21,16 +21,16 @@ FILES = "files"  # no task's name: that is checked when features are written
 
 def embed(
     session: Session,
-    images: Sequence[bytes],
+    images: Sequence[AnyImage],
     tasks: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     max_batch: int = 8,
 ) -> dict[str, Array]:
-    """Return the features of encoded images.
+    """Return the features of images.
 
     Args:
         session: see session.open_session; of the shared form.
-        images: encoded images, as files hold them; at least one.
+        images: encoded, as files hold them, or in memory; at least one.
         tasks: which of the session's tasks; None for all.
         names: what messages call the images; None for "image 1 of 3".
         max_batch: rows of one engine run.

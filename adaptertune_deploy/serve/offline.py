@@ -1,17 +1,22 @@
-"""Encoded images and names of tasks -> batches for a session, without a server."""
+"""Images and names of tasks -> batches for a session, without a server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, UsageError, did_you_mean
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.session import Session
+
+# As a file holds it, or decoded.
+AnyImage: TypeAlias = "bytes | Image.Image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +35,13 @@ class Batch:
 
 
 def batches(
-    session: Session, images: Sequence[bytes], chosen: Sequence[int], names: Sequence[str] | None, max_batch: int
+    session: Session, images: Sequence[AnyImage], chosen: Sequence[int], names: Sequence[str] | None, max_batch: int
 ) -> Iterator[Batch]:
     """Decode images and yield them in batches, each asked about for the same tasks.
 
     Args:
         session: which runs them.
-        images: encoded images, as files hold them.
+        images: encoded or in memory.
         chosen: places of tasks in the session.
         names: what messages call the images; None for "image 1 of 3".
         max_batch: rows of a batch, unless one image has more.
@@ -75,8 +80,13 @@ def places(session: Session, tasks: Sequence[str] | None) -> list[int]:
     return [known.index(name) for name in tasks]
 
 
-def _load(session: Session, data: bytes, name: str) -> Array:
+def _load(session: Session, image: AnyImage, name: str) -> Array:
+    spec = session.preprocess
     try:
-        return preprocess.preprocess(data, session.preprocess)
+        if isinstance(image, bytes):
+            return preprocess.preprocess(image, spec)
+        return preprocess.transform(preprocess.rgb(image, spec.orientation), spec)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", error.status) from None
+    except OSError as error:  # a file that Pillow opened and reads only now
+        raise ImageError(f"{name}: {error}") from None

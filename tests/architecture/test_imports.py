@@ -111,7 +111,29 @@ def test_no_import_cycle() -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if m.name == "__init__.py"], ids=str)
 def test_an_init_file_holds_no_code(module: Path) -> None:
     body = ast.parse(module.read_text()).body
+    if module.parent == PACKAGE:  # names that are imported when they are asked for
+        lazy = [node for node in body if isinstance(node, (ast.FunctionDef, ast.If, ast.ImportFrom))]
+        assert [ast.unparse(node).splitlines()[0] for node in lazy] == [
+            "from typing import TYPE_CHECKING",
+            "if TYPE_CHECKING:",
+            "def __getattr__(name: str) -> object:",
+            "def __dir__() -> list[str]:",
+        ]
+        body = [node for node in body if node not in lazy]
     assert all(isinstance(node, (ast.Expr, ast.Assign)) for node in body)
+
+
+def test_the_package_alone_loads_nothing_of_it_and_no_library() -> None:
+    code = """
+        import adaptertune_deploy as atd
+        assert "open_bundle" in dir(atd)
+        atd.open_bundle, atd.train_task, atd.EngineOptions, atd.Precision, atd.AtdError
+        assert not [name for name in sys.modules if name.startswith("adaptertune_deploy.model")]
+    """
+    assert not loaded_after(textwrap.dedent(code)) & {*HEAVY, "pydantic", "safetensors", "typer", "rich"}
+    before = "names = set(sys.modules)\nimport adaptertune_deploy\nadded = set(sys.modules) - names"
+    script = f"import sys, typing\n{before}\nassert added == {{'adaptertune_deploy'}}, added"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 HEAVY = (

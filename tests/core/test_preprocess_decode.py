@@ -386,3 +386,14 @@ def test_damaged_bytes_give_an_image_or_an_image_error(name: str, edits: list[tu
 def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(ImageError):
         preprocess.decode(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "I;16"])
+def test_an_image_in_memory_becomes_what_its_file_becomes(mode: str) -> None:
+    deep = Image.fromarray(np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32))
+    image = deep if mode == "I;16" else make_image(mode=mode)
+    before = image.mode, image.tobytes()
+    found = preprocess.rgb(image)
+    wanted = image.convert("RGB") if mode == "CMYK" else preprocess.decode(encode(image))  # no PNG holds CMYK
+    assert (found.mode, found.tobytes()) == ("RGB", wanted.tobytes())
+    assert (image.mode, image.tobytes()) == before
