@@ -43,8 +43,8 @@ def show_manifest(out: Path, manifest: Manifest) -> None:
     for graph in manifest.graphs:
         if graph.task is None:
             rows.append(("(backbone)", "", _name(graph), "", "", "", "", "", "", text.human_bytes(graph.bytes)))
-    words = map(table.Words, ("task", "ships", "graph", "measured on"))
-    names = (*words, "images", "max diff", "mean", "cosine", "same top-1", "size")
+    words = [table.Words(name) for name in ("task", "ships", "graph", "measured on")]
+    names: list[str | table.Words] = [*words, "images", "max diff", "mean", "cosine", "same top-1", "size"]
     count = text.plural(len(manifest.tasks), "task")
     table.show(console.out, f"{out}/: {count} on {manifest.backbone.name}, graphs against torch", names, rows)
 
