@@ -17,6 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no 
 # Read when numpy and torch are imported, here and in what tests start: the suite's workers share the cores, and threads
 # that wait for one another across processes cost more than they bring.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+os.environ["ATD_DRAIN_DELAY"] = "0"  # no load balancer has to look away from the servers that tests end
 SHARED_DATA = Path(os.environ.get("ATD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

@@ -20,11 +20,14 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.admission import Admission
 from adaptertune_deploy.serve.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
 from adaptertune_deploy.serve.deadline import Deadline, expired
+from adaptertune_deploy.serve.engine_health import EngineHealth
 from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY, FairQueue
 from adaptertune_deploy.serve.session import Session, warm_up
 from adaptertune_deploy.serve.settings import Settings
 
 NEVER = Deadline()
+PROBE_S = 1.0
+LEFT = "the server is shutting down and could not answer in time; send the request to another one"
 logger = logging.getLogger(__name__)
 
 
@@ -34,19 +37,21 @@ class Batcher:
     Attributes:
         warm: whether the session has been warmed up.
         failure: why it can't be, or None.
+        health: of the engine since.
     """
 
     def __init__(self, session: Session, settings: Settings, on_batch: Callable[[BatchRecord], None]) -> None:
         """Make a batcher; `on_batch` is called on the event loop after every batch that succeeded."""
         self.warm = False
         self.failure: Exception | None = None
+        self.health = EngineHealth(settings.run_timeout)
         self._session = session
         self._max_batch = settings.max_batch
         self._admission = Admission([task.name for task in session.tasks], settings)
         self._on_batch = on_batch
         self._queue = FairQueue()
-        self._running = False
-        self._closing = False
+        self._running: list[Part] = []
+        self._closing = self._abandoned = False
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._worker: asyncio.Task[None] | None = None
@@ -104,14 +109,17 @@ class Batcher:
         if not math.isinf(deadline.at):
             timer = loop.call_later(max(0.0, deadline.at - monotonic()), self._expire, job)
             job.future.add_done_callback(lambda _: timer.cancel())
+        if self._abandoned:
+            job.fail(RequestError(LEFT, 503))
+            return job.future
         self._queue.push(job)
         self._changed.set()
         return job.future
 
     async def drain(self) -> None:
-        """Take no new requests, wait until every accepted one is answered, then stop the worker."""
+        """Take no new requests, wait until every accepted one is answered or given up, then stop the worker."""
         self._closing = True
-        while self.failure is None and (self.admitted or self._queue or self._running):
+        while not self._abandoned and self.failure is None and (self.admitted or self._queue or self._running):
             self._changed.clear()
             await self._changed.wait()
         if self._worker is not None:
@@ -119,7 +127,14 @@ class Batcher:
             await asyncio.wait([self._worker])
         for job in self._queue.jobs():
             job.future.cancel()
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown(wait=not self._abandoned)
+
+    def abandon(self) -> None:
+        """Answer all that waits or runs with 503, take nothing new, and wait for no run any more."""
+        self._closing = self._abandoned = True
+        for job in [*self._queue.jobs(), *(part.job for part in self._running)]:
+            job.fail(RequestError(LEFT, 503))
+        self._changed.set()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -134,9 +149,19 @@ class Batcher:
             parts = self._take()
             if parts:
                 await self._execute(parts)
-            else:
-                self._changed.clear()
-                await self._changed.wait()
+                continue
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), PROBE_S if self.health.failing else None)
+            except asyncio.TimeoutError:
+                await self._probe()
+
+    async def _probe(self) -> None:
+        """Try an engine that failed: no request may come to show that it works again."""
+        self.health.began()
+        run = asyncio.get_running_loop().run_in_executor(self._thread, warm_up, self._session, 1)
+        (error,) = await asyncio.gather(run, return_exceptions=True)
+        self.health.ended(fine=error is None)
 
     def _give_up(self, error: Exception) -> None:
         self.failure = error
@@ -153,17 +178,21 @@ class Batcher:
         return parts
 
     async def _execute(self, parts: list[Part]) -> None:
-        self._running = True
+        self._running = parts
+        self.health.began()
+        fine = False
         try:
             loop = asyncio.get_running_loop()
             logits, seconds = await loop.run_in_executor(self._thread, self._run, parts)
+            fine = True
             self._on_batch(deliver(parts, logits, seconds, self._session.tasks))
         except Exception:
             logger.exception("a batch of %d requests failed", len(parts))
             for part in parts:
                 part.job.fail(EngineError("the engine failed on the batch of this request; send it again"))
         finally:
-            self._running = False
+            self._running = []
+            self.health.ended(fine)
             self._changed.set()
 
     def _run(self, parts: list[Part]) -> tuple[list[Array], float]:

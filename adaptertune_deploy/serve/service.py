@@ -69,7 +69,7 @@ class Service:
             return "the server is shutting down"
         if not self.batcher.warm:
             return "the engine is warming up"
-        return None
+        return self.batcher.health.problem
 
     def place(self, task: str) -> int | None:
         """Return a task's index in the session, or None when it is not served."""
@@ -82,6 +82,11 @@ class Service:
     def start(self) -> None:
         """Start warming up and working."""
         self.batcher.start()
+
+    def abandon(self) -> None:
+        """Answer what is unanswered with 503: the time for it is up."""
+        self.draining = True
+        self.batcher.abandon()
 
     async def close(self) -> None:
         """Answer what was accepted, then stop."""

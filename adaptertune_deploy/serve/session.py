@@ -29,6 +29,7 @@ from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engi
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import USUAL, EngineOptions
 from adaptertune_deploy.serve.forms import FORMS
+from adaptertune_deploy.serve.logits import check_finite
 from adaptertune_deploy.serve.merged_session import MergedSession
 from adaptertune_deploy.serve.shared_session import SharedSession
 
@@ -164,15 +165,16 @@ def _open_merged(opener: Opener, graphs: list[GraphRecord], records: tuple[TaskR
 def warm_up(session: Session, max_batch: int) -> None:
     """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
 
-    So does every size between that the engine prepares by itself (engines.limits.Limits.rows).
+    So does every size between that the engine prepares by itself (engines.limits.Limits.rows), and every task.
 
     Raises:
-        EngineError: the engine failed, or there is no memory for the batch.
+        EngineError: the engine failed, a task gave NaN, or there is no memory for the batch.
     """
     count = len(session.tasks)
     alone = range(count) if session.form == "merged" else range(1)
     sizes = [*(rows for rows in session.engine.limits.rows if 1 < rows < max_batch), max_batch]
     batches = [[task] for task in alone] + [[row % count for row in range(size)] for size in sizes]
+    batches += [list(range(start, min(start + max_batch, count))) for start in range(max_batch, count, max_batch)]
     for rows in batches:
         try:
             images = np.zeros((len(rows), 3, *session.preprocess.size), dtype=np.float32)
@@ -181,4 +183,6 @@ def warm_up(session: Session, max_batch: int) -> None:
             raise EngineError(
                 f"no memory for {len(rows)} images of {height} x {width} at once; lower --max-batch"
             ) from None
-        session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
+        found = session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
+        for task, logits in zip(rows, found, strict=True):
+            check_finite(session.tasks[task], logits)

@@ -40,8 +40,9 @@ class Settings:
     min_body_rate: int = _limit(1000, "BYTES/S", "Which a body must come with after --body-grace; slower: 408.")
     answer_timeout: float = _limit(30.0, SECONDS, "In which a client must take its answer.", 0.01)
     keep_alive: float = _limit(75.0, SECONDS, "For which a connection may idle; longer than load balancers' 60.", 0.01)
-    drain_delay: float = _limit(0.0, SECONDS, "Go on answering so long after SIGTERM while not ready.", 0)
-    drain_timeout: float = _limit(30.0, SECONDS, "After which unfinished work is given up.", 0)
+    run_timeout: float = _limit(60.0, SECONDS, "Of one engine run; while a longer one lasts: not ready.", 0.01)
+    drain_delay: float = _limit(5.0, SECONDS, "Go on answering so long after SIGTERM while not ready.", 0)
+    drain_timeout: float = _limit(20.0, SECONDS, "After which unfinished work is answered with 503.", 0)
 
     def __post_init__(self) -> None:
         for limit in fields(self):

@@ -52,7 +52,7 @@ DEFAULTS = {
         "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=NAME", "auto",
     ],
     "serve": [
-        "--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "0.0",
+        "--adapters", "all of them", "--host", "127.0.0.1", "--port", "8000", "--drain-delay", "5.0",
         "--engine", "onnxruntime", "--device", "auto", "--precision", "fp32", "-E provider=NAME", "auto",
     ],
 }  # fmt: skip

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, RequestError
+from adaptertune_deploy.serve import batcher
 from adaptertune_deploy.serve.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batcher import Batcher
 from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.engine_health import FAILURES
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.fakes import WAIT_S, FakeEngine, asked, indices, make_adapters, make_shared, random_images, reference
 
@@ -56,8 +58,6 @@ def scenario(
     async def play() -> None:
         bench = Bench(max_batch, queue_limit)
         bench.batcher.start()
-        for _ in range(2):
-            await bench.entered()
         while not bench.batcher.warm:
             await asyncio.sleep(0)
         bench.engine.forget()
@@ -328,6 +328,47 @@ def test_a_task_that_floods_the_queue_delays_another_by_one_run_only() -> None:
         assert 1 in asked(bench.engine.calls[1])
         await asyncio.gather(held, *noisy)
         assert len(bench.engine.calls) == 1 + -(-(8 * 12 + 1) // MAX_BATCH)
+
+    asyncio.run(scenario(body))
+
+
+def test_an_engine_that_fails_again_and_again_is_tried_until_it_works(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher, "PROBE_S", 0.001)
+
+    async def body(bench: Bench) -> None:
+        bench.engine.error = RuntimeError("no such device")
+        for count in range(FAILURES):
+            assert bench.batcher.health.problem is None, count
+            with pytest.raises(EngineError):
+                await bench.submit(0)
+        while bench.batcher.health.problem is None:
+            await asyncio.sleep(0)
+        runs = len(bench.engine.calls)
+        while len(bench.engine.calls) < runs + 2:
+            await asyncio.sleep(0)
+        assert "in a row" in str(bench.batcher.health.problem)
+        bench.engine.error = None
+        while bench.batcher.health.problem is not None:
+            await asyncio.sleep(0)
+        check(await bench.submit(1), 0, 1)
+
+    asyncio.run(scenario(body))
+
+
+def test_what_is_abandoned_is_answered_though_the_engine_hangs() -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        waiting = bench.submit(1)
+        bench.batcher.abandon()
+        late = bench.submit(2)
+        for future in (held, waiting, late):
+            with pytest.raises(RequestError, match="could not answer in time") as caught:
+                await future
+            assert caught.value.status == 503
+        await bench.batcher.drain()
+        assert len(bench.engine.calls) == 1
 
     asyncio.run(scenario(body))
 

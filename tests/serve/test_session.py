@@ -182,6 +182,14 @@ def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
     assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
 
 
+def test_warm_up_runs_every_task_and_looks_at_its_answer() -> None:
+    engine = FakeEngine()
+    warm_up(make_shared(engine), 2)
+    assert [asked(call) for call in engine.calls] == [[0], [0, 1], [2]]
+    with pytest.raises(EngineError, match="'digits' gave logits that are NaN"):
+        warm_up(make_shared(FakeEngine(poison=frozenset({2}))), 2)
+
+
 def test_warm_up_runs_every_size_that_an_engine_prepares() -> None:
     engine = FakeEngine(limits=Limits(rows=(1, 2, 4, 8), max_rows=8))
     warm_up(make_shared(engine), 6)

@@ -56,6 +56,8 @@ class Lingering(asyncio.Transport):
 
     def abort(self) -> None:
         """Close at once; what is unsent is dropped by the kernel too."""
+        if self._transport.is_closing() and not self.unsent():
+            return  # closed already, and the kernel delivers what it holds
         connection = self._transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

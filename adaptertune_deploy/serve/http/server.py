@@ -26,6 +26,7 @@ from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
 SIGNALS = (*URGENT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+TICK_S = 0.02
 MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 
 
@@ -36,6 +37,7 @@ class Server(uvicorn.Server):
         """Prepare a server for an application of app.make_app."""
         self.service: Service = app.state.service
         self._on_started = on_started
+        self.unanswered = 0
         self._stop_at: float | None = None
         self._end: threading.Timer | None = None
         self.watch = Watch(self.service.settings)
@@ -51,18 +53,18 @@ class Server(uvicorn.Server):
             server_header=False,
             # The watch closes idle connections; uvicorn takes whole seconds only.
             timeout_keep_alive=math.ceil(self.service.settings.keep_alive) + 1,
-            timeout_graceful_shutdown=max(1, round(self.service.settings.drain_timeout)),
+            timeout_graceful_shutdown=1,  # nothing is left by then
         )
         super().__init__(config)
 
-    def stop(self) -> None:
-        """Say "not ready" at once and end after the drain delay, when every accepted request is answered.
+    def stop(self, delay: float = 0.0) -> None:
+        """Say "not ready" at once and end after so many seconds, when every accepted request is answered.
 
         May be called from any thread and from a signal handler.
         """
         self.service.draining = True
         if self._stop_at is None:
-            self._stop_at = monotonic() + self.service.settings.drain_delay
+            self._stop_at = monotonic() + delay
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections, then tell the caller."""
@@ -97,9 +99,24 @@ class Server(uvicorn.Server):
             task.cancel()
         if taking:
             await asyncio.wait(taking)
+        for listener in sockets or []:
+            listener.close()
         self.watch.draining = True
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        until = monotonic() + self.service.settings.drain_timeout
+        await self._until_answered(until)
+        self.unanswered = len(self.server_state.tasks)
+        if self.unanswered:
+            self.service.abandon()
+            await self._until_answered(monotonic() + MARGIN_S)
+        self.watch.abort_all()
         await super().shutdown(sockets)
         self._tasks[-1].cancel()
+
+    async def _until_answered(self, until: float) -> None:
+        while self.server_state.tasks and monotonic() < until:
+            await asyncio.sleep(TICK_S)
 
     def serve_on(self, listener: socket.socket) -> None:
         """Serve until told to stop.
@@ -114,6 +131,10 @@ class Server(uvicorn.Server):
         failure = self.service.batcher.failure
         if failure is not None:
             raise EngineError(f"the engine failed its first run: {failure}")
+        if self.unanswered:
+            seconds = self.service.settings.drain_timeout
+            what = "request was" if self.unanswered == 1 else "requests were"
+            raise EngineError(f"{self.unanswered} {what} not finished within {seconds:g} seconds and got status 503")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -131,7 +152,8 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            if self._end is not None:
+            # A run that hangs keeps the interpreter from ending; the timer then does it.
+            if self._end is not None and not self.unanswered:
                 self._end.cancel()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -139,10 +161,12 @@ class Server(uvicorn.Server):
         if self._stop_at is not None and number in URGENT:
             sys.stderr.flush()
             os._exit(128 + number)
-        self.stop()
+        settings = self.service.settings
+        # Who presses Ctrl-C has no load balancer that must look away first.
+        delay = settings.drain_delay if number == signal.SIGTERM else 0.0
+        self.stop(delay)
         if self._end is None:
-            settings = self.service.settings
-            wait = settings.drain_delay + settings.drain_timeout + MARGIN_S
+            wait = delay + settings.drain_timeout + 2 * MARGIN_S
             self._end = threading.Timer(wait, _give_up, [settings.drain_timeout])
             self._end.daemon = True
             self._end.start()
@@ -174,7 +198,8 @@ def serve(
 
     Raises:
         UsageError: the address can't be used.
-        EngineError: the application did not start, or the engine failed its first run.
+        EngineError: the application did not start, the engine failed its first run, or requests were left unfinished
+            when the drain timeout had passed.
     """
     listener = bind(host, port)
     try:

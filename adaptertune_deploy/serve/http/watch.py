@@ -104,6 +104,12 @@ class Watch:
             for connection in list(self._phases[phase]):
                 connection.lingering.close()
 
+    def abort_all(self) -> None:
+        """Close every connection at once, but those that their clients are to read a last answer from."""
+        for connection, phase in list(self._where.items()):
+            if phase is not Phase.ENDING:
+                connection.abort()
+
     async def sweep(self) -> None:
         """End what takes too long, until cancelled."""
         settings = self.settings

@@ -1,6 +1,6 @@
 """A server process whose engine waits for a line on stdin; prints "listening PORT", then "running" in an engine run.
 
-Arguments: how the engine fares, "fine", "broken", or "stuck" in its first run.
+Arguments: how the engine fares, "fine", "broken", or "stuck" in its first run, or "hung" in a later one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def main() -> None:
         engine.error = RuntimeError("no such device")
     if sys.argv[1] == "stuck":
         engine.gate.clear()
-    app = make_app(make_shared(engine), Settings(drain_timeout=1.0 if sys.argv[1] == "stuck" else 30.0))
+    seconds = {"stuck": 1.0, "hung": 0.1}.get(sys.argv[1], 30.0)
+    app = make_app(make_shared(engine), Settings(drain_delay=0, drain_timeout=seconds))
     pause = threading.Event()
 
     def report() -> None:

@@ -19,7 +19,9 @@ from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serve, serving
 from adaptertune_deploy.serve.settings import Settings
+from tests.serve.conftest import Launcher
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
+from tests.serve.http.wire import LIVE, Wire
 
 ROOT = Path(__file__).parents[3]
 
@@ -110,6 +112,37 @@ def test_an_engine_that_never_finishes_does_not_outlive_the_drain_timeout() -> N
         )
 
 
+def test_requests_that_a_hung_engine_holds_are_answered_and_the_exit_code_says_so(png: bytes) -> None:
+    with process("hung") as child, ThreadPoolExecutor(3) as threads:
+        port = int(read_line(child, "listening "))
+        read_line(child, "held")
+        url = f"http://127.0.0.1:{port}/v1/predict"
+        running = threads.submit(httpx.post, url, content=png, timeout=WAIT_S)
+        read_line(child, "running")
+        queued = threads.submit(httpx.post, url, content=png, timeout=WAIT_S)
+        while 'nv_inference_pending_request_count{model="pets",version="1"} 2' not in (
+            httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S).text
+        ):
+            assert child.poll() is None
+        child.send_signal(signal.SIGTERM)
+        for future in (running, queued):
+            response = future.result()
+            assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+            assert "could not answer in time" in response.json()["error"]
+        assert read_line(child, "error ") == "2 requests were not finished within 0.1 seconds and got status 503"
+        assert child.wait(WAIT_S) == 1
+
+
+def test_idle_connections_are_closed_as_soon_as_the_server_drains(launch: Launcher) -> None:
+    running = launch()
+    with Wire(running.port) as idle, Wire(running.port) as fresh:
+        assert idle.send(LIVE).read_answer()[0] == 200
+        running.service.draining = True
+        assert idle.closed()
+        assert fresh.closed()
+    running.service.draining = False
+
+
 def test_an_ignored_hangup_stays_ignored() -> None:
     """So a server started by nohup outlives its terminal."""
     running = server.Server(make_app(make_shared()), lambda: None)
@@ -144,7 +177,7 @@ def test_the_drain_delay_keeps_the_server_answering_while_it_says_not_ready(monk
     app = make_app(make_shared(), Settings(drain_delay=5.0))
     running = server.Server(app, lambda: None)
     assert not asyncio.run(running.on_tick(1))
-    running.stop()
+    running.stop(5.0)
     now = 104.9
     running.stop()
     assert app.state.service.not_ready == "the server is shutting down"
