@@ -21,7 +21,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines import cuda
 from adaptertune_deploy.engines.cuda import DeviceMemory, Graph, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
-from adaptertune_deploy.engines.limits import step_for
+from adaptertune_deploy.engines.limits import step_for, steps_up_to
 from adaptertune_deploy.engines.tensorrt.library import last_words
 from adaptertune_deploy.engines.tensorrt.packed_bank import PACKED, BankLayout
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for
@@ -95,7 +95,7 @@ class Lane:
                 self._memory[name] = DeviceMemory(self._host[name].array.nbytes)
         self._no_bank = _NoBank()
         self._steps: WeakKeyDictionary[Bank, dict[tuple[int, int], _Step]] = WeakKeyDictionary()
-        self._staged: dict[tuple[int, int], TensorrtSlab] = {}
+        self._staged: dict[int, TensorrtSlab] = {}
 
     def run(
         self, feeds: Mapping[str, AnyArray], bank_feeds: Mapping[str, AnyArray], resident: TensorrtSlab | None
@@ -182,22 +182,26 @@ class Lane:
         return _Step(context, sent, received)
 
     def _stage(self, feeds: Mapping[str, AnyArray]) -> TensorrtSlab:
-        """Return a bank on the GPU with the tasks of one in host memory, in steps of slots and rank as well."""
+        """Return a bank on the GPU with the tasks of one in host memory.
+
+        It has room for as many tasks as a run has rows, which costs nothing but memory, and its rank comes in steps.
+        """
         layout, capacity = self._program.layout, self._program.capacity
         assert layout is not None
         tasks = len(next(iter(feeds.values())))
         rank = layout.rank({name: array.shape[1:] for name, array in feeds.items()})
-        key = min(_power(tasks), capacity.slots), min(_power(rank), capacity.rank)
-        if key not in self._staged:
-            self._staged[key] = TensorrtSlab(layout, key[1], key[0], self._program.gpu)
-        staged = self._staged[key]
+        if tasks > capacity.rows or rank > capacity.rank:
+            raise EngineError(
+                f"a bank that is fed has at most {capacity.rows} tasks of rank {capacity.rank}, {tasks} of rank {rank} "
+                "were given; see -E max_rows and -E max_rank"
+            )
+        step = step_for(steps_up_to(capacity.rank), rank)
+        if step not in self._staged:
+            self._staged[step] = TensorrtSlab(layout, step, capacity.rows, self._program.gpu)
+        staged = self._staged[step]
         for slot in range(tasks):
             staged.put(slot, {name: array[slot] for name, array in feeds.items()})
         return staged
-
-
-def _power(count: int) -> int:
-    return 1 << (count - 1).bit_length()
 
 
 def _sized(info: TensorInfo, rows: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.tensorrt import lane as module
 from tests.engines.cuda_double import CudaDouble
 from tests.engines.tensorrt.conftest import Open
@@ -90,7 +91,12 @@ def test_banks_of_host_memory_share_their_place(opened: Any, gpu: CudaDouble, fa
         feed(tasks, rank)
     assert faults.runs == 2
     feed(2, 4)
+    assert faults.runs == 2, "fewer tasks leave room, and need no other step"
+    feed(2, 5)
     assert faults.runs == 4
+    for tasks, rank in ((9, 2), (2, 65)):
+        with pytest.raises(EngineError, match=rf"at most 8 tasks of rank 64, {tasks} of rank {rank} were given"):
+            feed(tasks, rank)
 
 
 def test_without_cuda_graphs_every_run_is_given(
