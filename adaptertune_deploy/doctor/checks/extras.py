@@ -10,22 +10,19 @@ from adaptertune_deploy.doctor.machine import Machine
 
 
 def check(machine: Machine) -> Iterator[Finding]:
-    """Say for each extra that commands need whether all of it is there."""
+    """Say for each extra that commands need whether all of it is there; none of it may be meant, a part never is."""
     for extra in EXTRAS:
         commands = ", ".join(f"atd {name}" for name, needed in COMMANDS.items() if extra in needed)
         if extra in ENGINE_EXTRAS or not commands:
             continue
-        missing = _missing(machine, extra)
-        if missing:
-            yield Finding(
-                NOTE,
-                f"extra {extra}",
-                f"lacks {', '.join(missing)}",
-                f"for {commands}",
-                f"where you mean to use them: pip install 'adaptertune-deploy[{extra}]'",
-            )
+        what, missing = f"extra {extra}", _missing(machine, extra)
+        install = f"pip install 'adaptertune-deploy[{extra}]'"
+        if not missing:
+            yield Finding(OK, what, f"complete, for {commands}")
+        elif len(missing) == len(EXTRAS[extra]):
+            yield Finding(OK, what, f"not installed; for {commands}: {install}")
         else:
-            yield Finding(OK, f"extra {extra}", f"complete, for {commands}")
+            yield Finding(NOTE, what, f"lacks {', '.join(missing)}", f"all of it, for {commands}", install)
 
 
 def _missing(machine: Machine, extra: str) -> list[str]:

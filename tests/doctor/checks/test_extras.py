@@ -7,11 +7,18 @@ from tests.doctor.fake_machine import FakeMachine, found, told
 
 def test_a_device_lacks_what_trains_and_may() -> None:
     findings = found(check, FakeMachine(packages={"onnxruntime": "1.32.0"}))
-    assert {finding.status for finding in findings.values()} == {"note"}
-    assert findings["extra export"].found == "lacks onnx, onnx-ir, onnxscript, timm, torch, torchvision"
-    assert "atd upgrade" in findings["extra export"].expected
-    assert findings["extra export"].fix.endswith("pip install 'adaptertune-deploy[export]'")
-    assert findings["extra train"].expected == "for atd train, atd evaluate, atd quickstart"
+    assert {finding.status for finding in findings.values()} == {"ok"}
+    assert findings["extra train"].found == (
+        "not installed; for atd train, atd evaluate, atd quickstart: pip install 'adaptertune-deploy[train]'"
+    )
+
+
+def test_who_trains_but_can_not_export_is_told() -> None:
+    packages = dict.fromkeys(EXTRAS["train"], "1")
+    finding = found(check, FakeMachine(packages=packages))["extra export"]
+    assert (finding.status, finding.found) == ("note", "lacks onnx, onnx-ir, onnxscript")
+    assert finding.expected.startswith("all of it, for atd export, ")
+    assert finding.fix == "pip install 'adaptertune-deploy[export]'"
 
 
 def test_one_library_too_few_is_named() -> None:
