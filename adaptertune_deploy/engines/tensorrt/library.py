@@ -53,7 +53,7 @@ def load(engine: str) -> Any:
     except (ImportError, OSError) as error:
         raise EngineError(
             f"{library.label} can't be imported ({error}); install it with: "
-            f"pip install 'adaptertune-deploy[{library.extra}]' (on a Jetson JetPack brings it: see docs)"
+            f"pip install 'adaptertune-deploy[{library.extra}]' (on a Jetson JetPack brings it: docs/guides/jetson.md)"
         ) from None
 
 
