@@ -145,7 +145,8 @@ class OpenVinoEngine:
         except FAILURES as error:
             raise EngineError(f"OpenVINO could not run the graph: {_sentence(error)}") from None
         with self._lock:
-            self._idle.append(request)
+            if self._compiled is not None:  # else it was closed meanwhile, and nothing may hold on to the model
+                self._idle.append(request)
         return result
 
     def close(self) -> None:

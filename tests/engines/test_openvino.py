@@ -271,6 +271,19 @@ def test_a_closed_engine_refuses_and_holds_nothing() -> None:
     assert memory() is None
 
 
+def test_a_run_that_outlives_its_engine_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = opened(lookup())
+    run = openvino._Request.run
+
+    def closing(self: Any, tensors: Any) -> Any:
+        engine.close()
+        return run(self, tensors)
+
+    monkeypatch.setattr(openvino._Request, "run", closing)
+    assert engine.run({"index": np.array([3]), "table": TEN})["rows"].tolist() == [[9, 10, 11]]
+    assert engine._idle == []
+
+
 def test_a_graphs_bytes_are_let_go() -> None:
     data = bytes(bytearray(SHARED))
     before = sys.getrefcount(data)
