@@ -247,7 +247,7 @@ def lacks(options: EngineOptions, graph: Precision) -> str | None:
     entry = entry_of(options.engine)
     if gpu_index(options.device) is not None or graph not in entry.lacks:
         return None
-    return f"{entry.label} has no {graph} on a CPU"
+    return f"{entry.label} runs no {graph} graphs on a CPU"
 
 
 def _asked(options: EngineOptions) -> tuple[EngineEntry, Any]:

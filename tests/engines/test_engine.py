@@ -16,7 +16,7 @@ from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine
-from adaptertune_deploy.engines.engine import EngineEntry
+from adaptertune_deploy.engines.engine import EngineEntry, lacks
 from adaptertune_deploy.engines.options import EngineOptions, settings_of
 from tests.engines.onnx_files import ROWS, graph, lookup, model, node
 
@@ -209,3 +209,20 @@ def test_the_usual_devices_are_checked_without_importing_onnx_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "precision", "words"),
+    [
+        ("onnxruntime", "cpu", Precision.BF16, "ONNX Runtime runs no bf16 graphs on a CPU"),
+        ("onnxruntime", "auto", Precision.BF16, "ONNX Runtime runs no bf16 graphs on a CPU"),
+        ("onnxruntime", "cuda:1", Precision.BF16, None),
+        ("onnxruntime", "cpu", Precision.INT8, None),
+        ("openvino", "cpu", Precision.FP16, "OpenVINO runs no fp16 graphs on a CPU"),
+        ("openvino", "cpu", Precision.INT8, "OpenVINO runs no int8 graphs on a CPU"),
+        ("openvino", "cpu", Precision.INT8_QDQ, None),
+        ("openvino", "cpu", Precision.BF16, None),
+    ],
+)
+def test_what_an_engine_does_not_run(name: str, device: str, precision: Precision, words: str | None) -> None:
+    assert lacks(EngineOptions(name, device), precision) == words

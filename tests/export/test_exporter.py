@@ -305,7 +305,7 @@ def test_every_precision_in_both_forms_and_for_a_task_that_comes_later(
     assert measured == {(p, name) for p in Precision if p is not Precision.BF16 for name in names}
     unmeasured, timed = told[:4], told[4:]
     assert [words.split(" of fp32's time")[0].split()[0] for words in timed] == ["fp16", "int8", "int8-qdq"]
-    assert unmeasured[0].startswith("the shared bf16 graph is valid ONNX, and was not measured here: ONNX Runtime has")
+    assert unmeasured[0].startswith("the shared bf16 graph is valid ONNX, and was not measured here: ONNX Runtime runs")
 
     late = make_task("late", rank=3, blocks=(1,))
     write_adapter(tmp_path / "late", late, backbone.spec, backbone.preprocess)

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
-from adaptertune_deploy.engines.options import ON_CPU
+from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import array
 from adaptertune_deploy.export.precision import fp16, table
@@ -63,6 +63,46 @@ def test_the_shared_graph_answers_as_torch_does(
     for found, wanted in zip(shared_rows(in_precision(precision), held, images[:8]), expected, strict=True):
         difference = np.abs(found - wanted[:8]).max()
         assert 1e-5 < difference < LARGEST[precision]
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8_QDQ, Precision.BF16], ids=str)
+def test_openvino_runs_the_same_graphs(
+    in_precision: InPrecision,
+    backbone: Backbone,
+    held: Sequence[Adapter],
+    images: Array,
+    expected: list[Array],
+    precision: Precision,
+) -> None:
+    core = pytest.importorskip("openvino").Core()
+    if precision is Precision.BF16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU does not multiply bfloat16")
+    data = merged_of(in_precision(precision), backbone, held[0])
+    engine = open_engine(data, "graph", EngineOptions("openvino", "cpu", precision))
+    found = engine.run({bank.IMAGES: images[:4]})[bank.LOGITS]
+    engine.close()
+    assert engine.precision is precision
+    assert 1e-5 < np.abs(found - expected[0][:4]).max() < LARGEST[precision]
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8_QDQ], ids=str)
+def test_a_row_does_not_know_of_those_beside_it(
+    in_precision: InPrecision, held: Sequence[Adapter], images: Array, precision: Precision
+) -> None:
+    together = shared_rows(in_precision(precision), held, images[:3])
+    for place in range(3):
+        alone = shared_rows(in_precision(precision), held, images[place : place + 1])
+        for task, rows in enumerate(together):
+            np.testing.assert_allclose(alone[task][0], rows[place], atol=1e-5)
+
+
+def test_in_int8_it_does(in_precision: InPrecision, held: Sequence[Adapter], images: Array) -> None:
+    """The range is that of a whole run; a loud image beside it takes a quiet one's steps away."""
+    data, loud = in_precision(Precision.INT8), images[1:2] * np.float32(20)
+    (alone, *_), (beside, *_) = (
+        shared_rows(data, held, pictures) for pictures in (images[:1], np.concatenate([images[:1], loud]))
+    )
+    assert np.abs(alone[0] - beside[0]).max() > 1e-4
 
 
 @EACH
