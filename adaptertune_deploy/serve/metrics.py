@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+import adaptertune_deploy
 from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import Statistics, TaskStatistics, Timing
 
@@ -57,6 +58,17 @@ class Metrics:
         )
         for name in self._names:
             self._nonfinite.labels(name)
+        self._responses = Counter("atd_http_responses", "Answers, by HTTP status", ["status"], registry=registry)
+        built = Gauge("atd_build_info", "Always 1; what runs", ["version"], registry=registry)
+        built.labels(adaptertune_deploy.__version__).set(1)
+
+    def show(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a gauge, whose value is asked for whenever the metrics are."""
+        Gauge(name, text, registry=self._registry).set_function(value)
+
+    def responded(self, status: int) -> None:
+        """Count an answer of a handler, or a refusal by the connection itself."""
+        self._responses.labels(str(status)).inc()
 
     def answered(self, timing: Timing) -> None:
         """Observe an answered request."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -58,6 +58,14 @@ class Service:
         self.statistics = Statistics(task.name for task in session.tasks)
         self.metrics = Metrics(self.statistics)
         self.batcher = Batcher(session, settings, self._executed)
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "atd_ready": ("1 while requests should come", lambda: self.not_ready is None),
+            "atd_queue_rows": ("Rows accepted and not yet answered", lambda: self.batcher.admitted),
+            "atd_body_bytes": ("Bytes of bodies that are read or answered", lambda: self.bytes.used),
+            "atd_decode_pixels": ("Pixels of images that are not decoded yet", lambda: self.images.budget.used),
+        }
+        for name, (text, value) in gauges.items():
+            self.metrics.show(name, text, value)
         self._places = {task.name: place for place, task in enumerate(session.tasks)}
 
     @property

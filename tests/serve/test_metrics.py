@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from prometheus_client.parser import text_string_to_metric_families
 
+import adaptertune_deploy
 from adaptertune_deploy.serve.batch import BatchRecord
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.statistics import Statistics, Timing
@@ -76,3 +77,17 @@ def test_two_servers_do_not_share_counters() -> None:
     one, two = (Metrics(Statistics(["pets"])) for _ in range(2))
     one.executed(BatchRecord({0: 1}, images=1, seconds=0.1, nonfinite={}))
     assert read(two)["atd_batch_rows_count", ()] == 0
+
+
+def test_answers_are_counted_by_status_and_gauges_are_asked_when_they_are_read() -> None:
+    metrics = Metrics(Statistics(["pets"]))
+    value = 1
+    metrics.show("atd_test", "A test", lambda: value)
+    for status in (200, 503, 200):
+        metrics.responded(status)
+    value = 7
+    samples = read(metrics)
+    assert samples["atd_http_responses_total", (("status", "200"),)] == 2
+    assert samples["atd_http_responses_total", (("status", "503"),)] == 1
+    assert samples["atd_test", ()] == 7
+    assert samples["atd_build_info", (("version", adaptertune_deploy.__version__),)] == 1

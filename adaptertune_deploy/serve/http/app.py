@@ -46,7 +46,7 @@ def make_app(session: Session, settings: Settings | None = None) -> Starlette:
             Route("/v1/predict", predict, methods=["POST"]),
             *v2.routes(),
         ],
-        middleware=[Middleware(_CloseWhenDraining, service=service)],
+        middleware=[Middleware(_Answers, service=service)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -74,17 +74,19 @@ async def show_metrics(request: Request) -> Response:
     return Response(request.app.state.service.metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-class _CloseWhenDraining:
-    """Adds `Connection: close` to answers while the server drains, so that clients reconnect elsewhere."""
+class _Answers:
+    """Counts answers, and adds `Connection: close` while the server drains, so that clients reconnect elsewhere."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._service.draining:
-                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._service.metrics.responded(message["status"])
+                if self._service.draining:
+                    message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
             await send(message)
 
-        await self._app(scope, receive, closing)
+        await self._app(scope, receive, answer)

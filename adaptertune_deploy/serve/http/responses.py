@@ -65,6 +65,9 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 
 async def on_any_error(request: Request, error: Exception) -> Response:
     """Answer what should never happen without telling the client anything of the inside; the server logs it."""
+    app = request.scope.get("app")
+    if app is not None:  # the answer passes no middleware, which counts the others
+        app.state.service.metrics.responded(500)
     return error_answer("internal error", 500)
 
 

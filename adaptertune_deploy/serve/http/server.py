@@ -40,7 +40,9 @@ class Server(uvicorn.Server):
         self.unanswered = 0
         self._stop_at: float | None = None
         self._end: threading.Timer | None = None
-        self.watch = Watch(self.service.settings)
+        metrics = self.service.metrics
+        self.watch = Watch(self.service.settings, metrics.responded)
+        metrics.show("atd_connections", "Open connections", lambda: len(self.watch))
         self._tasks: list[asyncio.Task[None]] = []
         config = uvicorn.Config(
             app,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
@@ -52,15 +51,14 @@ class Watch:
         settings: the limits.
         capacity: connections that may be open.
         draining: set to keep no connection open for another request.
-        refusals: HTTP status -> requests that no handler saw.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Watch nothing yet."""
+    def __init__(self, settings: Settings, on_refused: Callable[[int], None] = lambda status: None) -> None:
+        """Watch nothing yet; `on_refused` is called with the HTTP status of every request that no handler sees."""
         self.settings = settings
         self.capacity = capacity(settings.max_connections)
         self.draining = False
-        self.refusals: Counter[int] = Counter()
+        self._on_refused = on_refused
         self._phases: dict[Phase, dict[Watched, None]] = {phase: {} for phase in Phase}
         self._where: dict[Watched, Phase] = {}
         self._blocked: dict[Watched, float] = {}
@@ -86,8 +84,8 @@ class Watch:
         self._blocked.pop(connection, None)
 
     def refused(self, status: int) -> None:
-        """Count a request that was refused before any handler saw it."""
-        self.refusals[status] += 1
+        """Tell of a request that was refused before any handler saw it."""
+        self._on_refused(status)
 
     def make_room(self) -> bool:
         """Close the connection that has kept this server waiting for longest; False when all are owed an answer."""

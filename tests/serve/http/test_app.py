@@ -10,6 +10,7 @@ from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import FakeEngine, make_shared
+from tests.serve.http.wire import refusal
 
 
 def test_the_index_lists_tasks_and_endpoints(server: Running) -> None:
@@ -29,6 +30,22 @@ def test_metrics_are_plain_text(server: Running, png: bytes) -> None:
     assert found is not None
     assert int(found[1]) >= 1
     assert "atd_batch_rows_bucket" in response.text
+
+
+def test_every_answer_is_counted_and_every_queue_shown(
+    launch: Launcher, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = launch()
+    monkeypatch.setattr(v1, "_document", lambda *arguments: 1 / 0)
+    assert running.client.post("/v1/predict", content=png).status_code == 500
+    assert running.client.get("/nothing").status_code == 404
+    assert refusal(running.port, b"\x00\r\n\r\n")[0] == 400
+    text = running.client.get("/metrics").text
+    for status in (400, 404, 500):
+        assert f'atd_http_responses_total{{status="{status}"}} 1.0' in text
+    for line in ("atd_ready 1.0", "atd_queue_rows 0.0", "atd_body_bytes 0.0", "atd_decode_pixels 0.0"):
+        assert f"\n{line}\n" in text
+    assert re.search(r"\natd_connections [1-9]", text)
 
 
 def test_unknown_paths_and_methods_are_json_errors(server: Running) -> None:

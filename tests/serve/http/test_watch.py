@@ -119,8 +119,9 @@ def test_descriptors_bound_connections(monkeypatch: pytest.MonkeyPatch) -> None:
         assert capacity(1000) == expected
 
 
-def test_refusals_are_counted_by_status() -> None:
-    watch = Watch(SETTINGS)
+def test_refusals_are_told_by_status() -> None:
+    told: list[int] = []
+    watch = Watch(SETTINGS, told.append)
     for status in (400, 408, 400):
         watch.refused(status)
-    assert watch.refusals == {400: 2, 408: 1}
+    assert told == [400, 408, 400]
