@@ -68,7 +68,8 @@ async def on_any_error(request: Request, error: Exception) -> Response:
     app = request.scope.get("app")
     if app is not None:  # the answer passes no middleware, which counts the others
         app.state.service.metrics.responded(500)
-    return error_answer("internal error", 500)
+    # uvicorn closes a connection whose handler raised, and the client should know.
+    return error_answer("internal error", 500, {"Connection": "close"})
 
 
 HANDLERS = {
