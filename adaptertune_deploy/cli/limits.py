@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from adaptertune_deploy.cli.options import LIMITS
-from adaptertune_deploy.serve.settings import Settings, option, variable
+from adaptertune_deploy.serve.settings import COUNT, Settings, option, variable
 
 TYPES: dict[str, type] = {"int": int, "float": float}
 
@@ -40,10 +40,10 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def lines(settings: Settings) -> list[str]:
-    """Return every limit as "--name value unit", for people who ask what holds."""
-    return [
-        f"{option(limit.name)} {_number(settings, limit.name)} {limit.metadata['unit']}" for limit in fields(settings)
-    ]
+    """Return every limit as "--name value unit", for people who ask which ones hold."""
+    units = {limit.name: limit.metadata["unit"] for limit in fields(settings)}
+    words = {name: "" if unit == COUNT else f" {unit.lower()}" for name, unit in units.items()}
+    return [f"{option(name)} {_number(settings, name)}{word}" for name, word in words.items()]
 
 
 def _number(settings: Settings, name: str) -> str:

@@ -41,6 +41,7 @@ def serve(
     bind(host, port).close()  # an address that can't be used is found before a graph is loaded
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
+    from adaptertune_deploy.serve.http.watch import capacity
     from adaptertune_deploy.serve.session import open_session
 
     with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
@@ -58,6 +59,10 @@ def serve(
         console.print_line(f"serving {what} on {url}", copied=True)
         if not is_loopback(at):
             console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
+        room = capacity(bounds.max_connections)
+        if room < bounds.max_connections:
+            wanted = f"--max-connections {bounds.max_connections}"
+            console.print_note(f"{wanted}: this process has descriptors for {room}; raise them with: ulimit -n")
         if verbose:
             for line in limits.lines(bounds):
                 console.print_note(line)

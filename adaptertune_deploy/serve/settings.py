@@ -32,7 +32,7 @@ class Settings:
     request_pixels: int = _limit(100_000_000, PIXELS, "All images of one request.")
     pixels_limit: int = _limit(400_000_000, PIXELS, "Images of all requests that are not decoded yet; beyond it: 503.")
     decode_threads: int = _limit(2, COUNT, "Images decoded at the same time.")
-    max_connections: int = _limit(1000, COUNT, "Open connections; the one that idles longest makes room for another.")
+    max_connections: int = _limit(512, COUNT, "Open connections; the one that idles longest makes room for another.")
     max_header_bytes: int = _limit(32_768, BYTES, "A request's head; beyond it: 431.", 256)
     max_chunks: int = _limit(65_536, COUNT, "Chunks of one body sent with Transfer-Encoding: chunked.")
     header_timeout: float = _limit(10.0, SECONDS, "From a connection's or request's begin to a whole head.", 0.01)

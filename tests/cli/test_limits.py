@@ -40,6 +40,7 @@ def test_a_variable_sets_a_limit_and_an_option_wins_over_it(atd: Atd, monkeypatc
 
 def test_limits_are_printed_with_their_units() -> None:
     found = lines(Settings())
-    assert "--max-batch 8 ROWS" in found
-    assert "--keep-alive 75 SECONDS" in found
+    assert "--max-batch 8 rows" in found
+    assert "--keep-alive 75 seconds" in found
+    assert "--decode-threads 2" in found
     assert len(found) == len(dataclasses.fields(Settings))

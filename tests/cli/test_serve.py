@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import threading
 import urllib.request
@@ -80,6 +81,14 @@ def test_the_request_to_try_is_about_an_image_that_is_here(
     served = Served(atd, monkeypatch)
     assert served.run("--bundle", "o ü 1/bundle").code == 0
     assert served.lines[1].startswith("next: curl --data-binary '@o ü 1/adapters/birds/samples/00000_a_bird.png' ")
+
+
+def test_limits_are_said_where_they_are_asked_for_or_can_not_hold(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    done = Served(atd, monkeypatch).run("--verbose")
+    lines = done.err.splitlines()
+    assert lines[0] == ("note: --max-connections 512: this process has descriptors for 36; raise them with: ulimit -n")
+    assert "note: --max-batch 8 rows" in lines
 
 
 def test_a_server_that_others_reach_says_that_everybody_may_ask(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:

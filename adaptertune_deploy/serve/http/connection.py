@@ -27,6 +27,7 @@ from adaptertune_deploy.serve.http.watch import Watch
 # A client that sends requests ahead of their answers has so many of them taken apart at a time.
 MAX_AHEAD = 16
 SLICE = 4096
+CHUNKS_AT_ONCE = 1000
 CHUNK_FRAME = 16  # bytes around a chunk that are no attempt to smuggle in something large
 logger = logging.getLogger(__name__)
 
@@ -94,14 +95,21 @@ class Connection(HttpToolsProtocol):
         """Close: who ends its side is gone, which is how a client that gives up looks too."""
 
     def _feed(self) -> None:
+        """Parse what is held; of many chunks some, so that others are served in between."""
+        begun = self._chunks
         while self._held and self._refusal is None:
             if len(self.pipeline) >= MAX_AHEAD:
                 self.flow.pause_reading()
                 return
-            size = len(self._held) if self._part is Phase.BODY else SLICE
+            if self._chunks - begun > CHUNKS_AT_ONCE:
+                self.lingering.hold(True)
+                self.loop.call_soon(self._feed)
+                return
+            size = len(self._held) if self._part is Phase.BODY and not self._chunks else SLICE
             data = bytes(self._held[:size])
             del self._held[:size]
             self._feed_slice(data)
+        self.lingering.hold(False)
 
     def _feed_slice(self, data: bytes) -> None:
         before, body = self._part, self.received

@@ -29,6 +29,7 @@ class Lingering(asyncio.Transport):
         self._transport = transport
         self._unread = unread
         self._discarded = 0
+        self._paused = self._holding = False
 
     def close(self) -> None:
         """Close, after a while where the client is still sending."""
@@ -77,11 +78,23 @@ class Lingering(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Read no more for now."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
-        if not self.ending:
+        """Read again, unless it is held."""
+        self._paused = False
+        if not self.ending and not self._holding:
+            self._transport.resume_reading()
+
+    def hold(self, holding: bool) -> None:
+        """Read nothing whatever uvicorn says, or let it decide again."""
+        if holding == self._holding or self.ending or self._transport.is_closing():
+            return
+        self._holding = holding
+        if holding:
+            self._transport.pause_reading()
+        elif not self._paused:
             self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

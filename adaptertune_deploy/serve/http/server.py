@@ -21,7 +21,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.http.connection import Connection
 from adaptertune_deploy.serve.http.listener import listen, take_connections
-from adaptertune_deploy.serve.http.watch import Watch
+from adaptertune_deploy.serve.http.watch import LINGER_S, Watch
 from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
             server_header=False,
             # The watch closes idle connections; uvicorn takes whole seconds only.
             timeout_keep_alive=math.ceil(self.service.settings.keep_alive) + 1,
-            timeout_graceful_shutdown=1,  # nothing is left by then
+            timeout_graceful_shutdown=math.ceil(LINGER_S) + 2,  # by then nothing is left
         )
         super().__init__(config)
 

@@ -120,6 +120,16 @@ def test_chunks_are_counted(launch: Launcher) -> None:
     assert running.client.get("/v2/health/live").status_code == 200
 
 
+def test_others_are_served_between_the_chunks_of_one(server: Running) -> None:
+    """So many chunks come in one piece that parsing them at once would take longer than a health check may."""
+    with Wire(server.port) as flood, Wire(server.port) as other:
+        assert other.send(LIVE).read_answer()[0] == 200
+        flood.send(POST, HEAD, CHUNKED, b"\r\n", b"1\r\nx\r\n" * 60_000)
+        assert other.send(LIVE).read_answer() == (200, {"live": True})
+        flood.send(b"0\r\n\r\n")
+        assert flood.read_answer()[0] == 400
+
+
 @pytest.mark.parametrize(
     "body", [b"1;" + b"e" * 600_000 + b"\r\nx\r\n0\r\n\r\n", b"0\r\n" + b"t: " + b"y" * 600_000 + b"\r\n\r\n"]
 )

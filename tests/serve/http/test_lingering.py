@@ -69,6 +69,20 @@ def test_a_transport_that_has_no_half_close_is_listened_to_as_well() -> None:
     assert transport.done == ["resume_reading"]
 
 
+def test_a_held_transport_reads_nothing_until_it_is_let_go() -> None:
+    lingering, transport = make(unread=False)
+    lingering.hold(False)
+    lingering.hold(True)
+    lingering.resume_reading()
+    assert transport.done == ["pause_reading"]
+    lingering.hold(False)
+    assert transport.done == ["pause_reading", "resume_reading"]
+    lingering.hold(True)
+    lingering.pause_reading()
+    lingering.hold(False)
+    assert transport.done[-1] == "pause_reading"
+
+
 def test_the_rest_is_the_transports() -> None:
     lingering, transport = make(unread=False)
     lingering.pause_reading()
