@@ -186,7 +186,13 @@ def open_engine(graph: bytes, where: str, options: EngineOptions = USUAL) -> Eng
     """
     entry, settings = _asked(options)
     check_plain(graph, where)
-    opened: Engine = importlib.import_module(entry.module).open_graph(graph, where, options, settings)
+    try:
+        opened: Engine = importlib.import_module(entry.module).open_graph(graph, where, options, settings)
+    except EngineError:
+        reason = lacks(options, options.precision)
+        if reason is None:
+            raise
+        raise EngineError(f"{where}: {reason}; choose another --engine or --precision") from None
     try:
         _compare(opened, where, options, entry)
     except BaseException:

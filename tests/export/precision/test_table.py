@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.errors import ExportError
+from adaptertune_deploy.core.errors import EngineError, ExportError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
@@ -83,6 +83,14 @@ def test_openvino_runs_the_same_graphs(
     engine.close()
     assert engine.precision is precision
     assert 1e-5 < np.abs(found - expected[0][:4]).max() < LARGEST[precision]
+
+
+def test_an_engine_that_lacks_a_precision_is_refused_in_plain_words(in_precision: InPrecision) -> None:
+    options = replace(ON_CPU, precision=Precision.BF16)
+    with pytest.raises(
+        EngineError, match=r"^graph: ONNX Runtime runs no bf16 graphs on a CPU; choose another --engine"
+    ):
+        open_engine(in_precision(Precision.BF16), "graph", options)
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8_QDQ], ids=str)
