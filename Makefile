@@ -11,7 +11,7 @@ PIP := $(BIN)/python $(INSTALL)
 WORKERS := --numprocesses=2
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings clean
+.PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -32,6 +32,10 @@ test-gpu: $(VENV)/.installed-dev
 # ten minutes. WHEELS=FOLDER brings packages that this Python lacks.
 gpu:
 	PYTHON=$(PYTHON) bash benchmarks/gpu.sh $(WHEELS)
+
+# 100,000 mutated requests against a server; the tests send 400 of them.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.serve.http.fuzz 100000
 
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from adaptertune_deploy.core.errors import RequestError
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+# It writes a line of log for every malformed form, as many as a client likes.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 MAX_NAME = 255
 

@@ -12,6 +12,12 @@ from tests.serve.fakes import status_of
 BOUNDARY = "multipart/form-data; boundary=xyz"
 
 
+def test_a_malformed_form_leaves_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(RequestError):
+        parse(b"--b\r\nA b: c\r\n\r\n", "multipart/form-data; boundary=b", 3)
+    assert caplog.text == ""
+
+
 def form(*files: tuple[str, bytes]) -> tuple[bytes, str]:
     """Let httpx build a form."""
     request = httpx.Request("POST", "http://x/", files=[("image", file) for file in files])

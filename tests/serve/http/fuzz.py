@@ -1,0 +1,131 @@
+"""Mutated requests against a real server: no answer but 2xx, 4xx, 503, 504 and 505, and nothing left open.
+
+    python -m tests.serve.http.fuzz 100000      (make fuzz)
+
+The same number and seed send the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.bytes_tensor import pack
+from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.settings import Settings
+from tests.builders import encode, make_image
+from tests.serve.fakes import make_shared
+from tests.serve.http.wire import HEAD, LIVE, Wire, statuses
+
+SETTINGS = Settings(header_timeout=0.05, body_grace=0.05, keep_alive=0.05, min_body_rate=10**9)
+ALLOWED = {*range(200, 300), *range(400, 500), 503, 504, 505}
+TOKENS = (
+    b"\r\n",
+    b"\x00",
+    b"0",
+    b"9" * 30,
+    b"chunked",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Length: 5\r\n",
+    HEAD,
+)
+CLOSE = b"Connection: close\r\n"
+CLIENTS = 16
+
+
+def originals() -> list[bytes]:
+    """Return requests that are answered with 200."""
+    png = encode(make_image())
+    entry = {"name": "image", "shape": [1, 1], "datatype": "BYTES"}
+    document = json.dumps({"id": "1", "inputs": [{**entry, "data": [base64.b64encode(png).decode()]}]}).encode()
+    head = json.dumps({"inputs": [{**entry, "parameters": {"binary_data_size": len(pack([png]))}}]}).encode()
+    form = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n' + png + b"\r\n--b--\r\n"
+    infer = b"POST /v2/models/pets/infer HTTP/1.1\r\n"
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (png[:100], png[100:])) + b"0\r\n\r\n"
+    length = b"Inference-Header-Content-Length: %d\r\n"
+    return [
+        LIVE[:-2] + CLOSE + b"\r\n",
+        _post(infer, document),
+        _post(infer + length % len(head), head + pack([png])),
+        _post(infer + length % 0, png),
+        _post(b"POST /v1/predict?tasks=pets&top_k=2 HTTP/1.1\r\n", png),
+        _post(b"POST /v1/predict HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n", form),
+        b"POST /v1/predict HTTP/1.1\r\n" + HEAD + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n" + chunked,
+    ]
+
+
+def mutants(count: int, seed: int) -> Iterator[bytes]:
+    """Yield requests with one to four changes each."""
+    chance, sources = random.Random(seed), originals()
+    for _ in range(count):
+        data = bytearray(chance.choice(sources))
+        for _ in range(chance.randint(1, 4)):
+            _mutate(data, chance)
+        yield bytes(data)
+
+
+def _post(head: bytes, body: bytes) -> bytes:
+    return head + HEAD + CLOSE + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def _mutate(data: bytearray, chance: random.Random) -> None:
+    # Most of a request is its image; half of the changes hit what comes before it.
+    place = chance.randrange(min(len(data), chance.choice((300, len(data)))) or 1)
+    kind = chance.randrange(5)
+    if kind == 0:
+        data[place : place + 1] = bytes([chance.randrange(256)])
+    elif kind == 1:
+        del data[place : place + chance.randint(1, 20)]
+    elif kind == 2:
+        data[place:place] = chance.choice(TOKENS)
+    elif kind == 3:
+        data[place:place] = data[place : place + chance.randint(1, 200)]
+    else:
+        del data[place + chance.randrange(len(data) or 1) :]
+
+
+def send(port: int, data: bytes) -> list[int]:
+    """Return the statuses that a request gets until the server closes its connection."""
+    with Wire(port) as wire:
+        try:
+            return statuses(wire.send(data).read_all())
+        except ConnectionError:
+            return []
+
+
+def run(count: int, seed: int = 0) -> Counter[int]:
+    """Send mutants; return how often each status came.
+
+    Raises:
+        AssertionError: a status that no request may get, descriptors that stayed open, a budget that is not given back.
+    """
+    app = make_app(make_shared(), SETTINGS)
+    found: Counter[int] = Counter()
+    with serving(app) as url, ThreadPoolExecutor(CLIENTS) as clients:
+        port = int(url.rpartition(":")[2])
+        assert [send(port, data) for data in originals()] == [[200]] * len(originals())
+        before = descriptors()
+        for answers in clients.map(lambda data: send(port, data), mutants(count, seed)):
+            found.update(answers)
+        assert set(found) <= ALLOWED, found
+        assert [send(port, data) for data in originals()] == [[200]] * len(originals())
+        service = app.state.service
+        assert (service.bytes.used, service.images.budget.used, service.batcher.admitted) == (0, 0, 0)
+        assert descriptors() <= before + CLIENTS
+    return found
+
+
+def descriptors() -> int:
+    return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
+
+
+if __name__ == "__main__":
+    print(*(f"{status}: {times}" for status, times in sorted(run(int(sys.argv[1])).items())), sep="\n")
