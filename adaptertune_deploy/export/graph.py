@@ -76,10 +76,12 @@ def to_onnx(
         rewrite(model)
     name_all(model, weights or {})
     _clean(model, metadata)
+    held = tuple(model.graph.initializers.values())
     file = _to_file(model)
-    for value in traced:
-        value.const_value = None  # onnxscript keeps the last graph that it rewrote, and would keep the weights with it
-    del model, traced
+    # onnxscript keeps the last graph that it rewrote, and would keep the weights with it.
+    for value in (*traced, *held):
+        value.const_value = None
+    del model, traced, held
     _check(file, _flat(arguments), what)
     return onnx_file.write(file, what)
 
