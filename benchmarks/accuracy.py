@@ -40,6 +40,8 @@ DATASETS: dict[str, Callable[[Path, Path], list[str]]] = {
     "cifar10-unequal": lambda data, scratch: ["--dataset", str(unequal(data / "cifar10", scratch / "unequal"))],
     "cifar10-5-a-class": lambda data, scratch: ["--dataset", str(few_of_each(data / "cifar10", scratch / "few", FEW))],
 }
+SEEDS = 3
+WANTED = [(name, seed) for seed in range(SEEDS) for name in DATASETS]
 
 
 def train(name: str, seed: int, data: Path, weights: Path, threads: int) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def write(runs: list[dict[str, Any]]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(runs))
+    PAGE.write_text(page(runs, WANTED))
 
 
 def main() -> None:
@@ -75,7 +77,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--datasets", default=",".join(DATASETS))
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each dataset")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds 0, 1, ... of each dataset")
     parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--jobs", type=int, default=cores, help="trainings at a time, which share the cores")

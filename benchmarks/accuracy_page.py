@@ -26,15 +26,38 @@ COLUMNS = (
 VERDICT = 0.05
 
 
-def page(runs: list[dict[str, Any]]) -> str:
+def page(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> str:
     """Return the page as Markdown.
 
     Args:
         runs: what `atd train --json` printed, with "dataset", "seed" and "machine".
+        wanted: dataset and seed of every run that the benchmark is made of.
     """
     lines = [HEAD, f"| {' | '.join(COLUMNS)} |", f"|---|{'---:|' * (len(COLUMNS) - 1)}"]
     lines += [f"| {' | '.join(_cells(run))} |" for run in runs]
-    return "\n".join([*lines, "", "## What the gate did", "", *_verdicts(runs), "", *_machines(runs), ""])
+    lines += ["", "## What the gate did", "", *_verdicts(runs), "", *_machines(runs), ""]
+    return "\n".join([*lines, *_missing(runs, wanted)])
+
+
+def count_runs(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> str:
+    """Return how many of the wanted runs there are, in words: "7 of 21 trainings"."""
+    return f"{len(wanted) - len(_absent(runs, wanted))} of {len(wanted)} trainings"
+
+
+def _absent(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    done = {(run["dataset"], run["seed"]) for run in runs}
+    return [run for run in wanted if run not in done]
+
+
+def _missing(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> list[str]:
+    """Return which runs are not there, as a paragraph."""
+    seeds: dict[str, list[str]] = {}
+    for name, seed in _absent(runs, wanted):
+        seeds.setdefault(name, []).append(str(seed))
+    if not seeds:
+        return []
+    named = "; ".join(f"{name}, seed {' and '.join(numbers)}" for name, numbers in seeds.items())
+    return [f"**Not run yet**: {named}. {count_runs(runs, wanted)} are above.", ""]
 
 
 def counted(measure: dict[str, Any]) -> str:
