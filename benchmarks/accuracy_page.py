@@ -109,4 +109,4 @@ def _machines(runs: list[dict[str, Any]]) -> list[str]:
         f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {run['threads']} thread(s) a training"
         for run in runs
     )
-    return [f"Measured on {'; '.join(named)}. Times are of whole runs."]
+    return [f"Measured on {'; '.join(named)}. Times are of whole runs, which may have had other work beside them."]
