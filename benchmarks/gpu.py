@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.engines.cuda_driver import ask_driver
+from adaptertune_deploy.engines.cuda.driver import ask_driver
 from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"

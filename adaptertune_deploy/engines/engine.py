@@ -12,10 +12,10 @@ from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
+from adaptertune_deploy.engines.onnx.plain_graph import check_plain
+from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import USUAL, EngineOptions, gpu_index, parse_settings
-from adaptertune_deploy.engines.ort_settings import OrtSettings
-from adaptertune_deploy.engines.plain_graph import check_plain
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ TENSORRT = "adaptertune_deploy.engines.tensorrt.engine"
 ENGINES = {
     "onnxruntime": EngineEntry(
         "ONNX Runtime",
-        "adaptertune_deploy.engines.ort",
+        "adaptertune_deploy.engines.onnxruntime.engine",
         "onnxruntime",
         OrtSettings,
         devices=("auto", "cpu", "cuda"),
@@ -63,7 +63,7 @@ ENGINES = {
     ),
     "openvino": EngineEntry(
         "OpenVINO",
-        "adaptertune_deploy.engines.openvino",
+        "adaptertune_deploy.engines.openvino.engine",
         "openvino",
         OpenVinoSettings,
         derives=frozenset({Precision.BF16}),

@@ -19,7 +19,7 @@ import onnx
 from onnx import numpy_helper
 
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.engines.wire_format import fields, write_key
+from adaptertune_deploy.engines.onnx.wire_format import fields, write_key
 
 # Opset 20 is the newest that TensorRT 10.3 (JetPack 6) reads and the first with a native Gelu; IR version 10 is what
 # ONNX Runtime 1.20 reads.

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adaptertune_deploy.engines.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, varints
+from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, varints
 
 # TensorProto.DataType -> its name and the bits of one number
 DTYPES: Mapping[int, tuple[str, int]] = {

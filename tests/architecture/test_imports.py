@@ -31,9 +31,9 @@ ALLOWED = {
 # heavy library -> files that may import it
 HOMES = {
     "timm": {"model/"},
-    "onnxruntime": {"engines/ort.py"},
-    "openvino": {"engines/openvino.py"},
-    "cuda": {"engines/cuda.py"},
+    "onnxruntime": {"engines/onnxruntime/engine.py"},
+    "openvino": {"engines/openvino/engine.py"},
+    "cuda": {"engines/cuda/runtime.py"},
     "tensorrt": {"engines/tensorrt/"},
     "tensorrt_rtx": {"engines/tensorrt/"},
     "onnx": {"export/"},

@@ -16,7 +16,7 @@ from adaptertune_deploy.cli.serve import is_loopback
 from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.engines.ort import OrtEngine
+from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.serve.http import server
 from tests.cli.conftest import Atd, Done
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.engines import cuda_driver
+from adaptertune_deploy.engines.cuda import driver as cuda_driver
 
 GARBAGE = 0xAB
 

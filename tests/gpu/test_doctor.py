@@ -7,7 +7,7 @@ import pytest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.doctor.checks import driver, engines
 from adaptertune_deploy.doctor.machine import ThisMachine
-from adaptertune_deploy.engines.cuda_driver import ask_driver
+from adaptertune_deploy.engines.cuda.driver import ask_driver
 
 
 def is_there() -> bool:

@@ -15,7 +15,7 @@ from adaptertune_deploy.core import bank, preprocess, tensors
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.cuda_driver import ask_driver
+from adaptertune_deploy.engines.cuda.driver import ask_driver
 from adaptertune_deploy.engines.engine import Engine, check_options, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.session import open_session

@@ -16,9 +16,9 @@ import pytest
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.manifest import GraphRecord, select_graph
-from adaptertune_deploy.engines import ort
+from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime.attention import fuse
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.engines.ort_attention import fuse
 from adaptertune_deploy.serve.session import open_session
 from tests.builders import put_graph, write_merged
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.cuda_driver import ask_driver
+from adaptertune_deploy.engines.cuda.driver import ask_driver
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.adapter import Adapter, tensor_name
 from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.wire_format import write
+from adaptertune_deploy.engines.onnx.wire_format import write
 
 FLOAT, INT64 = 1, 7  # TensorProto.DataType
 INT = 2  # AttributeProto.AttributeType

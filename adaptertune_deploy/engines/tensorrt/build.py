@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import onnx_signature
 from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.tensorrt.library import last_words, message_log
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest
 from adaptertune_deploy.engines.tensorrt.shapes import profiles

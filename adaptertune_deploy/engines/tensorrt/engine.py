@@ -14,12 +14,13 @@ from typing import Any
 from adaptertune_deploy.core import bank, files, graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import cuda, onnx_signature
-from adaptertune_deploy.engines.cuda_driver import Driver, Gpu, ask_driver, find_gpu
+from adaptertune_deploy.engines.cuda import runtime as cuda
+from adaptertune_deploy.engines.cuda.driver import Driver, Gpu, ask_driver, find_gpu
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.engines.onnx_signature import Signature
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.tensorrt import library, plans
 from adaptertune_deploy.engines.tensorrt.build import numpy_type
@@ -154,7 +155,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: Tenso
     """Load a graph's plan into TensorRT, building it first where this machine has none.
 
     Args:
-        graph: the bytes of an ONNX file that engines.plain_graph accepts.
+        graph: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         where: the file they come from, for messages.
         options: of the device "auto" the first GPU is taken; threads mean nothing here.
         settings: TensorRT's own.

@@ -18,8 +18,8 @@ import numpy as np
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import cuda
-from adaptertune_deploy.engines.cuda import DeviceMemory, Graph, PinnedArray, Stream
+from adaptertune_deploy.engines.cuda import runtime as cuda
+from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, Graph, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.limits import step_for, steps_up_to
 from adaptertune_deploy.engines.tensorrt.library import last_words

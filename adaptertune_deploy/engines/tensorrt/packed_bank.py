@@ -25,9 +25,10 @@ import numpy as np
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.adapter import tensor_name
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import onnx_signature, onnx_wire
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
-from adaptertune_deploy.engines.onnx_wire import Changes, WireGraph, WireNode
+from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnx.nodes import Changes, WireGraph, WireNode
 
 WEIGHTS, DOWN, UP = PACKED = ("atd.bank.weights", "atd.bank.down", "atd.bank.up")
 AGAIN = "run atd export again"
@@ -129,7 +130,7 @@ def pack(data: bytes, layout: BankLayout, where: str) -> bytes:
     """Return the shared graph with the packed bank for its input.
 
     Args:
-        data: the bytes of an ONNX file that engines.plain_graph accepts.
+        data: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         layout: see layout_of.
         where: the file, for messages.
 
@@ -137,7 +138,7 @@ def pack(data: bytes, layout: BankLayout, where: str) -> bytes:
         EngineError: a tensor of the bank is read otherwise than by one Gather over its slots with `task`, as export
             writes it.
     """
-    graph = onnx_wire.read(data)
+    graph = onnx_nodes.read(data)
     names = bank.bank_names(layout.slots)
     readers = _readers(graph, frozenset(names))
     constants: dict[str, int | Sequence[int]] = {}
@@ -154,7 +155,7 @@ def pack(data: bytes, layout: BankLayout, where: str) -> bytes:
     first = min(nodes)
     nodes[first] = [*_task_rows(len(layout.slots), constants), *nodes[first]]
     added = [onnx_signature.value_info(info) for info in layout.infos.values()]
-    return onnx_wire.replace(graph, Changes(nodes, constants, None, frozenset(names), added))
+    return onnx_nodes.replace(graph, Changes(nodes, constants, None, frozenset(names), added))
 
 
 def _sources(block: int, row: int) -> dict[str, tuple[str, int]]:

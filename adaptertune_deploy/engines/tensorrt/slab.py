@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import cuda
-from adaptertune_deploy.engines.cuda import DeviceMemory, PinnedArray, Stream
+from adaptertune_deploy.engines.cuda import runtime as cuda
+from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray
 from adaptertune_deploy.engines.tensorrt.packed_bank import BankLayout
 

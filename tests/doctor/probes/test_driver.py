@@ -7,7 +7,7 @@ import json
 import pytest
 
 from adaptertune_deploy.doctor.probes import driver
-from adaptertune_deploy.engines import cuda_driver
+from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from tests.engines.cuda_double import DriverDouble
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.doctor.probes import small_graph
-from adaptertune_deploy.engines import onnx_signature
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import open_engine
-from adaptertune_deploy.engines.plain_graph import check_plain
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 
 GRAPH = small_graph.shared_graph()
 

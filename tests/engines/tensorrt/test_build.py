@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import onnx_signature
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.tensorrt.build import build
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profiles

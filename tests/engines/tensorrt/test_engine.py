@@ -18,7 +18,7 @@ from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import cuda_driver
+from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.tensorrt import engine as module
 from adaptertune_deploy.engines.tensorrt.build import build

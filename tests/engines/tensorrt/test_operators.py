@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.engines import onnx_signature, onnx_wire
-from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, WireGraph
+from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, WireGraph
 from adaptertune_deploy.engines.tensorrt import packed_bank
 from tests.engines.tensorrt import api_lists
 
@@ -26,8 +27,8 @@ PLACES = {**CONSTANT, "Gather": (1,), "Reshape": (1,), "Split": (1,)}
 def graph(request: pytest.FixtureRequest, shared: bytes, merged: bytes) -> WireGraph:
     if request.param == "packed":
         layout = packed_bank.layout_of(onnx_signature.read(shared, "g").inputs, (0, 1, 2), "g")
-        return onnx_wire.read(packed_bank.pack(shared, layout, "g"))
-    return onnx_wire.read({"shared": shared, "merged": merged}[request.param])
+        return onnx_nodes.read(packed_bank.pack(shared, layout, "g"))
+    return onnx_nodes.read({"shared": shared, "merged": merged}[request.param])
 
 
 def test_every_operator_is_in_the_table(graph: WireGraph) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import onnx_signature, onnx_wire
+from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.tensorrt import packed_bank
 from adaptertune_deploy.engines.tensorrt.packed_bank import BankLayout
 from tests.engines.onnx_files import FLOAT, INT64, graph, model, node, value_info
@@ -96,7 +97,7 @@ def test_the_new_graph_takes_three_tensors_and_says_what_the_old_one_said(shared
     rows = (bank.IMAGES, bank.IMAGE, bank.TASK)
     assert new.inputs == {**{name: old.inputs[name] for name in rows}, **layout.infos}
     assert (new.outputs, new.metadata) == (old.outputs, old.metadata)
-    operators = [entry.operator for entry in onnx_wire.read(data).nodes]
+    operators = [entry.operator for entry in onnx_nodes.read(data).nodes]
     assert not {"Shape", "Slice", "Range"} & set(operators), "a shape that is computed costs thirty layers"
 
 

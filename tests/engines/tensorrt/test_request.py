@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from adaptertune_deploy.engines.cuda_driver import Gpu
+from adaptertune_deploy.engines.cuda.driver import Gpu
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest, request_for
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity

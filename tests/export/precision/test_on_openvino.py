@@ -28,7 +28,7 @@ def asked(precision: Precision, **settings: str) -> EngineOptions:
 
 
 def has_bf16() -> bool:
-    from adaptertune_deploy.engines import openvino
+    from adaptertune_deploy.engines.openvino import engine as openvino
 
     return "BF16" in openvino.ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 

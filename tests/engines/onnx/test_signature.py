@@ -1,4 +1,4 @@
-"""engines.onnx_signature against what ONNX Runtime says of the same file."""
+"""engines.onnx.signature against what ONNX Runtime says of the same file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import onnx_signature
 from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 
 ort = pytest.importorskip("onnxruntime")
-GOLDEN = sorted((Path(__file__).parents[1] / "device" / "golden" / "bundle").rglob("*.onnx"))
+GOLDEN = sorted((Path(__file__).parents[2] / "device" / "golden" / "bundle").rglob("*.onnx"))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)

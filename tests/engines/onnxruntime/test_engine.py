@@ -1,4 +1,4 @@
-"""engines.ort: sessions that run where they were asked to, on tensors that stay on the device."""
+"""engines.onnxruntime.engine: sessions that run where they were asked to, on tensors that stay on the device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import pytest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import ort, ort_providers
 from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
 from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine, OrtSlab
+from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
+from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.engines.ort import OrtEngine, OrtSlab
-from adaptertune_deploy.engines.ort_providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
-from adaptertune_deploy.engines.ort_settings import OrtSettings
 from adaptertune_deploy.engines.slab import HostSlab
 from tests.engines import cuda_double
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info

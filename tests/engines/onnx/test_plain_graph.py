@@ -1,4 +1,4 @@
-"""engines.plain_graph: what our graphs never hold is refused wherever it hides, and nothing else is."""
+"""engines.onnx.plain_graph: what our graphs never hold is refused wherever it hides, and nothing else is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import plain_graph
-from adaptertune_deploy.engines.plain_graph import check_plain
+from adaptertune_deploy.engines.onnx import plain_graph
+from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from tests.engines.onnx_files import (
     FLOAT,
     GATHER,
@@ -29,7 +29,7 @@ from tests.engines.onnx_files import (
     varint,
 )
 
-GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "bundle"
+GOLDEN = Path(__file__).parents[2] / "device" / "golden" / "bundle"
 # place -> field numbers from the model down to the tensor
 PLACES = {
     "initializer": (7, 5),

@@ -20,14 +20,15 @@ import numpy as np
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import onnx_signature, openvino_precision
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.engines.onnx_signature import Signature
-from adaptertune_deploy.engines.openvino_precision import HINTS, QUANTISED, floats
-from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnx.signature import Signature
+from adaptertune_deploy.engines.openvino import precision as openvino_precision
+from adaptertune_deploy.engines.openvino.precision import HINTS, QUANTISED, floats
+from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
@@ -183,7 +184,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
     """Load a graph into OpenVINO.
 
     Args:
-        graph: the bytes of an ONNX file that engines.plain_graph accepts.
+        graph: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         where: the file they come from, for messages.
         options: of 0 threads every physical core; the device is the CPU.
         settings: OpenVINO's own.

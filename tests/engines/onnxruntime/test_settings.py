@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
 from adaptertune_deploy.engines.options import parse_settings, settings_of
-from adaptertune_deploy.engines.ort_settings import OrtSettings
 
 
 def test_only_providers_that_work_may_be_named() -> None:

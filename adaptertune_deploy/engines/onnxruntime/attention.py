@@ -4,8 +4,8 @@ A bundle's graphs consist of standard operators, which every engine reads; ONNX 
 itself. Here each attention of exactly the form that export writes becomes com.microsoft.Attention, which holds the
 product with the weights of q, k and v too and spares the transposes between. Where only one token asks (the class token
 in the last block), neither q, k nor v of the others is computed (_one_token). Anything else stays as it is: without
-biases, with norms on q and k, rotary or relative positions, a mask. What engines.ort_bank replaces goes into the same
-copy of the file's bytes. The file on disk is never changed.
+biases, with norms on q and k, rotary or relative positions, a mask. What engines.onnxruntime.bank replaces goes into
+the same copy of the file's bytes. The file on disk is never changed.
 
 Operators: github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
 """
@@ -17,9 +17,9 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from adaptertune_deploy.engines import onnx_wire
-from adaptertune_deploy.engines.onnx_wire import FLOAT, INT64, Changes, WireGraph, WireNode, WireTensor
-from adaptertune_deploy.engines.ort_bank import columns
+from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
+from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, Changes, WireGraph, WireNode, WireTensor
+from adaptertune_deploy.engines.onnxruntime.bank import columns
 
 DOMAIN = "com.microsoft"
 OPSETS = range(18, 23)  # Split has num_outputs; Softmax, Reshape and the others mean the same in all of these
@@ -62,10 +62,10 @@ def fuse(data: bytes) -> bytes:
     """Return the graph with fused attention and with biases as columns, or `data` itself where there is neither.
 
     Args:
-        data: the bytes of an ONNX file that engines.plain_graph accepts.
+        data: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
     """
     try:
-        graph = onnx_wire.read(data)
+        graph = onnx_nodes.read(data)
     except ValueError:
         return data  # whoever reads it next says what is wrong
     if graph.opset not in OPSETS or DOMAIN in graph.domains or _taken(graph):
@@ -81,7 +81,7 @@ def fuse(data: bytes) -> bytes:
     read = {name for nodes in instead.values() for node in nodes for name in node.inputs}
     named = sorted(name for name in read if name.startswith(PREFIX + SIZES))
     constants = {name: [int(size) for size in name.removeprefix(PREFIX + SIZES).split(",")] for name in named}
-    return onnx_wire.replace(graph, Changes(instead, constants, DOMAIN if found else None))
+    return onnx_nodes.replace(graph, Changes(instead, constants, DOMAIN if found else None))
 
 
 def _taken(graph: WireGraph) -> bool:

@@ -1,4 +1,4 @@
-"""engines.ort_bank: biases come as columns out of one Gather each, and every answer is the same to the bit."""
+"""engines.onnxruntime.bank: biases come as columns out of one Gather each, and every answer is the same to the bit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import pytest
 
 from adaptertune_deploy.core import bank, bundle
 from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.engines import onnx_wire, ort, ort_attention
 from adaptertune_deploy.engines.engine import open_engine
-from adaptertune_deploy.engines.onnx_wire import Changes, WireGraph
+from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
+from adaptertune_deploy.engines.onnx.nodes import Changes, WireGraph, WireNode
+from adaptertune_deploy.engines.onnxruntime import attention as ort_attention
+from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime.bank import columns
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.engines.ort_bank import columns
 
-BUNDLE = Path(__file__).parents[1] / "device" / "golden" / "bundle"
+BUNDLE = Path(__file__).parents[2] / "device" / "golden" / "bundle"
 MANIFEST = bundle.read_manifest(BUNDLE)
 SHARED = bundle.read_graph(BUNDLE, select_graph(MANIFEST, "shared"))
 BIASES = 2 * len(MANIFEST.slots)
@@ -45,7 +47,7 @@ def test_every_answer_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch, ro
 
 
 def test_one_column_takes_the_place_of_an_axis_for_each_bias() -> None:
-    before, after = onnx_wire.read(SHARED), onnx_wire.read(ort_attention.fuse(SHARED))
+    before, after = onnx_nodes.read(SHARED), onnx_nodes.read(ort_attention.fuse(SHARED))
     assert count(before, "Unsqueeze") == BIASES
     assert count(after, "Unsqueeze") == 1
     column = next(node for node in after.nodes if node.operator == "Unsqueeze").outputs[0]
@@ -59,26 +61,24 @@ def count(graph: WireGraph, operator: str) -> int:
 
 def test_a_merged_graph_has_no_bank() -> None:
     merged = bundle.read_graph(BUNDLE, select_graph(MANIFEST, "merged", task="birds"))
-    assert columns(onnx_wire.read(merged), "atd.") == {}
+    assert columns(onnx_nodes.read(merged), "atd.") == {}
 
 
 @pytest.mark.parametrize("change", ["read twice", "other axis", "axis of no constant", "another index"])
 def test_what_is_not_written_so_is_left(change: str) -> None:
     """One bias is spelled otherwise; the others are replaced all the same."""
-    graph = onnx_wire.read(SHARED)
+    graph = onnx_nodes.read(SHARED)
     place = next(index for index, node in enumerate(graph.nodes) if node.operator == "Unsqueeze")
     node = graph.nodes[place]
     gather = next(index for index, maker in enumerate(graph.nodes) if node.inputs[0] in maker.outputs)
     made = graph.nodes[gather]
     other = {
-        "read twice": {place: [node, onnx_wire.WireNode("Neg", (node.inputs[0],), ("more",), name="more")]},
-        "other axis": {place: [onnx_wire.WireNode("Unsqueeze", (node.inputs[0], "two"), node.outputs, name="u")]},
-        "axis of no constant": {
-            place: [onnx_wire.WireNode("Unsqueeze", (node.inputs[0], bank.IMAGE), node.outputs, name="u")]
-        },
-        "another index": {gather: [onnx_wire.WireNode("Gather", (made.inputs[0], bank.IMAGE), made.outputs, name="g")]},
+        "read twice": {place: [node, WireNode("Neg", (node.inputs[0],), ("more",), name="more")]},
+        "other axis": {place: [WireNode("Unsqueeze", (node.inputs[0], "two"), node.outputs, name="u")]},
+        "axis of no constant": {place: [WireNode("Unsqueeze", (node.inputs[0], bank.IMAGE), node.outputs, name="u")]},
+        "another index": {gather: [WireNode("Gather", (made.inputs[0], bank.IMAGE), made.outputs, name="g")]},
     }[change]
-    changed = onnx_wire.read(onnx_wire.replace(graph, Changes(other, {"two": [2]})))
+    changed = onnx_nodes.read(onnx_nodes.replace(graph, Changes(other, {"two": [2]})))
     found = [node for nodes in columns(changed, "atd.").values() for node in nodes]
     assert sum(node.operator == "Gather" for node in found) == BIASES - 1
     assert not any(node.outputs == graph.nodes[place].outputs for node in found)

@@ -1,4 +1,4 @@
-"""engines.ort_steps on ONNX Runtime's CPU provider: the steps and addresses that a CUDA graph asks for.
+"""engines.onnxruntime.steps on ONNX Runtime's CPU provider: the steps and addresses that a CUDA graph asks for.
 
 On a CPU nothing is captured; that a GPU captures is not shown here.
 """
@@ -16,11 +16,11 @@ from adaptertune_deploy.core import bank, bundle
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.manifest import MERGED, SHARED, select_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import ort
-from adaptertune_deploy.engines.ort import OrtEngine
-from adaptertune_deploy.engines.ort_providers import CPU
+from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
+from adaptertune_deploy.engines.onnxruntime.providers import CPU
 
-BUNDLE = Path(__file__).parents[1] / "device" / "golden" / "bundle"
+BUNDLE = Path(__file__).parents[2] / "device" / "golden" / "bundle"
 SLOTS, WIDTH, RANK, TASKS = (0, 1, 2), 32, 4, 5
 DRAW = np.random.default_rng(0)
 IMAGES = DRAW.normal(size=(8, 3, 32, 32)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""engines.ort_attention: what it fuses answers as before, and what is not exactly export's form is not touched."""
+"""engines.onnxruntime.attention: what it fuses answers as before, and what is not export's form is not touched."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import ort
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.onnx.plain_graph import check_plain
+from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime.attention import fuse
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.engines.ort_attention import fuse
-from adaptertune_deploy.engines.plain_graph import check_plain
 from tests.engines.onnx_files import field, lookup
 
 onnx = pytest.importorskip("onnx")

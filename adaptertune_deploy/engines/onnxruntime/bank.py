@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from adaptertune_deploy.core import bank
-from adaptertune_deploy.engines.onnx_wire import INT64, WireGraph, WireNode
+from adaptertune_deploy.engines.onnx.nodes import INT64, WireGraph, WireNode
 
 
 def columns(graph: WireGraph, prefix: str) -> dict[int, list[WireNode]]:

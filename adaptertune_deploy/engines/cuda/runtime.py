@@ -1,7 +1,7 @@
 """Device memory, pinned host memory, streams and CUDA graphs through NVIDIA's own Python bindings (cuda-bindings).
 
 They are 13 MB where torch's CUDA build is 3 GB. Imported when a GPU is used, after the driver was asked
-(engines.cuda_driver). Every function returns (error, value...); `done` turns that into the value or an EngineError.
+(engines.cuda.driver). Every function returns (error, value...); `done` turns that into the value or an EngineError.
 Reference: nvidia.github.io/cuda-python/cuda-bindings.
 """
 

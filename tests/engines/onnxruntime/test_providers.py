@@ -1,4 +1,4 @@
-"""engines.ort_providers: what ONNX Runtime's providers are told, in words that its documents know."""
+"""engines.onnxruntime.providers: what ONNX Runtime's providers are told, in words that its documents know."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import cuda_driver, ort_providers
+from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.ort_providers import cuda_options, tensorrt_options
+from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.providers import cuda_options, tensorrt_options
 from tests.engines import cuda_double
 from tests.engines.cuda_double import DriverDouble
 

@@ -1,7 +1,8 @@
 """ONNX Runtime's execution providers on NVIDIA GPUs: what each is told, and pairs of packages that don't work.
 
 ONNX Runtime lists a provider that it can't load, and goes on without one that does not load, so whoever opens a session
-compares what it got (engines.ort). Options: onnxruntime.ai/docs/execution-providers, for CUDA and TensorRT.
+compares what it got (engines.onnxruntime.engine). Options: onnxruntime.ai/docs/execution-providers, for CUDA and
+TensorRT.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from adaptertune_deploy.core import cache, files
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.cuda_driver import ask_driver, find_gpu
+from adaptertune_deploy.engines.cuda.driver import ask_driver, find_gpu
 from adaptertune_deploy.engines.engine import TensorInfo
 from adaptertune_deploy.engines.limits import Limits
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, write
+from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, write
 
 # TensorProto.DataType of what numpy has a type for
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -43,7 +43,7 @@ def read(data: bytes, where: str) -> Signature:
     """Return what a graph takes, gives and says.
 
     Args:
-        data: the bytes of an ONNX file that engines.plain_graph accepts.
+        data: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         where: the file, for messages.
 
     Raises:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
+from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import parse_settings
 
 

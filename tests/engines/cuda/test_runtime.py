@@ -1,4 +1,4 @@
-"""engines.cuda on a double whose memory is host memory, and its names in NVIDIA's own bindings."""
+"""engines.cuda.runtime on a double whose memory is host memory, and its names in NVIDIA's own bindings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import cuda
-from adaptertune_deploy.engines.cuda import DeviceMemory, PinnedArray, Stream
+from adaptertune_deploy.engines.cuda import runtime as cuda
+from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, PinnedArray, Stream
 from tests.engines import cuda_double
 from tests.engines.cuda_double import GARBAGE, CudaDouble, cudaError_t
 

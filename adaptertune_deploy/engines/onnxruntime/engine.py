@@ -12,16 +12,17 @@ import numpy as np
 
 from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError
-from adaptertune_deploy.engines import onnx_signature, ort_providers
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits, steps_up_to
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.attention import fuse
+from adaptertune_deploy.engines.onnxruntime.messages import first_line
+from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
+from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.onnxruntime.steps import GRAPH_ID, Maker, OrtSteps
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
-from adaptertune_deploy.engines.ort_attention import fuse
-from adaptertune_deploy.engines.ort_messages import first_line
-from adaptertune_deploy.engines.ort_providers import CPU, CUDA, TENSORRT
-from adaptertune_deploy.engines.ort_settings import OrtSettings
-from adaptertune_deploy.engines.ort_steps import GRAPH_ID, Maker, OrtSteps
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
 try:
@@ -35,10 +36,8 @@ except ImportError as error:
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
-    "tensor(float16)": np.dtype(np.float16),
     "tensor(double)": np.dtype(np.float64),
-    **{f"tensor({kind})": np.dtype(kind) for kind in ("uint8", "int8", "int32", "int64")},
-    "tensor(bool)": np.dtype(np.bool_),
+    **{f"tensor({kind})": np.dtype(kind) for kind in ("float16", "uint8", "int8", "int32", "int64", "bool")},
 }
 # ONNX Runtime's exceptions have no common base of their own.
 FAILURES: tuple[type[Exception], ...] = (
@@ -151,7 +150,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OrtSe
     """Load a graph into ONNX Runtime.
 
     Args:
-        graph: the bytes of an ONNX file that engines.plain_graph accepts.
+        graph: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         where: the file they come from, for messages.
         options: of the device "auto" a GPU is taken where ONNX Runtime offers CUDA and it really loads, else the CPU;
             of 0 threads every physical core.

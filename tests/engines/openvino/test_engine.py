@@ -1,4 +1,4 @@
-"""engines.openvino: what it really computes in, tensors that stay where they are, and errors in one line."""
+"""engines.openvino.engine: what it really computes in, tensors that stay where they are, and errors in one line."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines import openvino
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.engine import TensorInfo, open_engine
-from adaptertune_deploy.engines.openvino import OpenVinoEngine
-from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
+from adaptertune_deploy.engines.openvino import engine as openvino
+from adaptertune_deploy.engines.openvino.engine import OpenVinoEngine
+from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.serve.session import open_session
 from tests.engines.onnx_files import INDEX, ROWS, TABLE, field, graph, lookup, model, node
 
-GOLDEN = Path(__file__).parents[1] / "device" / "golden"
+GOLDEN = Path(__file__).parents[2] / "device" / "golden"
 BUNDLE = GOLDEN / "bundle"
 MANIFEST = read_manifest(BUNDLE)
 SHARED = read_graph(BUNDLE, select_graph(MANIFEST, "shared"))
@@ -335,9 +335,10 @@ def test_a_run_that_fails_is_one_line_and_the_next_one_works(monkeypatch: pytest
 def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
     """OpenVINO's own import writes an identifier into the home folder and sends an event."""
     code = (
-        "import sys; import adaptertune_deploy.engines.openvino; print([n for n in sys.modules if 'openvino_tel' in n])"
+        "import sys; import adaptertune_deploy.engines.openvino.engine; "
+        "print([n for n in sys.modules if 'openvino_tel' in n])"
     )
-    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
     assert list(tmp_path.rglob("*")) == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.engines.ort_messages import first_line
+from adaptertune_deploy.engines.onnxruntime.messages import first_line
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""engines.wire_format: what protobuf writes is read, what is written protobuf reads, and damage is an error."""
+"""engines.onnx.wire_format: what protobuf writes is read, what is written protobuf reads, and damage is an error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.engines import wire_format
-from adaptertune_deploy.engines.wire_format import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT
+from adaptertune_deploy.engines.onnx import wire_format
+from adaptertune_deploy.engines.onnx.wire_format import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT
 
 
 def test_the_specifications_own_examples() -> None:

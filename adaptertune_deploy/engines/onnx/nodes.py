@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adaptertune_deploy.engines.wire_format import (
+from adaptertune_deploy.engines.onnx.wire_format import (
     FIXED32,
     LENGTH_DELIMITED,
     VARINT,

@@ -7,8 +7,8 @@ import pytest
 
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.openvino_precision import HINTS, computed, floats, kept
-from adaptertune_deploy.engines.openvino_settings import OpenVinoSettings
+from adaptertune_deploy.engines.openvino.precision import HINTS, computed, floats, kept
+from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import EngineOptions
 
 FP32, BF16, INT8, INT8_QDQ = Precision.FP32, Precision.BF16, Precision.INT8, Precision.INT8_QDQ

@@ -12,7 +12,7 @@ github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 from __future__ import annotations
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.wire_format import LENGTH_DELIMITED, fields
+from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, fields
 
 # What export makes of timm's Vision Transformers, and what quantised or cast variants of such graphs add.
 _OPERATORS = (

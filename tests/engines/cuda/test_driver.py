@@ -1,4 +1,4 @@
-"""engines.cuda_driver: what the driver says, and one line with the fix where there is none."""
+"""engines.cuda.driver: what the driver says, and one line with the fix where there is none."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import cuda_driver
-from adaptertune_deploy.engines.cuda_driver import Gpu, ask_driver, find_gpu
+from adaptertune_deploy.engines.cuda import driver as cuda_driver
+from adaptertune_deploy.engines.cuda.driver import Gpu, ask_driver, find_gpu
 from tests.engines.cuda_double import DriverDouble
 
 ORIN = ("Orin", (8, 7), 8 << 30, True)

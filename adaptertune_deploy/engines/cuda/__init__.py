@@ -1,0 +1,1 @@
+"""NVIDIA's driver, and memory, streams and graphs of its CUDA runtime."""

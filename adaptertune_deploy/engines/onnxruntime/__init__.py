@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions on CPUs and NVIDIA GPUs, and what is derived for them when a graph is opened."""
