@@ -10,4 +10,10 @@ if [ $# -gt 0 ]; then
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$1"/*.whl
 fi
 export PYTHONPATH="$PWD:$site${PYTHONPATH:+:$PYTHONPATH}"
+for library in numpy rich torch timm onnx onnxruntime; do
+    if ! "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$library') is None)"; then
+        echo "error: $python has no $library; give a folder of the wheels that it lacks: make gpu WHEELS=FOLDER" >&2
+        exit 1
+    fi
+done
 "$python" -m benchmarks.gpu

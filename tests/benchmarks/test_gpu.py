@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,16 @@ def test_the_tests_that_need_a_gpu_are_found() -> None:
         assert (ROOT / place).exists()
 
 
+def test_a_python_that_lacks_a_library_is_told_where_wheels_go(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    bare.chmod(0o755)
+    done = subprocess.run(["make", "gpu", f"PYTHON={bare}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"error: {bare} has no numpy; give a folder of the wheels that it lacks" in done.stderr
+
+
 def test_without_a_gpu_the_command_says_so() -> None:
-    done = subprocess.run(["make", "gpu"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["make", "gpu", f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "error: no NVIDIA driver here" in done.stderr or "error: the NVIDIA driver" in done.stderr

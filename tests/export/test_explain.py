@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import onnx_file
@@ -59,4 +58,4 @@ def test_the_words_name_the_block_and_every_error() -> None:
         "fp16: no block differs from fp32 by more than 0.2 % (block 0: 0.01 %)"
     )
     assert Explanation(Precision.FP16, {3: float("nan")}).first == 3
-    assert np.isclose(Explanation(Precision.BF16, {}).allowed, 0.03)
+    assert Explanation(Precision.BF16, {}).allowed == TOLERANCES[Precision.BF16].rtol
