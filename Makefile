@@ -8,7 +8,8 @@ QUIET := $(shell [ -t 2 ] || echo --quiet --quiet)
 INSTALL := -m pip install $(QUIET) --disable-pip-version-check --constraint constraints.txt
 PIP := $(BIN)/python $(INSTALL)
 # Which tests share a worker stands in tests/conftest.py.
-WORKERS := --numprocesses=2
+# A worker that dies ends the run: replaced, its group of tests may wait for it forever.
+WORKERS := --numprocesses=2 --max-worker-restart=0
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
 .PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz clean
