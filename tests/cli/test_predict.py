@@ -100,11 +100,11 @@ def test_features_of_one_task_are_an_array_in_a_file(atd: Atd, folder: Path) -> 
 def test_features_of_several_tasks_are_named_arrays_in_a_file(atd: Atd, folder: Path) -> None:
     done = atd("predict", *IMAGES, "--embed", "--out", "f.npz", "--json")
     assert json.loads(done.out) == {"file": "f.npz", "images": 4, "tasks": ["birds", "cars"], "features": 32}
-    held = np.load(folder / "f.npz", allow_pickle=False)
-    assert sorted(held.files) == ["birds", "cars", "files"]
-    assert held["files"].tolist() == IMAGES
-    for task in ("birds", "cars"):
-        np.testing.assert_allclose(logits_of(held[task], task), LOGITS[task], atol=1e-4)
+    with np.load(folder / "f.npz", allow_pickle=False) as held:
+        assert sorted(held.files) == ["birds", "cars", "files"]
+        assert held["files"].tolist() == IMAGES
+        for task in ("birds", "cars"):
+            np.testing.assert_allclose(logits_of(held[task], task), LOGITS[task], atol=1e-4)
 
 
 def test_a_line_shows_the_first_features(atd: Atd) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.precision import Precision
 from tests.flow.conftest import Workspace
 from tests.flow.playing import ROOT, atd_command, environment
 from tests.flow.waiting import wait_until_ready
@@ -141,8 +142,9 @@ def test_every_command_was_played_and_left_what_the_readme_says(played: Played) 
     manifest = read_manifest(played.folder / "bundle")
     assert [record.task.name for record in manifest.tasks] == ["my-images", "pets"]
     for record in manifest.tasks:
-        assert len(manifest.parity_of(record.task.name, "merged")) == 1
-        assert len(manifest.parity_of(record.task.name, "shared")) == 1
+        for form in ("merged", "shared"):
+            measured = [entry.precision for entry in manifest.parity_of(record.task.name, form)]
+            assert sorted(measured) == [Precision.FP32, Precision.INT8]
 
 
 def test_photographs_stay_out_of_the_adapter_folder(played: Played) -> None:

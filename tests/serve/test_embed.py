@@ -48,11 +48,11 @@ def test_what_is_wrong_is_one_line(images: list[bytes]) -> None:
 
 def test_files_come_back_by_numpy_whatever_the_tasks_are_called(tmp_path: Path) -> None:
     write(tmp_path / "f.npz", FEATURES, ["a.png", "ä.png"])
-    held = np.load(tmp_path / "f.npz", allow_pickle=False)
-    assert set(held.files) == {"files", *FEATURES}
-    assert held["files"].tolist() == ["a.png", "ä.png"]
-    for name, features in FEATURES.items():
-        np.testing.assert_array_equal(held[name], features, strict=True)
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as held:
+        assert set(held.files) == {"files", *FEATURES}
+        assert held["files"].tolist() == ["a.png", "ä.png"]
+        for name, features in FEATURES.items():
+            np.testing.assert_array_equal(held[name], features, strict=True)
     write(tmp_path / "f.npy", {"pets": FEATURES["pets"]}, ["a.png", "b.png"])
     np.testing.assert_array_equal(np.load(tmp_path / "f.npy", allow_pickle=False), FEATURES["pets"], strict=True)
 

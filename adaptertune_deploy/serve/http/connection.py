@@ -61,6 +61,7 @@ class Connection(HttpToolsProtocol):
         self._held = bytearray()
         self._part = Phase.IDLE  # of a request: what the parser is in, which may be ahead of the phase
         self._head = self._around = self._chunks = 0
+        self._body_bytes = 0  # of the slice that is being parsed
         self._arrived = self.since
         self._reusable = True
         self._refusal: RequestError | None = None
@@ -112,11 +113,11 @@ class Connection(HttpToolsProtocol):
         self.lingering.hold(False)
 
     def _feed_slice(self, data: bytes) -> None:
-        before, body = self._part, self.received
+        before, self._body_bytes = self._part, 0
         try:
             self.parser.feed_data(data)
             if self._part is before:
-                self._count(len(data) - (self.received - body))
+                self._count(len(data) - self._body_bytes)
         except httptools.HttpParserUpgrade:
             self.cycle.keep_alive = False  # answered as if no other protocol had been asked for
             self._held.clear()
@@ -185,6 +186,7 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self.received += len(body)
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -179,6 +179,16 @@ def test_a_connection_lives_on_when_the_whole_request_was_read(server: Running) 
             assert wire.read_answer() == (404, {"error": "Not Found"})
 
 
+def test_a_short_request_behind_a_large_one_is_no_large_head(server: Running) -> None:
+    large = 2 * Settings().max_header_bytes
+    with Wire(server.port) as wire:
+        for _ in range(2):
+            wire.send(b"POST /nothing HTTP/1.1\r\n", HEAD, b"Content-Length: %d\r\n\r\n" % large, b"a" * large)
+            assert wire.read_answer()[0] == 404
+            for _ in range(2):
+                assert wire.send(LIVE).read_answer() == (200, {"live": True})
+
+
 SLOW = Settings(header_timeout=0.05, body_grace=0.05, keep_alive=0.05)
 
 
