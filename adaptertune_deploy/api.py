@@ -195,7 +195,7 @@ def open_bundle(
         EngineError: the engine is not installed here or refuses a graph.
     """
     from adaptertune_deploy.serve.opened import OpenBundle
-    from adaptertune_deploy.serve.session import open_session
+    from adaptertune_deploy.serve.sessions.session import open_session
 
     names = [tasks] if isinstance(tasks, str) else None if tasks is None else list(tasks)
     return OpenBundle(open_session(Path(bundle), names, form, engine))

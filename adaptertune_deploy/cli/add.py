@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import completion, console, engines, interrupts, options, text
+from adaptertune_deploy.cli import engines, options
 from adaptertune_deploy.cli.options import OUTPUT, flag
+from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest, TaskRecord
@@ -72,7 +73,7 @@ def add(
     console.print_line(f"added {name} to {bundle}/ ({cost}): {text.plural(len(held), 'task')}, the graph is unchanged")
     _say_parity(manifest, name, reason)
     console.print_note("a running server keeps its tasks until it is restarted")
-    from adaptertune_deploy.cli import next as following
+    from adaptertune_deploy.cli.terminal import next as following
 
     console.print_next(*following.serving(bundle, held, following.sample_image(adapter)))
 

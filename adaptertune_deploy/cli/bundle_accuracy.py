@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptertune_deploy.cli import console, scores, table, text
+from adaptertune_deploy.cli.terminal import console, scores, table, text
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.precision import Precision
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.core.adapter import AdapterConfig
     from adaptertune_deploy.core.tensors import Array
     from adaptertune_deploy.engines.options import EngineOptions
-    from adaptertune_deploy.serve.session import Session
+    from adaptertune_deploy.serve.sessions.session import Session
     from adaptertune_deploy.train.answered import Answer, Answered
     from adaptertune_deploy.train.reevaluate import EvaluateRequest
 
@@ -44,7 +44,7 @@ def check_task(bundle: Path, config: AdapterConfig, ship: str | None) -> None:
 def evaluate_bundle(bundle: Path, request: EvaluateRequest, options: EngineOptions) -> Answered:
     """Answer a split with the bundle, in the precision asked for and in fp32 where it holds such a graph."""
     from adaptertune_deploy.core.bundle import read_manifest
-    from adaptertune_deploy.serve.session import open_session
+    from adaptertune_deploy.serve.sessions.session import open_session
     from adaptertune_deploy.train.answered import answered
 
     held = {graph.precision for graph in read_manifest(bundle).graphs}

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adaptertune_deploy.cli import completion, console, options, table
-from adaptertune_deploy.cli.help import Command, Program
+from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import DATA, OUTPUT, flag, value
-from adaptertune_deploy.cli.text import plural, visible
+from adaptertune_deploy.cli.terminal import completion, console, table
+from adaptertune_deploy.cli.terminal.help import Command, Program
+from adaptertune_deploy.cli.terminal.text import plural, visible
 from adaptertune_deploy.core.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from adaptertune_deploy.cli import console, options, table, text
+from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.terminal import console, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

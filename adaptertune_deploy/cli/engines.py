@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import completion
 from adaptertune_deploy.cli.options import ENGINE, value
+from adaptertune_deploy.cli.terminal import completion
 from adaptertune_deploy.core import precision as precisions
 from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
 

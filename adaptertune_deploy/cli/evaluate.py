@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import bundle_accuracy, completion, console, engines, options, scores, text
+from adaptertune_deploy.cli import bundle_accuracy, engines, options
 from adaptertune_deploy.cli.options import DATA, PLACES, value
+from adaptertune_deploy.cli.terminal import completion, console, scores, text
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import completion, console, engines, interrupts, options
+from adaptertune_deploy.cli import engines, options
 from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
+from adaptertune_deploy.cli.terminal import completion, console, interrupts
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest
@@ -83,7 +84,8 @@ def export(
     atd export --merge --target triton    also model repositories for NVIDIA's Triton, in triton/
     atd export --precision fp32,int8    also in int8, for ONNX Runtime on a CPU
     """
-    from adaptertune_deploy.cli import held, tasks
+    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli.terminal import held
     from adaptertune_deploy.core.bundle import MANIFEST_NAME
     from adaptertune_deploy.export.plan import plan_export
     from adaptertune_deploy.export.targets import table as targets
@@ -141,7 +143,7 @@ def export(
 
 def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
     """Print the commands that serve the tasks and that ask about one of the held-back images."""
-    from adaptertune_deploy.cli import next as following
+    from adaptertune_deploy.cli.terminal import next as following
 
     image = next((image for image in map(following.sample_image, folders) if image is not None), None)
     console.print_next(*following.serving(out, [record.task.name for record in manifest.tasks], image))

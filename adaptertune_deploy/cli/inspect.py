@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import completion, console, options, table, text
+from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.terminal import completion, console, table, text
 
 if TYPE_CHECKING:
     from adaptertune_deploy.inspection.inspected import Cell, Inspected, Sheet

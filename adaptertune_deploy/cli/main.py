@@ -8,24 +8,10 @@ from typing import Annotated
 import typer
 
 import adaptertune_deploy
-from adaptertune_deploy.cli import (
-    add,
-    console,
-    data,
-    doctor,
-    errors,
-    evaluate,
-    export,
-    held,
-    inspect,
-    interrupts,
-    predict,
-    serve,
-    train,
-    upgrade,
-)
-from adaptertune_deploy.cli.help import Command, Program
+from adaptertune_deploy.cli import add, data, doctor, evaluate, export, inspect, predict, serve, train, upgrade
 from adaptertune_deploy.cli.quickstart import command as quickstart
+from adaptertune_deploy.cli.terminal import console, errors, held, interrupts
+from adaptertune_deploy.cli.terminal.help import Command, Program
 from adaptertune_deploy.core.errors import AtdError, Interrupted
 from adaptertune_deploy.core.extras import extras_of
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adaptertune_deploy.cli import completion
+from adaptertune_deploy.cli.terminal import completion
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
 # The groups of options in every command's help.
@@ -159,7 +159,7 @@ def check_at_least(option: str, value: int, least: int) -> None:
 
 def check_form(form: str) -> None:
     """Raise UsageError when there is no form of that name."""
-    from adaptertune_deploy.serve.forms import FORMS
+    from adaptertune_deploy.serve.sessions.forms import FORMS
 
     if form not in FORMS:
         raise UsageError(f"--form: no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import console, engines, options, table
+from adaptertune_deploy.cli import engines, options
+from adaptertune_deploy.cli.terminal import console, table
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from adaptertune_deploy.core.tensors import Array
     from adaptertune_deploy.serve.answers import Answer
-    from adaptertune_deploy.serve.session import Session
+    from adaptertune_deploy.serve.sessions.session import Session
 
 STANDARD_INPUT = Path("-")
 SHOWN = 4  # features on a line
@@ -57,7 +58,7 @@ def predict(
     names = tasks.served(bundle, adapters)
     encoded = [_read(path) for path in images]
     from adaptertune_deploy.serve.classify import classify
-    from adaptertune_deploy.serve.session import open_session
+    from adaptertune_deploy.serve.sessions.session import open_session
 
     with tasks.reading(bundle):
         session = open_session(bundle, names, form, asked)

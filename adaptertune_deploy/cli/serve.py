@@ -6,8 +6,9 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from adaptertune_deploy.cli import console, engines, interrupts, limits, options
+from adaptertune_deploy.cli import engines, limits, options
 from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
+from adaptertune_deploy.cli.terminal import console, interrupts
 from adaptertune_deploy.serve.settings import Settings
 
 
@@ -42,7 +43,7 @@ def serve(
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
     from adaptertune_deploy.serve.http.watch import capacity
-    from adaptertune_deploy.serve.session import open_session
+    from adaptertune_deploy.serve.sessions.session import open_session
 
     with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
         session = open_session(bundle, names, form, asked)
@@ -78,7 +79,7 @@ def serve(
 
 def _print_request(bundle: Path, names: list[str], url: str) -> None:
     """Print a request to try: about a held-back image when the adapters lie beside the bundle."""
-    from adaptertune_deploy.cli import next as following
+    from adaptertune_deploy.cli.terminal import next as following
 
     def request(image: object) -> str:
         return following.command("curl", "--data-binary", f"@{image}", f"{url}/v1/predict?tasks={','.join(names)}")

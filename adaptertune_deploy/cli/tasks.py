@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adaptertune_deploy.cli import next as following
 from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.terminal import next as following
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean

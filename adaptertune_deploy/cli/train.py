@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import completion, console, interrupts, options, scores, text
+from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, value
+from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, text
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _how(result: TrainResult) -> tuple[str, ...]:
 
 def show_next(request: TrainRequest, result: TrainResult) -> None:
     """Print the commands that export and evaluate the task, and the one that overrules what ships."""
-    from adaptertune_deploy.cli import next as following
+    from adaptertune_deploy.cli.terminal import next as following
 
     commands = following.after_training(
         result.folder,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adaptertune_deploy.cli import completion, console, interrupts, options, text
+from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
 
 
 def upgrade(

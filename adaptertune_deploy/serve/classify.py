@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.serve.answers import Answer, answer
-from adaptertune_deploy.serve.logits import check_finite
 from adaptertune_deploy.serve.offline import AnyImage, batches, places
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.logits import check_finite
+from adaptertune_deploy.serve.sessions.session import Session
 
 
 def classify(

@@ -13,7 +13,7 @@ from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.offline import AnyImage, batches, places
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.session import Session
 
 SUFFIXES = (".npy", ".npz")
 FILES = "files"  # no task's name: that is checked when features are written

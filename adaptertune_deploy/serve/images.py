@@ -18,8 +18,8 @@ from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.budget import Budget
-from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.batching.budget import Budget
+from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.settings import Settings
 
 LARGE = 4_000_000  # pixels; a few tenths of a second where an image is made to be slow

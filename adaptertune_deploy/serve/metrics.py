@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 import adaptertune_deploy
-from adaptertune_deploy.serve.batch import BatchRecord
+from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import Statistics, TaskStatistics, Timing
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

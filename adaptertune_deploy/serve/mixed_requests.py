@@ -14,8 +14,8 @@ from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import AtdError, RequestError, did_you_mean
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.answers import best, softmax
-from adaptertune_deploy.serve.logits import check_finite
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.logits import check_finite
+from adaptertune_deploy.serve.sessions.session import Session
 
 DECODERS = 4  # threads
 Result = TypeVar("Result")

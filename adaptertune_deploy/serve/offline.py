@@ -13,7 +13,7 @@ from PIL import Image
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, UsageError, did_you_mean
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.session import Session
 
 # As a file holds it, or decoded.
 AnyImage: TypeAlias = "bytes | Image.Image"
@@ -25,7 +25,7 @@ class Batch:
 
     start: place of the first image among all.
     pixels: float32 [N, 3, H, W].
-    image, task: int64 [B], see session.Session.run.
+    image, task: int64 [B], see sessions.session.Session.run.
     """
 
     start: int

@@ -17,7 +17,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve import classify, embed
 from adaptertune_deploy.serve.answers import Answer
 from adaptertune_deploy.serve.offline import AnyImage
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.session import Session
 
 # A file's path or its bytes, an image of Pillow's, or uint8 pixels: [H, W, 3] in the order red, green, blue, or [H, W].
 ImageLike: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[np.uint8]"

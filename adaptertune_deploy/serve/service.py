@@ -11,15 +11,15 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError, RequestError, did_you_mean
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.batch import BatchRecord
-from adaptertune_deploy.serve.batcher import Batcher
-from adaptertune_deploy.serve.budget import Budget
-from adaptertune_deploy.serve.deadline import Deadline
-from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY
+from adaptertune_deploy.serve.batching.batch import BatchRecord
+from adaptertune_deploy.serve.batching.batcher import Batcher
+from adaptertune_deploy.serve.batching.budget import Budget
+from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.parsing import ParsePool
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings, fitting
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from adaptertune_deploy.serve.batch import BatchRecord
+from adaptertune_deploy.serve.batching.batch import BatchRecord
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 

@@ -16,7 +16,7 @@ from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.mixed_requests import Answered, Asked, MixedRequests
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 
 SETTING = "setting."  # before the name of a setting of the engine's own, among the parameters of config.pbtxt
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.cli import console
+from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core import publish, tensors
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.manifest import select_graph
@@ -20,7 +20,7 @@ from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import engine
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 from tests.builders import give_reference
 from tests.cli.conftest import GOLDEN, Atd
 

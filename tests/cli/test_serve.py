@@ -11,8 +11,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from adaptertune_deploy.cli import console
 from adaptertune_deploy.cli.serve import is_loopback
+from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.engines.limits import Limits

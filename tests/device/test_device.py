@@ -23,7 +23,7 @@ from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.publish import add_task
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.serve.session import Session, open_session
+from adaptertune_deploy.serve.sessions.session import Session, open_session
 
 GOLDEN = Path(__file__).parent / "golden"
 CLASSES = {"birds": 3, "cars": 5, "trees": 4}  # cars is a head only

@@ -12,7 +12,7 @@ import pytest
 
 from adaptertune_deploy.core import files
 from adaptertune_deploy.serve.classify import classify
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 from tests.flow import surgery
 from tests.flow.playing import Mistake
 from tests.flow.surgery import edited, in_manifest, record_of

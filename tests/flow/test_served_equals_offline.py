@@ -21,7 +21,7 @@ from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.evaluate import outputs
 from tests.flow.conftest import Workspace, run_atd

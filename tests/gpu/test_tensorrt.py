@@ -18,7 +18,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.cuda.driver import ask_driver
 from adaptertune_deploy.engines.engine import Engine, check_options, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 BUNDLE = GOLDEN / "bundle"

@@ -27,8 +27,8 @@ from adaptertune_deploy.engines.engine import EngineEntry, Slab, TensorInfo
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
-from adaptertune_deploy.serve.merged_session import MergedSession
-from adaptertune_deploy.serve.shared_session import SharedSession
+from adaptertune_deploy.serve.sessions.merged_session import MergedSession
+from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from tests.banks import all_inputs, tasks_of
 from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
 from tests.engines.onnx_files import field as protobuf_field

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.serve import images
-from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec

@@ -6,7 +6,7 @@ from itertools import pairwise
 from prometheus_client.parser import text_string_to_metric_families
 
 import adaptertune_deploy
-from adaptertune_deploy.serve.batch import BatchRecord
+from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 

@@ -10,7 +10,7 @@ import pytest
 from adaptertune_deploy.core import bank, preprocess
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import TaskStatistics

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adaptertune_deploy.serve.batch import BatchRecord
+from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import REASONS, Statistics, Tally, Timing
 
 

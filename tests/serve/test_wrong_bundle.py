@@ -19,7 +19,7 @@ from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.engines.onnxruntime import engine as ort
 from adaptertune_deploy.engines.onnxruntime.attention import fuse
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 from tests.builders import put_graph, write_merged
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"

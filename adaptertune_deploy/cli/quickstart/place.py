@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from adaptertune_deploy.cli import interrupts
+from adaptertune_deploy.cli.terminal import interrupts
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle, files
 from adaptertune_deploy.core.errors import FormatError, UsageError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from adaptertune_deploy.cli import console, table, text
-from adaptertune_deploy.cli import next as following
+from adaptertune_deploy.cli.terminal import console, table, text
+from adaptertune_deploy.cli.terminal import next as following
 from adaptertune_deploy.core.manifest import FORMS
 
 if TYPE_CHECKING:

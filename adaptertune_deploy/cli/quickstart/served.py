@@ -20,7 +20,7 @@ from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
-from adaptertune_deploy.serve.session import Session, open_session
+from adaptertune_deploy.serve.sessions.session import Session, open_session
 
 REQUESTS = 20
 IMAGES_PER_TASK = 8

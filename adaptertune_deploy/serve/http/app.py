@@ -17,7 +17,7 @@ from adaptertune_deploy.serve.http import describe, v2
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
 from adaptertune_deploy.serve.http.v1 import predict
 from adaptertune_deploy.serve.service import Service
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 
 

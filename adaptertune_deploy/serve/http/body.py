@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.budget import Share
+from adaptertune_deploy.serve.batching.budget import Share
 
 Result = TypeVar("Result")
 # zlib.decompressobj's wbits; HTTP's "deflate" is the zlib format (RFC 9110, section 8.4.1.2).

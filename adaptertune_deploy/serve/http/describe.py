@@ -7,9 +7,9 @@ from typing import Any
 import adaptertune_deploy
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.engines.options import gpu_index
-from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY, PRIORITIES
+from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, PRIORITIES
 from adaptertune_deploy.serve.http.protocol import INPUT, OUTPUT, VERSION
-from adaptertune_deploy.serve.session import Session
+from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
 from adaptertune_deploy.serve.service import Service
 

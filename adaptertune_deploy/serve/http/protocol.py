@@ -19,7 +19,7 @@ import numpy as np
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.answers import best
-from adaptertune_deploy.serve.fair_queue import DEFAULT_PRIORITY, PRIORITIES
+from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, PRIORITIES
 from adaptertune_deploy.serve.http import bytes_tensor, typed_json
 from adaptertune_deploy.serve.http.responses import encode
 

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
 from adaptertune_deploy.serve.answers import Answer, answer
-from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http import multipart
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.multipart import Upload

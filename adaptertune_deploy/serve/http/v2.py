@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.serve.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http import describe, protocol
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.protocol import InferRequest

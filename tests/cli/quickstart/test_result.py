@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adaptertune_deploy.cli import console
 from adaptertune_deploy.cli.quickstart import result
+from adaptertune_deploy.cli.terminal import console
 
 FACTS: dict[str, Any] = {
     "backbone": "vit_pico_patch8_64.atd_formula",

@@ -35,7 +35,7 @@ from adaptertune_deploy.engines.openvino.engine import OpenVinoEngine
 from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 from tests.engines.onnx_files import INDEX, ROWS, TABLE, field, graph, lookup, model, node
 
 GOLDEN = Path(__file__).parents[2] / "device" / "golden"

@@ -24,7 +24,7 @@ from adaptertune_deploy.engines.tensorrt import engine as module
 from adaptertune_deploy.engines.tensorrt.build import build
 from adaptertune_deploy.engines.tensorrt.engine import check_installed, open_graph
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
-from adaptertune_deploy.serve.session import open_session
+from adaptertune_deploy.serve.sessions.session import open_session
 from tests.engines.cuda_double import CudaDouble, DriverDouble, cudaError_t
 from tests.engines.onnx_files import metadata
 from tests.engines.tensorrt import double

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.budget import Budget, Share
+from adaptertune_deploy.serve.batching.budget import Budget, Share
 from adaptertune_deploy.serve.http.body import decompress, read_body, unless_gone
 from tests.serve.fakes import WAIT_S
 

@@ -1,0 +1,1 @@
+"""What every command shows and says: progress, tables, help, mistakes, interrupts, completion."""

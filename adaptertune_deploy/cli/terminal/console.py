@@ -1,0 +1,126 @@
+"""What a person sees: progress with time left, one-line notes and errors; quiet and unwrapped when nobody looks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from rich.console import Console, ConsoleDimensions
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from adaptertune_deploy.cli.terminal.text import UNSAFE, visible
+from adaptertune_deploy.core.progress import Progress
+
+# Wider than any line: what is piped is never wrapped, folded or cut.
+PIPE = ConsoleDimensions(100_000, 25)
+NARROW = 80
+
+
+class _Screen(Console):
+    """A console that takes its width from the terminal, and none from a pipe."""
+
+    @property  # type: ignore[misc]  # rich's may also be set, which nobody does here
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        return super().size if self.is_terminal else PIPE
+
+
+out = _Screen(highlight=False)
+err = _Screen(highlight=False, stderr=True)
+
+
+class _Bars:
+    """Draws one bar for each kind of work, in the order in which the work begins."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` steps of `what` are finished."""
+        kind = what.split(",")[0]
+        if kind not in self._tasks:
+            self._tasks[kind] = self._bars.add_task(visible(what), total=total)
+        self._bars.update(self._tasks[kind], description=visible(what), completed=done, total=total)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Yield a Progress that draws bars on the terminal's standard error, and nothing when that is no terminal."""
+    what = TextColumn("{task.description}", markup=False)
+    columns: tuple[ProgressColumn, ...]
+    if err.width < NARROW:
+        columns = (what, MofNCompleteColumn(), TimeRemainingColumn())
+    else:
+        count = MofNCompleteColumn()
+        columns = (what, BarColumn(bar_width=20), count, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with RichProgress(*columns, console=err, disable=not err.is_terminal) as bars:
+        yield _Bars(bars)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document to standard output; characters that a terminal would obey are spelled \\uXXXX."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    spelled = UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+    sys.stdout.write(spelled + "\n")
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Show on a terminal that libraries are being loaded, which takes seconds and can't tell how far it is."""
+    with err.status(f"loading {what}") if err.is_terminal else nullcontext():
+        yield
+
+
+def print_note(note: str) -> None:
+    """Print a sentence that a person should read to standard error, so that piped output stays clean."""
+    err.print(Text.assemble(("note:", "yellow"), f" {visible(note)}"))
+
+
+def print_error(message: str) -> None:
+    """Print one line that says what went wrong; it may end with a command, so no line ends are put into it."""
+    err.print(Text.assemble(("error:", "bold red"), f" {_one_line(message)}"), soft_wrap=True)
+
+
+def print_stopped(message: str) -> None:
+    """Print one line that says what an interrupt left."""
+    err.print(Text(_one_line(message)))
+
+
+def print_line(text: str, copied: bool = False) -> None:
+    """Print a line of results, control characters spelled out.
+
+    Args:
+        text: the line.
+        copied: whether it holds what a person may copy; then a terminal never gets line ends between its words.
+    """
+    out.print(Text(visible(text)), soft_wrap=copied)
+
+
+def print_important(text: str) -> None:
+    """Print the line of results that matters most, as print_line does."""
+    out.print(Text(visible(text), style="bold"))
+
+
+def print_next(*commands: str, why: str = "next") -> None:
+    """Print the commands that a person may want now, as cli.next makes them, after a word that says what for."""
+    for index, command in enumerate(commands):
+        lead = f"{why}: "
+        out.print(Text.assemble(lead if index == 0 else " " * len(lead), (visible(command), "cyan")), soft_wrap=True)
+
+
+def _one_line(message: str) -> str:
+    return visible(" ".join(message.split()))

@@ -1,0 +1,153 @@
+"""One engine run: which rows of which requests ride in it, and how their answers go back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.serve.sessions.logits import check_finite
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """One engine run that succeeded.
+
+    rows: task index -> rows of that task.
+    images: images in the batch.
+    seconds: inside the engine.
+    nonfinite: task index -> rows whose logits were NaN or infinite.
+    """
+
+    rows: Mapping[int, int]
+    images: int
+    seconds: float
+    nonfinite: Mapping[int, int]
+
+    @property
+    def size(self) -> int:
+        """Rows of all tasks."""
+        return sum(self.rows.values())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the engine answered to one request.
+
+    logits: float32 [classes of the row's task] for each of its rows, in their order.
+    queue_s: seconds from submission until its first batch began.
+    infer_s: seconds inside the engine, over the batches it rode in.
+    batch: the largest of these batches.
+    """
+
+    logits: list[Array]
+    queue_s: float
+    infer_s: float
+    batch: BatchRecord
+
+
+@dataclass(eq=False)
+class Job:
+    """A request on its way through the queue.
+
+    images: float32 [N, 3, H, W].
+    image, task: int64 [B] per row; rows of one image side by side, images in order.
+    submitted: time.monotonic() value.
+    priority: of the requests of one task the one with the lowest number comes first.
+    arrival: its place among all requests.
+    taken: rows that are already in a batch.
+    logits, batches: what came back so far.
+    """
+
+    images: Array
+    image: Indices
+    task: Indices
+    future: asyncio.Future[Outcome]
+    submitted: float
+    priority: int = 0
+    arrival: int = 0
+    taken: int = 0
+    queue_s: float = 0.0
+    logits: list[Array] = field(default_factory=list)
+    batches: list[BatchRecord] = field(default_factory=list)
+
+    def fail(self, error: Exception) -> None:
+        """End the request with an error, unless it has ended."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def finish(self) -> None:
+        """End the request with its answer, unless it has ended."""
+        if not self.future.done():
+            infer_s = sum(batch.seconds for batch in self.batches)
+            largest = max(self.batches, key=lambda batch: batch.size)
+            self.future.set_result(Outcome(self.logits, self.queue_s, infer_s, largest))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows start..stop of a job, as they ride in one batch."""
+
+    job: Job
+    start: int
+    stop: int
+
+    @property
+    def image(self) -> Indices:
+        """The rows' images, indices into the job's."""
+        return self.job.image[self.start : self.stop]
+
+    @property
+    def task(self) -> Indices:
+        """The rows' tasks."""
+        return self.job.task[self.start : self.stop]
+
+
+def join(parts: Sequence[Part]) -> tuple[Array, Indices, Indices]:
+    """Return images [N, 3, H, W], image [B] and task [B] of a batch; no copy of images when it has one part."""
+    images: list[Array] = []
+    image: list[Indices] = []
+    offset = 0
+    for part in parts:
+        first, last = int(part.image[0]), int(part.image[-1])
+        images.append(part.job.images[first : last + 1])
+        image.append(part.image - (first - offset))
+        offset += last + 1 - first
+    joined = images[0] if len(images) == 1 else np.concatenate(images)
+    return joined, np.concatenate(image), np.concatenate([part.task for part in parts])
+
+
+def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float, tasks: Sequence[TaskSpec]) -> BatchRecord:
+    """Hand every request its rows of a batch; rows that are not finite fail their own request only."""
+    rows: Counter[int] = Counter()
+    nonfinite: Counter[int] = Counter()
+    errors: dict[Job, EngineError] = {}
+    images = place = 0
+    for part in parts:
+        images += len(np.unique(part.image))
+        for task in part.task.tolist():
+            rows[task] += 1
+            try:
+                check_finite(tasks[task], logits[place])
+            except EngineError as error:
+                nonfinite[task] += 1
+                errors[part.job] = error
+            part.job.logits.append(logits[place])
+            place += 1
+    record = BatchRecord(rows, images, seconds, nonfinite)
+    for part in parts:
+        part.job.batches.append(record)
+        if part.job in errors:
+            part.job.fail(errors[part.job])
+        elif part.stop == len(part.job.task):
+            part.job.finish()
+    return record

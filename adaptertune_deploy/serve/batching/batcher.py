@@ -1,0 +1,212 @@
+"""The queue before the engine: rows of all requests that wait ride together, whatever their tasks.
+
+One worker runs one batch at a time. Of what waits when it gets free, up to `max_batch` rows in fair order are the next
+batch; when nothing is running a request starts at once, so an idle server adds no delay. Everything but the engine run
+itself happens on the event loop, so the queue needs no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+from adaptertune_deploy.core.errors import EngineError, RequestError
+from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.serve.batching.admission import Admission
+from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
+from adaptertune_deploy.serve.batching.deadline import Deadline, expired
+from adaptertune_deploy.serve.batching.engine_health import EngineHealth
+from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, FairQueue
+from adaptertune_deploy.serve.sessions.session import Session, warm_up
+from adaptertune_deploy.serve.settings import Settings
+
+NEVER = Deadline()
+PROBE_S = 1.0
+LEFT = "the server is shutting down and could not answer in time; send the request to another one"
+logger = logging.getLogger(__name__)
+
+
+class Batcher:
+    """Joins waiting rows into batches and runs them on a session; belongs to the event loop that starts it.
+
+    Attributes:
+        warm: whether the session has been warmed up.
+        failure: why it can't be, or None.
+        health: of the engine since.
+    """
+
+    def __init__(self, session: Session, settings: Settings, on_batch: Callable[[BatchRecord], None]) -> None:
+        """Make a batcher; `on_batch` is called on the event loop after every batch that succeeded."""
+        self.warm = False
+        self.failure: Exception | None = None
+        self.health = EngineHealth(settings.run_timeout)
+        self._session = session
+        self._max_batch = settings.max_batch
+        self._admission = Admission([task.name for task in session.tasks], settings)
+        self._on_batch = on_batch
+        self._queue = FairQueue()
+        self._running: list[Part] = []
+        self._closing = self._abandoned = False
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._worker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the worker: it warms the session up, then takes requests."""
+        self._worker = asyncio.create_task(self._work())
+
+    @property
+    def admitted(self) -> int:
+        """Rows accepted and not yet answered."""
+        return self._admission.total
+
+    def check_room(self, rows: Mapping[int, int]) -> None:
+        """Raise RequestError (503) when so many more rows of each task do not fit, or nothing is taken any more."""
+        if self.failure is not None:
+            raise RequestError("the engine failed its first run; this server can't answer", 503)
+        if self._closing:
+            raise RequestError("the server is shutting down; send the request to another one", 503)
+        self._admission.check(rows)
+
+    @contextlib.contextmanager
+    def admit(self, rows: Mapping[int, int]) -> Iterator[None]:
+        """Count rows of each task against the queue's limits from acceptance to answer.
+
+        Raises:
+            RequestError: 503, see check_room.
+        """
+        self.check_room(rows)
+        try:
+            with self._admission.hold(rows):
+                yield
+        finally:
+            self._changed.set()
+
+    def submit(
+        self, images: Array, image: Indices, task: Indices, deadline: Deadline = NEVER, priority: int = DEFAULT_PRIORITY
+    ) -> asyncio.Future[Outcome]:
+        """Queue B rows about N images; cancelling the future takes them out again.
+
+        Args:
+            images: float32 [N, 3, H, W], preprocessed.
+            image: int64 [B], which image each row asks about; rows of one image side by side, images in order.
+            task: int64 [B], which of the session's tasks each row asks for.
+            deadline: a request of which rows wait then is answered with RequestError (504) at that moment, and they
+                never run.
+            priority: of the requests of one task the one with the lowest number comes first.
+
+        Returns:
+            A future that ends with RequestError, or with EngineError when its batch failed.
+        """
+        loop = asyncio.get_running_loop()
+        job = Job(images, image, task, loop.create_future(), monotonic(), priority)
+        job.future.add_done_callback(lambda _: self._forget(job))
+        if not math.isinf(deadline.at):
+            timer = loop.call_later(max(0.0, deadline.at - monotonic()), self._expire, job)
+            job.future.add_done_callback(lambda _: timer.cancel())
+        if self._abandoned:
+            job.fail(RequestError(LEFT, 503))
+            return job.future
+        self._queue.push(job)
+        self._changed.set()
+        return job.future
+
+    async def drain(self) -> None:
+        """Take no new requests, wait until every accepted one is answered or given up, then stop the worker."""
+        self._closing = True
+        while not self._abandoned and self.failure is None and (self.admitted or self._queue or self._running):
+            self._changed.clear()
+            await self._changed.wait()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])
+        for job in self._queue.jobs():
+            job.future.cancel()
+        self._thread.shutdown(wait=not self._abandoned)
+
+    def abandon(self) -> None:
+        """Answer all that waits or runs with 503, take nothing new, and wait for no run any more."""
+        self._closing = self._abandoned = True
+        for job in [*self._queue.jobs(), *(part.job for part in self._running)]:
+            job.fail(RequestError(LEFT, 503))
+        self._changed.set()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, warm_up, self._session, self._max_batch)
+        except Exception as error:
+            logger.exception("the engine failed its first run")
+            self._give_up(error)
+            return
+        self.warm = True
+        while True:
+            parts = self._take()
+            if parts:
+                await self._execute(parts)
+                continue
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), PROBE_S if self.health.failing else None)
+            except asyncio.TimeoutError:
+                await self._probe()
+
+    async def _probe(self) -> None:
+        """Try an engine that failed: no request may come to show that it works again."""
+        self.health.began()
+        run = asyncio.get_running_loop().run_in_executor(self._thread, warm_up, self._session, 1)
+        (error,) = await asyncio.gather(run, return_exceptions=True)
+        self.health.ended(fine=error is None)
+
+    def _give_up(self, error: Exception) -> None:
+        self.failure = error
+        for job in self._queue.jobs():
+            job.fail(RequestError("the engine failed its first run; this server can't answer", 503))
+        self._changed.set()
+
+    def _take(self) -> list[Part]:
+        """Take the next batch; a request that does not fit whole is split."""
+        parts = self._queue.take(self._max_batch)
+        for part in parts:
+            if part.start == 0:
+                part.job.queue_s = monotonic() - part.job.submitted
+        return parts
+
+    async def _execute(self, parts: list[Part]) -> None:
+        self._running = parts
+        self.health.began()
+        fine = False
+        try:
+            loop = asyncio.get_running_loop()
+            logits, seconds = await loop.run_in_executor(self._thread, self._run, parts)
+            fine = True
+            self._on_batch(deliver(parts, logits, seconds, self._session.tasks))
+        except Exception:
+            logger.exception("a batch of %d requests failed", len(parts))
+            for part in parts:
+                part.job.fail(EngineError("the engine failed on the batch of this request; send it again"))
+        finally:
+            self._running = []
+            self.health.ended(fine)
+            self._changed.set()
+
+    def _run(self, parts: list[Part]) -> tuple[list[Array], float]:
+        """Run one batch; the only code outside the event loop's thread."""
+        images, image, task = join(parts)
+        start = monotonic()
+        logits = self._session.run(images, image, task)
+        return logits, monotonic() - start
+
+    def _expire(self, job: Job) -> None:
+        if job.taken < len(job.task):
+            job.fail(expired("the request waited for the engine"))
+
+    def _forget(self, job: Job) -> None:
+        """Drop a request that ended while it waited, so that its images are freed at once."""
+        self._queue.remove(job)
+        self._changed.set()

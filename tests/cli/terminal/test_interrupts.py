@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from adaptertune_deploy.cli.terminal import interrupts
+from adaptertune_deploy.core.errors import Interrupted
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_unwinds_the_work_and_says_what_was_kept(number: signal.Signals, code: int) -> None:
+    cleaned = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            pytest.fail("the signal did not end the work")
+        finally:
+            cleaned.append(number)
+
+    kept = interrupts.stoppable(lambda: f"{len(cleaned)} cleaned up")
+    with interrupts.signals_raise(), pytest.raises(Interrupted) as ended, kept:
+        work()
+    assert (str(ended.value), ended.value.exit_code) == ("stopped; 1 cleaned up", code)
+
+
+def test_a_signal_that_is_ignored_or_handled_is_left_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.signals_raise():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is before[0]
+    finally:
+        signal.signal(signal.SIGHUP, before[1])
+
+
+def test_the_outcome_of_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "pets" / "adapter_config.json"
+    absent = interrupts.outcome(file)
+    assert absent() == "nothing was written"
+    file.parent.mkdir()
+    file.write_text("old")
+    assert absent() == f"{file.parent}/ is complete"
+    there = interrupts.outcome(file)
+    assert there() == f"nothing was written, {file.parent}/ is as it was"
+    replacement = tmp_path / "new"
+    replacement.write_text("new")
+    replacement.replace(file)
+    assert there() == f"{file.parent}/ is complete"

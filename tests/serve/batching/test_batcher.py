@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.errors import EngineError, RequestError
+from adaptertune_deploy.serve.batching import batcher
+from adaptertune_deploy.serve.batching.batch import BatchRecord, Outcome
+from adaptertune_deploy.serve.batching.batcher import Batcher
+from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.batching.engine_health import FAILURES
+from adaptertune_deploy.serve.settings import Settings
+from tests.serve.fakes import WAIT_S, FakeEngine, asked, indices, make_adapters, make_shared, random_images, reference
+
+MAX_BATCH = 4
+Future = asyncio.Future[Outcome]
+
+
+class Bench:
+    """A warm batcher over a fake engine, with the batches it reported."""
+
+    def __init__(self, max_batch: int = MAX_BATCH, queue_limit: int = 100) -> None:
+        self.engine = FakeEngine()
+        self.batches: list[BatchRecord] = []
+        settings = Settings(max_batch=max_batch, queue_limit=queue_limit, task_queue_limit=queue_limit)
+        self.batcher = Batcher(make_shared(self.engine), settings, self.batches.append)
+
+    def submit(self, *tasks: int, seed: int = 0, deadline: float = math.inf) -> Future:
+        """Ask one random image for these tasks."""
+        return self.batcher.submit(
+            random_images(1, seed), indices(*[0] * len(tasks)), indices(*tasks), Deadline(deadline)
+        )
+
+    async def entered(self) -> None:
+        await asyncio.to_thread(self.engine.wait_entered)
+
+    async def hold(self) -> Future:
+        """Occupy the engine with a request of task 0 until `gate` is set."""
+        self.engine.gate.clear()
+        future = self.submit(0, seed=99)
+        await self.entered()
+        return future
+
+
+def scenario(
+    body: Callable[[Bench], Awaitable[None]], max_batch: int = MAX_BATCH, queue_limit: int = 100
+) -> Coroutine[Any, Any, None]:
+    async def play() -> None:
+        bench = Bench(max_batch, queue_limit)
+        bench.batcher.start()
+        while not bench.batcher.warm:
+            await asyncio.sleep(0)
+        bench.engine.forget()
+        try:
+            await asyncio.wait_for(body(bench), WAIT_S)
+        finally:
+            bench.engine.gate.set()
+            await bench.batcher.drain()
+
+    return play()
+
+
+def check(outcome: Outcome, seed: int, *tasks: int) -> None:
+    image = random_images(1, seed)[0]
+    assert len(outcome.logits) == len(tasks)
+    for logits, task in zip(outcome.logits, tasks, strict=True):
+        np.testing.assert_allclose(logits, reference(image, make_adapters()[task]), rtol=1e-4, atol=1e-5)
+
+
+def test_requests_of_different_tasks_that_wait_ride_in_one_run() -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.hold()
+        waiting = [bench.submit(task, seed=task) for task in (0, 1, 2)]
+        bench.engine.gate.set()
+        outcomes = await asyncio.gather(first, *waiting)
+        assert len(bench.engine.calls) == 2
+        assert asked(bench.engine.calls[1]) == [0, 1, 2]
+        for task in (0, 1, 2):
+            check(outcomes[task + 1], task, task)
+            assert outcomes[task + 1].batch.size == 3
+            assert dict(outcomes[task + 1].batch.rows) == {0: 1, 1: 1, 2: 1}
+        check(outcomes[0], 99, 0)
+        assert bench.batches == [outcomes[0].batch, outcomes[1].batch]
+
+    asyncio.run(scenario(body))
+
+
+def test_an_image_asked_for_several_tasks_is_one_image() -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        waiting = [bench.submit(2, 0), bench.submit(1, seed=1)]
+        bench.engine.gate.set()
+        await asyncio.gather(held, *waiting)
+        call = bench.engine.calls[1]
+        assert call[bank.IMAGES].shape[0] == 2
+        assert call[bank.IMAGE].tolist() == [0, 0, 1]
+        assert asked(call) == [2, 0, 1]
+        assert waiting[0].result().batch.images == 2
+
+    asyncio.run(scenario(body))
+
+
+def test_a_lone_request_runs_at_once_without_a_copy() -> None:
+    async def body(bench: Bench) -> None:
+        images = random_images(1)
+        outcome = await bench.batcher.submit(images, indices(0), indices(1))
+        check(outcome, 0, 1)
+        assert np.shares_memory(bench.engine.calls[0][bank.IMAGES], images)
+        assert min(outcome.infer_s, outcome.queue_s) >= 0
+
+    asyncio.run(scenario(body))
+
+
+def test_a_request_larger_than_a_batch_is_split_and_put_together_again() -> None:
+    async def body(bench: Bench) -> None:
+        images = random_images(3)
+        image, task = np.repeat(np.arange(3), 3), np.tile(np.arange(3), 3)
+        outcome = await bench.batcher.submit(images, image, task)
+        assert [len(call[bank.TASK]) for call in bench.engine.calls] == [4, 4, 1]
+        assert [len(call[bank.IMAGES]) for call in bench.engine.calls] == [2, 2, 1]
+        for row, logits in enumerate(outcome.logits):
+            expected = reference(images[image[row]], make_adapters()[task[row]])
+            np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+        assert outcome.batch.size == 4
+        assert outcome.infer_s == pytest.approx(sum(batch.seconds for batch in bench.batches))
+
+    asyncio.run(scenario(body))
+
+
+requests = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)
+
+
+@hypothesis_settings(max_examples=25)
+@given(requests, st.integers(1, 6))
+def test_whatever_waits_every_request_gets_its_own_rows(waiting: list[list[int]], max_batch: int) -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        futures = [bench.submit(*tasks, seed=seed) for seed, tasks in enumerate(waiting)]
+        bench.engine.gate.set()
+        await held
+        for seed, (future, tasks) in enumerate(zip(futures, waiting, strict=True)):
+            check(await future, seed, *tasks)
+        rows = sum(map(len, waiting))
+        assert len(bench.engine.calls) == 1 + -(-rows // max_batch)
+
+    asyncio.run(scenario(body, max_batch))
+
+
+def test_a_passed_deadline_is_answered_while_the_engine_is_busy_and_never_runs() -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        late = bench.submit(1, deadline=monotonic() + 0.01)
+        with pytest.raises(RequestError, match="Request timeout expired") as caught:
+            await late
+        assert caught.value.status == 504
+        assert not held.done()
+        bench.engine.gate.set()
+        await held
+        await bench.submit(2)
+        assert [asked(call) for call in bench.engine.calls] == [[0], [2]]
+
+    asyncio.run(scenario(body))
+
+
+def test_a_deadline_does_not_touch_a_request_that_already_runs() -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.gate.clear()
+        running = bench.submit(1, deadline=monotonic() + 0.01)
+        await bench.entered()
+        late = bench.submit(1, deadline=monotonic() + 0.02)
+        with pytest.raises(RequestError):
+            await late
+        bench.engine.gate.set()
+        check(await running, 0, 1)
+
+    asyncio.run(scenario(body))
+
+
+def test_a_deadline_passes_between_the_parts_of_a_split_request() -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.gate.clear()
+        split = bench.submit(*[0, 1, 2] * 3, deadline=monotonic() + 0.01)
+        await bench.entered()
+        with pytest.raises(RequestError, match="deadline passed while the request waited for the engine") as caught:
+            await split
+        assert caught.value.status == 504
+        bench.engine.gate.set()
+        check(await bench.submit(2), 0, 2)
+        assert [asked(call) for call in bench.engine.calls] == [[0, 1, 2], [2]]  # of four rows two ask the same
+
+    asyncio.run(scenario(body))
+
+
+def test_a_cancelled_request_is_out_of_the_queue_before_it_is_batched() -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        gone, kept = bench.submit(1), bench.submit(2)
+        gone.cancel()
+        await asyncio.sleep(0)
+        bench.engine.gate.set()
+        await asyncio.gather(held, kept)
+        assert [asked(call) for call in bench.engine.calls] == [[0], [2]]
+
+    asyncio.run(scenario(body))
+
+
+def test_cancelling_a_running_request_leaves_its_batch_alone() -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.gate.clear()
+        gone, kept = bench.submit(1), bench.submit(2, seed=5)
+        await bench.entered()
+        gone.cancel()
+        bench.engine.gate.set()
+        check(await kept, 5, 2)
+        assert [asked(call) for call in bench.engine.calls] == [[1, 2]]
+
+    asyncio.run(scenario(body))
+
+
+def test_an_engine_failure_fails_its_batch_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.error = RuntimeError("CUDA failure at 0x7f00, /opt/secret")
+        results = await asyncio.gather(bench.submit(0), bench.submit(1), return_exceptions=True)
+        for error in results:
+            assert isinstance(error, EngineError)
+            assert str(error) == "the engine failed on the batch of this request; send it again"
+        bench.engine.error = None
+        check(await bench.submit(2), 0, 2)
+        assert len(bench.batches) == 1
+
+    asyncio.run(scenario(body))
+    assert "CUDA failure" in caplog.text
+
+
+def test_a_failure_in_the_middle_of_a_split_request_ends_it() -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.gate.clear()
+        future = bench.submit(*[0, 1, 2] * 3)
+        await bench.entered()
+        bench.engine.error = RuntimeError("no")
+        bench.engine.gate.set()
+        with pytest.raises(EngineError):
+            await future
+        bench.engine.error = None
+        await bench.submit(1)
+        assert [asked(call) for call in bench.engine.calls] == [[0, 1, 2], [1]]
+
+    asyncio.run(scenario(body))
+
+
+def test_nan_fails_the_request_it_belongs_to_and_is_reported() -> None:
+    async def body(bench: Bench) -> None:
+        bench.engine.poison = frozenset({1})
+        held = await bench.hold()
+        bad, good = bench.submit(0, 1), bench.submit(2, seed=3)
+        bench.engine.gate.set()
+        await held
+        check(await good, 3, 2)
+        with pytest.raises(EngineError, match="'flowers' gave logits that are NaN or infinite"):
+            await bad
+        assert dict(bench.batches[1].nonfinite) == {1: 1}
+
+    asyncio.run(scenario(body))
+
+
+def test_the_queue_is_bounded_in_rows() -> None:
+    async def body(bench: Bench) -> None:
+        with bench.batcher.admit({0: 7}):
+            bench.batcher.check_room({0: 3})
+            with pytest.raises(RequestError, match="Exceeds maximum queue size: 7 rows wait, at most 10") as caught:
+                bench.batcher.check_room({1: 4})
+            assert caught.value.status == 503
+            assert bench.batcher.admitted == 7
+        bench.batcher.check_room({0: 10})
+
+    asyncio.run(scenario(body, queue_limit=10))
+
+
+def test_drain_answers_what_was_accepted_and_takes_nothing_new() -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        waiting = [bench.submit(1) for _ in range(6)]
+        drained = asyncio.ensure_future(bench.batcher.drain())
+        await asyncio.sleep(0)
+        with pytest.raises(RequestError, match="shutting down"), bench.batcher.admit({0: 1}):
+            pass
+        assert not drained.done()
+        bench.engine.gate.set()
+        await drained
+        assert held.done()
+        for future in waiting:
+            check(future.result(), 0, 1)
+
+    asyncio.run(scenario(body))
+
+
+def test_drain_waits_for_a_request_that_is_accepted_but_not_yet_queued() -> None:
+    async def body(bench: Bench) -> None:
+        with bench.batcher.admit({0: 1}):
+            drained = asyncio.ensure_future(bench.batcher.drain())
+            await asyncio.sleep(0)
+            check(await bench.submit(1), 0, 1)
+            assert not drained.done()
+        await drained
+
+    asyncio.run(scenario(body))
+
+
+def test_a_task_that_floods_the_queue_delays_another_by_one_run_only() -> None:
+    """Eight requests of 12 rows of one task wait; a row of another task comes last and rides in the next run."""
+
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        noisy = [bench.batcher.submit(random_images(12), np.arange(12), np.zeros(12, dtype=np.int64)) for _ in range(8)]
+        quiet = bench.submit(1, seed=7)
+        bench.engine.gate.set()
+        check(await quiet, 7, 1)
+        assert 1 in asked(bench.engine.calls[1])
+        await asyncio.gather(held, *noisy)
+        assert len(bench.engine.calls) == 1 + -(-(8 * 12 + 1) // MAX_BATCH)
+
+    asyncio.run(scenario(body))
+
+
+def test_an_engine_that_fails_again_and_again_is_tried_until_it_works(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher, "PROBE_S", 0.001)
+
+    async def body(bench: Bench) -> None:
+        bench.engine.error = RuntimeError("no such device")
+        for count in range(FAILURES):
+            assert bench.batcher.health.problem is None, count
+            with pytest.raises(EngineError):
+                await bench.submit(0)
+        while bench.batcher.health.problem is None:
+            await asyncio.sleep(0)
+        runs = len(bench.engine.calls)
+        while len(bench.engine.calls) < runs + 2:
+            await asyncio.sleep(0)
+        assert "in a row" in str(bench.batcher.health.problem)
+        bench.engine.error = None
+        while bench.batcher.health.problem is not None:
+            await asyncio.sleep(0)
+        check(await bench.submit(1), 0, 1)
+
+    asyncio.run(scenario(body))
+
+
+def test_what_is_abandoned_is_answered_though_the_engine_hangs() -> None:
+    async def body(bench: Bench) -> None:
+        held = await bench.hold()
+        waiting = bench.submit(1)
+        bench.batcher.abandon()
+        late = bench.submit(2)
+        for future in (held, waiting, late):
+            with pytest.raises(RequestError, match="could not answer in time") as caught:
+                await future
+            assert caught.value.status == 503
+        await bench.batcher.drain()
+        assert len(bench.engine.calls) == 1
+
+    asyncio.run(scenario(body))
+
+
+def test_a_failed_warm_up_fails_what_waits_and_refuses_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        bench.engine.error = RuntimeError("no such device")
+        bench.batcher.start()
+        await bench.entered()
+        waiting = bench.submit(0)
+        bench.engine.gate.set()
+        with pytest.raises(RequestError, match="failed its first run") as caught:
+            await waiting
+        assert caught.value.status == 503
+        assert isinstance(bench.batcher.failure, RuntimeError)
+        assert not bench.batcher.warm
+        with pytest.raises(RequestError, match="failed its first run"):
+            bench.batcher.check_room({0: 1})
+        await bench.batcher.drain()
+
+    asyncio.run(asyncio.wait_for(play(), WAIT_S))
+    assert "no such device" in caplog.text

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
+from adaptertune_deploy.core.manifest import GraphRecord, select_graph
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.serve.sessions.session import open_session, warm_up
+from tests.builders import make_preprocess_spec, write_bundle, write_merged
+from tests.serve import fakes
+from tests.serve.fakes import (
+    FakeEngine,
+    FakeSettings,
+    asked,
+    indices,
+    make_adapters,
+    make_merged,
+    make_shared,
+    random_images,
+    reference,
+    stand_in,
+)
+
+FAKE = EngineOptions("fake")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle with both forms, whose graphs the fake engine opens."""
+    monkeypatch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    fakes.OPENED.clear()
+    manifest = write_bundle(tmp_path, make_adapters(), graph=stand_in("shared"))
+    write_merged(tmp_path, manifest, {record.task.name: stand_in(record.task.name) for record in manifest.tasks})
+    return tmp_path
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    bundle.write_manifest(folder, dataclasses.replace(bundle.read_manifest(folder), **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("form", "expected"), [("auto", "shared"), ("shared", "shared"), ("merged", "merged")])
+def test_every_form_gives_the_reference_answers(folder: Path, form: str, expected: str) -> None:
+    session = open_session(folder, ["flowers", "pets"], form, options=FAKE)
+    assert session.form == expected
+    assert [task.name for task in session.tasks] == ["flowers", "pets"]
+    images = random_images(1)
+    rows = session.run(images, indices(0, 0), indices(0, 1))
+    pets, flowers, _ = make_adapters()
+    np.testing.assert_allclose(rows[0], reference(images[0], flowers), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(rows[1], reference(images[0], pets), rtol=1e-4, atol=1e-5)
+    session.close()
+    assert all(engine.closed for engine in fakes.OPENED)
+
+
+def test_auto_takes_the_merged_form_where_there_is_no_shared_one(folder: Path) -> None:
+    rewrite(folder, graphs=bundle.read_manifest(folder).graphs[1:])
+    assert open_session(folder, options=FAKE).form == "merged"
+    with pytest.raises(UsageError, match="no shared fp32 graph, only merged fp32 of pets, flowers, digits; make one"):
+        open_session(folder, form="shared", options=FAKE)
+
+
+@pytest.mark.parametrize("form", ["auto", "shared", "merged"])
+def test_another_precision_is_never_taken_instead(folder: Path, form: str) -> None:
+    with pytest.raises(UsageError, match=r"no (shared|merged) fp16 graph.*, only .*shared fp32"):
+        open_session(folder, form=form, options=EngineOptions("fake", precision=Precision.FP16))
+    assert fakes.OPENED == []
+
+
+def test_a_missing_merged_graph_is_named_before_any_is_opened(folder: Path) -> None:
+    rewrite(folder, graphs=bundle.read_manifest(folder).graphs[:-1])
+    with pytest.raises(UsageError, match=r"no merged fp32 graph of task 'digits', only .*: atd export --merge"):
+        open_session(folder, form="merged", options=FAKE)
+    assert fakes.OPENED == []
+
+
+def test_what_does_not_exist_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"no form 'mergd', only auto, shared, merged\. Did you mean 'merged'"):
+        open_session(folder, form="mergd")
+    with pytest.raises(UsageError, match=r"no task 'pet', only .* Did you mean 'pets'"):
+        open_session(folder, ["pet"], options=FAKE)
+    with pytest.raises(UsageError, match="no task was named; name one or more of pets, flowers, digits"):
+        open_session(folder, [], options=FAKE)
+    rewrite(folder, tasks=(), graphs=bundle.read_manifest(folder).graphs[:1])
+    with pytest.raises(UsageError, match="holds no task to serve; export one with: atd export"):
+        open_session(folder, options=FAKE)
+
+
+def test_a_precision_that_the_bundle_lacks_is_asked_for_in_the_shared_form(folder: Path) -> None:
+    with pytest.raises(UsageError, match="holds no shared bf16 graph, only shared fp32 and merged fp32 of pets, "):
+        open_session(folder, options=EngineOptions("fake", precision=Precision.BF16))
+
+
+def test_a_graph_that_differs_from_its_hash_is_never_opened(folder: Path) -> None:
+    shared = select_graph(bundle.read_manifest(folder), "shared")
+    (folder / shared.file).write_bytes(stand_in("pets"))
+    with pytest.raises(FormatError, match="the manifest says"):
+        open_session(folder, options=FAKE)
+    assert fakes.OPENED == []
+
+
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
+    folder: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever replaces the graphs between the reading and the opening comes too late."""
+    opened: list[bytes] = []
+    real = fakes.open_graph
+
+    def open_graph(graph: bytes, where: str, options: EngineOptions, settings: FakeSettings) -> FakeEngine:
+        opened.append(graph)
+        return real(graph, where, options, settings)
+
+    def read_graph(at: Path, record: GraphRecord) -> bytes:
+        data = whole(at, record)
+        (at / record.file).write_bytes(stand_in("another"))
+        return data
+
+    whole = bundle.read_graph
+    monkeypatch.setattr(bundle, "read_graph", read_graph)
+    monkeypatch.setattr(fakes, "open_graph", open_graph)
+    open_session(folder, form=form, options=FAKE).close()
+    expected = ["shared"] if form == "shared" else ["pets", "flowers", "digits"]
+    assert opened == [stand_in(name) for name in expected]
+
+
+def test_an_engine_is_closed_when_its_graph_is_another_than_the_manifest_says(folder: Path) -> None:
+    rewrite(folder, slots=(0, 1))
+    with pytest.raises(
+        FormatError, match=r"backbone-fp32-\w+\.onnx: says slots is \(0, 1, 2, 3\), the manifest says \(0, 1\)"
+    ):
+        open_session(folder, options=FAKE)
+    assert [engine.closed for engine in fakes.OPENED] == [True]
+
+
+def test_all_engines_are_closed_when_one_graph_is_another_than_the_manifest_says(folder: Path) -> None:
+    manifest = bundle.read_manifest(folder)
+    write_merged(folder, manifest, {"flowers": stand_in("digits")})
+    with pytest.raises(FormatError, match="says it answers task 'digits', the manifest says 'flowers'"):
+        open_session(folder, form="merged", options=FAKE)
+    assert [engine.closed for engine in fakes.OPENED] == [True, True]
+
+
+def test_an_engine_is_closed_when_it_does_not_take_the_bank(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(self: FakeEngine, shapes: object, capacity: int) -> None:
+        raise EngineError("the tensors don't fit on the device")
+
+    monkeypatch.setattr(FakeEngine, "allocate", allocate)
+    with pytest.raises(EngineError, match="don't fit"):
+        open_session(folder, options=FAKE)
+    assert [engine.closed for engine in fakes.OPENED] == [True]
+
+
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: str) -> None:
+    """Labels of the shared form lie beside its tensors, not in the graph; core.bundle.read_task compares those."""
+    manifest = bundle.read_manifest(folder)
+    rewrite(folder, preprocess=dataclasses.replace(manifest.preprocess, mean=(0.0, 0.0, 0.0)))
+    with pytest.raises(FormatError, match=r"manifest\.json: |says preprocess\.mean is"):
+        open_session(folder, form=form, options=FAKE)
+    pets = manifest.tasks[0]
+    labels = (*pets.task.labels[:-1], "banana")
+    edited = dataclasses.replace(pets, task=dataclasses.replace(pets.task, labels=labels))
+    rewrite(folder, preprocess=make_preprocess_spec(), tasks=(edited, *manifest.tasks[1:]))
+    with pytest.raises(FormatError, match=r"manifest\.json: labels, .* of task 'pets'|says label 2 is 'pets 2'"):
+        open_session(folder, form=form, options=FAKE)
+    assert all(engine.closed for engine in fakes.OPENED)
+
+
+def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
+    engine = FakeEngine()
+    warm_up(make_shared(engine), 5)
+    assert [len(call["task"]) for call in engine.calls] == [1, 5]
+    assert asked(engine.calls[1]) == [0, 1, 2, 0, 1]
+    assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
+
+
+def test_warm_up_runs_every_task_and_looks_at_its_answer() -> None:
+    engine = FakeEngine()
+    warm_up(make_shared(engine), 2)
+    assert [asked(call) for call in engine.calls] == [[0], [0, 1], [2]]
+    with pytest.raises(EngineError, match="'digits' gave logits that are NaN"):
+        warm_up(make_shared(FakeEngine(poison=frozenset({2}))), 2)
+
+
+def test_warm_up_runs_every_size_that_an_engine_prepares() -> None:
+    engine = FakeEngine(limits=Limits(rows=(1, 2, 4, 8), max_rows=8))
+    warm_up(make_shared(engine), 6)
+    assert [len(call["task"]) for call in engine.calls] == [1, 2, 4, 6]
+
+
+def test_a_batch_that_no_memory_holds_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def zeros(shape: object, dtype: object) -> None:
+        raise MemoryError
+
+    session = make_shared()
+    monkeypatch.setattr(np, "zeros", zeros)
+    with pytest.raises(EngineError, match="no memory for 1 images of 32 x 32 at once; lower --max-batch"):
+        warm_up(session, 5)
+
+
+def test_warm_up_runs_every_merged_engine() -> None:
+    session, opened = make_merged()
+    warm_up(session, 2)
+    assert all(engine.calls for engine in opened)
