@@ -12,7 +12,7 @@ from starlette.routing import Route
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.http import describe, protocol
+from adaptertune_deploy.serve.http import describe, infer_answer, protocol
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.protocol import InferRequest
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
@@ -87,7 +87,7 @@ async def infer(request: Request) -> Response:
     async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
         deadline = deadline.sooner(arrived, parsed.timeout_s)
         served = await service.answer(parsed.images, [place], arrived, deadline, parsed.priority)
-        return protocol.answer(parsed, task.name, task.labels, served.logits)
+        return infer_answer.answer(parsed, task.name, task.labels, served.logits)
 
     content, headers = await take_in(request, [place], parse, work)
     return Response(content, headers=headers)
