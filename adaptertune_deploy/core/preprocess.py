@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +20,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.orientation import upright
+from adaptertune_deploy.core.pillow_state import reading_header
 from adaptertune_deploy.core.spec import PreprocessSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -36,8 +34,6 @@ RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# Pillow reports odd headers by warnings, whose filters belong to the whole process: one thread at a time mutes them.
-_HEADER_LOCK = threading.Lock()
 
 
 def preprocess(data: bytes, spec: PreprocessSpec, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.float32]:
@@ -212,8 +208,7 @@ def _open(data: bytes, max_pixels: int | None, check: Callable[[], None] | None 
     if not data:
         raise ImageError("the image is empty (0 bytes); send a JPEG, PNG, WebP, BMP or GIF file")
     try:
-        with _HEADER_LOCK, warnings.catch_warnings(), _pillows_limit(max_pixels):
-            warnings.simplefilter("ignore")
+        with reading_header(max_pixels):
             file = io.BytesIO(data) if check is None else _Checked(data, check)
             return Image.open(file, formats=FORMATS)
     except RequestError:
@@ -229,18 +224,6 @@ def _open(data: bytes, max_pixels: int | None, check: Callable[[], None] | None 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise ImageError(_too_many(f"{image.width} x {image.height}", max_pixels), status=413)
-
-
-@contextmanager
-def _pillows_limit(max_pixels: int | None) -> Iterator[None]:
-    """Lift Pillow's own limit, which belongs to the whole process too, to `max_pixels`; None removes it."""
-    usual = Image.MAX_IMAGE_PIXELS
-    if usual is not None:
-        Image.MAX_IMAGE_PIXELS = None if max_pixels is None else max(usual, max_pixels)
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = usual
 
 
 def _too_many(found: str, limit: int) -> str:

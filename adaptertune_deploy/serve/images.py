@@ -22,6 +22,7 @@ from adaptertune_deploy.serve.batching.budget import Budget
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.settings import Settings
 
+PORTION = 262_144  # bytes of images whose headers are read before another request has its turn
 LARGE = 4_000_000  # pixels; a few tenths of a second where an image is made to be slow
 NEVER = Deadline()
 
@@ -85,7 +86,7 @@ class ImagePool:
             RequestError: 503 where more pixels wait already than the budget takes; 504 at the deadline.
         """
         loop = asyncio.get_running_loop()
-        sizes = await loop.run_in_executor(self._headers, self._sizes, encoded)
+        sizes = await self._sizes(encoded)
         pixels = np.empty((len(encoded), 3, *self._spec.size), dtype=np.float32)
         with self.budget.share() as share:
             share.grow(sum(sizes))
@@ -105,21 +106,33 @@ class ImagePool:
         self._headers.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _sizes(self, encoded: Sequence[bytes]) -> list[int]:
-        """Return every image's pixels, from its header."""
-        sizes = []
-        for place, data in enumerate(encoded):
-            try:
-                width, height = preprocess.size_of(data, self._settings.max_pixels)
-            except ImageError as error:
-                raise _named(error, place, len(encoded)) from None
-            sizes.append(width * height)
+    async def _sizes(self, encoded: Sequence[bytes]) -> list[int]:
+        """Return every image's pixels, from its header; requests take turns here too."""
+        loop = asyncio.get_running_loop()
+        sizes: list[int] = []
+        while len(sizes) < len(encoded):
+            sizes += await loop.run_in_executor(self._headers, self._portion, encoded, len(sizes))
         if sum(sizes) > self._settings.request_pixels:
             raise ImageError(
                 f"the images have {sum(sizes):,} pixels, expected at most {self._settings.request_pixels:,} in one "
                 "request; send fewer at a time",
                 413,
             )
+        return sizes
+
+    def _portion(self, encoded: Sequence[bytes], start: int) -> list[int]:
+        """Return the pixels of the images from place `start` on: of one, or of as many as are small together."""
+        sizes: list[int] = []
+        read = 0
+        for place in range(start, len(encoded)):
+            read += len(encoded[place])
+            if sizes and read > PORTION:
+                break
+            try:
+                width, height = preprocess.size_of(encoded[place], self._settings.max_pixels)
+            except ImageError as error:
+                raise _named(error, place, len(encoded)) from None
+            sizes.append(width * height)
         return sizes
 
     def _begin(self) -> None:

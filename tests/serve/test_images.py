@@ -156,6 +156,26 @@ def test_requests_take_turns_image_by_image(monkeypatch: pytest.MonkeyPatch) -> 
     assert asyncio.run(play()) == [1, 2, 9, 3]
 
 
+def test_requests_take_turns_in_the_reading_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header can be made to take long to read; small images of one request are read in one go."""
+    small, large = encode(make_image()), encode(make_image()) + bytes(images.PORTION)
+    order: list[int] = []
+
+    def size_of(data: bytes, max_pixels: int | None = None) -> tuple[int, int]:
+        order.append(len(data))
+        return 1, 1
+
+    monkeypatch.setattr(preprocess, "size_of", size_of)
+
+    async def run() -> None:
+        pool = ImagePool(SPEC, SETTINGS)
+        await asyncio.gather(pool.load([large] * 3), pool.load([small] * 3))
+        pool.close()
+
+    asyncio.run(run())
+    assert order == [len(large), *[len(small)] * 3, len(large), len(large)]
+
+
 def test_large_images_leave_a_thread_to_the_small(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> set[int]:
         monkeypatch.setattr(images, "LARGE", 100)
