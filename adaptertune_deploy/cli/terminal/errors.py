@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -37,12 +38,36 @@ def explain(problem: Any, words: Sequence[str]) -> str:
             return f"{problem.option_name} takes no value; see: {command} --help"
         return f"{problem.option_name} needs a value: {_help(param)}"
     if kind == "BadParameter" and problem.param is not None:
+        if _from_environment(problem.param, context):
+            return _in_environment(problem.param, f"expected {_expected(problem.message)}")
         name = problem.param.opts[0]
         return f"{name} {_given(problem.param, words)}: expected {_expected(problem.message)}"
     extra = re.search(r"extra arguments?(?:\(s\))? \((.*)\)", problem.message)
     if extra is not None:
         return f"{command} can't use {extra[1]}; see: {command} --help"
     return f"{problem.message.rstrip('.')}; see: {command} --help"
+
+
+def sourced(message: str, context: Any) -> str:
+    """Return a message about an option's value as one about the environment variable that the value came from.
+
+    Args:
+        message: as a UsageError says it, beginning with the option.
+        context: of the command; anything else than an option that a variable set leaves the message as it is.
+    """
+    for param in context.command.params:
+        if message.startswith(f"{param.opts[0]} ") and _from_environment(param, context):
+            return _in_environment(param, message.partition(": ")[2])
+    return message
+
+
+def _from_environment(param: Any, context: Any) -> bool:
+    source = context.get_parameter_source(param.name) if context is not None else None
+    return source is not None and source.name == "ENVIRONMENT"
+
+
+def _in_environment(param: Any, expected: str) -> str:
+    return f"{param.envvar}={os.environ[param.envvar]:.60}: {expected}; set it otherwise or unset it"
 
 
 def _called(param: Any) -> str:

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from adaptertune_deploy.cli import engines
 from adaptertune_deploy.cli.terminal import console, interrupts
-from adaptertune_deploy.cli.terminal.errors import UsageProblem
+from adaptertune_deploy.cli.terminal.errors import UsageProblem, sourced
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
 WIDEST = 100
@@ -43,7 +43,10 @@ class Command(TyperCommand):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override, unused-ignore]
         """Run the command; work that writes says itself what an interrupt left."""
         with interrupts.stoppable(lambda: "nothing was written"):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except UsageError as error:
+                raise UsageError(sourced(str(error), ctx)) from None
 
 
 class Program(TyperGroup):

@@ -35,3 +35,32 @@ CASES = {
 def test_a_misuse_is_one_line(atd: Atd, arguments: tuple[str, ...]) -> None:
     done = atd(*arguments)
     assert (done.code, done.out, done.err) == (2, "", f"error: {CASES[arguments]}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ATD_MAX_BATCH", "many", "expected a whole number"),
+        ("ATD_MAX_BATCH", "8.0", "expected a whole number"),
+        ("ATD_MAX_BATCH", "0", "expected at least 1"),
+        ("ATD_MAX_BATCH", "9999", "expected at most 4096"),
+        ("ATD_KEEP_ALIVE", "soon", "expected a number"),
+        ("ATD_KEEP_ALIVE", "nan", "expected at least 0.01 seconds"),
+    ],
+)
+def test_a_bad_variable_is_named_and_not_the_option_that_nobody_typed(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    done = atd("serve", "--bundle", "none")
+    line = f"error: {name}={value}: {expected}; set it otherwise or unset it\n"
+    assert (done.code, done.out, done.err) == (2, "", line)
+
+
+def test_of_a_variable_and_an_option_the_one_that_holds_is_named(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATD_MAX_BATCH", "many")
+    assert atd("serve", "--max-batch", "0").err == "error: --max-batch 0: expected at least 1\n"
+    assert atd("serve", "--max-batch", "few").err == "error: --max-batch few: expected a whole number\n"
+    monkeypatch.setenv("ATD_MAX_BATCH", "0")
+    assert atd("serve", "--port", "x").err == "error: --port x: expected a whole number\n"
+    assert "holds no manifest.json" in atd("serve", "--bundle", "none", "--max-batch", "2").err
