@@ -18,6 +18,8 @@ MAX_RESIZED_PIXELS = 50_000_000
 MAX_COUNT = 1 << 16
 MIN_TEMPERATURE = 1e-6
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# A server offers every task under a second name too, which ends so and takes pixels in place of encoded images.
+TENSOR_SUFFIX = "__tensor"
 
 
 def _check(condition: bool, message: str) -> None:
@@ -35,10 +37,14 @@ def check_sha256(text: str) -> None:
 
 
 def check_task_name(name: str) -> None:
-    """Raise ValueError unless `name` is a safe file name of at most 64 letters, digits, '.', '_' or '-'."""
+    """Raise ValueError unless `name` is a safe file name of 1 to 64 characters without TENSOR_SUFFIX at its end."""
     _check(
         TASK_NAME.fullmatch(name) is not None and ".." not in name,
         f"task name {name!r:.80} must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
+    )
+    _check(
+        not name.endswith(TENSOR_SUFFIX),
+        f"task name {name!r:.80} ends in {TENSOR_SUFFIX}, which names the model of a task that takes tensors",
     )
 
 

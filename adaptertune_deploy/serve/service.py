@@ -41,7 +41,7 @@ class Served:
 
 
 class Service:
-    """Answers requests about encoded images; belongs to one event loop.
+    """Answers requests about images; belongs to one event loop.
 
     Attributes:
         draining: set to make the server say that it is not ready while it goes on answering.
@@ -109,7 +109,7 @@ class Service:
 
     async def answer(
         self,
-        encoded: Sequence[bytes],
+        images: Sequence[bytes] | Array,
         tasks: Sequence[int],
         arrived: float,
         deadline: Deadline = NEVER,
@@ -118,7 +118,7 @@ class Service:
         """Answer every image for every task.
 
         Args:
-            encoded: encoded images.
+            images: encoded images, or float32 [N, 3, H, W] of them after preprocessing.
             tasks: indices of the session's tasks.
             arrived: time.monotonic() when the request came.
             deadline: at which a request that has not run to its end is given up.
@@ -130,7 +130,7 @@ class Service:
         """
         self.statistics.began(tasks)
         try:
-            served = await self._answer(encoded, tasks, arrived, deadline, priority)
+            served = await self._answer(images, tasks, arrived, deadline, priority)
         except asyncio.CancelledError:
             self.statistics.failed(tasks, "CANCELED", monotonic() - arrived)
             raise
@@ -144,16 +144,18 @@ class Service:
         return served
 
     async def _answer(
-        self, encoded: Sequence[bytes], tasks: Sequence[int], arrived: float, deadline: Deadline, priority: int
+        self, images: Sequence[bytes] | Array, tasks: Sequence[int], arrived: float, deadline: Deadline, priority: int
     ) -> Served:
-        self._check_rows(len(encoded), len(tasks))
-        with self.batcher.admit(dict.fromkeys(tasks, len(encoded))):
+        self._check_rows(len(images), len(tasks))
+        with self.batcher.admit(dict.fromkeys(tasks, len(images))):
             start = monotonic()
-            images = await deadline.within(self.images.load(encoded, deadline), "the images were decoded")
+            pixels = images
+            if not isinstance(pixels, np.ndarray):
+                pixels = await deadline.within(self.images.load(pixels, deadline), "the images were decoded")
             preprocess_s = monotonic() - start
-            image = np.repeat(np.arange(len(encoded), dtype=np.int64), len(tasks))
-            task = np.tile(np.array(tasks, dtype=np.int64), len(encoded))
-            outcome = await self.batcher.submit(images, image, task, deadline, priority)
+            image = np.repeat(np.arange(len(pixels), dtype=np.int64), len(tasks))
+            task = np.tile(np.array(tasks, dtype=np.int64), len(pixels))
+            outcome = await self.batcher.submit(pixels, image, task, deadline, priority)
         timing = Timing(monotonic() - arrived, outcome.queue_s, preprocess_s, outcome.infer_s)
         return Served(outcome.logits, timing, outcome.batch)
 

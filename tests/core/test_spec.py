@@ -91,6 +91,13 @@ def test_names_that_could_leave_their_folder_are_refused(name: str) -> None:
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("name", ["pets__tensor", "a__tensor"])
+def test_a_name_that_a_server_gives_to_the_pixels_of_a_task_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="ends in __tensor, which names the model of a task that takes tensors"):
+        spec.check_task_name(name)
+    spec.check_task_name(f"{name}s")
+
+
 @given(st.text(max_size=70))
 def test_an_accepted_name_is_one_plain_path_component(name: str) -> None:
     try:

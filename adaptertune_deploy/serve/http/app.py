@@ -13,9 +13,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adaptertune_deploy.serve import metrics
-from adaptertune_deploy.serve.http import describe, v2
+from adaptertune_deploy.serve.http import v2
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
 from adaptertune_deploy.serve.http.v1 import predict
+from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings

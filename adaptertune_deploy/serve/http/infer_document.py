@@ -6,10 +6,7 @@ from typing import Any
 
 import msgspec
 
-from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http import typed_json
-
-RESERVED = ("headers", "sequence_id", "sequence_start", "sequence_end")
 
 
 class _Document(msgspec.Struct):
@@ -36,13 +33,17 @@ _ENTRY = msgspec.json.Decoder(_Entry)
 _ENTRIES = msgspec.json.Decoder(typed_json.FirstTwo)
 
 
-def read(text: bytes) -> dict[str, Any]:
+def read(text: bytes, most: int = typed_json.MAX_VALUES) -> dict[str, Any]:
     """Return a request's parts: at most two inputs and outputs, of which one is too many already.
+
+    Args:
+        text: the JSON.
+        most: values that it may hold.
 
     Raises:
         RequestError: 400.
     """
-    typed_json.check(text)
+    typed_json.check(text, most)
     found = typed_json.decode(text, _DOCUMENT, "the request must be a JSON object with an array 'inputs'")
     parts: dict[str, Any] = _small_parts(found, "id", "parameters")
     parts["inputs"] = _entries(found.inputs, "input")
@@ -65,39 +66,3 @@ def _entries(pair: typed_json.FirstTwo, kind: str) -> list[dict[str, Any]]:
 def _small_parts(found: msgspec.Struct, *names: str) -> dict[str, Any]:
     raws = {name: getattr(found, name) for name in names}
     return {name: typed_json.small(raw, name) for name, raw in raws.items() if raw}
-
-
-def parameters(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the parameters of a request, an input or an output; `where` says of which.
-
-    Raises:
-        RequestError: 400, they are no object, or hold a key that is reserved.
-    """
-    found: dict[str, Any] = optional(document, "parameters", dict, {})
-    for key in found:
-        if key.startswith("triton_"):
-            raise RequestError(
-                f"{where}: parameter keys starting with 'triton_' are reserved and should not be specified"
-            )
-        if key in RESERVED:
-            raise RequestError(
-                f"{where}: parameter '{key}' is reserved; this server has no sequences and takes no headers"
-            )
-    return found
-
-
-def optional(values: dict[str, Any], key: str, kind: type, default: Any) -> Any:
-    """Return a value of exactly this type, or the default where there is none; RequestError (400) for another."""
-    value = values.get(key, default)
-    if type(value) is not kind:
-        named = {str: "text", bool: "true or false", dict: "an object", int: "a whole number", list: "an array"}[kind]
-        raise RequestError(f"'{key}' must be {named}")
-    return value
-
-
-def natural(values: dict[str, Any], key: str, default: int, limit: int) -> int:
-    """Return a whole number from 0 to `limit`; RequestError (400) for anything else."""
-    value: int = optional(values, key, int, default)
-    if not 0 <= value <= limit:
-        raise RequestError(f"'{key}' must lie between 0 and {limit}")
-    return value

@@ -1,4 +1,4 @@
-"""The endpoints under /v2: Open Inference Protocol v2, one model per task."""
+"""The endpoints under /v2: Open Inference Protocol v2, two models a task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.http import describe, infer_answer, protocol
+from adaptertune_deploy.serve.http import infer_answer, infer_request
 from adaptertune_deploy.serve.http.intake import take_in
-from adaptertune_deploy.serve.http.protocol import InferRequest
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
+from adaptertune_deploy.serve.protocol import describe, lookup
+from adaptertune_deploy.serve.protocol.inference import InferRequest
+from adaptertune_deploy.serve.protocol.models import Model, all_models
 from adaptertune_deploy.serve.service import Service
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -39,7 +39,8 @@ async def server_metadata(request: Request) -> Response:
 
 async def list_models(request: Request) -> Response:
     """Answer GET /v2/models, which KServe's own server has too."""
-    return json_answer({"models": [task.name for task in _service(request).session.tasks]})
+    session = _service(request).session
+    return json_answer({"models": [model.name for model in all_models(session.tasks, session.preprocess)]})
 
 
 async def model_metadata(request: Request) -> Response:
@@ -49,11 +50,11 @@ async def model_metadata(request: Request) -> Response:
 
 async def model_ready(request: Request) -> Response:
     """Answer GET /v2/models/{model}[/versions/1]/ready."""
-    task = _model(request)[1]
+    model = _model(request)[1]
     reason = _service(request).not_ready
     if reason is not None:
-        return error_answer(f"model '{task.name}' is not ready: {reason}", 503)
-    return json_answer({"name": task.name, "ready": True})
+        return error_answer(f"model '{model.name}' is not ready: {reason}", 503)
+    return json_answer({"name": model.name, "ready": True})
 
 
 async def model_config(request: Request) -> Response:
@@ -64,9 +65,9 @@ async def model_config(request: Request) -> Response:
 
 async def model_statistics(request: Request) -> Response:
     """Answer GET /v2/models/{model}[/versions/1]/stats."""
-    name = _model(request)[1].name
-    entry = _service(request).statistics.tasks[name]
-    return json_answer({"model_stats": [describe.model_statistics(name, entry)]})
+    model = _model(request)[1]
+    entry = _service(request).statistics.tasks[model.task.name]
+    return json_answer({"model_stats": [describe.model_statistics(model.name, entry)]})
 
 
 async def all_statistics(request: Request) -> Response:
@@ -78,16 +79,16 @@ async def all_statistics(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Answer POST /v2/models/{model}[/versions/1]/infer."""
     service = _service(request)
-    place, task = _model(request)
-    length = request.headers.get(protocol.HEADER_LENGTH)
+    place, model = _model(request)
+    length = request.headers.get(infer_request.HEADER_LENGTH)
 
     def parse(body: bytes) -> InferRequest:
-        return protocol.parse(body, length, task.name, service.settings.largest_request)
+        return infer_request.parse(body, length, model, model.largest_batch(service.settings))
 
     async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
         deadline = deadline.sooner(arrived, parsed.timeout_s)
         served = await service.answer(parsed.images, [place], arrived, deadline, parsed.priority)
-        return infer_answer.answer(parsed, task.name, task.labels, served.logits)
+        return infer_answer.answer(parsed, model, served.logits)
 
     content, headers = await take_in(request, [place], parse, work)
     return Response(content, headers=headers)
@@ -119,16 +120,6 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _model(request: Request) -> tuple[int, TaskSpec]:
-    """Return the index and the task that the path names, or raise RequestError (404)."""
-    service = _service(request)
-    name = request.path_params["model"]
-    place = service.place(name)
-    if place is None:
-        near = service.nearest(name[:80])
-        hint = f".{near}" if near else ""
-        raise RequestError(f"Request for unknown model: '{name[:80]}' is not found{hint}", 404)
-    version = request.path_params.get("version", protocol.VERSION)
-    if version != protocol.VERSION:
-        raise RequestError(f"Request for unknown model: '{name}' version {version[:20]} is not found", 404)
-    return place, service.session.tasks[place]
+def _model(request: Request) -> tuple[int, Model]:
+    """Return the index of the task and the model that the path names, or raise RequestError (404)."""
+    return lookup.find(_service(request), request.path_params["model"], request.path_params.get("version", ""))

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from adaptertune_deploy.serve.http.app import make_app
-from adaptertune_deploy.serve.http.bytes_tensor import pack
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image
 from tests.serve.fakes import make_shared

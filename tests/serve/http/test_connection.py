@@ -10,9 +10,10 @@ import tracemalloc
 
 import pytest
 
-from adaptertune_deploy.serve.http import describe, watch
+from adaptertune_deploy.serve.http import watch
 from adaptertune_deploy.serve.http.connection import MAX_AHEAD
 from adaptertune_deploy.serve.http.phase import Phase
+from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S, FakeEngine

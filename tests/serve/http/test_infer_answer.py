@@ -8,16 +8,20 @@ import json
 import numpy as np
 import pytest
 
-from adaptertune_deploy.serve.http.bytes_tensor import pack
+from adaptertune_deploy.core.spec import HEAD_ONLY, TaskSpec
 from adaptertune_deploy.serve.http.infer_answer import answer
-from adaptertune_deploy.serve.http.protocol import HEADER_LENGTH, InferRequest
+from adaptertune_deploy.serve.http.infer_request import HEADER_LENGTH
+from adaptertune_deploy.serve.protocol.bytes_tensor import pack
+from adaptertune_deploy.serve.protocol.inference import InferRequest
+from adaptertune_deploy.serve.protocol.models import Model
 
-LABELS = ("a", "b", "c", "d")
+TASK = TaskSpec("ident", ("a", "b", "c", "d"), HEAD_ONLY)
+IDENT = Model("ident", TASK, "INPUT0", "OUTPUT0", "FP32", (4,))
 
 
 def test_plain_logits_in_json_and_binary() -> None:
     logits = [np.array([1, 2, 3, 4], dtype=np.float32), np.array([0.5, 0.1, -1, 0], dtype=np.float32)]
-    text, headers = answer(InferRequest((b"",) * 2, "42"), "ident", LABELS, logits)
+    text, headers = answer(InferRequest((b"",) * 2, "42"), IDENT, logits)
     assert headers == {"Content-Type": "application/json"}
     document = json.loads(text)
     assert document["id"] == "42"
@@ -28,12 +32,12 @@ def test_plain_logits_in_json_and_binary() -> None:
 
 def test_a_binary_answer_is_byte_for_byte_what_triton_sends() -> None:
     logits = [np.array([1, 2, 3, 4], dtype=np.float32)]
-    found, headers = answer(InferRequest((b"",), binary=True), "ident", LABELS, logits)
+    found, headers = answer(InferRequest((b"",), binary=True), IDENT, logits)
     recorded = (
         "eyJtb2RlbF9uYW1lIjoiaWRlbnQiLCJtb2RlbF92ZXJzaW9uIjoiMSIsIm91dHB1dHMiOlt7Im5hbWUiOiJPVVRQVVQwIiwiZGF0YXR5cGUi"
         "OiJGUDMyIiwic2hhcGUiOlsxLDRdLCJwYXJhbWV0ZXJzIjp7ImJpbmFyeV9kYXRhX3NpemUiOjE2fX1dfQAAgD8AAABAAABAQAAAgEA="
     )
-    expected = base64.b64decode(recorded).replace(b"OUTPUT0", b"logits")
+    expected = base64.b64decode(recorded)
     assert found == expected
     assert headers == {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(expected) - 16)}
 
@@ -50,7 +54,7 @@ def test_classification_as_triton_prints_it(
     values: list[float], count: int, shape: list[int], strings: list[str]
 ) -> None:
     logits = [np.array(values, dtype=np.float32)]
-    text, _ = answer(InferRequest((b"",), classification=count), "ident", LABELS, logits)
-    assert json.loads(text)["outputs"] == [{"name": "logits", "datatype": "BYTES", "shape": shape, "data": strings}]
-    raw, headers = answer(InferRequest((b"",), binary=True, classification=count), "ident", LABELS, logits)
+    text, _ = answer(InferRequest((b"",), classification=count), IDENT, logits)
+    assert json.loads(text)["outputs"] == [{"name": "OUTPUT0", "datatype": "BYTES", "shape": shape, "data": strings}]
+    raw, headers = answer(InferRequest((b"",), binary=True, classification=count), IDENT, logits)
     assert raw[int(headers[HEADER_LENGTH]) :] == pack(string.encode() for string in strings)

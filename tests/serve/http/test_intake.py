@@ -14,8 +14,8 @@ from PIL import Image
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.http.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.http.intake import arrival, deadline_of
-from adaptertune_deploy.serve.http.protocol import HEADER_LENGTH
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import re
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bank, preprocess
-from adaptertune_deploy.serve.http.bytes_tensor import pack
-from adaptertune_deploy.serve.http.protocol import HEADER_LENGTH
+from adaptertune_deploy.serve.http.infer_request import HEADER_LENGTH
+from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.conftest import Launcher, Running
@@ -38,7 +39,9 @@ def test_health_and_metadata(server: Running) -> None:
     assert server.client.get("/v2/health/live").json() == {"live": True}
     assert server.client.get("/v2/health/ready").json() == {"ready": True}
     assert server.client.get("/v2").json()["name"] == "adaptertune-deploy"
-    assert server.client.get("/v2/models").json() == {"models": ["pets", "flowers", "digits"]}
+    assert server.client.get("/v2/models").json() == {
+        "models": [f"{task}{end}" for task in ("pets", "flowers", "digits") for end in ("", "__tensor")]
+    }
     for path in ("/v2/models/pets", "/v2/models/pets/versions/1"):
         assert server.client.get(path).json()["outputs"] == [{"name": "logits", "datatype": "FP32", "shape": [-1, 3]}]
         assert server.client.get(f"{path}/ready").json() == {"name": "pets", "ready": True}
@@ -57,6 +60,13 @@ def test_health_and_metadata(server: Running) -> None:
         ("GET", "/v2/systemsharedmemory/status", 404, "Not Found"),
         ("POST", "/v2/repository/index", 404, "Not Found"),
         ("GET", "/v2/models/nope", 404, UNKNOWN),
+        ("GET", "/v2/models/nope__tensor", 404, "Request for unknown model: 'nope__tensor' is not found"),
+        (
+            "GET",
+            "/v2/models/pets__tensor/versions/2",
+            404,
+            "Request for unknown model: 'pets__tensor' version 2 is not found",
+        ),
         ("GET", "/v2/models/nope/ready", 404, UNKNOWN),
         ("GET", "/v2/models/nope/config", 404, UNKNOWN),
         ("GET", "/v2/models/nope/stats", 404, UNKNOWN),
@@ -119,6 +129,56 @@ def check_binary(content: bytes, length: int, image: bytes) -> None:
     output = json.loads(content[:length])["outputs"][0]
     assert output["parameters"] == {"binary_data_size": 12}
     np.testing.assert_allclose(np.frombuffer(content[length:], "<f4"), logits_of(image), rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_are_answered_like_the_image_they_are_of(server: Running, png: bytes) -> None:
+    path, pixels = "/v2/models/flowers__tensor/infer", preprocess.preprocess(png, make_preprocess_spec())[None]
+    entry = {"name": "images", "shape": list(pixels.shape), "datatype": "FP32"}
+    size = {"parameters": {"binary_data_size": pixels.nbytes}}
+    text = json.dumps({"inputs": [{**entry, **size}], "parameters": {"binary_data_output": True}}).encode()
+    answers = [
+        server.client.post(path, content=text + pixels.tobytes(), headers={HEADER_LENGTH: str(len(text))}),
+        server.client.post(path, content=pixels.tobytes(), headers={HEADER_LENGTH: "0"}),
+    ]
+    expected = logits_of(png, 1)
+    for answer in answers:
+        raw = answer.content[int(answer.headers[HEADER_LENGTH]) :]
+        np.testing.assert_allclose(np.frombuffer(raw, "<f4"), expected, rtol=1e-4, atol=1e-5)
+    for data in (pixels.ravel().tolist(), pixels.tolist()):
+        document = server.client.post(path, json={"inputs": [{**entry, "data": data}]}).json()
+        assert document["model_name"] == "flowers__tensor"
+        np.testing.assert_allclose(document["outputs"][0]["data"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_and_encoded_images_ride_in_one_batch_and_are_counted_together(launch: Launcher, png: bytes) -> None:
+    running = launch()
+    pixels = preprocess.preprocess(png, make_preprocess_spec())[None]
+    running.engine.gate.clear()
+    ask = functools.partial(running.client.post, headers={HEADER_LENGTH: "0"})
+    with ThreadPoolExecutor(3) as threads:
+        held = threads.submit(ask, "/v2/models/digits/infer", content=png)
+        running.engine.wait_entered()
+        waiting = [
+            threads.submit(ask, "/v2/models/pets/infer", content=png),
+            threads.submit(ask, "/v2/models/pets__tensor/infer", content=pixels.tobytes()),
+        ]
+        while running.service.batcher.admitted < 3:
+            pass
+        running.engine.gate.set()
+        assert held.result().status_code == 200
+        first, second = (answer.result().content[-12:] for answer in waiting)
+    np.testing.assert_allclose(np.frombuffer(first, "<f4"), np.frombuffer(second, "<f4"), rtol=1e-5)
+    for name in ("pets", "pets__tensor"):
+        (stats,) = running.client.get(f"/v2/models/{name}/stats").json()["model_stats"]
+        assert (stats["name"], stats["inference_stats"]["success"]["count"], stats["inference_count"]) == (name, 2, 2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_refused(server: Running, value: float) -> None:
+    pixels = np.full((1, 3, 32, 32), value, dtype=np.float32).tobytes()
+    response = server.client.post("/v2/models/pets__tensor/infer", content=pixels, headers={HEADER_LENGTH: "0"})
+    assert response.status_code == 400
+    assert "holds values that are NaN or infinite" in response.json()["error"]
 
 
 def test_classification_names_labels(server: Running, png: bytes) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import adaptertune_deploy
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.serve.http import describe
+from adaptertune_deploy.serve.protocol import describe
+from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
 from tests.builders import make_adapter, make_task
@@ -28,7 +29,7 @@ def test_the_server_claims_only_what_works() -> None:
 
 def test_a_model_takes_images_and_gives_logits() -> None:
     session = make_shared()
-    assert describe.model_metadata(session.tasks[1], session) == {
+    assert describe.model_metadata(image_model(session.tasks[1]), session) == {
         "name": "flowers",
         "versions": ["1"],
         "platform": "adaptertune_shared",
@@ -37,12 +38,12 @@ def test_a_model_takes_images_and_gives_logits() -> None:
         "parameters": {"adapter": "rank 4", "rank": 4, "temperature": 1.0, **RUNS},
     }
     merged, _ = make_merged()
-    assert describe.model_metadata(merged.tasks[0], merged)["platform"] == "adaptertune_merged"
+    assert describe.model_metadata(image_model(merged.tasks[0]), merged)["platform"] == "adaptertune_merged"
 
 
 def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     session = make_shared(FakeEngine(provider="TensorRT", device="cuda:1", precision=Precision.FP16))
-    config = describe.model_config(session.tasks[0], session, Settings(max_batch=4, max_request_rows=16))
+    config = describe.model_config(image_model(session.tasks[0]), session, Settings(max_batch=4, max_request_rows=16))
     assert config["max_batch_size"] == 16
     assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
         ("image", "TYPE_STRING", [1])
@@ -54,16 +55,30 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     (group,) = config["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_GPU", [1])
     assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
-    (group,) = describe.model_config(session.tasks[0], make_shared(), Settings())["instance_group"]
+    (group,) = describe.model_config(image_model(session.tasks[0]), make_shared(), Settings())["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
+
+
+def test_a_tensor_model_takes_pixels_as_many_as_a_body_holds() -> None:
+    session = make_shared()
+    model = tensor_model(session.tasks[1], session.preprocess)
+    metadata = describe.model_metadata(model, session)
+    assert (metadata["name"], metadata["inputs"]) == (
+        "flowers__tensor",
+        [{"name": "images", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
+    )
+    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4 - 1))
+    (tensor,) = config["input"]
+    assert (tensor["data_type"], tensor["format"], tensor["dims"]) == ("TYPE_FP32", "FORMAT_NCHW", [3, 32, 32])
+    assert config["max_batch_size"] == 4
 
 
 def test_a_head_only_says_so() -> None:
     task = make_task("birds", rank=0, temperature=1.25)
     session = make_shared(adapters=[make_adapter(task)])
     expected = {"adapter": "head only", "rank": 0, "temperature": 1.25, **RUNS}
-    assert describe.model_metadata(task, session)["parameters"] == expected
-    assert describe.model_config(task, session, Settings())["parameters"] == {
+    assert describe.model_metadata(image_model(task), session)["parameters"] == expected
+    assert describe.model_config(image_model(task), session, Settings())["parameters"] == {
         "adapter": {"string_value": "head only"},
         "rank": {"string_value": "0"},
         "temperature": {"string_value": "1.25"},

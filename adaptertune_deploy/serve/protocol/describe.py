@@ -8,7 +8,7 @@ import adaptertune_deploy
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.engines.options import gpu_index
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, PRIORITIES
-from adaptertune_deploy.serve.http.protocol import INPUT, OUTPUT, VERSION
+from adaptertune_deploy.serve.protocol.models import BYTES, VERSION, Model
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
@@ -22,19 +22,19 @@ def server_metadata() -> dict[str, Any]:
     return {"name": NAME, "version": adaptertune_deploy.__version__, "extensions": list(EXTENSIONS)}
 
 
-def model_metadata(task: TaskSpec, session: Session) -> dict[str, Any]:
+def model_metadata(model: Model, session: Session) -> dict[str, Any]:
     """Return a model's name, versions, inputs and outputs; -1 is the batch dimension.
 
     "parameters", which MLServer's metadata has too, says what answers: a head only or adapters of some rank, and what
     runs them.
     """
     return {
-        "name": task.name,
+        "name": model.name,
         "versions": [VERSION],
         "platform": f"adaptertune_{session.form}",
-        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1, 1]}],
-        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(task.labels)]}],
-        "parameters": _parameters(task, session),
+        "inputs": [{"name": model.input, "datatype": model.datatype, "shape": [-1, *model.dims]}],
+        "outputs": [{"name": model.output, "datatype": "FP32", "shape": [-1, len(model.task.labels)]}],
+        "parameters": _parameters(model.task, session),
     }
 
 
@@ -55,25 +55,25 @@ def _parameters(task: TaskSpec, session: Session) -> dict[str, object]:
     return {**own, **engine(session)}
 
 
-def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[str, Any]:
+def model_config(model: Model, session: Session, settings: Settings) -> dict[str, Any]:
     """Return a model's configuration with the keys that Triton's clients read; dims leave the batch out.
 
     github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md
     """
     gpu = gpu_index(session.engine.device)
     return {
-        "name": task.name,
+        "name": model.name,
         "platform": "",
         "backend": f"adaptertune_{session.form}",
         "runtime": "",
         "version_policy": {"latest": {"num_versions": 1}},
-        "max_batch_size": settings.largest_request,
+        "max_batch_size": model.largest_batch(settings),
         "input": [
             {
-                "name": INPUT,
-                "data_type": "TYPE_STRING",
-                "format": "FORMAT_NONE",
-                "dims": [1],
+                "name": model.input,
+                "data_type": "TYPE_STRING" if model.datatype == BYTES else "TYPE_FP32",
+                "format": "FORMAT_NCHW" if len(model.dims) == 3 else "FORMAT_NONE",
+                "dims": list(model.dims),
                 "is_shape_tensor": False,
                 "allow_ragged_batch": False,
                 "optional": False,
@@ -82,9 +82,9 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
         ],
         "output": [
             {
-                "name": OUTPUT,
+                "name": model.output,
                 "data_type": "TYPE_FP32",
-                "dims": [len(task.labels)],
+                "dims": [len(model.task.labels)],
                 "label_filename": "labels.txt",
                 "is_shape_tensor": False,
                 "is_non_linear_format_io": False,
@@ -108,7 +108,7 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
         },
         "instance_group": [
             {
-                "name": task.name,
+                "name": model.name,
                 "kind": "KIND_CPU" if gpu is None else "KIND_GPU",
                 "count": 1,
                 "gpus": [] if gpu is None else [gpu],
@@ -117,7 +117,7 @@ def model_config(task: TaskSpec, session: Session, settings: Settings) -> dict[s
         "default_model_filename": "",
         "cc_model_filenames": {},
         "metric_tags": {},
-        "parameters": {name: {"string_value": str(value)} for name, value in _parameters(task, session).items()},
+        "parameters": {name: {"string_value": str(value)} for name, value in _parameters(model.task, session).items()},
         "model_warmup": [],
     }
 

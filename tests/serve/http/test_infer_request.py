@@ -12,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.http.bytes_tensor import pack
 from adaptertune_deploy.serve.http.infer_answer import answer
-from adaptertune_deploy.serve.http.protocol import InferRequest, parse
+from adaptertune_deploy.serve.http.infer_request import parse
+from adaptertune_deploy.serve.protocol.bytes_tensor import pack
+from adaptertune_deploy.serve.protocol.inference import InferRequest
+from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
+from tests.builders import make_preprocess_spec, make_task
 from tests.serve.fakes import status_of
 
-LABELS = ("a", "b", "c", "d")
+PETS = image_model(make_task("pets", classes=4))
+PIXELS = tensor_model(make_task("pets", classes=4), make_preprocess_spec(size=(1, 2)))
 JPEG = b"\xff\xd8\xff\xe0jpegbytes\x00\x00"
 ONE = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": ["aGVsbG8="]}
 
@@ -34,7 +38,7 @@ def binary_input(*parts: bytes, **changes: Any) -> dict[str, Any]:
 
 
 def read(data: bytes, length: str | None = None, max_images: int = 8) -> InferRequest:
-    return parse(data, length, "pets", max_images)
+    return parse(data, length, PETS, max_images)
 
 
 def test_the_request_of_a_real_client_with_all_its_options() -> None:
@@ -199,4 +203,4 @@ def check_only_request_errors(data: bytes, length: str | None) -> None:
     assert status in (None, 400)
     if status is None:
         found = read(data, length)
-        answer(found, "pets", LABELS, [np.zeros(4, dtype=np.float32)] * len(found.images))
+        answer(found, PETS, [np.zeros(4, dtype=np.float32)] * len(found.images))

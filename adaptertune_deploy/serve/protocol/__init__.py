@@ -1,0 +1,1 @@
+"""The Open Inference Protocol v2 apart from any wire: models, requests, answers, descriptions."""

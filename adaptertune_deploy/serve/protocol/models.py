@@ -1,0 +1,71 @@
+"""The models of a server: each task under its own name takes encoded images, and under another prepared pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from adaptertune_deploy.core.spec import TENSOR_SUFFIX, PreprocessSpec, TaskSpec
+from adaptertune_deploy.serve.settings import Settings
+
+VERSION = "1"
+FP32, BYTES = "FP32", "BYTES"
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Model:
+    """One way to ask a task.
+
+    name: what clients call it.
+    task: which answers.
+    input, output: names of its one input and its one output, which is FP32 [-1, classes].
+    datatype: of the input: BYTES for encoded images, FP32 for pixels as the preprocessing gives them.
+    dims: shape of one element of the input, without the batch.
+    """
+
+    name: str
+    task: TaskSpec
+    input: str
+    output: str
+    datatype: str
+    dims: tuple[int, ...]
+
+    @property
+    def values(self) -> int:
+        """Values of one element of the input."""
+        return math.prod(self.dims)
+
+    def largest_batch(self, settings: Settings) -> int:
+        """Return how many elements a request may have: no more than its rows, and than its body holds."""
+        if self.datatype == BYTES:
+            return settings.largest_request
+        return max(1, min(settings.largest_request, settings.body_limit // (self.values * FP32_BYTES)))
+
+
+def image_model(task: TaskSpec) -> Model:
+    """Return the model that takes encoded images, under the task's name."""
+    return Model(task.name, task, "image", "logits", BYTES, (1,))
+
+
+def tensor_model(task: TaskSpec, preprocess: PreprocessSpec) -> Model:
+    """Return the model that takes pixels, float32 [-1, 3, H, W] after preprocessing, under the name `TASK__tensor`."""
+    return Model(f"{task.name}{TENSOR_SUFFIX}", task, "images", "logits", FP32, (3, *preprocess.size))
+
+
+def all_models(tasks: Iterable[TaskSpec], preprocess: PreprocessSpec) -> Iterator[Model]:
+    """Yield both models of every task."""
+    for task in tasks:
+        yield image_model(task)
+        yield tensor_model(task, preprocess)
+
+
+def task_of(name: str) -> str:
+    """Return the name of the task that a model of this name asks; whether there is such a task is not said."""
+    return name.removesuffix(TENSOR_SUFFIX)
+
+
+def model_of(name: str, task: TaskSpec, preprocess: PreprocessSpec) -> Model:
+    """Return the model of this name; `task` is the one that task_of names."""
+    return image_model(task) if name == task.name else tensor_model(task, preprocess)

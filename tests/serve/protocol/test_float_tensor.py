@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.protocol.float_tensor import unpack
+from adaptertune_deploy.serve.protocol.models import tensor_model
+from tests.builders import make_preprocess_spec, make_task
+
+PIXELS = tensor_model(make_task("pets"), make_preprocess_spec(size=(1, 2)))
+
+
+def test_the_layout_is_little_endian_row_by_row() -> None:
+    found = unpack(struct.pack("<12f", *range(12)), 2, PIXELS)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.arange(12).reshape(2, 3, 1, 2))
+
+
+@pytest.mark.parametrize("size", [0, 23, 25, 48])
+def test_another_number_of_bytes_is_refused(size: int) -> None:
+    with pytest.raises(RequestError, match=rf"for input 'images' for model 'pets__tensor'. Expected 24, got {size}$"):
+        unpack(bytes(size), 1, PIXELS)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(RequestError, match="NaN or infinite"):
+        unpack(struct.pack("<6f", 0, 0, 0, 0, 0, value), 1, PIXELS)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from adaptertune_deploy.serve.protocol.models import all_models, image_model, model_of, task_of, tensor_model
+from adaptertune_deploy.serve.settings import Settings
+from tests.builders import make_preprocess_spec, make_task
+
+PETS = make_task("pets")
+SPEC = make_preprocess_spec(size=(32, 24))
+
+
+def test_a_task_has_a_model_for_encoded_images_and_one_for_pixels() -> None:
+    images, pixels = all_models([PETS], SPEC)
+    assert (images.name, images.input, images.datatype, images.dims) == ("pets", "image", "BYTES", (1,))
+    assert (pixels.name, pixels.input, pixels.datatype, pixels.dims) == ("pets__tensor", "images", "FP32", (3, 32, 24))
+    for model in (images, pixels):
+        assert model_of(model.name, PETS, SPEC) == model
+        assert task_of(model.name) == "pets"
+        assert (model.task, model.output) == (PETS, "logits")
+
+
+@pytest.mark.parametrize(
+    ("body", "largest"), [(3 * 32 * 24 * 4 * 2, 2), (3 * 32 * 24 * 4 * 2 - 1, 1), (1, 1), (10**9, 64)]
+)
+def test_a_batch_of_pixels_fits_into_a_body(body: int, largest: int) -> None:
+    settings = Settings(body_limit=body)
+    assert tensor_model(PETS, SPEC).largest_batch(settings) == largest
+    assert image_model(PETS).largest_batch(settings) == settings.largest_request
