@@ -44,7 +44,7 @@ fuzz: $(VENV)/.installed-dev
 
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed
-	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/doctor tests/inspection tests/device
+	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/bench tests/doctor tests/inspection tests/device
 
 # NVIDIA's tritonserver, and what its Python backend runs: an environment of its own, since that backend needs numpy 1.
 triton-server: $(VENV)-triton/.installed
@@ -61,7 +61,7 @@ types-all: $(VENV)/.installed-dev
 
 # What runs on a device runs on Python 3.10 too.
 types-device: $(VENV)/.installed-dev
-	$(BIN)/mypy --python-version 3.10 adaptertune_deploy/core adaptertune_deploy/engines adaptertune_deploy/serve adaptertune_deploy/doctor adaptertune_deploy/inspection adaptertune_deploy/cli
+	$(BIN)/mypy --python-version 3.10 adaptertune_deploy/core adaptertune_deploy/engines adaptertune_deploy/serve adaptertune_deploy/bench adaptertune_deploy/doctor adaptertune_deploy/inspection adaptertune_deploy/cli
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

@@ -11,6 +11,7 @@ not repeated unless --again is given, so an interrupted benchmark goes on where 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -21,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from adaptertune_deploy.bench.machine import describe_machine
 from benchmarks.accuracy_page import page
-from benchmarks.machine import describe_machine
 from benchmarks.subsets import few_of_each, unequal
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +88,7 @@ def main() -> None:
         runs = json.loads(RESULTS.read_text())["runs"]
     done = {(run["dataset"], run["seed"]) for run in runs}
     wanted = [(name, seed) for seed in range(given.seeds) for name in given.datasets.split(",")]
-    machine = describe_machine()
+    machine = dataclasses.asdict(describe_machine())
     data, weights, threads = given.data.resolve(), given.weights.resolve(), max(1, cores // given.jobs)
     with ThreadPoolExecutor(given.jobs) as pool:
         started = [pool.submit(train, *run, data, weights, threads) for run in wanted if run not in done]

@@ -26,6 +26,9 @@ from typing import Any
 
 import numpy as np
 
+from adaptertune_deploy.bench.interleaved import time_interleaved
+from adaptertune_deploy.bench.machine import describe_machine
+from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
@@ -33,8 +36,6 @@ from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
 from adaptertune_deploy.engines.bank import Handle, SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.engines.options import ON_CPU
-from benchmarks.interleaved import Spread, ratios, time_interleaved
-from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "bank.json"
 RANK, CLASSES, ROWS = 8, 37, 8
@@ -228,7 +229,7 @@ def main(arguments: list[str]) -> None:
         path.write_bytes(graph)
         memory = measure_memory(path, given.tasks, given.sessions)
     facts = {
-        "machine": describe_machine(),
+        "machine": dataclasses.asdict(describe_machine()),
         "model": given.model,
         "replace_ms": dataclasses.asdict(replacing(graph, given.tasks, 10 * given.rounds)),
         "cpu_time": {

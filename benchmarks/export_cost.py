@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptertune_deploy.bench.machine import describe_machine
+from adaptertune_deploy.bench.spread import Spread
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core.publish import add_task
 from benchmarks import forms
-from benchmarks.interleaved import Spread
-from benchmarks.machine import describe_machine
 from tests import builders
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
@@ -128,7 +128,7 @@ def main(arguments: list[str]) -> None:
         folders = write_folders(given.model, given.merged, scratch / "large")
         exported = export(given.model, folders, scratch / "large-bundle", scratch / "images", merge=True)
     facts = {
-        "machine": describe_machine(),
+        "machine": dataclasses.asdict(describe_machine()),
         "add": {"model": given.small_model, "tasks": given.tasks, "milliseconds": dataclasses.asdict(added)},
         "export": dataclasses.asdict(exported),
     }

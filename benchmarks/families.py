@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
+from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
@@ -47,7 +48,6 @@ from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
 from benchmarks.families_page import page
 from benchmarks.families_table import FAMILIES, REAL, REFUSED, Family
-from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "families.json"
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "families.md"
@@ -242,7 +242,7 @@ def main(arguments: list[str]) -> None:
     if given.child:
         print(json.dumps(run_one(given.child, given.size, given.weights)))
         return
-    console, machine = Console(), describe_machine()
+    console, machine = Console(), dataclasses.asdict(describe_machine())
     rows: list[dict[str, Any]] = []
     if given.json.exists():
         old = json.loads(given.json.read_text())

@@ -9,6 +9,7 @@ machine, so that its held-back images are here.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import shutil
@@ -25,11 +26,11 @@ from statistics import median
 
 from rich.console import Console
 
+from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.publish import add_task
-from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "footprint.json"
 ATD = [sys.executable, "-m", "adaptertune_deploy"]
@@ -102,7 +103,7 @@ def main() -> None:
     manifest = read_manifest(given.bundle)
     help_times = [_timed(lambda: subprocess.run([*ATD, "--help"], capture_output=True)) for _ in range(9)]
     facts = {
-        "machine": describe_machine(),
+        "machine": dataclasses.asdict(describe_machine()),
         "backbone": manifest.backbone.name,
         "tasks": len(manifest.tasks),
         "serve": serve_memory(given.bundle, image),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adaptertune_deploy.bench.interleaved import Opener, Run
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
@@ -26,7 +27,6 @@ from adaptertune_deploy.export.onnx_file import OPSET
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import pooled_features
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
-from benchmarks.interleaved import Opener, Run
 
 CLASSES = 37
 

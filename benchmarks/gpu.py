@@ -24,9 +24,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.cuda.driver import ask_driver
-from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 TESTS = ("tests/gpu", "tests/flow/test_gpu.py")
@@ -68,7 +68,7 @@ class Work:
 
 def describe(work: Work) -> None:
     """Name the machine: processor, GPU, driver, versions, and what the doctor says."""
-    machine = describe_machine()
+    machine = dataclasses.asdict(describe_machine())
     if work.device != "cpu":
         driver = ask_driver()
         gpu = driver.gpus[0]

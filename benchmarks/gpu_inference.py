@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from adaptertune_deploy.bench.interleaved import Opener, Run, time_interleaved
+from adaptertune_deploy.bench.spread import Spread
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import EngineOptions
 from benchmarks import forms
 from benchmarks.forms import Plain, Shared
-from benchmarks.interleaved import Opener, Run, Spread, time_interleaved
 
 TASKS, RANK, CALIBRATING = 3, 8, 4
 ENGINES = ("onnxruntime", "tensorrt")

@@ -26,10 +26,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adaptertune_deploy.bench.interleaved import Opener, time_interleaved
+from adaptertune_deploy.bench.machine import describe_machine
+from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.engines.options import EngineOptions
 from benchmarks import forms
-from benchmarks.interleaved import Opener, Spread, ratios, time_interleaved
-from benchmarks.machine import describe_machine
 
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
 RESULTS = Path(__file__).parent / "results" / "infer.json"
@@ -190,7 +191,7 @@ def main(arguments: list[str]) -> None:
             found, five = measure(name, settings, Path(folder))
             results += found
             sharing.append(five)
-    machine = describe_machine()
+    machine = dataclasses.asdict(describe_machine())
     show(results, sharing, machine, settings, console)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {

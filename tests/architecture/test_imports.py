@@ -24,9 +24,10 @@ ALLOWED = {
     "train": {"core", "model", "data", "report", "train"},
     "export": {"core", "model", "engines", "export"},
     "serve": {"core", "engines", "serve"},
+    "bench": {"core", "engines", "serve", "report", "bench"},
     "doctor": {"core", "engines", "doctor"},
     "inspection": {"core", "engines", "inspection"},
-    "cli": {"core", "model", "engines", "data", "train", "export", "serve", "doctor", "inspection", "cli"},
+    "cli": {"core", "model", "engines", "data", "train", "export", "serve", "bench", "doctor", "inspection", "cli"},
 }
 # heavy library -> files that may import it
 HOMES = {
@@ -163,7 +164,7 @@ def test_the_command_line_starts_without_any_heavy_library() -> None:
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("part", ["core", "engines", "serve", "doctor", "inspection"])
+@pytest.mark.parametrize("part", ["core", "engines", "serve", "bench", "doctor", "inspection"])
 def test_the_device_side_loads_without_the_training_side(part: str) -> None:
     files = sorted((PACKAGE / part).rglob("*.py"))
     names = ["adaptertune_deploy." + ".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files]

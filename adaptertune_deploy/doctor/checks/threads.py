@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
+from adaptertune_deploy.core import cores as usable
 from adaptertune_deploy.doctor.finding import NOTE, OK, Finding
 from adaptertune_deploy.doctor.machine import Machine
 
-QUOTA = "/sys/fs/cgroup/cpu.max"
-OLD_QUOTA, OLD_PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def check(machine: Machine) -> Iterator[Finding]:
     """Say where an engine would start more threads than it has cores, and where variables hold threads back."""
-    quota = _quota(machine)
-    cores = max(1, min(machine.usable, math.floor(quota) if quota else machine.usable))
+    quota = usable.quota(machine.read)
+    cores = usable.within(machine.usable, quota)
     if cores < machine.cores:
-        why = f"a quota of {quota:g} cores" if quota and math.floor(quota) < machine.usable else "its CPU affinity"
+        why = f"a quota of {quota:g} cores" if quota and cores < machine.usable else "its CPU affinity"
         yield Finding(
             NOTE,
             "threads",
@@ -37,13 +35,3 @@ def check(machine: Machine) -> Iterator[Finding]:
             "none, unless you mean to hold training and preprocessing to that many threads",
             f"unset {' '.join(held)}",
         )
-
-
-def _quota(machine: Machine) -> float | None:
-    """Return the cores' worth of time that the control group allows, None where it sets no limit."""
-    words = (machine.read(QUOTA) or "").split()
-    if not words:
-        words = [(machine.read(path) or "").strip() for path in (OLD_QUOTA, OLD_PERIOD)]
-    if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
-        return int(words[0]) / int(words[1])
-    return None

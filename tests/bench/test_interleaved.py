@@ -1,12 +1,10 @@
-"""benchmarks.interleaved: every candidate runs in every round, opened afresh as often as asked, closed at the end."""
+"""Every candidate runs in every round, opened afresh as often as asked, closed at the end."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-import pytest
-
-from benchmarks.interleaved import Closeable, Opener, Run, Spread, ratios, time_interleaved
+from adaptertune_deploy.bench.interleaved import Closeable, Opener, Run, time_interleaved, time_rounds
 
 
 class Candidate:
@@ -43,9 +41,13 @@ def test_every_round_runs_each_candidate_once_in_changing_order() -> None:
     assert len(set(rounds)) > 3
 
 
-def test_spread_and_ratios() -> None:
-    assert Spread.of([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(3.0, 2.0, 4.0)
-    assert ratios([2.0, 6.0, 9.0], [1.0, 2.0, 3.0]) == Spread(3.0, 2.5, 3.0)
-    assert str(Spread(1.0, 0.98765, 1.02)) == "1.000 [0.988, 1.020]"
-    with pytest.raises(ValueError, match="argument 2 is shorter"):
-        ratios([1.0, 2.0], [1.0])
+def test_a_run_is_given_the_time_that_passed_in_it_and_the_first_is_not_counted() -> None:
+    now = [0.0]
+    taken = {"slow": [9.0, 3.0, 4.0], "fast": [5.0, 1.0, 2.0]}
+
+    def run(name: str) -> Run:
+        left = iter(taken[name])
+        return lambda: now.__setitem__(0, now[0] + next(left))
+
+    found = time_rounds({name: run(name) for name in taken}, lambda done: done == 2, lambda: now[0])
+    assert found == {"slow": [3.0, 4.0], "fast": [1.0, 2.0]}

@@ -1,0 +1,1 @@
+"""Time graphs on the machine that runs them: atd bench and atd tune."""

@@ -1,0 +1,36 @@
+"""How many processor cores a process may really use: those of its affinity, less what a container's quota takes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+
+QUOTA = "/sys/fs/cgroup/cpu.max"
+OLD_QUOTA, OLD_PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
+Read = Callable[[str], "str | None"]
+
+
+def quota(read: Read) -> float | None:
+    """Return the cores' worth of time that the control group allows, None where it sets no limit.
+
+    Args:
+        read: returns a small text file, None where it can't be read.
+    """
+    words = (read(QUOTA) or "").split()
+    if not words:
+        words = [(read(path) or "").strip() for path in (OLD_QUOTA, OLD_PERIOD)]
+    if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
+        return int(words[0]) / int(words[1])
+    return None
+
+
+def usable(read: Read) -> int:
+    """Return the cores that this process may use, at least 1; see quota."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return within(there, quota(read))
+
+
+def within(cores: int, allowed: float | None) -> int:
+    """Return how many of these cores a quota leaves whole, at least 1."""
+    return max(1, min(cores, math.floor(allowed) if allowed else cores))
