@@ -32,7 +32,7 @@ ALLOWED = {
 # heavy library -> files that may import it
 HOMES = {
     "timm": {"model/"},
-    "onnxruntime": {"engines/onnxruntime/engine.py"},
+    "onnxruntime": {"engines/onnxruntime/library.py"},
     "openvino": {"engines/openvino/engine.py"},
     "cuda": {"engines/cuda/runtime.py"},
     "tensorrt": {"engines/tensorrt/"},

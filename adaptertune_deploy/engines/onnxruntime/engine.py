@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,45 +13,21 @@ from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits, steps_up_to
-from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
-from adaptertune_deploy.engines.onnxruntime.attention import fuse
+from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort, run_options
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
+from adaptertune_deploy.engines.onnxruntime.session import check_build, open_session
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
 from adaptertune_deploy.engines.onnxruntime.steps import GRAPH_ID, Maker, OrtSteps
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
-
-try:
-    import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-except ImportError as error:
-    raise EngineError(
-        f"ONNX Runtime can't be imported ({error}); install it with: pip install 'adaptertune-deploy[cpu]' "
-        "(or [gpu] for an NVIDIA GPU)"
-    ) from None
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(double)": np.dtype(np.float64),
     **{f"tensor({kind})": np.dtype(kind) for kind in ("float16", "uint8", "int8", "int32", "int64", "bool")},
 }
-# ONNX Runtime's exceptions have no common base of their own.
-FAILURES: tuple[type[Exception], ...] = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    RuntimeError,
-    ValueError,
-)
-logger = logging.getLogger(__name__)
-FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
 
 
 class OrtSlab(WrappedSlab):
@@ -91,7 +65,7 @@ class OrtEngine:
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.precision = graph_facts.precision_of(self.metadata, where)
         self._session: Any = session
-        maker = Maker(self._wrap, _run_options)
+        maker = Maker(self._wrap, run_options)
         self._steps = OrtSteps(session, self.inputs, self.outputs, steps, maker) if steps else None
 
     def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab:
@@ -126,7 +100,7 @@ class OrtEngine:
                 binding.bind_cpu_input(name, np.ascontiguousarray(array))
             for name in self.outputs:
                 binding.bind_output(name, "cpu")
-            session.run_with_iobinding(binding, _run_options(GRAPH_ID, "-1") if self._steps else None)
+            session.run_with_iobinding(binding, run_options(GRAPH_ID, "-1") if self._steps else None)
             return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
         except FAILURES as error:
             raise EngineError(f"ONNX Runtime could not run the graph: {first_line(error)}") from None
@@ -171,7 +145,7 @@ def check_installed(options: EngineOptions, settings: OrtSettings) -> None:
     """Raise EngineError when this build of onnxruntime lacks what is asked for, UsageError as open_graph does."""
     provider = _provider(options, settings)
     if provider not in (None, CPU):
-        _check_build(provider)
+        check_build(provider)
     if provider == TENSORRT:
         ort_providers.check_tensorrt()
 
@@ -192,97 +166,10 @@ def _provider(options: EngineOptions, settings: OrtSettings) -> str | None:
     return named or fits[0]
 
 
-def _check_build(provider: str) -> None:
-    if provider not in ort.get_available_providers():
-        extras = "gpu,tensorrt" if provider == TENSORRT else "gpu"
-        raise EngineError(
-            f"this onnxruntime {ort.__version__} has no {ort_providers.LABELS[provider]} provider; in a fresh "
-            f"environment: pip install 'adaptertune-deploy[{extras}]' (onnxruntime and onnxruntime-gpu exclude each "
-            "other)"
-        )
-
-
 def _open(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> OrtEngine:
-    gpu, threads = gpu_index(options.device) or 0, options.threads
-    chain = [CPU] if provider == CPU else _gpu_chain(graph, where, provider, gpu, settings)
-    session = _fused_session(graph, threads) if provider == CPU else None
-    try:
-        session = session or _session(graph, threads, chain)
-    except FAILURES as error:
-        raise EngineError(f"{where}: ONNX Runtime refuses this graph: {first_line(error)}") from None
-    session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
-    found = session.get_providers()
-    if found[0] != provider:  # ONNX Runtime goes on without a provider that does not load
-        extras, other = ("gpu,tensorrt", "TensorRT") if provider == TENSORRT else ("gpu", "cuDNN")
-        raise EngineError(
-            f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
-            f"CUDA and {other} match: pip install --force-reinstall 'adaptertune-deploy[{extras}]', or choose "
-            "--device cpu"
-        )
-    return OrtEngine(session, provider, gpu, where, steps_up_to(settings.max_rows) if settings.cuda_graphs else ())
-
-
-def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int, settings: OrtSettings) -> list[Any]:
-    """Return providers with their options, each for what the one before does not take; shapes are the CPU's."""
-    _load_gpu_libraries(provider)
-    cuda = (CUDA, ort_providers.cuda_options(gpu, settings.cuda_graphs))
-    if provider == CUDA:
-        return [cuda, CPU]
-    ort_providers.check_tensorrt()
-    signature = onnx_signature.read(graph, where)
-    precision = graph_facts.precision_of(signature.metadata, where)
-    ort_providers.load_tensorrt(precision)
-    told = ort_providers.tensorrt_options(graph, signature.inputs, precision, gpu, ort.__version__)
-    return [(TENSORRT, told), cuda, CPU]
-
-
-def _fused_session(graph: bytes, threads: int) -> Any:
-    """Return a session of the graph with fused attention, None where there is nothing to fuse or this build can't."""
-    fused = fuse(graph)
-    if fused is graph:
-        return None
-    try:
-        return _session(fused, threads, [CPU])
-    except FAILURES as error:  # a build without ONNX Runtime's own operators
-        logger.debug("fused attention: %s", first_line(error))
-        return None
-
-
-def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:
-    return ort.InferenceSession(graph, _options(threads), providers=chain, enable_fallback=0)
-
-
-def _run_options(name: str, value: str) -> Any:
-    options = ort.RunOptions()
-    options.add_run_config_entry(name, value)
-    return options
-
-
-def _options(threads: int) -> Any:
-    """Return session options.
-
-    No spinning: idle worker threads that spin take the CPU from decoding, other sessions and other processes.
-    No memory pattern: with a new batch size in every run it only keeps more memory, and no run is slower without.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = FATAL_ONLY
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-def _load_gpu_libraries(provider: str) -> None:
-    """Make the CUDA libraries of the nvidia-* wheels loadable; what is missing shows when the session opens.
-
-    Raises:
-        EngineError: this onnxruntime has no such provider at all.
-    """
-    _check_build(provider)
-    ort.set_default_logger_severity(FATAL_ONLY)
-    if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()):
-            ort.preload_dlls()
+    session = open_session(graph, where, provider, options, settings)
+    steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
+    return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps)
 
 
 def _describe(arguments: Any, where: str) -> dict[str, TensorInfo]:

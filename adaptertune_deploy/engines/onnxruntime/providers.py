@@ -1,7 +1,7 @@
 """ONNX Runtime's execution providers on NVIDIA GPUs: what each is told, and pairs of packages that don't work.
 
 ONNX Runtime lists a provider that it can't load, and goes on without one that does not load, so whoever opens a session
-compares what it got (engines.onnxruntime.engine). Options: onnxruntime.ai/docs/execution-providers, for CUDA and
+compares what it got (engines.onnxruntime.session). Options: onnxruntime.ai/docs/execution-providers, for CUDA and
 TensorRT.
 """
 

@@ -13,6 +13,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime import library
 from adaptertune_deploy.engines.onnxruntime.attention import fuse
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from tests.engines.onnx_files import field, lookup
@@ -195,7 +196,7 @@ def test_a_build_without_these_operators_runs_the_plain_graph(monkeypatch: pytes
     def session(graph: bytes, *rest: Any, **options: Any) -> Any:
         opened.append(graph)
         if b"com.microsoft" in graph:
-            raise ort.ort_errors.InvalidGraph("com.microsoft:Attention is not a registered function/op")
+            raise library.ort_errors.InvalidGraph("com.microsoft:Attention is not a registered function/op")
         return real(graph, *rest, **options)
 
     monkeypatch.setattr(ort.ort, "InferenceSession", session)

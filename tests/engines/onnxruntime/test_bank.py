@@ -14,7 +14,7 @@ from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx.nodes import Changes, WireGraph, WireNode
 from adaptertune_deploy.engines.onnxruntime import attention as ort_attention
-from adaptertune_deploy.engines.onnxruntime import engine as ort
+from adaptertune_deploy.engines.onnxruntime import session
 from adaptertune_deploy.engines.onnxruntime.bank import columns
 from adaptertune_deploy.engines.options import ON_CPU
 
@@ -52,7 +52,7 @@ def test_one_column_takes_the_place_of_an_axis_for_each_bias() -> None:
     assert count(after, "Unsqueeze") == 1
     column = next(node for node in after.nodes if node.operator == "Unsqueeze").outputs[0]
     assert sum(column in node.inputs for node in after.nodes) == BIASES
-    assert ort.fuse is ort_attention.fuse
+    assert session.fuse is ort_attention.fuse
 
 
 def count(graph: WireGraph, operator: str) -> int:

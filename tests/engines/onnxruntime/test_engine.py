@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import sys
 import threading
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,46 +16,27 @@ from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime import engine as ort
-from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine, OrtSlab
-from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
+from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, cuda_options
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
-from tests.engines import cuda_double
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
+from tests.engines.onnxruntime.sessions import (
+    Provider,
+    check_message,
+    open_ort,
+    refusal,
+    with_cuda_that_does_not_load,
+    without_cuda,
+)
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 TEN = np.arange(30, dtype=np.float32).reshape(10, 3)
-
-
-def open_ort(graph: bytes, device: str, threads: int, provider: Provider = "auto") -> OrtEngine:
-    options = EngineOptions(device=device, threads=threads)
-    return ort.open_graph(graph, "bundle/g.onnx", options, OrtSettings(provider))
 
 
 @pytest.fixture
 def engine() -> OrtEngine:
     return open_ort(lookup(), "cpu", 1)
-
-
-def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [CPU])
-
-
-def with_cuda_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
-    """Do what onnxruntime-gpu does without its libraries: list CUDA, then quietly make a session on the CPU."""
-    asked: list[list[Any]] = []
-    real = ort.ort.InferenceSession
-
-    def session(graph: bytes, options: Any, providers: list[Any], **rest: Any) -> Any:
-        asked.append(providers)
-        return real(graph, options, providers=[CPU], **rest)
-
-    monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [CUDA, CPU])
-    monkeypatch.setattr(ort.ort, "InferenceSession", session)
-    monkeypatch.setattr(ort.ort, "preload_dlls", lambda: print("could not load libcudart"), raising=False)
-    return asked
 
 
 def test_inputs_outputs_and_metadata_are_described(engine: OrtEngine) -> None:
@@ -206,43 +185,12 @@ def test_runs_beside_writes_of_other_slots_see_whole_rows(engine: OrtEngine) -> 
     assert all(seen)
 
 
-def refusal(data: bytes) -> str:
-    with pytest.raises(EngineError) as caught:
-        open_ort(data, "cpu", 1)
-    text = str(caught.value)
-    assert text.startswith("bundle/g.onnx: ")
-    check_message(text)
-    return text
-
-
-def check_message(text: str) -> None:
-    """Assert that a message is one line without anything of ONNX Runtime's insides."""
-    assert text.isprintable()
-    for inside in ("[ONNXRuntimeError]", "onnxruntime_src", ".cc", ".h:", "::", "const "):
-        assert inside not in text
-
-
 def test_failures_stay_off_the_terminal(engine: OrtEngine, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(EngineError) as failure:
         engine.run({"table": TEN, "index": np.array([10])})
     check_message(str(failure.value))
     assert "NoSuchOp" in refusal(model(graph(node("NoSuchOp", ("table",), "rows"), inputs=(TABLE,), outputs=(ROWS,))))
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_version_that_onnx_runtime_does_not_know_is_one_line() -> None:
-    """The walk leaves versions to the engine, whose message then begins with a place in its own source."""
-    whole = lookup()
-    assert refusal(field(1, 99) + whole.removeprefix(field(1, 10))).startswith(
-        "bundle/g.onnx: ONNX Runtime refuses this graph: Unsupported model IR version: 99, max supported"
-    )
-    newer = whole.replace(field(8, field(2, 20)), field(8, field(2, 99)))
-    assert "Opset 99 is under development" in refusal(newer)
-
-
-@pytest.mark.parametrize("data", [b"", b"garbage", lookup()[:-40], field(1, 10), model(b"")], ids=range(5))
-def test_what_is_no_graph_is_one_line(data: bytes) -> None:
-    assert "ONNX Runtime refuses this graph: " in refusal(data)
 
 
 def test_a_graph_with_strings_is_refused() -> None:
@@ -258,31 +206,9 @@ def test_an_unnamed_dimension_is_dynamic() -> None:
     assert open_ort(data, "cpu", 1).inputs["table"].shape == ("?", 3)
 
 
-def test_the_files_bytes_are_not_kept() -> None:
-    """Neither by the engine nor by ONNX Runtime's session: a large backbone would lie in memory twice."""
-    data = lookup() + b""
-    before = sys.getrefcount(data)
-    engine = open_ort(data, "cpu", 1)
-    assert sys.getrefcount(data) == before
-    assert engine.run({"table": TEN, "index": np.array([3])})["rows"].tolist() == [[9, 10, 11]]
-
-
 def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     without_cuda(monkeypatch)
     assert open_ort(lookup(), "auto", 0).provider == CPU
-
-
-def test_cuda_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_cuda(monkeypatch)
-    for ask in (lambda: open_ort(lookup(), "cuda", 0), lambda: check_options(EngineOptions(device="cuda:1"))):
-        with pytest.raises(EngineError, match=r"has no CUDA provider; .*pip install 'adaptertune-deploy\[gpu\]'"):
-            ask()
-
-
-def test_cuda_is_accepted_where_onnxruntime_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [CUDA, CPU])
-    check_options(EngineOptions(device="cuda:1"))
-    check_options(EngineOptions(settings={"provider": "cuda"}))
 
 
 @pytest.mark.parametrize(("device", "provider"), [("cpu", "cuda"), ("cuda:1", "cpu"), ("cpu", "tensorrt")])
@@ -308,54 +234,6 @@ def test_a_provider_may_be_named_in_place_of_a_device(monkeypatch: pytest.Monkey
     ]
 
 
-def with_tensorrt(monkeypatch: pytest.MonkeyPatch, version: str | None, loads: bool) -> list[list[Any]]:
-    """Have ONNX Runtime offer TensorRT's provider, and give a session with it or, silently, without."""
-    asked: list[list[Any]] = []
-    real = ort.ort.InferenceSession
-
-    def session(graph: bytes, options: Any, providers: list[Any], **rest: Any) -> Any:
-        asked.append(providers)
-        made = real(graph, options, providers=[CPU], **rest)
-        if loads:
-            made.get_providers = lambda: [TENSORRT, CUDA, CPU]
-        return made
-
-    cuda_double.install(monkeypatch)
-    monkeypatch.setattr(ort.ort, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
-    monkeypatch.setattr(ort.ort, "InferenceSession", session)
-    monkeypatch.setattr(ort_providers, "tensorrt_version", lambda: version)
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    return asked
-
-
-@pytest.mark.parametrize("device", ["auto", "cuda:0"])
-def test_tensorrts_provider_comes_first_and_cuda_takes_what_it_leaves(
-    monkeypatch: pytest.MonkeyPatch, device: str
-) -> None:
-    asked = with_tensorrt(monkeypatch, "10.13.3.9", loads=True)
-    engine = open_ort(lookup(), device, 0, "tensorrt")
-    assert (engine.provider, engine.device) == (TENSORRT, "cuda:0")
-    assert engine.limits == ort_providers.TENSORRT_LIMITS
-    told = tensorrt_options(lookup(), engine.inputs, Precision.FP32, 0, ort.ort.__version__)
-    assert asked == [[(TENSORRT, told), (CUDA, cuda_options(0)), CPU]]
-    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
-
-
-def test_tensorrt_that_is_left_out_silently_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_tensorrt(monkeypatch, "10.13.3.9", loads=False)
-    with pytest.raises(EngineError, match=rf"asked for {TENSORRT} and loaded only {CPU}; .*\[gpu,tensorrt\]'"):
-        open_ort(lookup(), "auto", 0, "tensorrt")
-
-
-def test_tensorrt_11_is_refused_before_a_session_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = with_tensorrt(monkeypatch, "11.4.0.106", loads=True)
-    options = EngineOptions(settings={"provider": "tensorrt"})
-    for ask in (lambda: open_ort(lookup(), "auto", 0, "tensorrt"), lambda: check_options(options)):
-        with pytest.raises(EngineError, match=r"^TensorRT 11.4.0.106 is installed, .*or take --engine tensorrt, which"):
-            ask()
-    assert not asked
-
-
 def test_cuda_graphs_take_the_cuda_provider_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = with_cuda_that_does_not_load(monkeypatch)
     graphs = OrtSettings(cuda_graphs=True, max_rows=8)
@@ -373,50 +251,10 @@ def test_cuda_graphs_take_the_cuda_provider_and_no_other(monkeypatch: pytest.Mon
         assert str(refused.value) == message
 
 
-def test_tensorrt_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_cuda(monkeypatch)
-    with pytest.raises(EngineError, match=r"has no TensorRT provider; .*'adaptertune-deploy\[gpu,tensorrt\]'"):
-        open_ort(lookup(), "auto", 0, "tensorrt")
-
-
 def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
     assert (engine.device, engine.precision, engine.limits) == ("cpu", Precision.FP32, Limits())
     half = field(14, field(1, PRECISION_KEY) + field(2, "fp16"))
     assert open_ort(lookup() + half, "cpu", 0).precision is Precision.FP16
-
-
-def test_a_silent_fallback_is_found_out(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    asked = with_cuda_that_does_not_load(monkeypatch)
-    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only {CPU}; .*--device cpu"):
-        open_ort(lookup(), "cuda", 0)
-    assert asked == [[(CUDA, cuda_options(0)), CPU]]
-    assert open_ort(lookup(), "auto", 0).provider == CPU
-    assert [providers[0] for providers in asked[1:]] == [(CUDA, cuda_options(0)), CPU]
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_session_neither_spins_nor_keeps_patterns_nor_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-    real = ort.ort.InferenceSession
-
-    def session(graph: bytes, options: Any, **rest: Any) -> Any:
-        made.append((options, rest))
-        return real(graph, options, **rest)
-
-    monkeypatch.setattr(ort.ort, "InferenceSession", session)
-    open_ort(lookup(), "cpu", 3)
-    ((options, rest),) = made
-    assert options.intra_op_num_threads == 3
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    assert options.enable_mem_pattern is False
-    assert rest == {"providers": [CPU], "enable_fallback": 0}
-
-
-def test_a_missing_onnxruntime_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, ort.__name__)
-    with pytest.raises(EngineError, match=r"pip install 'adaptertune-deploy\[cpu\]'"):
-        open_engine(lookup(), "g.onnx")
 
 
 @pytest.mark.gpu

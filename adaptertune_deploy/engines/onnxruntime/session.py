@@ -1,0 +1,147 @@
+"""Open a session of ONNX Runtime on one provider, and compare what was opened with what was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from typing import Any
+
+from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.onnx import signature as onnx_signature
+from adaptertune_deploy.engines.onnxruntime import placement
+from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.attention import fuse
+from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort
+from adaptertune_deploy.engines.onnxruntime.messages import first_line
+from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
+from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.options import EngineOptions, gpu_index
+
+logger = logging.getLogger(__name__)
+FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
+
+
+def open_session(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> Any:
+    """Return an InferenceSession that runs on a provider.
+
+    Args:
+        graph: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
+        where: the file they come from, for messages.
+        provider: one of engines.onnxruntime.providers.
+        options: device and threads.
+        settings: ONNX Runtime's own.
+
+    Raises:
+        EngineError: not a graph that ONNX Runtime runs, this build lacks the provider, or the provider does not load
+            or does not take the graph.
+    """
+    gpu, threads = gpu_index(options.device) or 0, options.threads
+    chain = [CPU] if provider == CPU else _gpu_chain(graph, where, provider, gpu, settings)
+    session = _fused(graph, threads) if provider == CPU else None
+    try:
+        session = session or _session(graph, threads, chain)
+    except FAILURES as error:
+        raise EngineError(f"{where}: ONNX Runtime refuses this graph: {first_line(error)}") from None
+    session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
+    _check_provider(session, provider)
+    if provider != CPU:
+        _check_nodes(session, provider, where)
+    return session
+
+
+def check_build(provider: str) -> None:
+    """Raise EngineError when this build of onnxruntime has no such provider."""
+    if provider not in ort.get_available_providers():
+        extras = "gpu,tensorrt" if provider == TENSORRT else "gpu"
+        raise EngineError(
+            f"this onnxruntime {ort.__version__} has no {ort_providers.LABELS[provider]} provider; in a fresh "
+            f"environment: pip install 'adaptertune-deploy[{extras}]' (onnxruntime and onnxruntime-gpu exclude each "
+            "other)"
+        )
+
+
+def _check_provider(session: Any, provider: str) -> None:
+    """Refuse a session without the provider: ONNX Runtime goes on without one that does not load."""
+    found = session.get_providers()
+    if found[0] != provider:
+        extras, other = ("gpu,tensorrt", "TensorRT") if provider == TENSORRT else ("gpu", "cuDNN")
+        raise EngineError(
+            f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
+            f"CUDA and {other} match: pip install --force-reinstall 'adaptertune-deploy[{extras}]', or choose "
+            "--device cpu"
+        )
+
+
+def _check_nodes(session: Any, provider: str, where: str) -> None:
+    """Refuse a session whose provider loads and does not do the work; say what it leaves to another one."""
+    found = placement.placement_of(session)
+    if found is None:
+        logger.warning(
+            "%s: onnxruntime %s does not tell which nodes %s takes; 1.24 and newer do", where, ort.__version__, provider
+        )
+        return
+    logger.info("%s: nodes: %s", where, found)
+    told = placement.check_placement(found, provider, where)
+    if told:
+        logger.warning("%s", told)
+
+
+def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int, settings: OrtSettings) -> list[Any]:
+    """Return providers with their options, each for what the one before does not take; shapes are the CPU's."""
+    _load_gpu_libraries(provider)
+    cuda = (CUDA, ort_providers.cuda_options(gpu, settings.cuda_graphs))
+    if provider == CUDA:
+        return [cuda, CPU]
+    ort_providers.check_tensorrt()
+    signature = onnx_signature.read(graph, where)
+    precision = graph_facts.precision_of(signature.metadata, where)
+    ort_providers.load_tensorrt(precision)
+    told = ort_providers.tensorrt_options(graph, signature.inputs, precision, gpu, ort.__version__)
+    return [(TENSORRT, told), cuda, CPU]
+
+
+def _fused(graph: bytes, threads: int) -> Any:
+    """Return a session of the graph with fused attention, None where there is nothing to fuse or this build can't."""
+    fused = fuse(graph)
+    if fused is graph:
+        return None
+    try:
+        return _session(fused, threads, [CPU])
+    except FAILURES as error:  # a build without ONNX Runtime's own operators
+        logger.debug("fused attention: %s", first_line(error))
+        return None
+
+
+def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:
+    return ort.InferenceSession(graph, _options(threads, chain != [CPU]), providers=chain, enable_fallback=0)
+
+
+def _options(threads: int, gpu: bool) -> Any:
+    """Return session options.
+
+    No spinning: idle worker threads that spin take the CPU from decoding, other sessions and other processes.
+    No memory pattern: with a new batch size in every run it only keeps more memory, and no run is slower without.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = FATAL_ONLY
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if gpu:
+        options.add_session_config_entry(placement.RECORD, "1")
+    return options
+
+
+def _load_gpu_libraries(provider: str) -> None:
+    """Make the CUDA libraries of the nvidia-* wheels loadable; what is missing shows when the session opens.
+
+    Raises:
+        EngineError: this onnxruntime has no such provider at all.
+    """
+    check_build(provider)
+    ort.set_default_logger_severity(FATAL_ONLY)
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()

@@ -1,0 +1,162 @@
+"""engines.onnxruntime.session: what was opened is what was asked for, or one line says why not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines.engine import check_options
+from adaptertune_deploy.engines.onnxruntime import placement
+from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
+from adaptertune_deploy.engines.options import EngineOptions
+from tests.engines.onnx_files import field, lookup, model
+from tests.engines.onnxruntime.sessions import (
+    open_ort,
+    refusal,
+    with_cuda_that_does_not_load,
+    with_tensorrt,
+    without_cuda,
+)
+
+TEN = np.arange(30, dtype=np.float32).reshape(10, 3)
+
+
+def test_a_version_that_onnx_runtime_does_not_know_is_one_line() -> None:
+    """The walk leaves versions to the engine, whose message then begins with a place in its own source."""
+    whole = lookup()
+    assert refusal(field(1, 99) + whole.removeprefix(field(1, 10))).startswith(
+        "bundle/g.onnx: ONNX Runtime refuses this graph: Unsupported model IR version: 99, max supported"
+    )
+    newer = whole.replace(field(8, field(2, 20)), field(8, field(2, 99)))
+    assert "Opset 99 is under development" in refusal(newer)
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", lookup()[:-40], field(1, 10), model(b"")], ids=range(5))
+def test_what_is_no_graph_is_one_line(data: bytes) -> None:
+    assert "ONNX Runtime refuses this graph: " in refusal(data)
+
+
+def test_the_files_bytes_are_not_kept() -> None:
+    """Neither by the engine nor by ONNX Runtime's session: a large backbone would lie in memory twice."""
+    data = lookup() + b""
+    before = sys.getrefcount(data)
+    engine = open_ort(data, "cpu", 1)
+    assert sys.getrefcount(data) == before
+    assert engine.run({"table": TEN, "index": np.array([3])})["rows"].tolist() == [[9, 10, 11]]
+
+
+def test_cuda_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_cuda(monkeypatch)
+    for ask in (lambda: open_ort(lookup(), "cuda", 0), lambda: check_options(EngineOptions(device="cuda:1"))):
+        with pytest.raises(EngineError, match=r"has no CUDA provider; .*pip install 'adaptertune-deploy\[gpu\]'"):
+            ask()
+
+
+def test_cuda_is_accepted_where_onnxruntime_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    check_options(EngineOptions(device="cuda:1"))
+    check_options(EngineOptions(settings={"provider": "cuda"}))
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda:0"])
+def test_tensorrts_provider_comes_first_and_cuda_takes_what_it_leaves(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    asked = with_tensorrt(monkeypatch, "10.13.3.9", loads=True)
+    engine = open_ort(lookup(), device, 0, "tensorrt")
+    assert (engine.provider, engine.device) == (TENSORRT, "cuda:0")
+    assert engine.limits == ort_providers.TENSORRT_LIMITS
+    told = tensorrt_options(lookup(), engine.inputs, Precision.FP32, 0, ort.__version__)
+    assert asked == [[(TENSORRT, told), (CUDA, cuda_options(0)), CPU]]
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+def test_tensorrt_that_is_left_out_silently_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=False)
+    with pytest.raises(EngineError, match=rf"asked for {TENSORRT} and loaded only {CPU}; .*\[gpu,tensorrt\]'"):
+        open_ort(lookup(), "auto", 0, "tensorrt")
+
+
+def test_tensorrt_11_is_refused_before_a_session_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = with_tensorrt(monkeypatch, "11.4.0.106", loads=True)
+    options = EngineOptions(settings={"provider": "tensorrt"})
+    for ask in (lambda: open_ort(lookup(), "auto", 0, "tensorrt"), lambda: check_options(options)):
+        with pytest.raises(EngineError, match=r"^TensorRT 11.4.0.106 is installed, .*or take --engine tensorrt, which"):
+            ask()
+    assert not asked
+
+
+def test_tensorrt_is_an_error_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_cuda(monkeypatch)
+    with pytest.raises(EngineError, match=r"has no TensorRT provider; .*'adaptertune-deploy\[gpu,tensorrt\]'"):
+        open_ort(lookup(), "auto", 0, "tensorrt")
+
+
+def test_a_silent_fallback_is_found_out(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    asked = with_cuda_that_does_not_load(monkeypatch)
+    with pytest.raises(EngineError, match=f"asked for {CUDA} and loaded only {CPU}; .*--device cpu"):
+        open_ort(lookup(), "cuda", 0)
+    assert asked == [[(CUDA, cuda_options(0)), CPU]]
+    assert open_ort(lookup(), "auto", 0).provider == CPU
+    assert [providers[0] for providers in asked[1:]] == [(CUDA, cuda_options(0)), CPU]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_session_neither_spins_nor_keeps_patterns_nor_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = ort.InferenceSession
+
+    def session(graph: bytes, options: Any, **rest: Any) -> Any:
+        made.append((options, rest))
+        return real(graph, options, **rest)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    open_ort(lookup(), "cpu", 3)
+    ((options, rest),) = made
+    assert options.intra_op_num_threads == 3
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.enable_mem_pattern is False
+    assert rest == {"providers": [CPU], "enable_fallback": 0}
+
+
+def test_a_provider_that_takes_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=True, parts=[(CUDA, ["MatMul", "Add"]), (CPU, ["Shape"])])
+    with pytest.raises(EngineError) as caught:
+        open_ort(lookup(), "cuda", 0, "tensorrt")
+    assert str(caught.value) == (
+        f"bundle/g.onnx: {TENSORRT} takes none of the graph's 3 nodes ({CUDA} 2, {CPU} 1); choose another -E provider, "
+        "--precision or --device"
+    )
+
+
+def test_what_a_provider_leaves_to_another_one_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=True, parts=[(TENSORRT, ["MatMul", "Conv"]), (CUDA, ["MatMul"])])
+    open_ort(lookup(), "cuda", 0, "tensorrt")
+    assert caplog.messages == [f"bundle/g.onnx: of 3 matrix products {TENSORRT} leaves 1 to {CUDA}"]
+
+
+def test_a_release_that_does_not_tell_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=True, parts=None)
+    open_ort(lookup(), "cuda", 0, "tensorrt")
+    (said,) = caplog.messages
+    assert said.endswith(f"does not tell which nodes {TENSORRT} takes; 1.24 and newer do")
+
+
+def test_on_a_cpu_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(placement, "placement_of", lambda session: pytest.fail("nobody asked for a GPU"))
+    with caplog.at_level(logging.INFO):
+        open_ort(lookup(), "cpu", 0)
+    assert not caplog.messages
