@@ -1,7 +1,6 @@
-"""A slab in host memory, and what an engine's library makes of its arrays to read them.
+"""A slab in host memory, and what an engine's library makes of its arrays to read them there.
 
-Such a value may share the array's memory: then what is written into a slot is there. Or it is a device's copy: then a
-write sends the slab's tensors again, all slots of them, which takes milliseconds and keeps the addresses.
+Such a value shares the array's memory: what is written into a slot is in it.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ class WrappedSlab(HostSlab):
         shapes: see HostSlab.
         inputs: see HostSlab.
         capacity: slots.
-        wrap: makes a value on the engine's device of an array.
-        shared: whether such a value shares the array's memory; else it has `update_inplace`.
+        wrap: makes a value of an array that shares its memory.
     """
 
     def __init__(
@@ -32,20 +30,11 @@ class WrappedSlab(HostSlab):
         inputs: Mapping[str, TensorInfo],
         capacity: int,
         wrap: Callable[[AnyArray], Any],
-        shared: bool,
     ) -> None:
         super().__init__(shapes, inputs, capacity)
-        self._wrap, self._shared = wrap, shared
+        self._wrap = wrap
         self._values = {name: wrap(array) for name, array in self.arrays.items()}
         self._own: dict[int, dict[str, Any]] = {}
-
-    def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
-        """See Slab.write."""
-        super().write(slot, tensors)
-        if not self._shared:
-            self._own.pop(slot, None)
-            for name, value in self._values.items():
-                value.update_inplace(self.arrays[name])
 
     def values(self, slot: int | None) -> Mapping[str, Any]:
         """Return the values of all slots, or of one slot as a bank of one task."""

@@ -209,11 +209,54 @@ class CudaDouble:
 
 @dataclass
 class DriverDouble:
-    """A libcuda. init: what cuInit returns. gpus: (name, capability, bytes, integrated) of each."""
+    """A libcuda whose device memory is host memory.
+
+    init: what cuInit returns.
+    gpus: (name, capability, bytes, integrated) of each.
+    contexts: of which GPU's the primary one is current, innermost last.
+    copies: (GPU, address, bytes) of each copy to the device.
+    failing: what a copy returns.
+    """
 
     init: int = 0
     cuda: int = 13000
     gpus: tuple[tuple[str, tuple[int, int], int, bool], ...] = (("NVIDIA Double", (8, 6), 24 << 30, False),)
+    contexts: list[int] = field(default_factory=list)
+    retained: list[int] = field(default_factory=list)
+    copies: list[tuple[int, int, int]] = field(default_factory=list)
+    waited: int = 0
+    failing: int = 0
+
+    def retain(self, context: Any, device: ctypes.c_int) -> int:
+        self.retained.append(device.value)
+        context._obj.value = 1 + device.value  # a handle is never null
+        return 0
+
+    def release(self, device: ctypes.c_int) -> int:
+        self.retained.remove(device.value)
+        return 0
+
+    def push(self, context: ctypes.c_void_p) -> int:
+        assert context.value is not None
+        assert context.value - 1 in self.retained
+        self.contexts.append(context.value - 1)
+        return 0
+
+    def pop(self, context: Any) -> int:
+        context._obj.value = 1 + self.contexts.pop()
+        return 0
+
+    def copy(self, target: ctypes.c_uint64, source: ctypes.c_void_p, size: ctypes.c_size_t) -> int:
+        if self.failing:
+            return self.failing
+        ctypes.memmove(target.value, source.value, size.value)
+        self.copies.append((self.contexts[-1], target.value, size.value))
+        return 0
+
+    def wait(self, stream: Any) -> int:
+        assert stream is None, "copies are given to the default stream"
+        self.waited = len(self.copies)
+        return 0
 
     def library(self) -> Any:
         def device_get(device: Any, index: int) -> int:
@@ -249,6 +292,12 @@ class DriverDouble:
             cuDeviceGetName=name,
             cuDeviceTotalMem_v2=memory,
             cuDeviceGetAttribute=attribute,
+            cuDevicePrimaryCtxRetain=self.retain,
+            cuDevicePrimaryCtxRelease_v2=self.release,
+            cuCtxPushCurrent_v2=self.push,
+            cuCtxPopCurrent_v2=self.pop,
+            cuMemcpyHtoD_v2=self.copy,
+            cuStreamSynchronize=self.wait,
         )
 
 
@@ -261,7 +310,7 @@ def install(patch: pytest.MonkeyPatch, driver: DriverDouble | None = None) -> Cu
     names = {"cuda": package, "cuda.bindings": bindings, "cuda.bindings.runtime": module}
     for name, held in names.items():
         patch.setitem(__import__("sys").modules, name, held)
-    patch.setattr(cuda_driver, "_load", (driver or DriverDouble()).library)
+    patch.setattr(cuda_driver, "load_library", (driver or DriverDouble()).library)
     patch.setattr(cuda_driver, "_release", lambda: "580.65.06")
     return double
 

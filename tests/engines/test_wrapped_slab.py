@@ -1,4 +1,4 @@
-"""engines.wrapped_slab: values that share the array's memory, and values that are a device's copy of it."""
+"""engines.wrapped_slab: values that share the arrays' memory, of all slots and of one."""
 
 from __future__ import annotations
 
@@ -16,24 +16,18 @@ INPUTS = {"bias": TensorInfo("bias", np.dtype(np.float32), ("T", 2))}
 
 
 class Value:
-    """Stands for a library's value: shares an array's memory, or copies it as a GPU's does."""
+    """Stands for a library's value."""
 
-    def __init__(self, array: Floats, shared: bool) -> None:
-        self.array = array if shared else array.copy()
-        self.updates = 0
-
-    def update_inplace(self, array: Floats) -> None:
-        self.array[:] = array
-        self.updates += 1
+    def __init__(self, array: Floats) -> None:
+        self.array = array
 
 
-def make(shared: bool, capacity: int = 4) -> WrappedSlab:
-    return WrappedSlab(SHAPES, INPUTS, capacity, lambda array: Value(array, shared), shared)
+def make(capacity: int = 4) -> WrappedSlab:
+    return WrappedSlab(SHAPES, INPUTS, capacity, Value)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_values_show_what_was_written(shared: bool) -> None:
-    slab = make(shared)
+def test_values_show_what_was_written() -> None:
+    slab = make()
     whole = slab.values(None)["bias"]
     for number in (1, 2):
         slab.write(3, {"bias": np.full(2, number, np.float32)})
@@ -41,18 +35,17 @@ def test_values_show_what_was_written(shared: bool) -> None:
         assert slab.values(1)["bias"].array.tolist() == [[0, 0]]
         assert slab.values(None)["bias"] is whole
         assert whole.array.tolist() == [[0, 0]] * 3 + [[number, number]]
-    assert whole.updates == (0 if shared else 2)
 
 
 def test_a_slots_own_values_are_made_once_and_share_the_slabs_memory() -> None:
-    slab = make(shared=True)
+    slab = make()
     own = slab.values(2)["bias"]
     assert slab.values(2)["bias"] is own
     assert np.shares_memory(own.array, slab.arrays["bias"])
 
 
 def test_only_some_tasks_own_values_are_kept() -> None:
-    slab = make(shared=True, capacity=10 * OWN)
+    slab = make(10 * OWN)
     for slot in range(10 * OWN):
         assert slab.values(slot)["bias"].array.shape == (1, 2)
         assert len(slab._own) <= OWN
@@ -60,4 +53,4 @@ def test_only_some_tasks_own_values_are_kept() -> None:
 
 def test_a_slot_that_is_not_there_has_no_values() -> None:
     with pytest.raises(EngineError, match="no slot 4, only 0 to 3"):
-        make(shared=True).values(4)
+        make().values(4)

@@ -70,7 +70,7 @@ def ask_driver() -> Driver:
     Raises:
         EngineError: no driver, no GPU, or a driver that does not start; says what to do.
     """
-    library = _load()
+    library = load_library()
     code = library.cuInit(0)
     if code:
         raise EngineError(_refusal(code))
@@ -99,7 +99,12 @@ def find_gpu(driver: Driver, device: str) -> Gpu:
     return driver.gpus[index]
 
 
-def _load() -> Any:
+def load_library() -> Any:
+    """Return libcuda.
+
+    Raises:
+        EngineError: there is none.
+    """
     try:
         return ctypes.CDLL(LIBRARY)
     except OSError:
@@ -120,11 +125,11 @@ def _refusal(code: int) -> str:
 
 def _gpu(library: Any, index: int) -> Gpu:
     device = ctypes.c_int()
-    _call(library.cuDeviceGet, ctypes.byref(device), index)
+    call(library.cuDeviceGet, ctypes.byref(device), index)
     name = ctypes.create_string_buffer(256)
-    _call(library.cuDeviceGetName, name, len(name), device)
+    call(library.cuDeviceGetName, name, len(name), device)
     memory = ctypes.c_size_t()
-    _call(library.cuDeviceTotalMem_v2, ctypes.byref(memory), device)
+    call(library.cuDeviceTotalMem_v2, ctypes.byref(memory), device)
 
     def attribute(number: int) -> int:
         return _integer(library.cuDeviceGetAttribute, number, device)
@@ -136,11 +141,16 @@ def _gpu(library: Any, index: int) -> Gpu:
 def _integer(function: Any, *arguments: Any) -> int:
     """Return the int that a function of libcuda writes to its first argument."""
     value = ctypes.c_int()
-    _call(function, ctypes.byref(value), *arguments)
+    call(function, ctypes.byref(value), *arguments)
     return value.value
 
 
-def _call(function: Any, *arguments: Any) -> None:
+def call(function: Any, *arguments: Any) -> None:
+    """Call a function of libcuda.
+
+    Raises:
+        EngineError: it failed.
+    """
     code = function(*arguments)
     if code:
         raise EngineError(f"the NVIDIA driver fails at {getattr(function, '__name__', 'a call')} (CUDA error {code})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.engines.cuda.copies import DeviceCopies
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits, steps_up_to
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.device_slab import OrtDeviceSlab
 from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort, run_options
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
@@ -31,7 +34,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 class OrtSlab(WrappedSlab):
-    """A slab of OrtValues, which on the CPU share the arrays' memory."""
+    """A slab of OrtValues that share the arrays' memory."""
+
+    def bind(self, binding: Any, name: str, slot: int | None) -> None:
+        """Bind all slots of an input, or one as a bank of one task."""
+        binding.bind_ortvalue_input(name, self.values(slot)[name])
 
 
 class OrtEngine:
@@ -59,23 +66,28 @@ class OrtEngine:
         self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
         own = Limits(rows=steps, max_rows=max(steps, default=None))
         self.limits = ort_providers.TENSORRT_LIMITS if provider == TENSORRT else own
-        self._gpu = gpu
         self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.precision = graph_facts.precision_of(self.metadata, where)
         self._session: Any = session
-        maker = Maker(self._wrap, run_options)
+        self._place = ("cpu", 0) if provider == CPU else ("cuda", gpu)
+        self._copies: DeviceCopies | None = None if provider == CPU else DeviceCopies(gpu)
+        # Held by a run that may be captured as a CUDA graph: what another thread asks of the GPU meanwhile spoils it.
+        self._still = threading.Lock()
+        maker = Maker(self._wrap, run_options, self._still)
         self._steps = OrtSteps(session, self.inputs, self.outputs, steps, maker) if steps else None
 
-    def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab:
-        """See Engine.allocate; the capacity is rounded up to a power of two, since spare slots cost no memory here."""
+    def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab | OrtDeviceSlab:
+        """See Engine.allocate; on a CPU rounded up to a power of two, since spare slots cost no memory there."""
         self._open_session()
         check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
-        shared = self.provider == CPU
         try:
-            rounded = 1 << (capacity - 1).bit_length() if shared else capacity
-            return OrtSlab(shapes, self.inputs, rounded, self._wrap, shared)
+            if self._copies is None:
+                return OrtSlab(shapes, self.inputs, 1 << (capacity - 1).bit_length(), self._wrap)
+            return OrtDeviceSlab(
+                shapes, self.inputs, capacity, self._place, self._wrap, self._copies.write, self._still
+            )
         except FAILURES as error:
             raise EngineError(f"the tensors don't fit on the device: {first_line(error)}") from None
 
@@ -84,18 +96,16 @@ class OrtEngine:
     ) -> dict[str, AnyArray]:
         """See Engine.run; a feed goes before a resident tensor of the same name."""
         session = self._open_session()
-        if not isinstance(resident, OrtSlab | None):
+        if not isinstance(resident, OrtSlab | OrtDeviceSlab | None):
             raise EngineError("these resident tensors are of another engine")
+        check_feeds(self.inputs, feeds, resident.arrays if resident else ())
         try:
             if self._steps is not None and (resident is not None or len(self.inputs) == 1):
-                check_feeds(self.inputs, feeds, resident.arrays if resident else ())
                 return self._steps.run(feeds, resident, slot)
-            values = resident.values(slot) if resident else {}
-            check_feeds(self.inputs, feeds, {*values})
             binding = session.io_binding()
-            for name, value in values.items():
-                if name not in feeds:
-                    binding.bind_ortvalue_input(name, value)
+            if resident is not None:
+                for name in resident.arrays.keys() - feeds.keys():
+                    resident.bind(binding, name, slot)
             for name, array in feeds.items():
                 binding.bind_cpu_input(name, np.ascontiguousarray(array))
             for name in self.outputs:
@@ -111,8 +121,7 @@ class OrtEngine:
 
     def _wrap(self, array: AnyArray) -> Any:
         """Return a value on the engine's device, which on a CPU shares the array's memory."""
-        place = ("cpu", 0) if self.provider == CPU else ("cuda", self._gpu)
-        return ort.OrtValue.ortvalue_from_numpy(array, *place)
+        return ort.OrtValue.ortvalue_from_numpy(array, *self._place)
 
     def _open_session(self) -> Any:
         if self._session is None:

@@ -14,7 +14,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,7 +23,6 @@ from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.limits import step_for
-from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
 GRAPH_ID = "gpu_graph_annotation_id"  # of a run's configuration; -1 captures nothing
 
@@ -34,10 +33,23 @@ class Maker:
 
     value: returns an OrtValue on the session's device with an array's numbers.
     options: returns RunOptions with a configuration entry.
+    still: held while a run may be captured.
     """
 
     value: Callable[[AnyArray], Any]
     options: Callable[[str, str], Any]
+    still: threading.Lock
+
+
+class StepSlab(Protocol):
+    """A resident bank."""
+
+    @property
+    def arrays(self) -> Mapping[str, AnyArray]:
+        """Its tensors by name."""
+
+    def bind(self, binding: Any, name: str, slot: int | None) -> None:
+        """Bind an input's values of all slots, or of one."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,11 @@ class OrtSteps:
     ) -> None:
         self._session, self._inputs, self._outputs = session, inputs, outputs
         self._steps, self._maker = steps, maker
-        self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._no_bank = _NoBank()
         self._made: WeakKeyDictionary[Any, dict[tuple[int, int], _Step]] = WeakKeyDictionary()
 
-    def run(self, feeds: Mapping[str, AnyArray], slab: WrappedSlab | None, slot: int | None) -> dict[str, AnyArray]:
+    def run(self, feeds: Mapping[str, AnyArray], slab: StepSlab | None, slot: int | None) -> dict[str, AnyArray]:
         """Return every output's rows.
 
         Args:
@@ -97,7 +108,7 @@ class OrtSteps:
         if not 1 <= images <= most or not 1 <= rows <= most:
             raise EngineError(f"a run takes 1 to {most} rows, {max(images, rows)} were given; see -E max_rows")
         key = step_for(self._steps, images), step_for(self._steps, max(images, rows))
-        with self._lock:
+        with self._maker.still:
             made = self._made.setdefault(slab or self._no_bank, {})
             if key not in made:
                 made[key] = self._make(key, slab)
@@ -110,14 +121,13 @@ class OrtSteps:
             self._session.run_with_iobinding(step.binding, step.options)
             return {name: value.numpy()[:rows].copy() for name, value in step.given.items()}
 
-    def _make(self, key: tuple[int, int], slab: WrappedSlab | None) -> _Step:
+    def _make(self, key: tuple[int, int], slab: StepSlab | None) -> _Step:
         images, rows = key
-        held = slab.values(None) if slab is not None else {}
         binding = self._session.io_binding()
         fed: dict[str, tuple[Any, AnyArray]] = {}
         for name, info in self._inputs.items():
-            if name in held:
-                binding.bind_ortvalue_input(name, held[name])
+            if slab is not None and name in slab.arrays:
+                slab.bind(binding, name, None)
             else:
                 host = _zeros(info, images if name == bank.IMAGES else rows)
                 fed[name] = self._maker.value(host), host

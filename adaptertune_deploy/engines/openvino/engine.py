@@ -66,7 +66,7 @@ class OpenVinoSlab(WrappedSlab):
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, TensorInfo], capacity: int) -> None:
-        super().__init__(shapes, inputs, capacity, _tensor, shared=True)
+        super().__init__(shapes, inputs, capacity, _tensor)
 
     def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
         """See Slab.write."""

@@ -12,7 +12,7 @@ from tests.engines.cuda_double import DriverDouble
 
 
 def test_what_a_driver_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cuda_driver, "_load", DriverDouble(cuda=12060).library)
+    monkeypatch.setattr(cuda_driver, "load_library", DriverDouble(cuda=12060).library)
     driver.main()
     assert json.loads(capsys.readouterr().out) == {
         "cuda": [12, 6],

@@ -16,7 +16,7 @@ H100 = ("NVIDIA H100", (9, 0), 80 << 30, False)
 
 
 def use(patch: pytest.MonkeyPatch, driver: DriverDouble) -> None:
-    patch.setattr(cuda_driver, "_load", driver.library)
+    patch.setattr(cuda_driver, "load_library", driver.library)
 
 
 def test_driver_and_gpus_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -91,6 +91,6 @@ def test_a_call_that_fails_later_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         return 101
 
     library.cuDeviceGetName = cuDeviceGetName
-    monkeypatch.setattr(cuda_driver, "_load", lambda: library)
+    monkeypatch.setattr(cuda_driver, "load_library", lambda: library)
     with pytest.raises(EngineError, match=r"^the NVIDIA driver fails at cuDeviceGetName \(CUDA error 101\)$"):
         ask_driver()

@@ -21,6 +21,7 @@ from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, cuda_opt
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
+from tests.engines import cuda_double
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 from tests.engines.onnxruntime.sessions import (
     Provider,
@@ -255,6 +256,24 @@ def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
     assert (engine.device, engine.precision, engine.limits) == ("cpu", Precision.FP32, Limits())
     half = field(14, field(1, PRECISION_KEY) + field(2, "fp16"))
     assert open_ort(lookup() + half, "cpu", 0).precision is Precision.FP16
+
+
+def test_on_a_gpu_a_bank_lies_there_and_one_task_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = cuda_double.DriverDouble()
+    cuda_double.install(monkeypatch, driver)
+    real, placed = ort.ort.OrtValue.ortvalue_from_numpy, []
+
+    def on_the_gpu(array: npt.NDArray[np.float32], *place: object) -> Any:
+        placed.append(place)
+        return real(array.copy())
+
+    monkeypatch.setattr(ort.ort.OrtValue, "ortvalue_from_numpy", on_the_gpu)
+    session = ort.ort.InferenceSession(lookup(), providers=[CPU])
+    slab = OrtEngine(session, CUDA, 3, "g").allocate({"table": (3,)}, 10)
+    assert (slab.capacity, placed) == (10, [("cuda", 3)])
+    slab.write(4, {"table": TEN[1]})
+    ((gpu, _, size),) = driver.copies
+    assert (gpu, size) == (3, 12)
 
 
 @pytest.mark.gpu

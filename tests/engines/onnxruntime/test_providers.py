@@ -88,10 +88,11 @@ def test_another_graph_or_machine_has_another_folder(folder: Path, monkeypatch: 
     """The provider itself reads whatever lies in its folder."""
     paths = [told()["trt_engine_cache_path"], told(b"other")["trt_engine_cache_path"]]
     paths += [told(precision=Precision.FP16)["trt_engine_cache_path"], told(version="1.32.0")["trt_engine_cache_path"]]
+    other = DriverDouble(gpus=(("B", (9, 0), 1 << 30, False),))
     for change in (
         lambda: monkeypatch.setattr(cuda_driver, "_release", lambda: "999.1"),
-        lambda: monkeypatch.setattr(cuda_driver, "_load", DriverDouble(cuda=13010).library),
-        lambda: monkeypatch.setattr(cuda_driver, "_load", DriverDouble(gpus=(("B", (9, 0), 1 << 30, False),)).library),
+        lambda: monkeypatch.setattr(cuda_driver, "load_library", DriverDouble(cuda=13010).library),
+        lambda: monkeypatch.setattr(cuda_driver, "load_library", other.library),
         lambda: monkeypatch.setattr(ort_providers, "tensorrt_version", lambda: "10.14.1"),
     ):
         change()

@@ -343,7 +343,7 @@ def test_another_gpu_is_used_where_it_is_named(
     gpu: CudaDouble, open_plan: Open, merged: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = ("NVIDIA Second", (8, 9), 24 << 30, False)
-    monkeypatch.setattr(cuda_driver, "_load", DriverDouble(gpus=(*DriverDouble().gpus, second)).library)
+    monkeypatch.setattr(cuda_driver, "load_library", DriverDouble(gpus=(*DriverDouble().gpus, second)).library)
     opened = open_plan(merged, device="cuda:1")
     opened.run({bank.IMAGES: IMAGES[:1]})
     assert (opened.device, gpu.device) == ("cuda:1", 1)
