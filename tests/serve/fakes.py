@@ -234,6 +234,16 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: FakeS
     return engine
 
 
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Return when a server in another thread has reached a state; looks a thousand times a second."""
+    pause = threading.Event()
+    for _ in range(1000 * WAIT_S):
+        if reached():
+            return
+        pause.wait(0.001)
+    raise AssertionError("the state was never reached")
+
+
 def random_images(count: int, seed: int = 0, size: tuple[int, int] = (32, 32)) -> Array:
     return np.random.default_rng(seed).normal(size=(count, 3, *size)).astype(np.float32)
 

@@ -22,6 +22,7 @@ from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, O
 from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.batching.engine_health import EngineHealth
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, FairQueue
+from adaptertune_deploy.serve.batching.waiting import within
 from adaptertune_deploy.serve.sessions.session import Session, warm_up
 from adaptertune_deploy.serve.settings import Settings
 
@@ -152,7 +153,7 @@ class Batcher:
                 continue
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), PROBE_S if self.health.failing else None)
+                await within(self._changed.wait(), PROBE_S if self.health.failing else None)
             except asyncio.TimeoutError:
                 await self._probe()
 

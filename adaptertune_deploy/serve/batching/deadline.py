@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TypeVar
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.batching.waiting import within
 
 Result = TypeVar("Result")
 
@@ -44,7 +45,7 @@ class Deadline:
         """
         seconds = None if math.isinf(self.at) else self.at - monotonic()
         try:
-            return await asyncio.wait_for(work, seconds)
+            return await within(work, seconds)
         except asyncio.TimeoutError:
             raise expired(doing) from None
 

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.budget import Share
+from adaptertune_deploy.serve.batching.waiting import end
 
 Result = TypeVar("Result")
 # zlib.decompressobj's wbits; HTTP's "deflate" is the zlib format (RFC 9110, section 8.4.1.2).
@@ -88,9 +89,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
         return task.result()
     finally:
         watch.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
+        await end(task)
 
 
 async def _disconnected(request: Request) -> None:

@@ -63,6 +63,17 @@ class Wire:
         return data
 
 
+def post(path: str, body: bytes, *headers: bytes) -> bytes:
+    """Return a POST request; each header is a whole line."""
+    return b"POST %s HTTP/1.1\r\n%s%sContent-Length: %d\r\n\r\n%s" % (
+        path.encode(),
+        HEAD,
+        b"".join(headers),
+        len(body),
+        body,
+    )
+
+
 def ask(port: int, *parts: bytes) -> list[int]:
     """Send bytes on a connection of their own; return the statuses of all answers, once the server has closed it."""
     with Wire(port) as wire:

@@ -1,0 +1,42 @@
+"""Waiting for work for so long and no longer, without losing a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def within(work: Awaitable[Result], seconds: float | None) -> Result:
+    """Await work, which is cancelled when the time is up.
+
+    asyncio.wait_for before Python 3.12 returns the result where it is cancelled in the moment in which the work ends:
+    the request of a client that left then would be answered all the same.
+
+    Args:
+        work: to be done.
+        seconds: that it may take; None for any time. Without any left it is not even begun.
+
+    Raises:
+        asyncio.TimeoutError: the time was up.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        if seconds is None or seconds > 0:
+            await asyncio.wait([task], timeout=seconds)
+        if task.done():
+            return task.result()
+    finally:
+        await end(task)
+    raise asyncio.TimeoutError
+
+
+async def end(task: asyncio.Future[Any]) -> None:
+    """Cancel work unless it has ended, and let nobody miss its error."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
