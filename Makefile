@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz clean
+.PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -41,6 +41,10 @@ gpu:
 # 100,000 mutated requests against a server; the tests send 400 of them.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.serve.http.fuzz 100000
+
+# The tables of docs/reliability.md, made out of what the tests say that they try.
+reliability:
+	$(PYTHON) -m tests.cases
 
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed

@@ -1,30 +1,38 @@
-"""The page on reliability names tests that exist, and options that the server has."""
+"""The page on reliability says what the tests try, all of it, and names options that the server has."""
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import fields
-from pathlib import Path
-
-import pytest
 
 from adaptertune_deploy.serve.settings import Settings, option
+from tests import cases
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "reliability.md").read_text()
-NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)
-
-
-def test_the_page_names_tests() -> None:
-    assert len(NAMED) > 30
-    assert len(set(NAMED)) == len(NAMED)
+PAGE = cases.PAGE.read_text()
 
 
-@pytest.mark.parametrize(("file", "name"), NAMED)
-def test_a_test_that_the_page_names_exists(file: str, name: str) -> None:
-    tree = ast.parse((ROOT / "tests" / file).read_text())
-    assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+def test_the_page_is_what_the_tests_say() -> None:
+    assert cases.with_table(PAGE) == PAGE, "out of date; run make reliability"
+
+
+def test_every_case_has_a_test_or_a_reason() -> None:
+    assert cases.untried() == []
+
+
+def test_a_case_is_one_of_the_catalogue_and_fits_its_table() -> None:
+    for case in cases.cases():
+        assert case.number in cases.numbers(), case
+        assert all(text and "|" not in text and "\n" not in text for text in (case.what, case.expected)), case
+    for _, _, found in cases.KNOWN:
+        assert {case.number for case in cases.cases()} >= set(found)
+    assert {number for number, _ in cases.NOT_DONE} <= set(cases.numbers())
+
+
+def test_marks_are_read_as_they_stand() -> None:
+    """In the order of the catalogue, several of one test in the order in which they are written."""
+    found = [case for case in cases.cases() if case.test.endswith("::test_a_wrong_document_is_one_clear_error")]
+    assert [case.number for case in found] == ["C1", "C3", "C10", "D11"]
+    assert cases.cases()[0].number == "A1"
 
 
 def test_the_page_names_the_servers_limits() -> None:

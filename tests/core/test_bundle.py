@@ -71,6 +71,7 @@ def test_a_folder_without_manifest_says_what_makes_one(tmp_path: Path) -> None:
         bundle.read_manifest(tmp_path)
 
 
+@pytest.mark.case("E3", "a manifest that names a file elsewhere", "refused")
 @pytest.mark.parametrize(
     "path",
     [
@@ -139,6 +140,7 @@ def test_a_manifest_that_says_something_else_than_the_tensors_is_refused(
         held(folder)
 
 
+@pytest.mark.case("E7", "a task file with another hash than the manifest says", "refused")
 def test_a_damaged_task_file_is_refused(folder: Path) -> None:
     path = folder / bundle.read_manifest(folder).tasks[0].file
     data = bytearray(path.read_bytes())
@@ -154,6 +156,7 @@ def test_a_missing_task_file_is_refused(folder: Path) -> None:
         held(folder)
 
 
+@pytest.mark.case("E7", "a graph with another hash than the manifest says", "refused")
 def test_a_graphs_bytes_are_compared_with_its_hash(folder: Path) -> None:
     (shared,) = bundle.read_manifest(folder).graphs
     assert bundle.read_graph(folder, shared) == b"stands for an ONNX graph"
@@ -174,6 +177,7 @@ def test_a_graphs_bytes_are_compared_with_its_hash(folder: Path) -> None:
         bundle.read_graph(folder, shared)
 
 
+@pytest.mark.case("E2", "a pipe in place of a file", "refused without waiting")
 def test_a_manifest_or_tensor_file_that_is_a_pipe_is_refused(folder: Path) -> None:
     path = folder / bundle.read_manifest(folder).tasks[0].file
     path.unlink()

@@ -117,6 +117,7 @@ def test_a_measurement_checks_itself(changes: dict[str, Any], message: str) -> N
         dataclasses.replace(make_parity("g"), **changes)
 
 
+@pytest.mark.case("E8", "two tasks or graphs of one name", "refused")
 def test_a_manifest_names_everything_once_and_nothing_that_is_not_there(manifest: Manifest) -> None:
     shared, _, pets, birds = manifest.graphs
     wrong: list[tuple[dict[str, Any], str]] = [

@@ -64,6 +64,7 @@ def test_generated_images_match_timm_to_the_last_bit() -> None:
             np.testing.assert_array_equal(ours, timm_transform(image, spec), strict=True)
 
 
+@pytest.mark.case("D14", "any preprocessing of timm's", "the same values to the bit")
 @given(
     image=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.integers(1, 40).map(lambda side: (side, side)),
@@ -93,6 +94,7 @@ def test_every_spec_matches_timm_to_the_last_bit(
     np.testing.assert_array_equal(preprocess.transform(picture, spec), expected, strict=True)
 
 
+@pytest.mark.case("D14", "210 photographs", "the same values to the bit")
 @pytest.mark.parametrize(
     "pattern",
     ["pets/**/*.jpg", "flowers/**/*.jpg", "cifar10/test/**/*.jpg"],
@@ -107,6 +109,7 @@ def test_photographs_match_the_training_transform_to_the_last_bit(shared_data: P
         np.testing.assert_array_equal(preprocess.preprocess(file.read_bytes(), spec), expected, strict=True)
 
 
+@pytest.mark.case("D14", "wrong interpolations and crops", "noticed by this comparison")
 def test_a_wrong_interpolation_or_crop_would_be_noticed() -> None:
     image = make_image(300, 200)
     right = timm_transform(image, make_preprocess_spec(crop_pct=0.9, crop_mode="center", interpolation="bicubic"))
@@ -119,6 +122,7 @@ def test_a_wrong_interpolation_or_crop_would_be_noticed() -> None:
         assert not np.array_equal(preprocess.transform(image, mutant), right), mutant
 
 
+@pytest.mark.case("D8", "1 x 1, 3 x 3, 1 x 100 pixels", "the training transform's values to the bit")
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 100), (100, 1), (2, 90)])
 @pytest.mark.parametrize("crop_mode", CROP_MODES)
 def test_tiny_and_narrow_images_match_timm(size: tuple[int, int], crop_mode: str) -> None:
@@ -127,6 +131,7 @@ def test_tiny_and_narrow_images_match_timm(size: tuple[int, int], crop_mode: str
     np.testing.assert_array_equal(preprocess.transform(image, spec), timm_transform(image, spec), strict=True)
 
 
+@pytest.mark.case("D8", "1 x 20,000 pixels", "400")
 @pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
 @pytest.mark.parametrize("crop_mode", ["center", "border"])
 def test_an_image_that_resizes_to_gigabytes_or_to_nothing_is_refused(size: tuple[int, int], crop_mode: str) -> None:
@@ -174,6 +179,7 @@ def test_a_check_sees_every_block_and_changes_no_pixel(kind: str) -> None:
     assert seen
 
 
+@pytest.mark.case("D1", "6 kB that hold 49 megapixels", "decoded in many blocks, each of which may be the last")
 def test_a_small_file_of_many_pixels_is_decoded_in_many_blocks() -> None:
     data = encode(Image.new("1", (7000, 7000)))
     assert len(data) < 10_000

@@ -90,6 +90,8 @@ MODES = {
 }
 
 
+@pytest.mark.case("D3", "CMYK, gray, 1 bit, palettes, alpha, transparency", "the pixels that training saw")
+@pytest.mark.case("D6", "an ICC profile", "ignored, as in training")
 @pytest.mark.parametrize("data", MODES.values(), ids=MODES)
 def test_every_mode_decodes_as_in_training(data: bytes) -> None:
     image = preprocess.decode(data)
@@ -110,6 +112,7 @@ def as_seen(data: bytes) -> np.ndarray:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
+@pytest.mark.case("D5", "the eight EXIF orientations", "as the bundle says, as Pillow turns them")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_followed_as_pillow_does_or_ignored(orientation: int, kind: str) -> None:
@@ -152,6 +155,7 @@ def test_other_formats_are_decoded_whole() -> None:
         assert preprocess.decode(data, at_least=5).size == (48, 40)
 
 
+@pytest.mark.case("D7", "animated GIF, PNG, WebP, MPO", "the first frame")
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("MPO", {})],
@@ -163,6 +167,7 @@ def test_only_the_first_frame_of_an_animation_is_decoded(kind: str, options: dic
     np.testing.assert_array_equal(np.asarray(preprocess.decode(data)), trained_on(data))
 
 
+@pytest.mark.case("D7", "a later frame that is damaged", "never reached")
 def test_a_damaged_later_frame_is_never_reached() -> None:
     frames = [make_image(seed=seed, mode="L") for seed in range(3)]
     whole = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -171,6 +176,7 @@ def test_a_damaged_later_frame_is_never_reached() -> None:
     np.testing.assert_array_equal(np.asarray(preprocess.decode(damaged)), np.asarray(preprocess.decode(alone)))
 
 
+@pytest.mark.case("D4", "16-bit gray", "scaled, never cut to white")
 def test_sixteen_bit_gray_is_scaled_and_never_cut_to_white() -> None:
     deep = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     data = encode(Image.fromarray(deep))
@@ -182,6 +188,7 @@ def test_sixteen_bit_gray_is_scaled_and_never_cut_to_white() -> None:
     assert (trained_on(data) == 255).mean() > 0.99
 
 
+@pytest.mark.case("D4", "16-bit colour", "its upper byte")
 def test_sixteen_bit_colour_keeps_its_upper_byte() -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (5, 7, 3)).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in deep)
@@ -206,11 +213,13 @@ def header_only(width: int, height: int) -> bytes:
     return png(struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0), b"")
 
 
+@pytest.mark.case("D1", "a PNG of 13,000 x 13,000 pixels and more", "413 from the header")
 @pytest.mark.parametrize(("width", "height"), [(13_000, 13_000), (60_000, 60_000), (7_072, 7_072), (50_000_001, 1)])
 def test_too_many_pixels_are_refused_from_the_header(width: int, height: int) -> None:
     assert "at most 50,000,000" in refused(header_only(width, height), 413)
 
 
+@pytest.mark.case("D1", "a JPEG that claims 60,000 x 60,000 pixels", "413 from the header")
 def test_a_jpeg_that_claims_a_huge_size_is_refused() -> None:
     data = bytearray(encode(make_image(), "JPEG"))
     frame = data.index(b"\xff\xc0")
@@ -269,6 +278,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.case("D2", "HTML, SVG, PDF, ZIP, EPS, PSD, FLI, TIFF and others", "415")
 @pytest.mark.parametrize("data", FOREIGN.values(), ids=FOREIGN)
 def test_other_formats_are_refused(data: bytes) -> None:
     refused(data, 415)
@@ -278,6 +288,7 @@ def test_nothing_at_all_is_refused() -> None:
     assert "0 bytes" in refused(b"", 400)
 
 
+@pytest.mark.case("D2", "images cut anywhere", "400, no part is classified")
 @pytest.mark.parametrize("name", ["jpeg", "jpeg progressive", "png", "png palette alpha", "webp", "bmp", "gif"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9, 0.99])
 def test_no_part_of_a_truncated_image_is_answered(name: str, share: float) -> None:
@@ -304,6 +315,7 @@ def test_a_png_with_a_bad_header_checksum_is_refused() -> None:
     refused(bytes(data), 400, 415)
 
 
+@pytest.mark.case("D9", "a PNG with 10 MB of compressed text", "400")
 def test_a_png_with_megabytes_of_compressed_text_is_refused() -> None:
     header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
     text = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(10_000_000)))
@@ -349,6 +361,7 @@ def test_threads_that_read_headers_at_once_mute_warnings_and_restore_them() -> N
             np.testing.assert_array_equal(np.asarray(answer), expected[index % 4])
 
 
+@pytest.mark.case("D2", "damaged images", "an image or 4xx, nothing else")
 @given(
     name=st.sampled_from(sorted(MODES)),
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),

@@ -136,6 +136,7 @@ def test_adding_what_is_there_keeps_its_record_and_mends_its_file(folder: Path, 
     assert same(held(folder)["pets"], make_adapter(make_task("pets")))
 
 
+@pytest.mark.case("B11", "killed before the manifest of `atd add` is written", "the old bundle reads")
 @pytest.mark.parametrize("name", ["pets", "fish"])
 def test_killed_before_the_manifest_the_old_bundle_still_reads(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -156,6 +157,7 @@ def test_killed_before_the_manifest_the_old_bundle_still_reads(
     assert held(folder)[name].task.labels == make_task(name, 6).labels
 
 
+@pytest.mark.case("B11", "killed after it", "the new task reads")
 def test_killed_after_the_manifest_the_new_task_reads(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def test_safe_task_names(name: str) -> None:
     assert make_task(name).name == name
 
 
+@pytest.mark.case("C8", "task names that could leave their folder", "refused")
 @pytest.mark.parametrize(
     "name",
     [

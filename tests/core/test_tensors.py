@@ -134,11 +134,13 @@ HOSTILE = {
 }
 
 
+@pytest.mark.case("E2", "headers, offsets, shapes and types that lie", "refused, the tensor named")
 @pytest.mark.parametrize(("data", "message"), HOSTILE.values(), ids=HOSTILE)
 def test_hostile_files_are_refused(data: bytes, message: str) -> None:
     refused(data, message)
 
 
+@pytest.mark.case("E2", "NaN and infinity in weights", "refused, the tensor named")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_values_that_are_not_finite_are_refused_by_name(value: float, dtype: type[np.floating[Any]]) -> None:
@@ -156,6 +158,7 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.case("E1", "pickles under any name", "refused, never run")
 def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch makes one of the files")
     stream = io.BytesIO()
@@ -184,6 +187,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.case("E2", "any header", "read or refused")
 @given(
     header=st.dictionaries(st.sampled_from(["bias", "weight", "x", "__metadata__"]), ENTRY | NUMBERS, max_size=4),
     data=st.binary(max_size=40),

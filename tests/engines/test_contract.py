@@ -188,6 +188,7 @@ def test_a_missing_input_is_named(name: str) -> None:
     assert f"has no input '{name}'" in complaint(engine, make_facts(merged=False))
 
 
+@pytest.mark.case("E4", "outputs of other names, types or sizes", "refused")
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
@@ -246,6 +247,7 @@ def test_inputs_are_those_that_the_manifest_says(change: dict[str, str], message
         check_contract(engine, merged_facts(MANIFEST, BIRDS), "g", BIRDS_GRAPH.inputs | change)
 
 
+@pytest.mark.case("E7", "graphs of two tasks swapped", "refused")
 def test_swapped_graphs_are_told_apart() -> None:
     engine = open_engine(read_graph(GOLDEN, CARS_GRAPH), "g", ON_CPU)
     assert "says it answers task 'cars', the manifest says 'birds'" in complaint(engine, merged_facts(MANIFEST, BIRDS))

@@ -131,6 +131,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.case("E7", "edits of adapter folders", "one line, exit code 1, the disk as it was")
 @pytest.mark.parametrize("name", MISTAKES)
 def test_it_is_refused(name: str, outcomes: dict[str, Future[None]]) -> None:
     outcomes[name].result()

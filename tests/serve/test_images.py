@@ -69,6 +69,7 @@ def test_the_spec_decides_whether_images_are_turned(orientation: str) -> None:
         np.testing.assert_array_equal(found, preprocess.transform(seen.convert("RGB"), SPEC))
 
 
+@pytest.mark.case("D13", "more images than threads", "no more at once than threads")
 def test_no_more_images_than_threads_are_decoded_at_once(pool: ImagePool, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, lock, meeting = preprocess.decode, threading.Lock(), threading.Barrier(2)
     inside, most = 0, 0
@@ -137,6 +138,7 @@ def named(red: int, side: int = 8) -> bytes:
     return encode(Image.new("RGB", (side, side), (red, 0, 0)))
 
 
+@pytest.mark.case("D13", "a request full of slow images", "others take turns with it")
 def test_requests_take_turns_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> list[int]:
         pool, gates = ImagePool(SPEC, Settings(decode_threads=1)), Gates(monkeypatch)
@@ -156,6 +158,7 @@ def test_requests_take_turns_image_by_image(monkeypatch: pytest.MonkeyPatch) -> 
     assert asyncio.run(play()) == [1, 2, 9, 3]
 
 
+@pytest.mark.case("D9", "headers that take long to read", "others take turns with them")
 def test_requests_take_turns_in_the_reading_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A header can be made to take long to read; small images of one request are read in one go."""
     small, large = encode(make_image()), encode(make_image()) + bytes(images.PORTION)
@@ -176,6 +179,7 @@ def test_requests_take_turns_in_the_reading_of_headers(monkeypatch: pytest.Monke
     assert order == [len(large), *[len(small)] * 3, len(large), len(large)]
 
 
+@pytest.mark.case("D13", "large images in every thread", "one thread stays for others")
 def test_large_images_leave_a_thread_to_the_small(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> set[int]:
         monkeypatch.setattr(images, "LARGE", 100)
@@ -192,6 +196,9 @@ def test_large_images_leave_a_thread_to_the_small(monkeypatch: pytest.MonkeyPatc
     assert asyncio.run(play()) == {1, 9}
 
 
+@pytest.mark.case(
+    "D1", "more pixels than an image, a request or all requests may have", "413, 413, 503, from the headers"
+)
 def test_pixels_are_counted_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         pool = ImagePool(SPEC, Settings(max_pixels=100, request_pixels=150, pixels_limit=200))
@@ -217,6 +224,7 @@ def test_pixels_are_counted_before_they_are_decoded(monkeypatch: pytest.MonkeyPa
     asyncio.run(play())
 
 
+@pytest.mark.case("D9", "an image that takes long, and nobody waits", "ends at its next block")
 def test_a_decoding_that_nobody_waits_for_ends_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a megapixel is decoded block by block; the second block is not begun."""
     blocks, ended = 0, threading.Event()

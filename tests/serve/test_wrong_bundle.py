@@ -159,6 +159,9 @@ WRONG: dict[str, tuple[Change, str, str]] = {
 }
 
 
+@pytest.mark.case(
+    "B6", "bundles mixed up, edited or damaged", "one line that names the file, before anything is served"
+)
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_bundle_is_one_line_that_names_the_file(folder: Path, what: str) -> None:
     change, forms, message = WRONG[what]

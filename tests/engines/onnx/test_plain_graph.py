@@ -72,6 +72,11 @@ def test_graphs_of_this_project_are_accepted(path: Path) -> None:
     check_plain(path.read_bytes(), str(path))
 
 
+@pytest.mark.case(
+    "E3",
+    "external data by initializer, attribute, subgraph, function, sparse tensor",
+    "refused before any engine sees the file, links or not",
+)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/passwd"])
 def test_external_data_is_refused_wherever_it_hides(place: str, location: str) -> None:
@@ -98,12 +103,14 @@ def test_an_operator_that_no_graph_of_ours_has_is_refused_by_name(kind: str) -> 
     )
 
 
+@pytest.mark.case("E4", "Loop, If, functions", "refused")
 @pytest.mark.parametrize("place", FORBIDDEN)
 def test_control_flow_functions_and_sparse_tensors_are_refused(place: str) -> None:
     path, name = FORBIDDEN[place]
     assert f"holds {name}, which none of atd's graphs has" in complaint(lookup() + nest(path, field(1, GATHER)))
 
 
+@pytest.mark.case("E4", "operators of other domains", "refused")
 @pytest.mark.parametrize("domain", ["com.microsoft", "ai.onnx.ml", "AI.ONNX", "\x1b[2J"])
 def test_operators_of_other_domains_are_refused(domain: str) -> None:
     text = complaint(with_node(GATHER + field(7, domain)))
@@ -131,6 +138,7 @@ def test_a_key_whose_upper_bits_a_reader_drops_hides_nothing(high: int) -> None:
     assert "not an ONNX file, or a damaged one" in complaint(lookup() + field(7, hidden))
 
 
+@pytest.mark.case("E4", "cut and foreign files", "refused")
 @pytest.mark.parametrize(
     "data", [b"garbage", b"\x0b", b"\x08", b"\x3a\x05ab", b"\x39\x00", b"\xff" * 12, b"\x00\x00"], ids=repr
 )
@@ -142,6 +150,7 @@ def test_an_empty_file_is_refused() -> None:
     assert "is empty" in complaint(b"")
 
 
+@pytest.mark.case("E4", "a file of ever more fields", "given up")
 def test_a_file_of_ever_more_fields_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "more than 300000 fields" in complaint(field(1, 10) * 300_001)
     monkeypatch.setattr(plain_graph, "MAX_FIELDS", 100)

@@ -41,6 +41,7 @@ def test_a_plan_comes_back_as_it_was_kept() -> None:
     assert plans.load_plan(FACTS) == b"\x00plan\xff"
 
 
+@pytest.mark.case("E5", "a plan for another GPU, version or graph", "not read, built anew")
 @pytest.mark.parametrize(
     "other", OTHERS, ids=[*(field.name for field in dataclasses.fields(PlanMachine)), "graph", "precision", "settings"]
 )
@@ -90,6 +91,7 @@ def spoil(path: Path, how: str) -> None:
 HOWS = ["plan", "cut", "header", "length", "from elsewhere", "empty", "others may write"]
 
 
+@pytest.mark.case("E5", "a plan with other bytes than were written", "not read, built anew")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_file_that_is_not_as_it_was_written_is_made_anew(
     how: str, folder: Path, caplog: pytest.LogCaptureFixture

@@ -29,6 +29,7 @@ def test_one_task_gets_no_more_than_its_places() -> None:
     assert fits(admission, {0: 64})
 
 
+@pytest.mark.case("A5", "tasks fill the queue", "every task keeps some places")
 def test_every_task_has_places_that_no_other_can_take() -> None:
     admission = Admission(TASKS, Settings(queue_limit=128))
     assert admission.kept == 10
@@ -53,6 +54,7 @@ def test_the_largest_request_always_fits_an_empty_queue(tasks: int, queue: int, 
     assert fits(admission, {tasks - 1: settings.largest_request})
 
 
+@pytest.mark.case("A1", "any mixture of requests", "never more rows than the queue takes")
 @given(st.integers(1, 6), sizes, st.lists(st.tuples(st.integers(0, 5), st.integers(1, 40))))
 def test_the_queue_never_holds_more_than_its_limit(tasks: int, queue: int, requests: list[tuple[int, int]]) -> None:
     admission = Admission([str(place) for place in range(tasks)], Settings(queue_limit=queue))

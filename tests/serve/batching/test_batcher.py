@@ -186,6 +186,7 @@ def test_a_deadline_does_not_touch_a_request_that_already_runs() -> None:
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("A2", "a deadline between the parts of a split request", "504, the rest never runs")
 def test_a_deadline_passes_between_the_parts_of_a_split_request() -> None:
     async def body(bench: Bench) -> None:
         bench.engine.gate.clear()
@@ -201,6 +202,7 @@ def test_a_deadline_passes_between_the_parts_of_a_split_request() -> None:
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("A3", "a request is given up before its batch begins", "its rows never run")
 def test_a_cancelled_request_is_out_of_the_queue_before_it_is_batched() -> None:
     async def body(bench: Bench) -> None:
         held = await bench.hold()
@@ -214,6 +216,7 @@ def test_a_cancelled_request_is_out_of_the_queue_before_it_is_batched() -> None:
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("A4", "a request is given up while its batch runs", "the other rows are answered")
 def test_cancelling_a_running_request_leaves_its_batch_alone() -> None:
     async def body(bench: Bench) -> None:
         bench.engine.gate.clear()
@@ -227,6 +230,7 @@ def test_cancelling_a_running_request_leaves_its_batch_alone() -> None:
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("B13", "an engine that fails one batch", "500 for that batch, the next one answered")
 def test_an_engine_failure_fails_its_batch_only(caplog: pytest.LogCaptureFixture) -> None:
     async def body(bench: Bench) -> None:
         bench.engine.error = RuntimeError("CUDA failure at 0x7f00, /opt/secret")
@@ -258,6 +262,7 @@ def test_a_failure_in_the_middle_of_a_split_request_ends_it() -> None:
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("B13", "NaN in one row of a mixed batch", "fails its own request only")
 def test_nan_fails_the_request_it_belongs_to_and_is_reported() -> None:
     async def body(bench: Bench) -> None:
         bench.engine.poison = frozenset({1})
@@ -316,6 +321,7 @@ def test_drain_waits_for_a_request_that_is_accepted_but_not_yet_queued() -> None
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("A5", "one task floods the queue", "another waits for one run only")
 def test_a_task_that_floods_the_queue_delays_another_by_one_run_only() -> None:
     """Eight requests of 12 rows of one task wait; a row of another task comes last and rides in the next run."""
 
@@ -332,6 +338,7 @@ def test_a_task_that_floods_the_queue_delays_another_by_one_run_only() -> None:
     asyncio.run(scenario(body))
 
 
+@pytest.mark.case("B13", "an engine that fails run after run", "not ready, until a trial succeeds")
 def test_an_engine_that_fails_again_and_again_is_tried_until_it_works(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

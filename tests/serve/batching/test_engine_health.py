@@ -19,6 +19,7 @@ def test_failures_in_a_row_are_a_problem_until_a_run_succeeds() -> None:
     assert health.problem is None
 
 
+@pytest.mark.case("B13", "an engine run hangs", "not ready until it ends")
 def test_a_run_that_hangs_is_a_problem_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(engine_health, "monotonic", lambda: now)

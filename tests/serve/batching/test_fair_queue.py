@@ -61,6 +61,7 @@ def test_a_task_that_was_away_has_no_credit() -> None:
     assert abs(counts[0] - counts[1]) <= 1
 
 
+@pytest.mark.case("A5", "`priority` 1 beside 2 and 3", "decides within a task, never against another one")
 def test_priority_decides_within_a_task_and_not_beyond_it() -> None:
     queue = FairQueue()
     low, usual, high, other = make_job(0, priority=3), make_job(0), make_job(0, priority=1), make_job(1, priority=3)

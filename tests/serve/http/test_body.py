@@ -61,6 +61,7 @@ def test_reading_stops_at_the_limit() -> None:
     assert caught.value.status == 413
 
 
+@pytest.mark.case("C7", "an announced length over the limit", "413 unread")
 @pytest.mark.parametrize("length", ["5", "9" * 40])
 def test_an_announced_length_over_the_limit_is_refused_unread(length: str) -> None:
     with pytest.raises(RequestError) as caught:
@@ -81,6 +82,7 @@ def test_compressed_bodies_come_back(data: bytes) -> None:
     assert decompress(data, "identity", 0) == data
 
 
+@pytest.mark.case("C6", "a gzip bomb", "413 without being unpacked")
 def test_a_bomb_is_refused_without_being_unpacked() -> None:
     bomb = gzip.compress(bytes(65_000_000))
     tracemalloc.start()
@@ -92,6 +94,7 @@ def test_a_bomb_is_refused_without_being_unpacked() -> None:
     assert peak < 8_000_000
 
 
+@pytest.mark.case("C6", "truncated, foreign and doubled encodings", "400 or 415")
 @pytest.mark.parametrize(
     ("data", "encoding", "status"),
     [

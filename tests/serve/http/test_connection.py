@@ -25,6 +25,12 @@ CLOSE = b"Connection: close\r\n"
 ONE_ANSWER = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
+@pytest.mark.case(
+    "A8",
+    "Content-Length with Transfer-Encoding, Transfer-Encoding in HTTP/1.0, unequal lengths, Host bad, missing or double"
+    ", broken chunks, TLS",
+    "400 as JSON, closed; what follows is never answered",
+)
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -58,6 +64,7 @@ def test_a_malformed_or_ambiguous_request_is_one_json_error_and_the_last(
     assert refusal(server.port, request_)[0] == status
 
 
+@pytest.mark.case("A8", "HTTP/1.0, HEAD, `OPTIONS *`, Upgrade", "served or refused as any other request")
 def test_what_is_served_stays_served(server: Running) -> None:
     assert ask(server.port, b"GET /v2/health/live HTTP/1.0\r\n\r\n") == [200]
     assert ask(server.port, LIVE, LIVE, ONE_ANSWER) == [200, 200, 200]
@@ -67,6 +74,7 @@ def test_what_is_served_stays_served(server: Running) -> None:
     assert ask(server.port, b"GET /v2/health/live HTTP/1.1\r\n", HEAD, upgrade) == [200]
 
 
+@pytest.mark.case("A8", "requests sent ahead of their answers", "answered in order")
 def test_many_requests_sent_ahead_are_answered_in_their_order(server: Running) -> None:
     """More than are taken apart at a time, each with an answer of its own."""
     count = 3 * MAX_AHEAD + 1
@@ -79,10 +87,12 @@ def test_many_requests_sent_ahead_are_answered_in_their_order(server: Running) -
     assert places == sorted(places)
 
 
+@pytest.mark.case("A8", "a malformed request behind a good one", "the good one answered, then 400")
 def test_a_malformed_request_behind_a_good_one_lets_that_be_answered_first(server: Running) -> None:
     assert ask(server.port, LIVE, LIVE, b"\x00\x01\r\n\r\n") == [200, 200, 400]
 
 
+@pytest.mark.case("A6", "heads of megabytes, in one header, many, or the target", "431")
 @pytest.mark.parametrize("size", [40_000, 3_000_000])
 def test_a_large_head_is_refused(server: Running, size: int) -> None:
     many = b"".join(b"h%d: %s\r\n" % (place, b"y" * 100) for place in range(size // 108))
@@ -95,6 +105,7 @@ def test_a_large_head_is_refused(server: Running, size: int) -> None:
     assert refusal(server.port, b"\r\n" * size)[0] == 431
 
 
+@pytest.mark.case("A6", "a header that never ends", "431, no memory")
 def test_an_endless_head_takes_no_memory(server: Running) -> None:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -112,6 +123,7 @@ def test_an_endless_head_takes_no_memory(server: Running) -> None:
     assert peak - before < 8_000_000
 
 
+@pytest.mark.case("A7", "more chunks than `--max-chunks`", "400")
 def test_chunks_are_counted(launch: Launcher) -> None:
     running = launch(settings=Settings(max_chunks=1000))
     head = POST + HEAD + CHUNKED + b"\r\n"
@@ -121,6 +133,7 @@ def test_chunks_are_counted(launch: Launcher) -> None:
     assert running.client.get("/v2/health/live").status_code == 200
 
 
+@pytest.mark.case("A7", "60,000 chunks in one piece", "health answers in between")
 def test_others_are_served_between_the_chunks_of_one(server: Running) -> None:
     """So many chunks come in one piece that parsing them at once would take longer than a health check may."""
     with Wire(server.port) as flood, Wire(server.port) as other:
@@ -131,6 +144,7 @@ def test_others_are_served_between_the_chunks_of_one(server: Running) -> None:
         assert flood.read_answer()[0] == 400
 
 
+@pytest.mark.case("A7", "huge chunk extensions and trailers", "400")
 @pytest.mark.parametrize(
     "body", [b"1;" + b"e" * 600_000 + b"\r\nx\r\n0\r\n\r\n", b"0\r\n" + b"t: " + b"y" * 600_000 + b"\r\n\r\n"]
 )
@@ -139,6 +153,7 @@ def test_what_surrounds_chunks_is_bounded(server: Running, body: bytes) -> None:
     assert (status, "around its chunks" in error) == (400, True)
 
 
+@pytest.mark.case("A8", "an upload that goes on after the final answer", "cut off")
 @pytest.mark.parametrize(
     ("head", "status"),
     [
@@ -193,6 +208,7 @@ def test_a_short_request_behind_a_large_one_is_no_large_head(server: Running) ->
 SLOW = Settings(header_timeout=0.05, body_grace=0.05, keep_alive=0.05)
 
 
+@pytest.mark.case("A6", "heads and bodies that stop midway", "408, closed")
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
@@ -216,6 +232,7 @@ def test_who_stops_in_a_request_is_told_and_let_go_of(launch: Launcher, sent: by
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2]) == {"error": error}
 
 
+@pytest.mark.case("A6", "silent and idle connections", "closed")
 @pytest.mark.parametrize("sent", [b"", LIVE, b"\r\n"])
 def test_who_asks_nothing_is_let_go_of(launch: Launcher, sent: bytes) -> None:
     running = launch(settings=SLOW)
@@ -223,6 +240,7 @@ def test_who_asks_nothing_is_let_go_of(launch: Launcher, sent: bytes) -> None:
         assert statuses(wire.send(sent).read_all()) == ([200] if sent == LIVE else [])
 
 
+@pytest.mark.case("A6", "an engine slower than every limit of the wire", "its clients are answered")
 def test_a_slow_engine_is_no_slow_client(launch: Launcher, png: bytes) -> None:
     """Nothing but the client's own part of the work is timed on the wire."""
     running = launch(settings=SLOW)
@@ -235,6 +253,7 @@ def test_a_slow_engine_is_no_slow_client(launch: Launcher, png: bytes) -> None:
         assert wire.read_answer()[0] == 200
 
 
+@pytest.mark.case("A6", "a client that never reads its answer", "closed")
 def test_a_client_that_does_not_take_its_answer_is_let_go_of(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(describe, "server_metadata", lambda: {"large": "x" * 20_000_000})
     running = launch(settings=Settings(answer_timeout=0.05))

@@ -27,6 +27,7 @@ def test_a_malformed_host_is_refused(host: bytes) -> None:
         check_head("1.1", [(b"host", host)])
 
 
+@pytest.mark.case("A8", "the same heads, one by one", "400 or 505")
 @pytest.mark.parametrize(
     ("version", "headers", "status", "message"),
     [
@@ -53,6 +54,7 @@ def test_http_1_0_needs_no_host() -> None:
     check_head("1.0", [(b"content-length", b"3")])
 
 
+@pytest.mark.case("A8", "any bytes as Host", "400 or served")
 @given(st.binary(max_size=30))
 def test_any_host_passes_or_is_refused_with_400(host: bytes) -> None:
     assert status_of(check_head, "1.1", [(b"host", host)]) in (None, 400)

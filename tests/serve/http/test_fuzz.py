@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.serve.http.fuzz import mutants, run
 
 
+@pytest.mark.case(
+    "C13",
+    "mutated requests: 400 in the tests, 100,000 with `make fuzz`",
+    "never 500, nothing left open",
+)
 def test_mutated_requests_harm_nobody() -> None:
     found = run(400)
     assert found[200] > 10

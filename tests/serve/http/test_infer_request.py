@@ -115,6 +115,7 @@ WRONG_DOCUMENTS: list[tuple[Any, str]] = [
     ({"inputs": [ONE], "id": 7}, "'id' must be text"),
     ({"inputs": [ONE], "outputs": [{"name": "NOPE"}]}, "unexpected inference output 'NOPE' for model 'pets'"),
     ({"inputs": [ONE], "outputs": [{"name": "logits"}] * 2}, "output 'logits' already exists in request"),
+    ({"inputs": [ONE], "outputs": [{"name": "logits"}] * 10_000}, "output 'logits' already exists in request"),
     ({"inputs": [ONE], "outputs": [{}]}, "every output must be an object with a text 'name'"),
     ({"inputs": [ONE], "outputs": 3}, "'outputs' must be an array"),
     ({"inputs": [ONE], "outputs": [{"name": "logits", "parameters": {"classification": -1}}]}, "'classification' must"),
@@ -136,6 +137,10 @@ WRONG_DOCUMENTS: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.case("C1", "shapes of 2^60, 2^63, negative, float, bool, text", "400 that names the input")
+@pytest.mark.case("C3", "duplicate, unknown and missing inputs and outputs", "400 that names them")
+@pytest.mark.case("C10", "reserved parameters, wrong `timeout` and `priority`", "400")
+@pytest.mark.case("D11", "a URL as an image", '400 "URLs are not accepted", never fetched')
 @pytest.mark.parametrize(("document", "message"), WRONG_DOCUMENTS)
 def test_a_wrong_document_is_one_clear_error(document: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message) as caught:
@@ -143,6 +148,7 @@ def test_a_wrong_document_is_one_clear_error(document: Any, message: str) -> Non
     assert caught.value.status == 400
 
 
+@pytest.mark.case("C4", "`Inference-Header-Content-Length` beyond the body, negative, no number", "400")
 @pytest.mark.parametrize("length", ["99999", "-1", "abc", "", "9" * 5000, "\u0663", "1.0"])
 def test_a_wrong_header_length_is_refused(length: str) -> None:
     with pytest.raises(RequestError, match="inference header size should be in range"):
@@ -155,6 +161,7 @@ def test_an_empty_body_is_refused(length: str | None) -> None:
         read(b"", length)
 
 
+@pytest.mark.case("C4", "`binary_data_size` other than what is there", "400")
 def test_binary_data_must_be_exactly_what_was_announced() -> None:
     data, length = body(JPEG, inputs=[binary_input(JPEG)])
     assert read(data, length).images == (JPEG,)
@@ -175,6 +182,7 @@ anything = st.recursive(
 fields = st.sampled_from(["name", "shape", "datatype", "data", "parameters", "binary_data_size", "x"])
 
 
+@pytest.mark.case("C13", "mutated documents, one by one", "400 or parsed")
 @given(
     st.dictionaries(fields, anything, max_size=3),
     st.dictionaries(st.sampled_from(["id", "inputs", "outputs", "parameters"]), anything, max_size=2),

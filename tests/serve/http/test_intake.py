@@ -35,6 +35,7 @@ def test_a_deadline_counts_from_arrival_and_is_the_servers_at_latest(text: str |
     assert deadline_of(request, 100.0, 60.0) == Deadline(at)
 
 
+@pytest.mark.case("A2", "`X-Request-Timeout` that is no number of seconds", "400")
 @pytest.mark.parametrize("text", ["", "0", "-1", "1e3", "abc", "nan", "inf", "9" * 5000, "1.", "\u0663", "5 s"])
 def test_a_deadline_that_is_no_number_of_seconds_is_refused(text: str) -> None:
     request = make_request([])
@@ -50,6 +51,7 @@ def test_the_connection_knows_when_a_request_arrived() -> None:
     assert arrival(request) == 17.0
 
 
+@pytest.mark.case("A2", "a deadline while the body comes", "504, counted")
 def test_a_deadline_holds_while_the_body_is_read(launch: Launcher) -> None:
     running = launch()
     with Wire(running.port) as wire:
@@ -62,6 +64,7 @@ def test_a_deadline_holds_while_the_body_is_read(launch: Launcher) -> None:
 TOO_LATE = "Request timeout expired: the deadline passed while the request was {}"
 
 
+@pytest.mark.case("A2", "a deadline while every decoder is busy", "504 at the deadline")
 def test_a_deadline_in_the_request_holds_while_every_decoder_is_busy(
     launch: Launcher, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +89,7 @@ def test_a_deadline_in_the_request_holds_while_every_decoder_is_busy(
         assert held.result().status_code == 200
 
 
+@pytest.mark.case("C7", "bodies of many requests at once", "503, others answered, all given back")
 def test_bodies_share_a_budget(launch: Launcher) -> None:
     running = launch(settings=Settings(bytes_limit=100_000))
     with Wire(running.port) as first:
@@ -103,6 +107,7 @@ def test_bodies_share_a_budget(launch: Launcher) -> None:
     assert running.client.post(INFER, content=b"y" * 90_000).status_code == 400
 
 
+@pytest.mark.case("C6", "compressed bodies of many requests at once", "503")
 def test_what_a_body_unpacks_to_counts_too(launch: Launcher) -> None:
     running = launch(settings=Settings(bytes_limit=100_000))
     packed = gzip.compress(b" " * 200_000)
@@ -111,6 +116,7 @@ def test_what_a_body_unpacks_to_counts_too(launch: Launcher) -> None:
     assert running.service.bytes.used == 0
 
 
+@pytest.mark.case("C6", "19 kB of gzip that hold millions of JSON values", "400")
 def test_json_of_millions_of_values_is_refused(server: Running) -> None:
     packed = gzip.compress(b'{"inputs":[],"x":[' + b"[]," * 6_000_000 + b"[]]}")
     assert len(packed) < 30_000
@@ -119,6 +125,7 @@ def test_json_of_millions_of_values_is_refused(server: Running) -> None:
     assert response.json()["error"].startswith("the request's JSON holds more than 100,000 values")
 
 
+@pytest.mark.case("C4", "`Inference-Header-Content-Length` of thousands of digits or zeros", "400")
 @pytest.mark.parametrize("length", ["0" * 5000, "0" * 25 + "9999999", "00000000000000000000099"])
 def test_a_header_that_is_no_sensible_number_is_a_mistake_of_the_clients(server: Running, length: str) -> None:
     response = server.client.post(INFER, content=b"x", headers={HEADER_LENGTH: length})
@@ -126,6 +133,7 @@ def test_a_header_that_is_no_sensible_number_is_a_mistake_of_the_clients(server:
     assert "inference header size should be in range (0, 1)" in response.json()["error"]
 
 
+@pytest.mark.case("C10", "requests that fail before anything is decoded", "counted as failures of their task")
 @pytest.mark.parametrize(
     ("content", "headers", "reason"),
     [
@@ -143,6 +151,7 @@ def test_what_fails_before_it_is_decoded_is_counted(
     assert failures(running) == {"OTHER": 0, "BACKEND": 0, "CANCELED": 0, "REJECTED": 0, reason: 1}
 
 
+@pytest.mark.case("A3", "a client leaves while it uploads", "counted, its bytes given back")
 def test_an_upload_that_is_given_up_is_counted(launch: Launcher) -> None:
     running = launch()
     with Wire(running.port) as wire:

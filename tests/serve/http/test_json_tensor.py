@@ -31,6 +31,8 @@ def test_json_form_comes_back_flat_and_nested(found: list[bytes]) -> None:
     assert elements(raw([[string] for string in strings]), len(found), PETS) == tuple(found)
 
 
+@pytest.mark.case("C5", "elements that are no base64, or of another number", "400")
+@pytest.mark.case("D11", "URLs as images", '400 "URLs are not accepted", never fetched')
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -62,6 +64,7 @@ def test_numbers_come_flat_and_nested_as_the_shape_says(found: list[float]) -> N
         np.testing.assert_array_equal(read, expected)
 
 
+@pytest.mark.case("C1", "numbers that do not fill the shape, or do not fit float32", "400")
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -21,6 +21,7 @@ from tests.serve.http.wire import HEAD, LIVE, Wire, statuses
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.case("A6", "silent connections up to the limit", "others are answered")
 def test_silent_connections_make_room_for_those_that_ask(launch: Launcher) -> None:
     running = launch(settings=Settings(max_connections=4))
     running.client.close()
@@ -32,6 +33,9 @@ def test_silent_connections_make_room_for_those_that_ask(launch: Launcher) -> No
         assert all(wire.closed() for wire in silent[:16])
 
 
+@pytest.mark.case(
+    "A6", "more clients that wait for answers than connections", "503 for the next one, the others answered"
+)
 def test_where_every_connection_is_owed_an_answer_the_next_one_is_told(launch: Launcher, png: bytes) -> None:
     running = launch(settings=Settings(max_connections=2))
     running.client.close()
@@ -52,6 +56,7 @@ def test_where_every_connection_is_owed_an_answer_the_next_one_is_told(launch: L
         assert [wire.read_answer()[0] for wire in (first, second)] == [200, 200]
 
 
+@pytest.mark.case("A6", "descriptors used up otherwise", "one line of log, patience")
 def test_running_out_of_descriptors_is_met_with_patience(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +109,7 @@ main()
 """
 
 
+@pytest.mark.case("A6", "more silent connections than descriptors", "others are answered, nothing is logged")
 def test_a_process_with_few_descriptors_goes_on_answering() -> None:
     command = [sys.executable, "-c", FEW, "fine"]
     pipe = subprocess.PIPE

@@ -12,6 +12,7 @@ from tests.serve.fakes import status_of
 BOUNDARY = "multipart/form-data; boundary=xyz"
 
 
+@pytest.mark.case("D12", "malformed forms", "400, nothing in the log")
 def test_a_malformed_form_leaves_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RequestError):
         parse(b"--b\r\nA b: c\r\n\r\n", "multipart/form-data; boundary=b", 3)
@@ -36,12 +37,14 @@ def test_line_ends_and_boundary_look_alikes_in_the_data_survive() -> None:
     assert parse(body, BOUNDARY, 1) == [Upload("b", data)]
 
 
+@pytest.mark.case("D12", "a file name that climbs", "never used as a path")
 def test_a_file_name_is_only_a_name() -> None:
     body, content_type = form(("../../etc/" + "x" * 300, b"data"))
     (upload,) = parse(body, content_type, 1)
     assert len(upload.name) == 255
 
 
+@pytest.mark.case("D12", "more files than rows", "413 at the first one too many")
 def test_too_many_files_are_refused() -> None:
     body, content_type = form(*[("a", b"1")] * 3)
     with pytest.raises(RequestError, match="more than 2 files") as caught:
@@ -49,6 +52,7 @@ def test_too_many_files_are_refused() -> None:
     assert caught.value.status == 413
 
 
+@pytest.mark.case("D12", "no boundary, a long one, a cut form, fields without a file", "400")
 @pytest.mark.parametrize(
     ("body", "content_type", "message"),
     [
@@ -67,6 +71,7 @@ def test_what_is_no_form_of_files_is_refused(body: bytes, content_type: str, mes
     assert caught.value.status == 400
 
 
+@pytest.mark.case("D12", "any bytes as a form", "400, 413 or read")
 @given(st.binary(max_size=300))
 def test_any_bytes_give_files_or_a_request_error(body: bytes) -> None:
     assert status_of(parse, body, BOUNDARY, 3) in (None, 400, 413)

@@ -28,6 +28,9 @@ def test_only_answers_that_may_change_ask_to_retry() -> None:
     assert "retry-after" not in error_answer("x", 400).headers
 
 
+@pytest.mark.case(
+    "C11", "every kind of error", "one JSON line that tells nothing of the inside; each client of these tests checks it"
+)
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [

@@ -57,6 +57,9 @@ def wait_refused(port: int) -> None:
     raise AssertionError("the server never stopped listening")
 
 
+@pytest.mark.case(
+    "B2", "SIGTERM with a request that runs and two that wait", "all answered with `Connection: close`, exit code 0"
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_stop_answers_what_was_accepted_and_exits_with_0(png: bytes, number: signal.Signals) -> None:
     with process() as child, ThreadPoolExecutor(4) as threads:
@@ -86,6 +89,7 @@ def test_a_signal_to_stop_answers_what_was_accepted_and_exits_with_0(png: bytes,
         assert child.wait(WAIT_S) == 0
 
 
+@pytest.mark.case("B2", "a second signal", "ends at once, exit code 128 + its number")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_process_at_once(png: bytes, number: signal.Signals) -> None:
     with process() as child, ThreadPoolExecutor(1) as threads:
@@ -101,6 +105,7 @@ def test_a_second_signal_ends_the_process_at_once(png: bytes, number: signal.Sig
             lost.result()
 
 
+@pytest.mark.case("B3", "SIGTERM while an engine that hangs warms up", "exit code 1 at the drain timeout")
 def test_an_engine_that_never_finishes_does_not_outlive_the_drain_timeout() -> None:
     with process("stuck") as child:
         read_line(child, "listening ")
@@ -112,6 +117,7 @@ def test_an_engine_that_never_finishes_does_not_outlive_the_drain_timeout() -> N
         )
 
 
+@pytest.mark.case("B2", "SIGTERM with a hung engine", "503 as JSON, exit code 1, the last line counts them")
 def test_requests_that_a_hung_engine_holds_are_answered_and_the_exit_code_says_so(png: bytes) -> None:
     with process("hung") as child, ThreadPoolExecutor(3) as threads:
         port = int(read_line(child, "listening "))
@@ -133,6 +139,7 @@ def test_requests_that_a_hung_engine_holds_are_answered_and_the_exit_code_says_s
         assert child.wait(WAIT_S) == 1
 
 
+@pytest.mark.case("B2", "SIGTERM with idle connections", "closed at once")
 def test_idle_connections_are_closed_as_soon_as_the_server_drains(launch: Launcher) -> None:
     running = launch()
     with Wire(running.port) as idle, Wire(running.port) as fresh:
@@ -156,6 +163,7 @@ def test_an_ignored_hangup_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.case("B1", "an engine that fails its first run", "never ready, one line, exit code 1")
 def test_an_engine_that_fails_its_first_run_ends_the_server_with_one_line() -> None:
     with process("broken") as child:
         read_line(child, "listening ")
@@ -171,6 +179,7 @@ def test_an_address_in_use_is_one_clear_error() -> None:
             serve(make_app(make_shared()), port=port)
 
 
+@pytest.mark.case("B2", "the time of `--drain-delay`", "not ready, and goes on answering")
 def test_the_drain_delay_keeps_the_server_answering_while_it_says_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(server, "monotonic", lambda: now)

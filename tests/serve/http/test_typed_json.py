@@ -32,6 +32,8 @@ def test_what_is_wanted_is_decoded_and_the_rest_skipped() -> None:
     assert read(b'{"a":1,"a":2}').a == 2
 
 
+@pytest.mark.case("C2", "JSON of depth 250,000 or of millions of values", "400")
+@pytest.mark.case("C10", "NaN, Infinity, 1e400, a BOM, UTF-16, invalid UTF-8", "400")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -57,11 +59,13 @@ def test_everything_else_is_one_clear_error(data: bytes, message: str) -> None:
     assert caught.value.status == 400
 
 
+@pytest.mark.case("C10", "any bytes as JSON", "400 or read")
 @given(st.binary(max_size=60))
 def test_any_bytes_give_a_value_or_a_request_error(data: bytes) -> None:
     assert status_of(read, data) in (None, 400)
 
 
+@pytest.mark.case("C2", "JSON that is skipped", "no memory")
 def test_what_is_skipped_costs_no_memory() -> None:
     """A tree of these 300 kB held 10 MB."""
     data = b'{"a":1,"x":[' + b"[]," * (MAX_VALUES // 2 - 10) + b"0]}"

@@ -52,6 +52,7 @@ def test_several_files_for_every_task(server: Running) -> None:
         expect_labels(found["tasks"], data, ["pets", "flowers", "digits"], 5)
 
 
+@pytest.mark.case("D10", "a Content-Type that names something else", "told by its first bytes alone")
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "image/jpeg", "text/plain"])
 def test_the_content_type_of_a_raw_image_does_not_matter(server: Running, png: bytes, content_type: str) -> None:
     response = server.client.post("/v1/predict?tasks=pets", content=png, headers={"Content-Type": content_type})
@@ -85,6 +86,9 @@ def test_a_wrong_question_is_refused_in_one_line(server: Running, query: str, st
     assert (response.status_code, response.json()) == (status, {"error": message})
 
 
+@pytest.mark.case(
+    "D2", "text, PDF, a bare JPEG signature in place of an image", "400 or 415, the next answer is the same"
+)
 @pytest.mark.parametrize("body", [b"", b"text", b"\xff\xd8\xff\xe0", b"http://169.254.169.254/", b"%PDF-1.7"])
 def test_what_is_no_image_is_refused_and_harms_nobody(server: Running, png: bytes, body: bytes) -> None:
     before = server.client.post("/v1/predict", content=png).json()["images"]
@@ -95,6 +99,7 @@ def test_what_is_no_image_is_refused_and_harms_nobody(server: Running, png: byte
     assert server.client.post("/v1/predict", content=png).json()["images"] == before
 
 
+@pytest.mark.case("D12", "one cut image among several files", "400 that names its place")
 def test_one_bad_image_refuses_its_request_by_place(server: Running, png: bytes) -> None:
     response = server.client.post("/v1/predict", files=[("a", ("a", png)), ("b", ("b", png[:60]))])
     assert response.status_code == 400
@@ -112,6 +117,7 @@ def test_too_many_rows_are_refused(server: Running, png: bytes) -> None:
     assert "22 images for 3 tasks are 66 rows, at most 64" in response.json()["error"]
 
 
+@pytest.mark.case("C7", "a body over the limit, with its length or in chunks", "413 before it is read")
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_refused(launch: Launcher, png: bytes, chunked: bool) -> None:
     running = launch(settings=Settings(body_limit=10_000))
@@ -158,6 +164,7 @@ def test_bad_input_waits_with_good_and_harms_no_other_row(launch: Launcher, png:
             assert future.result().json()["images"] == expected
 
 
+@pytest.mark.case("A1", "more requests than the queue takes", "503 with Retry-After at once, the others answered")
 def test_a_full_queue_answers_503_at_once(launch: Launcher, png: bytes) -> None:
     running = launch(settings=Settings(max_batch=1, max_request_rows=2, queue_limit=2))
     running.engine.gate.clear()
@@ -173,6 +180,7 @@ def test_a_full_queue_answers_503_at_once(launch: Launcher, png: bytes) -> None:
         assert held.result().status_code == 200
 
 
+@pytest.mark.case("C11", "an engine error that names files and addresses", "500 that tells nothing of the inside")
 def test_an_engine_failure_tells_nothing_of_the_inside(
     launch: Launcher, png: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,6 +193,7 @@ def test_an_engine_failure_tells_nothing_of_the_inside(
     assert running.client.post("/v1/predict", content=png).status_code == 200
 
 
+@pytest.mark.case("B13", "an engine that gives NaN for one task", "500 for that task, counted, others answered")
 def test_nan_is_answered_with_500_and_counted(launch: Launcher, png: bytes) -> None:
     running = launch()
     running.engine.poison = frozenset({1})
@@ -195,6 +204,7 @@ def test_nan_is_answered_with_500_and_counted(launch: Launcher, png: bytes) -> N
     assert 'atd_nonfinite_rows_total{task="flowers"} 1.0' in running.client.get("/metrics").text
 
 
+@pytest.mark.case("A3", "a client leaves while its request waits", "out of the queue, counted, never run")
 def test_a_client_that_leaves_is_taken_out_of_the_queue(launch: Launcher, png: bytes) -> None:
     running = launch()
     running.engine.gate.clear()
@@ -212,6 +222,7 @@ def test_a_client_that_leaves_is_taken_out_of_the_queue(launch: Launcher, png: b
     assert [asked(call) for call in running.engine.calls] == [[0], [1]]
 
 
+@pytest.mark.case("D13", "every decoder is busy", "health answers")
 def test_health_answers_while_images_are_decoded(launch: Launcher, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     running = launch()
     decoding, gate, decode = threading.Semaphore(0), threading.Event(), preprocess.decode

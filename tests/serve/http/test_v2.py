@@ -51,6 +51,7 @@ def test_health_and_metadata(server: Running) -> None:
     assert names == ["pets", "flowers", "digits"]
 
 
+@pytest.mark.case("C12", "routes for shared memory, logging and the repository", "404")
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
@@ -86,6 +87,7 @@ def test_what_is_not_there(server: Running, method: str, path: str, status: int,
     assert ("allow" in response.headers) == (status == 405)
 
 
+@pytest.mark.case("C8", "model names that climb, NUL, CRLF, 10 kB, invalid UTF-8", "404 on every route")
 @pytest.mark.parametrize(
     "name", ["../etc", "..%2f..%2fetc", "%2e%2e", "%00", "a%0d%0ab", "x" * 10_000, "%20", "%ed%a0%80", "p%C3%A9ts"]
 )
@@ -189,6 +191,9 @@ def test_classification_names_labels(server: Running, png: bytes) -> None:
     assert [text.split(":")[1:] for text in document["outputs"][0]["data"]] == [[str(i), f"pets {i}"] for i in order]
 
 
+@pytest.mark.case(
+    "C6", "bombs and damaged bodies, one after another", "400, 413 or 415; the next answer is the same to the bit"
+)
 @pytest.mark.parametrize(
     ("content", "headers", "status", "message"),
     [
@@ -222,6 +227,7 @@ def test_a_batch_over_the_limit_is_refused(server: Running, png: bytes) -> None:
     assert response.json() == {"error": "inference request batch-size must be <= 64 for 'pets', got 65"}
 
 
+@pytest.mark.case("A2", "`timeout` of 50 ms behind a run that is held", "504 at once, never run, counted")
 def test_a_deadline_is_answered_while_the_engine_is_busy(launch: Launcher, png: bytes) -> None:
     running = launch()
     running.engine.gate.clear()
@@ -251,6 +257,7 @@ def test_statistics_count_requests_rows_and_runs(launch: Launcher, png: bytes) -
     assert [entry["batch_size"] for entry in stats["batch_stats"]] == [1, 2]
 
 
+@pytest.mark.case("B1", "asked for readiness while it warms up", "503 with Retry-After, live all the same")
 def test_models_are_not_ready_while_the_server_is_not(launch: Launcher) -> None:
     engine = FakeEngine()
     engine.gate.clear()
@@ -263,6 +270,7 @@ def test_models_are_not_ready_while_the_server_is_not(launch: Launcher) -> None:
     assert running.client.get("/v2/models/nope/ready").status_code == 404
 
 
+@pytest.mark.case("A8", "`Expect: 100-continue` before 2 MB", "100 at once")
 def test_a_large_body_that_expects_100_continue_is_told_to_go_on(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as connection:
         head = "POST /v2/models/pets/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n"

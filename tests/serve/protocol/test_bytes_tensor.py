@@ -24,6 +24,7 @@ def test_the_layout_is_a_little_endian_length_and_the_bytes() -> None:
     assert pack([b"abc", b""]) == b"\x03\x00\x00\x00abc\x00\x00\x00\x00"
 
 
+@pytest.mark.case("C5", "lengths beyond the body, of 2^32 - 1, more or fewer elements than the shape", "400")
 @pytest.mark.parametrize(
     ("data", "count", "message"),
     [

@@ -19,12 +19,14 @@ def test_the_layout_is_little_endian_row_by_row() -> None:
     np.testing.assert_array_equal(found, np.arange(12).reshape(2, 3, 1, 2))
 
 
+@pytest.mark.case("C1", "another number of bytes than the shape takes", "400")
 @pytest.mark.parametrize("size", [0, 23, 25, 48])
 def test_another_number_of_bytes_is_refused(size: int) -> None:
     with pytest.raises(RequestError, match=rf"for input 'images' for model 'pets__tensor'. Expected 24, got {size}$"):
         unpack(bytes(size), 1, PIXELS)
 
 
+@pytest.mark.case("C10", "NaN and infinity as pixels", "400")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_number_is_refused(value: float) -> None:
     with pytest.raises(RequestError, match="NaN or infinite"):

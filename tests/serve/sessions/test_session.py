@@ -106,6 +106,7 @@ def test_a_graph_that_differs_from_its_hash_is_never_opened(folder: Path) -> Non
     assert fakes.OPENED == []
 
 
+@pytest.mark.case("E9", "a graph replaced after it was hashed", "the hashed bytes run")
 @pytest.mark.parametrize("form", ["shared", "merged"])
 def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
     folder: Path, form: str, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +159,7 @@ def test_an_engine_is_closed_when_it_does_not_take_the_bank(folder: Path, monkey
     assert [engine.closed for engine in fakes.OPENED] == [True]
 
 
+@pytest.mark.case("E7", "labels, preprocessing or backbone edited in the manifest", "refused, the difference named")
 @pytest.mark.parametrize("form", ["shared", "merged"])
 def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: str) -> None:
     """Labels of the shared form lie beside its tensors, not in the graph; core.bundle.read_task compares those."""
@@ -174,6 +176,7 @@ def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: 
     assert all(engine.closed for engine in fakes.OPENED)
 
 
+@pytest.mark.case("B1", "the first request of each batch size", "warm before the server is ready")
 def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
     engine = FakeEngine()
     warm_up(make_shared(engine), 5)
@@ -182,6 +185,7 @@ def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
     assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
 
 
+@pytest.mark.case("B1", "a task whose finite weights give NaN", "the server does not start")
 def test_warm_up_runs_every_task_and_looks_at_its_answer() -> None:
     engine = FakeEngine()
     warm_up(make_shared(engine), 2)

@@ -107,6 +107,7 @@ def test_a_merged_session_has_no_features() -> None:
     assert not any(engine.calls for engine in engines)
 
 
+@pytest.mark.case("B13", "an engine that answers too few rows", "an error, never somebody else's answer")
 @pytest.mark.parametrize("shape", [(1, 8), (2, 3), (16,)])
 def test_features_that_do_not_fit_the_rows_are_an_engine_error(shape: tuple[int, ...]) -> None:
     session = make_shared(FakeEngine(lambda feeds: np.zeros(shape, dtype=np.float32)))

@@ -1,0 +1,122 @@
+"""What paths there are, and that none of them leads to a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.serve.conftest import Running
+from tests.serve.http.wire import HEAD, Wire, post
+
+ROUTES = {
+    "/": {"GET"},
+    "/metrics": {"GET"},
+    "/v1/predict": {"POST"},
+    "/v2": {"GET"},
+    "/v2/health/live": {"GET"},
+    "/v2/health/ready": {"GET"},
+    "/v2/models": {"GET"},
+    "/v2/models/stats": {"GET"},
+    **{
+        f"/v2/models/{{model}}{version}{path}": {"POST" if path == "/infer" else "GET"}
+        for version in ("", "/versions/{version}")
+        for path in ("", "/ready", "/config", "/stats", "/infer")
+    },
+}
+NAMES = (
+    b"../etc",
+    b"a/../b",
+    b"..%2f..%2fetc",
+    b"%2e%2e/",
+    b"%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    b"/etc/passwd",
+    b"pets/",
+    b"pets/../digits",
+    b"%20..",
+    b"..%20",
+    b"%00",
+    b"pets%00",
+    b"a%0d%0ab",
+    b"x" * 10_000,
+    b"%20%20",
+    b"p%C3%A9ts",
+    b"%ed%a0%80",
+    "p\u0435ts".encode().replace(b"\xd0\xb5", b"%D0%B5"),
+    b"...",
+    b"..my_model",
+    b"model..1",
+    b"pets%2Fversions%2F1",
+)
+
+
+@pytest.mark.case("C9", "every route that the server has", "those of the documentation; none that changes anything")
+@pytest.mark.case("C12", "routes and parameters for shared memory", "there are none")
+def test_there_are_no_routes_but_these(server: Running) -> None:
+    listed = server.client.get("/").json()["endpoints"]
+    assert sorted(ROUTES) == listed
+    for path, methods in ROUTES.items():
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"):
+            response = server.client.request(method, path.format(model="pets", version="1"))
+            assert (response.status_code == 405) == (method not in methods), (method, path)
+
+
+class Watcher:
+    """Notes which files are opened and which folders are listed, while it watches; a hook can't be taken away again."""
+
+    def __init__(self) -> None:
+        self.watching = False
+        self.seen: list[object] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.watching and event in (
+            "open",
+            "os.listdir",
+            "os.scandir",
+            "import",
+            "subprocess.Popen",
+            "shutil.copyfile",
+        ):
+            self.seen.append((event, *arguments[:1]))
+
+
+@pytest.fixture(scope="module")
+def watcher() -> Iterator[Watcher]:
+    found = Watcher()
+    yield found
+    found.watching = False
+
+
+@pytest.mark.case(
+    "C8", "model names that climb, as they are and encoded, on every route", "400 or 404, and no file is opened"
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_strange_name_opens_no_file(server: Running, watcher: Watcher, name: bytes) -> None:
+    close = b"Connection: close\r\n"
+    requests = [
+        b"GET /v2/models/%s%s HTTP/1.1\r\n%s%s\r\n" % (name, path, HEAD, close)
+        for path in (b"", b"/ready", b"/config", b"/stats", b"/versions/1")
+    ]
+    infer = post("/v2/models/NAME/infer", b"{}", close).replace(b"NAME", name)
+    predict = post("/v1/predict?tasks=NAME", b"", close).replace(b"NAME", name)
+    with Wire(server.port) as wire:  # what is loaded when it is first needed is loaded
+        wire.send(predict).read_all()
+    watcher.seen.clear()
+    watcher.watching = True
+    try:
+        for request in (*requests, infer, predict):
+            with Wire(server.port) as wire:
+                status, document = wire.send(request).read_answer()
+            assert (status in (400, 404)) or _is_a_model(name), (request[:60], status)
+            if not _is_a_model(name):
+                assert list(document) == ["error"]
+    finally:
+        watcher.watching = False
+    assert watcher.seen == []
+
+
+def _is_a_model(name: bytes) -> bool:
+    """Whether a path with this name means a model that there is: the slash is decoded before the path is read."""
+    return name == b"pets%2Fversions%2F1"
