@@ -54,6 +54,8 @@ def train_task(
     allow_missing: bool = False,
     skip_bad: bool = False,
     allow_random: bool = False,
+    resume: bool = False,
+    checkpoint_every: float = 60.0,
     progress: Progress = silent,
     tell: Tell = lambda sentence: None,
 ) -> TrainResult:
@@ -71,6 +73,8 @@ def train_task(
         allow_missing: skip images that a list names and the disk lacks.
         skip_bad: leave out images that are absent, damaged, too large or no images.
         allow_random: permit the backbone tag "random".
+        resume: go on with the training of this task that was stopped.
+        checkpoint_every: seconds between two states kept on disk; 0 keeps none.
         progress: told as the work goes on.
         tell: called with every sentence a person should read: licences, what is replaced.
 
@@ -96,6 +100,8 @@ def train_task(
         allow_missing=allow_missing,
         skip_bad=skip_bad,
         allow_random=allow_random,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
         image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
     )
     for note in check_train(request):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, value
+from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, text
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
@@ -26,6 +26,8 @@ EPOCHS = "Passes over the training images; 0 chooses by their number."
 PRECISIONS = "Of the steps: auto, fp32, bf16 or fp16."
 RATE = "Peak learning rate of the adapters."
 WARMUP = "Share of the steps in which the rate rises."
+RESUME = "Go on with the training of this task that was stopped: the same weights as without a stop."
+CHECKPOINTS = "Time between two states kept on disk, for --resume; 0 keeps none."
 BY_RECIPE = "chosen by the recipe"
 
 Backbone = Annotated[
@@ -65,6 +67,8 @@ def train(
     precision: Precision = "auto",
     device: options.Device = "auto",
     workers: Annotated[int, value("--workers", "N", TRAINING, "Processes that read images; -1 chooses.")] = -1,
+    resume: Annotated[bool, flag("--resume", TRAINING, RESUME)] = False,
+    checkpoint_every: Annotated[float, value("--checkpoint-every", "SECONDS", TRAINING, CHECKPOINTS)] = 60.0,
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets the adapter folder.")] = Path("adapters"),
     data_dir: options.DataDir = None,
     weights: options.Weights = None,
@@ -82,6 +86,7 @@ def train(
     atd train --dataset flowers --rank 16 --seeds 3 --out wide
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
     atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
+    atd train --dataset pets --resume
     """
     from adaptertune_deploy.train.preflight import check_train
     from adaptertune_deploy.train.recipe import Recipe
@@ -116,6 +121,8 @@ def train(
         skip_bad=skip_bad,
         allow_random=allow_random,
         image_size=options.image_size(image_size),
+        resume=resume,
+        checkpoint_every=checkpoint_every,
     )
     for note in check_train(request):
         console.print_note(note)
@@ -131,9 +138,16 @@ def run(request: TrainRequest) -> TrainResult:
     """Train what was checked before."""
     from adaptertune_deploy.core.adapter import CONFIG_NAME
     from adaptertune_deploy.data.datasets import task_of
+    from adaptertune_deploy.train.stopped import is_stopped
 
-    folder = request.out / (request.task or task_of(request.dataset))
-    with interrupts.stoppable(interrupts.outcome(folder / CONFIG_NAME)):
+    task = request.task or task_of(request.dataset)
+    told = interrupts.outcome(request.out / task / CONFIG_NAME)
+
+    def outcome() -> str:
+        goes_on = is_stopped(request.out, task)
+        return f"{told()}; the same command with --resume goes on where it stopped" if goes_on else told()
+
+    with interrupts.stoppable(outcome):
         with console.loading("torch"):
             from adaptertune_deploy.train.trainer import train_task
 

@@ -12,6 +12,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.train import proofs
+from adaptertune_deploy.train.checkpoint import Keeper
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.fit import Fit, fit
 from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
@@ -88,9 +89,11 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     part = frozen.take(rows)
     penalty = probe.head.penalty * recipe.start_penalty_scale
     set_head(model, fit_head(part.features, part.targets, len(task.labels), penalty, part.weights))
-    batches = run.batches(rows, count_steps(recipe, len(rows)), seed)
+    keeper = Keeper(run.checkpoints, f"seed {seed} {what}") if run.checkpoints else None
+    start = keeper.load() if keeper else None
+    batches = run.batches(rows, count_steps(recipe, len(rows)), seed, start.step if start else 0)
     with run.device.attention(run.backbone):
-        result = fit(model, batches, recipe, run.device, part.weights, run.progress, what)
+        result = fit(model, batches, recipe, run.device, part.weights, run.progress, what, start, keeper, run.tell)
     return Adapted(model, result, start_images)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,17 +20,24 @@ from adaptertune_deploy.data.splits import Splits, split
 from adaptertune_deploy.data.task_names import check_task_option
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone, weights_sha256
+from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.crossfit import usual_folds
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.recipe import Recipe, place
 from adaptertune_deploy.train.request import TrainRequest
-from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.run import Run, decided
+from adaptertune_deploy.train.stopped import folder_of
 from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
 
 
-def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = None) -> Run:
+def prepare(
+    request: TrainRequest,
+    progress: Progress,
+    given: Dataset | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Run:
     """Return what a run needs; nothing is trained or written yet.
 
     Args:
@@ -37,6 +45,7 @@ def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = N
         progress: told as the work goes on.
         given: the dataset itself, where it was made in Python (data.sources.torch_items.from_torch); None opens the one
             that the request names.
+        tell: called with what comes up while the run trains.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -60,7 +69,7 @@ def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = N
         )
     copies = leaks(splits.train, splits.test, progress, dataset.labels)
     recipe = _settled(request.recipe, len(splits.train), device)
-    return Run(
+    run = Run(
         task=TaskSpec(dataset.task, dataset.labels, _shape(recipe, blocks)),
         dataset=dataset,
         splits=splits,
@@ -71,7 +80,17 @@ def prepare(request: TrainRequest, progress: Progress, given: Dataset | None = N
         recipe=recipe,
         notes=(*_notes(request, dataset, splits, backbone), *copies, *pixels.notes),
         progress=progress,
+        tell=tell,
     )
+    return replace(run, checkpoints=_checkpoints(request, run))
+
+
+def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:
+    """Return where the run's trainings are kept; those of a stopped one where the request goes on with it."""
+    kept = Checkpoints(folder_of(request.out, run.task.name), decided(run), request.checkpoint_every)
+    if request.resume:
+        kept.resume()
+    return kept
 
 
 def _named(request: TrainRequest, given: Dataset | None) -> tuple[str, Path | None]:

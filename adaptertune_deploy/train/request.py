@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.recipe import Recipe
 
 
@@ -22,6 +24,8 @@ class TrainRequest:
     allow_missing: skip images that a list names and the disk lacks.
     skip_bad: leave out images that are absent, damaged, too large or no images.
     allow_random: permit the backbone tag "random".
+    resume: go on with the training of this task that was stopped.
+    checkpoint_every: seconds between two states kept on disk; 0 keeps none.
     """
 
     dataset: str
@@ -35,3 +39,9 @@ class TrainRequest:
     skip_bad: bool = False
     allow_random: bool = False
     image_size: tuple[int, int] | None = None
+    resume: bool = False
+    checkpoint_every: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.checkpoint_every < math.inf:
+            raise UsageError(f"--checkpoint-every {self.checkpoint_every}: expected seconds from 0 (keep nothing)")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.errors import DatasetError, TrainingError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.data.folds import fold_of
@@ -19,10 +22,13 @@ from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
+from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.recipe import Recipe
 
 EVALUATION_BATCH = 64
+# Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
+UNDECIDING = ("ship", "seeds", "workers")
 Rows = npt.NDArray[np.int64]
 
 
@@ -35,6 +41,8 @@ class Run:
     frozen_sha256: of the backbone's tensors before training.
     recipe: as it runs, with nothing left to choose.
     notes: sentences that a person should read before the training.
+    tell: called with those that come up while it trains.
+    checkpoints: where the trainings are kept meanwhile; None keeps nothing.
     """
 
     task: TaskSpec
@@ -47,6 +55,8 @@ class Run:
     recipe: Recipe
     notes: tuple[str, ...]
     progress: Progress
+    tell: Callable[[str], None] = lambda sentence: None
+    checkpoints: Checkpoints | None = None
 
     @property
     def test(self) -> Split:
@@ -67,6 +77,20 @@ class Run:
             return torch.cuda.get_device_name(self.device.torch)
         return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Remove what was kept of the trainings at the end, also at one that would come again; a stop leaves it."""
+        try:
+            yield
+        except TrainingError:
+            self._forget()
+            raise
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.remove()
+
     def fold(self, folds: int, what: str) -> Rows:
         """Return the fold that holds each training image out; see data.folds. `what` gives other ones."""
         return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}")
@@ -79,8 +103,11 @@ class Run:
         """Return the test images as they are served, in order."""
         return self._served(self.test)
 
-    def batches(self, rows: Rows, steps: int, seed: int) -> TrainingLoader:
-        """Return `steps` shuffled and augmented batches of these training images; their rows count within `rows`."""
+    def batches(self, rows: Rows, steps: int, seed: int, start_step: int = 0) -> TrainingLoader:
+        """Return shuffled and augmented batches of these training images, of `steps` in all those from `start_step`.
+
+        Their rows count within `rows`.
+        """
         return training_loader(
             self.splits.train.take(rows),
             self.pixels,
@@ -89,6 +116,7 @@ class Run:
             seed,
             steps,
             served_view=self.recipe.served_view,
+            start_step=start_step,
             workers=self.recipe.workers,
             pin=self.device.torch.type == "cuda",
             progress=self.progress,
@@ -103,3 +131,23 @@ class Run:
         return evaluation_loader(
             split, self.pixels, EVALUATION_BATCH, workers=self.recipe.workers, progress=self.progress
         )
+
+
+def decided(run: Run) -> dict[str, str]:
+    """Return what decides the weights that a run ends in, by the name of its option or fact."""
+    recipe = {
+        f"--{name.replace('_', '-')}": str(value)
+        for name, value in dataclasses.asdict(run.recipe).items()
+        if name not in UNDECIDING
+    }
+    return {
+        "task": run.task.name,
+        "labels": ", ".join(run.task.labels),
+        "backbone": run.backbone.spec.name,
+        "backbone weights": run.frozen_sha256,
+        "image size": "x".join(map(str, run.backbone.spec.image_size)),
+        "images": run.splits.sha256,
+        "augmentation": run.dataset.augment,
+        **recipe,
+        "torch": torch.__version__,
+    }

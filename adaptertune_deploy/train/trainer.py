@@ -84,9 +84,14 @@ def train_task(
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
     started = time.perf_counter()
-    run = prepare(request, progress, dataset)
+    run = prepare(request, progress, dataset, tell)
     for note in run.notes:
         tell(note)
+    with run.keeping():
+        return _train_run(request, run, started)
+
+
+def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
     frozen, probe = _fit_probe(run)
     test, targets = frozen_features(run, "test")
     head = _measure(probe.head.logits(test), targets, probe.temperature, probe.head.weight.size + probe.head.bias.size)

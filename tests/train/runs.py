@@ -66,10 +66,11 @@ def make_counted(counts: list[int], first: int = 0) -> Split:
 
 
 def make_training(
-    per_class: int = 6, batch_size: int = 6, seed: int = 0, steps: int = 3, preset: str = "plain"
+    per_class: int = 6, batch_size: int = 6, seed: int = 0, steps: int = 3, preset: str = "plain", start_step: int = 0
 ) -> TrainingLoader:
     """Return training batches of striped pictures; three steps are an epoch of the default."""
-    return training_loader(make_striped(per_class), PixelCache(SPEC), preset, batch_size, seed, steps)
+    split, pixels = make_striped(per_class), PixelCache(SPEC)
+    return training_loader(split, pixels, preset, batch_size, seed, steps, start_step=start_step)
 
 
 def make_evaluation(per_class: int = 4, batch_size: int = 5) -> EvaluationLoader:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,102 +16,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adaptertune_deploy.core.errors import TrainingError
-from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.model.backbone import weights_sha256
 from adaptertune_deploy.train import fit as fitting
+from adaptertune_deploy.train.checkpoint import Checkpoints, Keeper
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.fit import fit, make_optimizer
+from adaptertune_deploy.train.fit import Fit, fit
 from adaptertune_deploy.train.recipe import Recipe, learning_rate
 from tests.builders import make_task
-from tests.model.builders import disturb, make_backbone, make_model, make_vit
+from tests.model.builders import make_backbone, make_model, make_vit
 from tests.train.runs import CPU, make_training, trained_hash
 
 RECIPE = Recipe(lr=1e-2, head_lr_scale=0.5, weight_decay=0.1, warmup=0.2, label_smoothing=0.1, clip=0.5)
 
 
-# One step.
-
-
-def test_every_trained_tensor_is_in_exactly_one_group() -> None:
-    model = make_model()
-    groups = make_optimizer(model, RECIPE).param_groups
-    names = {id(value): name for name, value in model.trainable().items()}
-    grouped = [names.pop(id(parameter)) for group in groups for parameter in group["params"]]
-    assert names == {}
-    assert len(grouped) == len(set(grouped)) == 3 * 4 + 2
-    for group in groups:
-        for parameter in group["params"]:
-            name = next(key for key, value in model.trainable().items() if value is parameter)
-            assert group["weight_decay"] == (0.0 if name.endswith("bias") else 0.1)
-            assert group["lr"] == group["peak"] == (0.005 if name.startswith("head.") else 0.01)
-
-
-@pytest.mark.parametrize("weights", [None, np.array([0.25, 2.0, 0.5, 1.5, 1.0, 0.75])])
-def test_the_first_step_is_adamw_on_the_clipped_gradient_of_the_smoothed_and_weighted_loss(
-    weights: np.ndarray | None,
-) -> None:
-    train = make_training(per_class=2, steps=1)
-    batch = next(iter(train))
-    assert batch.rows.tolist() != sorted(batch.rows.tolist())  # a weight must follow its image
-    share = torch.ones(6) if weights is None else torch.from_numpy(weights)[batch.rows]
-    reference = disturb(make_model()).train()
-    logits = reference(batch.images).double()
-    wanted = torch.full_like(logits, 0.1 / 3)
-    wanted[torch.arange(6), batch.targets] += 0.9
-    loss = -(share * (wanted * logits.log_softmax(dim=1)).sum(dim=1)).mean()
-    loss.backward()
-    parameters = reference.trainable()
-    norm = math.sqrt(sum(float(value.grad.double().square().sum()) for value in parameters.values()))
-    assert norm > 0.5  # or clipping would go unnoticed
-    rate = learning_rate(0, 1, 0.2)
-    model = disturb(make_model())
-    result = fit(model, train, RECIPE, CPU, weights)
-    assert result.curve[0].loss == pytest.approx(loss.item(), rel=1e-5)
-    for name, value in model.trainable().items():
-        before, gradient = parameters[name].detach().double(), parameters[name].grad.double() * 0.5 / norm
-        lr = rate * (0.005 if name.startswith("head.") else 0.01)
-        decay = 0.0 if name.endswith("bias") else 0.1
-        expected = before * (1 - lr * decay) - lr * gradient / (gradient.abs() + 1e-8)
-        sure = gradient.abs() > 1e-6  # AdamW's first step is the gradient's sign: rounding decides the tiniest
-        assert sure.double().mean() > 0.9
-        torch.testing.assert_close(value.detach().double()[sure], expected[sure], rtol=1e-4, atol=1e-6, msg=name)
-
-
-def test_the_decay_of_the_recipe_is_the_one_that_is_used() -> None:
-    groups = make_optimizer(make_model(), Recipe()).param_groups
-    assert {group["weight_decay"] for group in groups} == {0.0, Recipe().weight_decay}
-
-
-def watch_steps(monkeypatch: pytest.MonkeyPatch, look: Any) -> None:
-    """Call look(model, optimizer) before every step of the optimiser."""
-
-    def watched(model: AdaptedViT, recipe: Recipe) -> torch.optim.AdamW:
-        optimizer = make_optimizer(model, recipe)
-        optimizer.register_step_pre_hook(lambda *_: look(model, optimizer))
-        return optimizer
-
-    monkeypatch.setattr(fitting, "make_optimizer", watched)
-
-
-def test_every_step_has_its_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[float]] = []
-    watch_steps(monkeypatch, lambda _, optimizer: seen.append([group["lr"] for group in optimizer.param_groups]))
-    result = fit(make_model(), make_training(steps=12), RECIPE, CPU)
-    factors = [learning_rate(step, 12, 0.2) for step in range(12)]
-    assert seen == [pytest.approx([0.01 * f, 0.01 * f, 0.005 * f, 0.005 * f]) for f in factors]
-    assert [point.lr for point in result.curve] == pytest.approx([0.01 * f for f in factors])
-
-
-def test_the_gradient_is_clipped_over_all_trained_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    norms: list[float] = []
-    watch_steps(
-        monkeypatch,
-        lambda model, _: norms.append(math.hypot(*(float(value.grad.norm()) for value in model.trainable().values()))),
-    )
-    for clip in (0.01, math.inf):
-        fit(disturb(make_model()), make_training(), Recipe(clip=clip), CPU)
-    assert norms[:3] == pytest.approx([0.01] * 3, rel=1e-4)
-    assert min(norms[3:]) > 0.1
+# The loop.
 
 
 class Reads(TorchDispatchMode):
@@ -130,11 +52,11 @@ def test_between_two_points_of_the_curve_nothing_waits_for_a_number_of_the_devic
     monkeypatch.setattr(fitting, "CURVE_POINTS", 2)
     in_steps: list[int] = []
     at_points: list[int] = []
-    step, add = fitting._Stepper.step, fitting._Curve.add
+    step, add = fitting.Stepper.step, fitting._Curve.add
 
     def watched_step(self: Any, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         before = len(reads.addresses)
-        counters = {state["step"].data_ptr() for state in self.optimizer.state.values()}  # AdamW's, never on a GPU
+        counters = {state["step"].data_ptr() for state in self._optimizer.state.values()}  # AdamW's, never on a GPU
         loss = step(self, images, targets, share)
         in_steps.append(len(set(reads.addresses[before:]) - counters))
         return loss
@@ -144,7 +66,7 @@ def test_between_two_points_of_the_curve_nothing_waits_for_a_number_of_the_devic
         add(self, *given)
         at_points.append(len(reads.addresses) - before)
 
-    monkeypatch.setattr(fitting._Stepper, "step", watched_step)
+    monkeypatch.setattr(fitting.Stepper, "step", watched_step)
     monkeypatch.setattr(fitting._Curve, "add", watched_add)
     with Reads() as reads:
         fit(make_model(), make_training(steps=8), RECIPE, CPU, np.ones(18))
@@ -193,14 +115,14 @@ def test_a_point_of_the_curve_is_the_mean_loss_since_the_last_one(
 ) -> None:
     monkeypatch.setattr(fitting, "CURVE_POINTS", 4)
     losses: list[float] = []
-    step = fitting._Stepper.step
+    step = fitting.Stepper.step
 
     def watched(self: Any, *given: Any) -> Tensor:
         loss = step(self, *given)
         losses.append(float(loss))
         return loss
 
-    monkeypatch.setattr(fitting._Stepper, "step", watched)
+    monkeypatch.setattr(fitting.Stepper, "step", watched)
     result = fit(make_model(), make_training(steps=steps), RECIPE, CPU)
     assert [point.step for point in result.curve] == points
     starts = [0, *points[:-1]]
@@ -216,7 +138,7 @@ def test_the_last_weights_are_kept_even_when_earlier_ones_had_a_lower_loss() -> 
     result = fit(one, make_training(steps=9), recipe, CPU)
     losses = [point.loss for point in result.curve]
     assert losses.index(min(losses)) < 8
-    stepper = fitting._Stepper(two.train(), recipe, CPU, steps=9)
+    stepper = fitting.Stepper(two.train(), recipe, CPU, steps=9)
     for batch in make_training(steps=9):
         stepper.step(batch.images, batch.targets, None)
     assert trained_hash(one) == trained_hash(two)
@@ -279,3 +201,96 @@ def test_reentrant_checkpointing_stops_the_run_at_its_first_step() -> None:
         timm.layers.set_reentrant_ckpt(False)
     assert steps == []
     assert trained_hash(model) == start
+
+
+# Stopped and gone on with.
+
+
+class Killed(Exception):  # noqa: N818  what a kill looks like from within
+    """The process ended here."""
+
+
+def checkpoints(out: Path, resume: bool = False, every: float = 1e-9) -> Checkpoints:
+    found = Checkpoints(out / ".trees.checkpoint", {"task": "trees"}, every)
+    if resume:
+        found.resume()
+    return found
+
+
+def begin(out: Path, progress: Progress, every: float = 1e-9) -> None:
+    keeper = Keeper(checkpoints(out, every=every), "all images")
+    fit(make_model(), make_training(steps=9, preset="fine"), RECIPE, CPU, progress=progress, keeper=keeper)
+
+
+def go_on(out: Path) -> tuple[str, Fit, list[int]]:
+    """Fit a new network from what is kept in `out`; returns its weights' hash, the result and the steps taken."""
+    keeper, taken = Keeper(checkpoints(out, resume=True), "all images"), list[int]()
+    start = keeper.load()
+    assert start is not None
+    model, batches = make_model(), make_training(steps=9, preset="fine", start_step=start.step)
+    result = fit(model, batches, RECIPE, CPU, None, lambda _, done, __: taken.append(done), start=start, keeper=keeper)
+    return trained_hash(model), result, taken
+
+
+def at(step: int, act: Callable[[], None]) -> Progress:
+    """Return a progress that acts when so many steps are done."""
+    return lambda what, done, total: act() if done == step else None
+
+
+def kill() -> None:
+    raise Killed
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def expected(monkeypatch: pytest.MonkeyPatch) -> tuple[str, Fit]:
+    """Return the weights and the curve of a training that nobody stopped."""
+    monkeypatch.setattr(fitting, "CURVE_POINTS", 3)
+    model = make_model()
+    result = fit(model, make_training(steps=9, preset="fine"), RECIPE, CPU)
+    return trained_hash(model), result
+
+
+@pytest.mark.parametrize("killed", [2, 3, 5, 8, 9])
+def test_a_killed_training_ends_in_the_same_weights_and_curve(
+    killed: int, tmp_path: Path, expected: tuple[str, Fit]
+) -> None:
+    with pytest.raises(Killed):
+        begin(tmp_path, at(killed, kill))
+    assert go_on(tmp_path) == (*expected, list(range(killed, 10)))  # the step in which it was killed is taken again
+
+
+def test_a_stopped_training_keeps_its_latest_step(tmp_path: Path, expected: tuple[str, Fit]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, at(4, interrupt), every=1e9)
+    assert go_on(tmp_path) == (*expected, [5, 6, 7, 8, 9])
+
+
+def test_a_finished_training_is_not_run_again(tmp_path: Path, expected: tuple[str, Fit]) -> None:
+    begin(tmp_path, silent, every=1e9)
+    assert go_on(tmp_path) == (*expected, [])
+
+
+def test_a_run_stopped_at_once_does_not_cost_an_older_one_that_was_stopped(tmp_path: Path) -> None:
+    for step in (6, 2):
+        with pytest.raises(KeyboardInterrupt):
+            begin(tmp_path, at(step, interrupt), every=1e9)
+    state = checkpoints(tmp_path, resume=True).load("all images")
+    assert state is not None
+    assert state.step == 6
+
+
+def test_a_loss_that_is_not_finite_is_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = fitting.Stepper.step
+    monkeypatch.setattr(
+        fitting.Stepper, "step", lambda self, *given: step(self, *given) * (math.nan if self.done == 4 else 1)
+    )
+    monkeypatch.setattr(fitting, "CURVE_POINTS", 1)
+    with pytest.raises(TrainingError, match="became nan by step 4 of 9"):
+        begin(tmp_path, silent)
+    state = checkpoints(tmp_path, resume=True).load("all images")
+    assert state is not None
+    assert state.step == 3

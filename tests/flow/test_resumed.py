@@ -1,0 +1,91 @@
+"""A training that a signal ends, in a process of its own, goes on and ends in the weights that it would have had."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.train.stopped import folder_of
+from tests.flow.playing import run
+from tests.flow.terminal import OnTerminal
+from tests.train.runs import make_pictures
+
+PICO = "vit_pico_patch8_64.atd_formula"
+TRAIN = ("train", "--dataset", "trees", "--backbone", PICO, "--rank", "2", "--checkpoint-every", "0.001")
+MOMENTS = 20
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("pictures") / "trees", 14)
+
+
+@pytest.fixture(scope="module")
+def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the hash of the weights of a training that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(pictures, folder / "trees")
+    done = run(folder, *TRAIN, torch=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return read_config(folder / "adapters" / "trees").tensors_sha256
+
+
+@pytest.fixture
+def folder(pictures: Path, tmp_path: Path) -> Path:
+    shutil.copytree(pictures, tmp_path / "folder" / "trees")
+    return tmp_path / "folder"
+
+
+def resume(folder: Path) -> str:
+    """Go on with what was stopped; returns the hash of the weights."""
+    done = run(folder, *TRAIN, "--resume", "--json", torch=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["task"] == "trees"
+    assert [path.name for path in (folder / "adapters").iterdir()] == ["trees"]
+    return read_config(folder / "adapters" / "trees").tensors_sha256
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["stopped", "killed"]
+)
+def test_a_stopped_training_goes_on(number: signal.Signals, code: int, folder: Path, whole: str) -> None:
+    with OnTerminal(folder, *TRAIN) as running:
+        running.wait_for("fold 2 of 3")
+        running.process.send_signal(number)
+        assert running.end() == code
+    assert "Traceback" not in running.shown
+    if number is not signal.SIGKILL:
+        assert "nothing was written; the same command with --resume goes on where it stopped" in " ".join(
+            running.shown.split()
+        )
+    assert folder_of(folder / "adapters", "trees").is_dir()
+    assert resume(folder) == whole
+
+
+@pytest.mark.slow
+def test_a_training_killed_again_and_again_at_random_moments_goes_on(folder: Path, whole: str) -> None:
+    """Each of the runs goes on with what the one before left, and is killed in its turn."""
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(MOMENTS):
+        again = ["--resume"] if (folder_of(folder / "adapters", "trees") / "run.json").is_file() else []
+        with OnTerminal(folder, *TRAIN, *again) as running:
+            running.wait_for("frozen features of train")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.end(float(generator.uniform(0, 6)))
+            hits += running.process.poll() is None
+            running.process.kill()
+            running.end()
+        if (folder / "adapters" / "trees").exists():
+            assert read_config(folder / "adapters" / "trees").tensors_sha256 == whole
+            shutil.rmtree(folder / "adapters" / "trees")
+    assert hits >= MOMENTS // 2
+    assert (resume(folder) if folder_of(folder / "adapters", "trees").exists() else whole) == whole
