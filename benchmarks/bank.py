@@ -33,8 +33,9 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
-from adaptertune_deploy.engines.bank import Handle, SlotBank
+from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.handle import Handle
 from adaptertune_deploy.engines.options import ON_CPU
 
 RESULTS = Path(__file__).parent / "results" / "bank.json"

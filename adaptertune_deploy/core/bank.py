@@ -89,16 +89,16 @@ def folded_blocks(adapter: Adapter) -> dict[str, Array]:
     return {name: folded_tensor(adapter, name) for name in adapter.tensors if name not in (HEAD_WEIGHT, HEAD_BIAS)}
 
 
-def stack(parts: Sequence[Mapping[str, Array]], slots: Sequence[int], width: int) -> dict[str, Array]:
+def stack(parts: Sequence[Mapping[str, Array]], slots: Sequence[int], width: int, least: int = 1) -> dict[str, Array]:
     """Return a bank of several tasks, padded with zeros to the largest rank among them.
 
     Args:
         parts: `folded_blocks` of each task, or the same in another float type.
         slots: blocks after which the graph has slots.
         width: D, channels of the backbone's tokens.
+        least: rank of the bank at least; no engine takes a matrix product over an empty dimension for granted.
     """
-    # No engine takes a matrix product over an empty dimension for granted.
-    rank = max([1, *(len(value) for part in parts for name, value in part.items() if name.endswith("down.bias"))])
+    rank = max([least, *(len(value) for part in parts for name, value in part.items() if name.endswith("down.bias"))])
     dtype = next((value.dtype for part in parts for value in part.values()), np.dtype(np.float32))
     shapes = slot_shapes(slots, width, rank)
     result = {name: np.zeros((len(parts), *shape), dtype) for name, shape in shapes.items()}

@@ -1,17 +1,18 @@
 """The tasks of a shared graph as slots: written in place, one by one, and run in any mixture.
 
 A task's tensors are put into a slab of its own rank, so none is padded to the rank of another one. Slot 0 of every slab
-stays zero: that is a task of rank 0, a head only, and rides with any rank. A batch of several ranks gets a bank of just
-its own tasks, padded with zeros, for that run. All of it is exact (core.bank). What an engine takes at once
-(engines.limits) bounds the slots and ranks; a run with more rows is split.
+stays zero: that is a task of rank 0, a head only, and rides with any rank. A batch of several ranks reads its tasks
+from a slab in which they lie padded with zeros (engines.mixtures). All of it is exact (core.bank). What an engine takes
+at once (engines.limits) bounds the slots and ranks; a run with more rows is split.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,33 +24,18 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import AnyArray, Engine, Slab
+from adaptertune_deploy.engines.handle import HEAD_ONLY, Handle
+from adaptertune_deploy.engines.mixtures import Mixtures
 
 FIRST = 8  # slots of a rank's first slab
 
 
 @dataclass(frozen=True)
-class Handle:
-    """Where a task lies in a bank.
-
-    rank: which slab.
-    slot: 0 for rank 0 and for no other.
-    """
-
-    rank: int
-    slot: int
-
-
-HEAD_ONLY = Handle(0, 0)
-
-
-@dataclass(frozen=True)
 class _Bank:
-    """What one run takes: each row's place, and the tensors that are fed or resident (Engine.run)."""
+    """What one run reads: its tasks' places in a slab, or one slot of it alone, where the places count from 0."""
 
-    places: list[int]
-    tasks: int
-    feeds: Mapping[str, AnyArray]
-    resident: Slab | None = None
+    slab: Slab
+    places: Mapping[Handle, int]
     slot: int | None = None
 
 
@@ -74,6 +60,7 @@ class SlotBank:
         self._slabs: dict[int, Slab] = {}  # replaced as a whole, never changed
         self._free: dict[int, list[int]] = {}
         self._live = {HEAD_ONLY}
+        self._mixtures = Mixtures(engine, self._slots, width)
         # No engine takes a matrix product over an empty dimension for granted: rank 0 is one hidden unit of zeros.
         self._zeros = engine.allocate(bank.slot_shapes(self._slots, width, 1), 1)
 
@@ -111,6 +98,7 @@ class SlotBank:
             place = handle if handle is not None and handle.rank == spec.rank else self._room(spec.rank)
             if place.rank:
                 self._slabs[place.rank].write(place.slot, tensors)
+                self._mixtures.forget(place)
             if place not in self._live:
                 self._free[place.rank].remove(place.slot)
                 self._live.add(place)
@@ -158,31 +146,32 @@ class SlotBank:
         return self._run(images[different], place.reshape(-1).astype(np.int64), handles)
 
     def _run(self, images: Array, image: npt.NDArray[np.int64], handles: Sequence[Handle]) -> Array:
-        asked = self._bank(handles)
-        task = np.array(asked.places, dtype=np.int64)
-        bank.check_rows(len(images), image, task, asked.tasks)
-        feeds: dict[str, AnyArray] = {bank.IMAGES: images, bank.IMAGE: image, bank.TASK: task, **asked.feeds}
-        found = self._engine.run(feeds, asked.resident, asked.slot)
+        with self._bank(dict.fromkeys(handles)) as held:
+            task = np.array([held.places[handle] for handle in handles], dtype=np.int64)
+            bank.check_rows(len(images), image, task, held.slab.capacity if held.slot is None else 1)
+            feeds: dict[str, AnyArray] = {bank.IMAGES: images, bank.IMAGE: image, bank.TASK: task}
+            found = self._engine.run(feeds, held.slab, held.slot)
         return outputs.take(found, bank.FEATURES, len(handles), self._width_out)
 
-    def _bank(self, handles: Sequence[Handle]) -> _Bank:
-        """Return the tensors for rows of these tasks: one task's own, a slab, or several ranks' side by side."""
+    @contextlib.contextmanager
+    def _bank(self, different: Collection[Handle]) -> Iterator[_Bank]:
+        """Give what a run of these tasks reads: one task's slot, a rank's slab, or several ranks' tasks together."""
         slabs = self._slabs
-        different = dict.fromkeys(handles)
         for handle in different:
             self._check(handle)
         ranks = {handle.rank for handle in different if handle.rank}
         if len(different) == 1:
             (handle,) = different
-            resident = slabs[handle.rank] if handle.rank else self._zeros
-            return _Bank([0] * len(handles), 1, {}, resident, handle.slot)
-        if len(ranks) == 1:
-            resident = slabs[ranks.pop()]
-            return _Bank([handle.slot for handle in handles], resident.capacity, {}, resident)
-        parts = [slabs[handle.rank].read(handle.slot) if handle.rank else {} for handle in different]
-        places = {handle: place for place, handle in enumerate(different)}
-        feeds = bank.stack(parts, self._slots, self._width)
-        return _Bank([places[handle] for handle in handles], len(parts), feeds)
+            yield _Bank(slabs[handle.rank] if handle.rank else self._zeros, {handle: 0}, handle.slot)
+        elif len(ranks) == 1:
+            yield _Bank(slabs[ranks.pop()], {handle: handle.slot for handle in different})
+        else:
+
+            def read(handle: Handle) -> Mapping[str, AnyArray]:
+                return slabs[handle.rank].read(handle.slot) if handle.rank else {}
+
+            with self._mixtures.lend(different, read, slabs[max(ranks)].capacity) as (slab, places):
+                yield _Bank(slab, places)
 
     def _check(self, handle: Handle) -> None:
         if handle not in self._live:
@@ -201,6 +190,7 @@ class SlotBank:
     def _release(self, handle: Handle) -> None:
         if handle.rank:
             self._live.remove(handle)
+            self._mixtures.forget(handle)
             self._free[handle.rank].append(handle.slot)
 
     def _grow(self, rank: int, capacity: int) -> None:

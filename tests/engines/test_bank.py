@@ -17,8 +17,9 @@ from adaptertune_deploy.core.bundle import read_graph, read_manifest
 from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.core.heads import apply, head_of
 from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.engines.bank import FIRST, HEAD_ONLY, Handle, SlotBank
+from adaptertune_deploy.engines.bank import FIRST, SlotBank
 from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.handle import HEAD_ONLY, Handle
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.builders import make_adapter, make_backbone_spec, make_task

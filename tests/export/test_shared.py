@@ -15,8 +15,9 @@ from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.bank import Handle, SlotBank
+from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.handle import Handle
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from adaptertune_deploy.core.errors import EngineError
@@ -28,6 +29,7 @@ class TensorrtSlab:
         self.layout, self.rank, self.capacity = layout, rank, capacity
         self._gpu = gpu
         cuda.use_device(gpu)
+        self._lock = threading.Lock()  # of what follows: one task may be read while another one is written
         self._stream = Stream()
         self._part = {name: PinnedArray(shape, layout.dtype) for name, shape in layout.shapes(1, rank).items()}
         self._memory = {name: DeviceMemory(capacity * part.array.nbytes) for name, part in self._part.items()}
@@ -45,8 +47,7 @@ class TensorrtSlab:
     def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
         """See Slab.write."""
         self.check_slot(slot)
-        part = {name: pinned.array for name, pinned in self._part.items()}
-        places = self.layout.take(part)
+        places = self.layout.take(self._pinned)
         for name, value in tensors.items():
             if name not in places:
                 raise EngineError(f"a slot has no tensor '{name}'")
@@ -56,20 +57,27 @@ class TensorrtSlab:
 
     def put(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
         """Write a task's tensors, of the slab's rank or less, without looking at them again."""
-        self.layout.fill({name: pinned.array for name, pinned in self._part.items()}, tensors)
         cuda.use_device(self._gpu)
-        for name, pinned in self._part.items():
-            self._stream.to_device(self._address(name, slot), pinned.address, pinned.array.nbytes)
-        self._stream.wait()
+        with self._lock:
+            self.layout.fill(self._pinned, tensors)
+            for name, pinned in self._part.items():
+                self._stream.to_device(self._address(name, slot), pinned.address, pinned.array.nbytes)
+            self._stream.wait()
 
     def read(self, slot: int) -> dict[str, AnyArray]:
         """See Slab.read."""
         self.check_slot(slot)
         cuda.use_device(self._gpu)
-        for name, pinned in self._part.items():
-            self._stream.to_host(pinned.address, self._address(name, slot), pinned.array.nbytes)
-        self._stream.wait()
-        return self.layout.take({name: pinned.array.copy() for name, pinned in self._part.items()})
+        with self._lock:
+            for name, pinned in self._part.items():
+                self._stream.to_host(pinned.address, self._address(name, slot), pinned.array.nbytes)
+            self._stream.wait()
+            return self.layout.take({name: array.copy() for name, array in self._pinned.items()})
+
+    @property
+    def _pinned(self) -> dict[str, AnyArray]:
+        """One task's rows in host memory, on their way."""
+        return {name: pinned.array for name, pinned in self._part.items()}
 
     def _address(self, name: str, slot: int) -> int:
         return self._memory[name].address + slot * self._part[name].array.nbytes

@@ -12,9 +12,10 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.heads import Head
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.bank import Handle, SlotBank
+from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import facts_of
+from adaptertune_deploy.engines.handle import Handle
 
 
 class SharedSession:

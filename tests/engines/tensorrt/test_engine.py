@@ -18,6 +18,7 @@ from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.tensorrt import engine as module
@@ -25,6 +26,7 @@ from adaptertune_deploy.engines.tensorrt.build import build
 from adaptertune_deploy.engines.tensorrt.engine import check_installed, open_graph
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 from adaptertune_deploy.serve.sessions.session import open_session
+from tests.builders import make_adapter, make_task
 from tests.engines.cuda_double import CudaDouble, DriverDouble, cudaError_t
 from tests.engines.onnx_files import metadata
 from tests.engines.tensorrt import double
@@ -379,6 +381,25 @@ def test_a_driver_that_is_older_than_the_bindings_is_named(open_plan: Open, merg
 
 def test_what_is_there_is_enough(gpu: CudaDouble, trt: Any) -> None:
     check_installed(OPTIONS, TensorrtSettings())
+
+
+def test_tasks_of_several_ranks_are_brought_together_once(open_plan: Open, shared: bytes, gpu: CudaDouble) -> None:
+    """A mixture that comes again is one launch, and not a byte of a bank."""
+    opened = open_plan(shared)
+    manifest = read_manifest(BUNDLE)
+    held = SlotBank(opened, manifest.slots, manifest.backbone.width, manifest.backbone.features)
+    tasks = [
+        make_adapter(make_task(f"t{rank}", rank=rank, blocks=SLOTS), manifest.backbone, rank) for rank in (2, 3, 0)
+    ]
+    handles = [held.write(task) for task in tasks]
+    expected = bank.stack([bank.folded_blocks(task) for task in tasks], SLOTS, WIDTH)
+    feeds = rows(3, [0, 1, 2], [0, 1, 2])
+    wanted = reference(shared, {**feeds, **expected})
+    for _ in range(3):
+        gpu.calls.clear()
+        found = held.features(IMAGES[:3], feeds[bank.IMAGE], handles)
+        np.testing.assert_allclose(found, wanted, atol=2e-6)
+    assert [name for name in gpu.calls if name != "cudaSetDevice"] == ["cudaGraphLaunch", "cudaStreamSynchronize"]
 
 
 @pytest.mark.parametrize("form", ["shared", "merged"])
