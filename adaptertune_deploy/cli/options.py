@@ -26,6 +26,7 @@ def value(
     text: str,
     default: str | None = None,
     complete: Callable[..., list[str]] | None = None,
+    variable: str | None = None,
 ) -> Any:
     """Declare an option that takes a value.
 
@@ -36,16 +37,23 @@ def value(
         text: what it means.
         default: how the help words the default; None shows the value itself.
         complete: completes the value in the shell; see cli.completion.
+        variable: of the environment, that sets it too.
     """
-    shown = True if default is None else default
     return typer.Option(
-        name, metavar=metavar, help=text, show_default=shown, autocompletion=complete, rich_help_panel=group
+        name,
+        metavar=metavar,
+        help=text,
+        show_default=True if default is None else default,
+        autocompletion=complete,
+        envvar=variable,
+        rich_help_panel=group,
     )
 
 
-def flag(name: str, group: str, text: str, default: str | None = None) -> Any:
+def flag(name: str, group: str, text: str, default: str | None = None, variable: str | None = None) -> Any:
     """Declare an option that takes no value; see `value`."""
-    return typer.Option(name, help=text, show_default=False if default is None else default, rich_help_panel=group)
+    shown = False if default is None else default
+    return typer.Option(name, help=text, show_default=shown, envvar=variable, rich_help_panel=group)
 
 
 AdaptersDir = Annotated[Path, value("--adapters-dir", "FOLDER", PLACES, "Folder that holds the adapter folders.")]

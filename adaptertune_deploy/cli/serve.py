@@ -8,7 +8,7 @@ from typing import Annotated
 
 from adaptertune_deploy.cli import engines, limits, options
 from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
-from adaptertune_deploy.cli.terminal import console, interrupts
+from adaptertune_deploy.cli.terminal import completion, console, interrupts
 from adaptertune_deploy.serve.settings import Settings
 
 
@@ -25,6 +25,31 @@ def serve(
     precision: engines.Precision = "fp32",
     threads: options.Threads = 0,
     settings: engines.Settings = None,
+    log_format: Annotated[
+        str,
+        value(
+            "--log-format",
+            "NAME",
+            OUTPUT,
+            "Of the log, on standard error: text or json.",
+            complete=completion.log_formats,
+            variable="ATD_LOG_FORMAT",
+        ),
+    ] = "text",
+    log_level: Annotated[
+        str,
+        value(
+            "--log-level",
+            "NAME",
+            OUTPUT,
+            "Least level of its lines: debug, info, warning or error.",
+            complete=completion.log_levels,
+            variable="ATD_LOG_LEVEL",
+        ),
+    ] = "info",
+    access_log: Annotated[
+        bool, flag("--access-log", OUTPUT, "A line of log for every request.", variable="ATD_ACCESS_LOG")
+    ] = False,
     verbose: Annotated[bool, flag("--verbose", OUTPUT, "Say at the start which limits hold.")] = False,
 ) -> None:
     """Serve tasks over HTTP: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
@@ -35,8 +60,10 @@ def serve(
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.http.address import bind
+    from adaptertune_deploy.serve.logs.setup import LogOptions, logging_to_stderr
 
     options.check_form(form)
+    log = LogOptions(log_format, log_level, access_log)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     bind(host, port).close()  # an address that can't be used is found before a graph is loaded
@@ -45,35 +72,36 @@ def serve(
     from adaptertune_deploy.serve.http.watch import capacity
     from adaptertune_deploy.serve.sessions.session import open_session
 
-    with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
-        session = open_session(bundle, names, form, asked)
-    names = [task.name for task in session.tasks]
-    if not session.engine.limits.takes(bounds.max_batch):
-        most = session.engine.limits.max_rows
-        console.print_note(
-            f"--max-batch {bounds.max_batch}: {engine} takes {most} rows of one run, so batches have {most}"
-        )
+    with logging_to_stderr(log):
+        with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
+            session = open_session(bundle, names, form, asked)
+        names = [task.name for task in session.tasks]
+        if not session.engine.limits.takes(bounds.max_batch):
+            most = session.engine.limits.max_rows
+            console.print_note(
+                f"--max-batch {bounds.max_batch}: {engine} takes {most} rows of one run, so batches have {most}"
+            )
 
-    def announce(at: str, number: int) -> None:
-        url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
-        what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.engine.words})"
-        console.print_line(f"serving {what} on {url}", copied=True)
-        if not is_loopback(at):
-            console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
-        room = capacity(bounds.max_connections)
-        if room < bounds.max_connections:
-            wanted = f"--max-connections {bounds.max_connections}"
-            console.print_note(f"{wanted}: this process has descriptors for {room}; raise them with: ulimit -n")
-        if verbose:
-            for line in limits.lines(bounds):
-                console.print_note(line)
-        _print_request(bundle, names, url)
+        def announce(at: str, number: int) -> None:
+            url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
+            what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.engine.words})"
+            console.print_line(f"serving {what} on {url}", copied=True)
+            if not is_loopback(at):
+                console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
+            room = capacity(bounds.max_connections)
+            if room < bounds.max_connections:
+                wanted = f"--max-connections {bounds.max_connections}"
+                console.print_note(f"{wanted}: this process has descriptors for {room}; raise them with: ulimit -n")
+            if verbose:
+                for line in limits.lines(bounds):
+                    console.print_note(line)
+            _print_request(bundle, names, url)
 
-    try:
-        with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-            run_server(make_app(session, bounds), host, port, announce)
-    finally:
-        session.close()
+        try:
+            with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
+                run_server(make_app(session, bounds), host, port, announce)
+        finally:
+            session.close()
     console.print_stopped("stopped; every accepted request was answered")
 
 

@@ -58,7 +58,7 @@ class Metrics:
         )
         for name in self._names:
             self._nonfinite.labels(name)
-        self._responses = Counter("atd_http_responses", "Answers, by HTTP status", ["status"], registry=registry)
+        self._responses = Counter("atd_http_responses", "Answers", ["route", "status"], registry=registry)
         built = Gauge("atd_build_info", "Always 1; what runs", ["version"], registry=registry)
         built.labels(adaptertune_deploy.__version__).set(1)
 
@@ -66,9 +66,9 @@ class Metrics:
         """Add a gauge, whose value is asked for whenever the metrics are."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
-    def responded(self, status: int) -> None:
-        """Count an answer of a handler, or a refusal by the connection itself."""
-        self._responses.labels(str(status)).inc()
+    def responded(self, route: str, status: int) -> None:
+        """Count an answer of a route, or a refusal by the connection itself."""
+        self._responses.labels(route, str(status)).inc()
 
     def answered(self, timing: Timing) -> None:
         """Observe an answered request."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import resource
 import shutil
@@ -50,8 +51,8 @@ class Served:
             self.asked.append(answer.status)
         running.stop()
 
-    def run(self, *arguments: str | Path) -> Done:
-        return self._atd("serve", "--port", "0", *arguments)
+    def run(self, *arguments: str | Path, log_level: str = "warning") -> Done:
+        return self._atd("serve", "--port", "0", "--log-level", log_level, *arguments)
 
 
 def test_it_announces_its_address_and_a_request_to_try(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +97,19 @@ def test_a_server_that_others_reach_says_that_everybody_may_ask(atd: Atd, monkey
     (note, stopped) = done.err.splitlines()
     assert re.fullmatch(r"note: there is no authentication: everybody who reaches port \d+ can ask", note)
     assert stopped == "stopped; every accepted request was answered"
+
+
+def test_the_log_goes_to_standard_error_in_the_format_that_is_asked_for(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATD_ACCESS_LOG", "1")
+    done = Served(atd, monkeypatch).run("--log-format", "json", log_level="debug")
+    *lines, last = done.err.splitlines()
+    documents = [json.loads(line) for line in lines]
+    (asked,) = [document for document in documents if document["logger"] == "adaptertune_deploy.access"]
+    assert (asked["path"], asked["status"]) == ("/v2/health/live", 200)
+    assert documents[-1]["message"] == "not ready: the server is shutting down"
+    assert last == "stopped; every accepted request was answered"
 
 
 @pytest.mark.parametrize(("asked", "told"), [(4, False), (6, True)])

@@ -84,10 +84,10 @@ def test_answers_are_counted_by_status_and_gauges_are_asked_when_they_are_read()
     value = 1
     metrics.show("atd_test", "A test", lambda: value)
     for status in (200, 503, 200):
-        metrics.responded(status)
+        metrics.responded("/v1/predict", status)
     value = 7
     samples = read(metrics)
-    assert samples["atd_http_responses_total", (("status", "200"),)] == 2
-    assert samples["atd_http_responses_total", (("status", "503"),)] == 1
+    assert samples["atd_http_responses_total", (("route", "/v1/predict"), ("status", "200"))] == 2
+    assert samples["atd_http_responses_total", (("route", "/v1/predict"), ("status", "503"))] == 1
     assert samples["atd_test", ()] == 7
     assert samples["atd_build_info", (("version", adaptertune_deploy.__version__),)] == 1

@@ -30,6 +30,8 @@ precisions = _one_of(*(precision.value for precision in Precision))
 class_weights = _one_of("balanced", "none")
 splits = _one_of("train", "test")
 targets = _one_of("triton")
+log_formats = _one_of("text", "json")
+log_levels = _one_of("debug", "info", "warning", "error")
 
 
 def datasets(incomplete: str) -> list[str]:

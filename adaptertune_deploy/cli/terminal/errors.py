@@ -67,7 +67,8 @@ def _from_environment(param: Any, context: Any) -> bool:
 
 
 def _in_environment(param: Any, expected: str) -> str:
-    return f"{param.envvar}={os.environ[param.envvar]:.60}: {expected}; set it otherwise or unset it"
+    advice = " Set it otherwise or unset it" if expected.endswith("?") else "; set it otherwise or unset it"
+    return f"{param.envvar}={os.environ[param.envvar]:.60}: {expected}{advice}"
 
 
 def _called(param: Any) -> str:
@@ -94,4 +95,6 @@ def _expected(message: str) -> str:
         return "a whole number"
     if "number" in message or "float" in message:
         return "a number"
+    if "boolean" in message:
+        return "1 or 0"
     return message

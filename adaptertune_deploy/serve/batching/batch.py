@@ -13,6 +13,7 @@ import numpy.typing as npt
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.serve.logs.context import request_id
 from adaptertune_deploy.serve.sessions.logits import check_finite
 
 Indices = npt.NDArray[np.int64]
@@ -66,6 +67,7 @@ class Job:
     arrival: its place among all requests.
     taken: rows that are already in a batch.
     logits, batches: what came back so far.
+    request_id: of the request, for the log.
     """
 
     images: Array
@@ -79,6 +81,7 @@ class Job:
     queue_s: float = 0.0
     logits: list[Array] = field(default_factory=list)
     batches: list[BatchRecord] = field(default_factory=list)
+    request_id: str = field(default_factory=request_id)
 
     def fail(self, error: Exception) -> None:
         """End the request with an error, unless it has ended."""

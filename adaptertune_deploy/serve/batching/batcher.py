@@ -188,7 +188,8 @@ class Batcher:
             fine = True
             self._on_batch(deliver(parts, logits, seconds, self._session.tasks))
         except Exception:
-            logger.exception("a batch of %d requests failed", len(parts))
+            ids = [part.job.request_id for part in parts]
+            logger.exception("a batch of requests failed: %s", " ".join(ids), extra={"facts": {"request_ids": ids}})
             for part in parts:
                 part.job.fail(EngineError("the engine failed on the batch of this request; send it again"))
         finally:

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
 from adaptertune_deploy.serve.http import v2
+from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
 from adaptertune_deploy.serve.http.v1 import predict
 from adaptertune_deploy.serve.protocol import describe
@@ -40,14 +40,13 @@ def make_app(session: Session, settings: Settings | None = None) -> Starlette:
         yield
         await service.close()
 
-    app = Starlette(
+    app = _Application(
         routes=[
             Route("/", index),
             Route("/metrics", show_metrics),
             Route("/v1/predict", predict, methods=["POST"]),
             *v2.routes(),
         ],
-        middleware=[Middleware(_Answers, service=service)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -75,19 +74,9 @@ async def show_metrics(request: Request) -> Response:
     return Response(request.app.state.service.metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-class _Answers:
-    """Counts answers, and adds `Connection: close` while the server drains, so that clients reconnect elsewhere."""
+class _Application(Starlette):
+    """Starlette with a layer around all of it, around what answers to faults of our own too."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._service.metrics.responded(message["status"])
-                if self._service.draining:
-                    message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
-            await send(message)
-
-        await self._app(scope, receive, answer)
+    def build_middleware_stack(self) -> ASGIApp:
+        """See Starlette."""
+        return Exchange(super().build_middleware_stack(), self.state.service, paths_of(self.routes))

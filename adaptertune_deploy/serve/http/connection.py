@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http import framing
+from adaptertune_deploy.serve.http.exchange import REFUSED
 from adaptertune_deploy.serve.http.lingering import Lingering
 from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.responses import raw_error
@@ -228,13 +229,17 @@ class Connection(HttpToolsProtocol):
         if not self._owes():
             self._end_with(error)
         elif self.phase is Phase.BODY and not self.cycle.response_started:
+            self.cycle.scope["state"][REFUSED] = error.status  # the application counts and logs it
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            self._end_with(error)
+            self._send_last(error)
         # Else the answers that are owed go first; see on_response_complete.
 
     def _end_with(self, error: RequestError) -> None:
         self._watch.refused(error.status)
+        self._send_last(error)
+
+    def _send_last(self, error: RequestError) -> None:
         self.lingering.write(raw_error(str(error), error.status))
         self.lingering.linger()
         self._enter(Phase.ENDING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -14,6 +15,7 @@ from adaptertune_deploy.core.errors import EngineError, RequestError
 
 RETRY_AFTER_S = "1"
 CLIENT_CLOSED_REQUEST = 499  # nginx' code; nobody is left to read it
+logger = logging.getLogger(__name__)
 
 
 def encode(value: object) -> bytes:
@@ -42,11 +44,13 @@ def raw_error(message: str, status: int) -> bytes:
 
 async def on_request_error(request: Request, error: Exception) -> Response:
     """Answer a RequestError."""
+    logger.debug("refused: %s", error)
     return error_answer(str(error), error.status if isinstance(error, RequestError) else 500)
 
 
 async def on_engine_error(request: Request, error: Exception) -> Response:
     """Answer an EngineError of the batcher, whose text is meant for clients."""
+    logger.error("no answer: %s", error)
     return error_answer(str(error), 500)
 
 
@@ -65,9 +69,6 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 
 async def on_any_error(request: Request, error: Exception) -> Response:
     """Answer what should never happen without telling the client anything of the inside; the server logs it."""
-    app = request.scope.get("app")
-    if app is not None:  # the answer passes no middleware, which counts the others
-        app.state.service.metrics.responded(500)
     # uvicorn closes a connection whose handler raised, and the client should know.
     return error_answer("internal error", 500, {"Connection": "close"})
 

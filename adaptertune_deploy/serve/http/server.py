@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import os
 import signal
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.http.connection import Connection
+from adaptertune_deploy.serve.http.exchange import UNKNOWN
 from adaptertune_deploy.serve.http.listener import listen, take_connections
 from adaptertune_deploy.serve.http.watch import LINGER_S, Watch
 from adaptertune_deploy.serve.service import Service
@@ -27,6 +29,7 @@ from adaptertune_deploy.serve.service import Service
 URGENT = (signal.SIGINT, signal.SIGTERM)
 SIGNALS = (*URGENT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 TICK_S = 0.02
+logger = logging.getLogger(__name__)
 MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 
 
@@ -39,9 +42,10 @@ class Server(uvicorn.Server):
         self._on_started = on_started
         self.unanswered = 0
         self._stop_at: float | None = None
+        self._said: str | None = ""  # the reason that was logged last
         self._end: threading.Timer | None = None
         metrics = self.service.metrics
-        self.watch = Watch(self.service.settings, metrics.responded)
+        self.watch = Watch(self.service.settings, lambda status: metrics.responded(UNKNOWN, status))
         metrics.show("atd_connections", "Open connections", lambda: len(self.watch))
         self._tasks: list[asyncio.Task[None]] = []
         config = uvicorn.Config(
@@ -85,6 +89,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Decide, ten times a second, whether to end."""
+        self._log_readiness()
         if self.service.draining:
             self.watch.draining = True
             self.watch.close_idle()
@@ -93,6 +98,18 @@ class Server(uvicorn.Server):
         if self._stop_at is not None and monotonic() >= self._stop_at:
             return True
         return await super().on_tick(counter)
+
+    def _log_readiness(self) -> None:
+        """Say when the server begins or ceases to be ready, and why."""
+        reason = self.service.not_ready
+        if reason == self._said:
+            return
+        self._said = reason
+        if reason is None:
+            logger.info("ready")
+        else:
+            ill = reason == self.service.batcher.health.problem
+            logger.log(logging.ERROR if ill else logging.INFO, "not ready: %s", reason)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, then end as uvicorn does; what takes too long is ended until then too."""

@@ -46,6 +46,8 @@ def test_a_misuse_is_one_line(atd: Atd, arguments: tuple[str, ...]) -> None:
         ("ATD_MAX_BATCH", "9999", "expected at most 4096"),
         ("ATD_KEEP_ALIVE", "soon", "expected a number"),
         ("ATD_KEEP_ALIVE", "nan", "expected at least 0.01 seconds"),
+        ("ATD_ACCESS_LOG", "perhaps", "expected 1 or 0"),
+        ("ATD_LOG_LEVEL", "loud", "expected one of debug, info, warning, error"),
     ],
 )
 def test_a_bad_variable_is_named_and_not_the_option_that_nobody_typed(

@@ -41,8 +41,8 @@ def test_every_answer_is_counted_and_every_queue_shown(
     assert running.client.get("/nothing").status_code == 404
     assert refusal(running.port, b"\x00\r\n\r\n")[0] == 400
     text = running.client.get("/metrics").text
-    for status in (400, 404, 500):
-        assert f'atd_http_responses_total{{status="{status}"}} 1.0' in text
+    for route, status in (("unknown", 400), ("unknown", 404), ("/v1/predict", 500)):
+        assert f'atd_http_responses_total{{route="{route}",status="{status}"}} 1.0' in text
     for line in ("atd_ready 1.0", "atd_queue_rows 0.0", "atd_body_bytes 0.0", "atd_decode_pixels 0.0"):
         assert f"\n{line}\n" in text
     assert re.search(r"\natd_connections [1-9]", text)

@@ -1,0 +1,1 @@
+"""What a server writes about itself, for people and for machines that collect it."""
