@@ -22,11 +22,11 @@ from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.packed_bank import BankLayout, layout_of, pack
 from adaptertune_deploy.engines.tensorrt import library, plans
 from adaptertune_deploy.engines.tensorrt.build import numpy_type
 from adaptertune_deploy.engines.tensorrt.child import build_in_child
 from adaptertune_deploy.engines.tensorrt.lane import Lane, Program
-from adaptertune_deploy.engines.tensorrt.packed_bank import BankLayout, layout_of, pack
 from adaptertune_deploy.engines.tensorrt.plans import PlanFacts, PlanMachine
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest, request_for
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings

@@ -9,7 +9,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray
-from adaptertune_deploy.engines.tensorrt.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import BankLayout
 
 
 class TensorrtSlab:

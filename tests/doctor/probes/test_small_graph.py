@@ -39,7 +39,7 @@ def test_a_task_has_every_tensor(rank: int) -> None:
 
 def test_tensorrt_takes_it_with_the_bank_packed() -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    from adaptertune_deploy.engines.tensorrt import packed_bank
+    from adaptertune_deploy.engines import packed_bank
     from adaptertune_deploy.engines.tensorrt.build import build
     from adaptertune_deploy.engines.tensorrt.request import BuildRequest
     from adaptertune_deploy.engines.tensorrt.shapes import Capacity

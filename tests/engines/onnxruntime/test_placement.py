@@ -12,8 +12,8 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnxruntime.placement import RECORD, Placement, check_placement, placement_of
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
+from tests.engines.golden import golden_graph
 from tests.engines.onnxruntime.sessions import Parts, assignment
-from tests.engines.tensorrt.conftest import golden_graph
 
 
 def found(parts: Parts) -> Placement:

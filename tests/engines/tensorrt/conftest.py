@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.manifest import MERGED, SHARED, select_graph
-from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.tensorrt import engine
 from adaptertune_deploy.engines.tensorrt.build import build
@@ -19,19 +16,11 @@ from adaptertune_deploy.engines.tensorrt.request import BuildRequest
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 from tests.engines import cuda_double
 from tests.engines.cuda_double import CudaDouble
+from tests.engines.golden import golden_graph
 from tests.engines.tensorrt import api_lists, double
 from tests.engines.tensorrt.double import Faults
 
-GOLDEN = Path(__file__).parents[2] / "device" / "golden"
-BUNDLE = GOLDEN / "bundle"
 Open = Callable[..., TensorrtEngine]
-
-
-def golden_graph(task: str | None) -> bytes:
-    """Return the shared graph of the golden bundle, or a task's merged one."""
-    manifest = bundle.read_manifest(BUNDLE)
-    form = SHARED if task is None else MERGED
-    return bundle.read_graph(BUNDLE, select_graph(manifest, form, Precision.FP32, task))
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,10 @@ from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.builders import make_adapter, make_task
 from tests.engines.cuda_double import CudaDouble, DriverDouble, cudaError_t
+from tests.engines.golden import BUNDLE, GOLDEN
 from tests.engines.onnx_files import metadata
 from tests.engines.tensorrt import double
-from tests.engines.tensorrt.conftest import BUNDLE, GOLDEN, Open, install
+from tests.engines.tensorrt.conftest import Open, install
 from tests.engines.tensorrt.double import Faults
 
 SLOTS, WIDTH, RANK, TASKS = (0, 1, 2), 32, 4, 5

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
+from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, WireGraph
-from adaptertune_deploy.engines.tensorrt import packed_bank
 from tests.engines.tensorrt import api_lists
 
 TYPES = {FLOAT: "FP32", INT64: "INT64"}

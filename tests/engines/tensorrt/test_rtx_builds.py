@@ -15,10 +15,11 @@ import pytest
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.tensorrt import engine, library, packed_bank
+from adaptertune_deploy.engines.tensorrt import engine, library
 from adaptertune_deploy.engines.tensorrt.build import build, numpy_type
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings

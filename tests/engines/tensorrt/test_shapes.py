@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.tensorrt.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import BankLayout
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for, profiles
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)

@@ -18,8 +18,8 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
-from adaptertune_deploy.engines.tensorrt import packed_bank
 from adaptertune_deploy.engines.tensorrt.build import build
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity

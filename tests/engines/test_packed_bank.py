@@ -1,4 +1,4 @@
-"""engines.tensorrt.packed_bank: the graph with three bank tensors answers as the graph with four a block."""
+"""engines.packed_bank: the graph with three bank tensors answers as the graph with four a block."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ import pytest
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
-from adaptertune_deploy.engines.tensorrt import packed_bank
-from adaptertune_deploy.engines.tensorrt.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import BankLayout
+from tests.engines.golden import golden_graph
 from tests.engines.onnx_files import FLOAT, INT64, graph, model, node, value_info
 
 SLOTS, WIDTH = (0, 1, 2), 32
 TASKS, RANK = 5, 7
+
+
+@pytest.fixture(scope="module")
+def shared() -> bytes:
+    return golden_graph(None)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""The bank as three tensors, derived from the shared graph when it is opened on a GPU.
+"""The bank as three tensors, derived from the shared graph when an engine opens it that pays for every node.
 
-There, what a graph launches is what it costs: four tensors a block are 48 gathers a run and 48 copies a task. Here all
-blocks' tensors of one shape are one input, over T slots and L adapted blocks, in which a task's rows lie side by side:
+On a GPU what a graph launches is what it costs, and OpenVINO takes microseconds for a node: four tensors a block are 48
+gathers a run, and 48 copies a task. Here all blocks' tensors of one shape are one input, over T slots and L adapted
+blocks, in which a task's rows lie side by side:
 
     atd.bank.weights [2 T L, r, D]   row 2 (t L + l): the down weight, turned, of slot t in the l-th adapted block;
                                      the row after it: its up weight
@@ -9,9 +10,9 @@ blocks' tensors of one shape are one input, over T slots and L adapted blocks, i
     atd.bank.up      [T L, D]        row t L + l: the up bias
 
 so that a run gathers three times and a task is written by three copies. The gathered rows have the block for their
-first axis: what a block takes lies in one piece. No shape is computed and none is sliced along T or r, which stay
-dynamic: TensorRT makes thirty layers out of such a Slice. The numbers are the plain graph's own, the file on disk is
-never changed.
+first axis: what a block takes lies in one piece, which OpenVINO hands on without a copy. No shape is computed and none
+is sliced along T or r, which stay dynamic: TensorRT makes thirty layers out of such a Slice. The numbers are the plain
+graph's own, the file on disk is never changed.
 """
 
 from __future__ import annotations
@@ -75,6 +76,34 @@ class BankLayout:
             if name in tensors:
                 value = tensors[name]
                 place[tuple(slice(size) for size in value.shape)] = value
+
+    def check(self, tensors: Mapping[str, AnyArray], rank: int) -> None:
+        """Raise EngineError unless each of these tensors is one of a task of exactly this rank."""
+        expected = bank.slot_shapes(self.slots, self.width, rank)
+        for name, value in tensors.items():
+            if name not in expected:
+                raise EngineError(f"a slot has no tensor '{name}'")
+            if value.shape != expected[name]:
+                raise EngineError(f"tensor '{name}' has shape {list(value.shape)}, a slot {list(expected[name])}")
+
+    def stack(self, tensors: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """Return a bank of several tasks as the packed inputs.
+
+        Args:
+            tensors: as core.bank.stack gives them, in the layout's dtype.
+
+        Raises:
+            EngineError: they are not those of a bank of this graph.
+        """
+        rank = self.rank({name: array.shape[1:] for name, array in tensors.items()})
+        tasks = len(next(iter(tensors.values())))
+        result: dict[str, AnyArray] = {
+            name: np.empty(shape, self.dtype) for name, shape in self.shapes(tasks, rank).items()
+        }
+        for task in range(tasks):
+            rows = {name: array.reshape(tasks, -1, *array.shape[1:])[task] for name, array in result.items()}
+            self.fill(rows, {name: array[task] for name, array in tensors.items()})
+        return result
 
     def take(self, rows: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Return one task's tensors, as `fill` takes them: parts of these rows."""
