@@ -67,6 +67,9 @@ def serve(
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     bind(host, port).close()  # an address that can't be used is found before a graph is loaded
+    from adaptertune_deploy.cli.terminal import next as following
+    from adaptertune_deploy.engines.engine import graph_precision
+    from adaptertune_deploy.serve.about import read_about
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
     from adaptertune_deploy.serve.http.watch import capacity
@@ -75,6 +78,7 @@ def serve(
     with logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
             session = open_session(bundle, names, form, asked)
+            about = read_about(bundle, session.form, graph_precision(asked), bundle.parent / following.ADAPTERS)
         names = [task.name for task in session.tasks]
         if not session.engine.limits.takes(bounds.max_batch):
             most = session.engine.limits.max_rows
@@ -99,7 +103,7 @@ def serve(
 
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-                run_server(make_app(session, bounds), host, port, announce)
+                run_server(make_app(session, bounds, about), host, port, announce)
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.records import NOTED
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256, check_task_name
 
 FORMAT_VERSION = 2
@@ -124,11 +126,13 @@ class TaskRecord:
     """One task of a bundle.
 
     file, sha256: its tensor file.
+    accuracy: what training measured of it; None where nobody recorded that.
     """
 
     task: TaskSpec
     file: str
     sha256: str
+    accuracy: AccuracyRecord | None = field(default=None, compare=False, metadata=NOTED)
 
     def __post_init__(self) -> None:
         check_sha256(self.sha256)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from adaptertune_deploy.core import accuracy, bundle, files
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, files
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.graph_facts import GraphFacts
@@ -73,7 +73,7 @@ class Writer:
         sha256 = files.sha256_bytes(data)
         name = tensor_file(adapter.task.name, sha256)
         self.write(name, data)
-        return TaskRecord(adapter.task, name, sha256)
+        return TaskRecord(adapter.task, name, sha256, accuracy.recorded(config, adapter.task))
 
     def publish(self, manifest: Manifest) -> None:
         """Make `manifest` what the bundle holds, and remove the files that only the old one named."""

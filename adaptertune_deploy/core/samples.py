@@ -87,6 +87,30 @@ def find(
     return tuple(found)
 
 
+def travelling(
+    folder: Path, records: Sequence[SampleRecord], most: int, largest: int
+) -> tuple[tuple[SampleRecord, bytes], ...]:
+    """Return recorded images that may be handed on, each with its bytes: those in `folder`/samples/, never the cache's.
+
+    A file that is absent, larger, or not what its record says is passed over.
+
+    Args:
+        folder: the adapter folder.
+        records: in the order in which they are wanted.
+        most: how many.
+        largest: bytes of one.
+    """
+    found: list[tuple[SampleRecord, bytes]] = []
+    for record in records:
+        if len(found) == most:
+            break
+        with contextlib.suppress(FormatError):
+            data = files.read_regular(folder / SAMPLES_NAME / record.file, largest)
+            if files.sha256_bytes(data) == record.sha256:
+                found.append((record, data))
+    return tuple(found)
+
+
 def read(folder: Path, records: Sequence[SampleRecord]) -> tuple[tuple[int, bytes], ...]:
     """Return the recorded images that are here, each with its place among the records; see `find`.
 

@@ -156,7 +156,8 @@ class Service:
             image = np.repeat(np.arange(len(pixels), dtype=np.int64), len(tasks))
             task = np.tile(np.array(tasks, dtype=np.int64), len(pixels))
             outcome = await self.batcher.submit(pixels, image, task, deadline, priority)
-        timing = Timing(monotonic() - arrived, outcome.queue_s, preprocess_s, outcome.infer_s)
+        total_s = monotonic() - arrived
+        timing = Timing(total_s, outcome.queue_s, preprocess_s, outcome.infer_s, read_s=start - arrived)
         return Served(outcome.logits, timing, outcome.batch)
 
     def _check_rows(self, images: int, tasks: int) -> None:

@@ -29,13 +29,17 @@ class Tally:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that one answered request spent, from its arrival on."""
+    """Seconds that one answered request spent, from its arrival on.
+
+    read_s: until its images are taken out of its body and their decoding begins.
+    """
 
     total_s: float
     queue_s: float
     preprocess_s: float
     infer_s: float
     output_s: float = 0.0
+    read_s: float = 0.0
 
 
 @dataclass

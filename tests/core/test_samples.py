@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.samples import SAMPLES_NAME, SampleRecord, find, keep
+from adaptertune_deploy.core.samples import SAMPLES_NAME, SampleRecord, find, keep, travelling
 
 IMAGES = [(b"first", ".jpg", "ash"), (b"second", ".png", "Ölm / tree"), (b"third", ".jpg", "o" * 300)]
 NAMES = ["00000_ash.jpg", "00001__lm_tree.png", f"00002_{'o' * 60}.jpg"]
@@ -103,3 +103,14 @@ def test_a_record_names_a_file_in_samples_and_no_other(file: str) -> None:
 def test_a_record_holds_a_hash(sha256: str) -> None:
     with pytest.raises(ValueError, match="must be 64 hexadecimal digits"):
         SampleRecord("a.jpg", sha256, "ash")
+
+
+def test_only_images_that_may_travel_are_handed_on(tmp_path: Path) -> None:
+    kept = keep(tmp_path / "pets", IMAGES, travel=False)
+    assert len(find(tmp_path / "pets", kept)) == 3
+    assert travelling(tmp_path / "pets", kept, 3, 100) == ()
+    keep(tmp_path / "pets", IMAGES, travel=True)
+    assert [data for _, data in travelling(tmp_path / "pets", kept, 3, 100)] == [b"first", b"second", b"third"]
+    assert [data for _, data in travelling(tmp_path / "pets", kept, 3, 5)] == [b"first", b"third"]  # not the larger one
+    (tmp_path / "pets" / SAMPLES_NAME / NAMES[0]).write_bytes(b"other")
+    assert [record.label for record, _ in travelling(tmp_path / "pets", kept, 1, 100)] == ["Ölm / tree"]

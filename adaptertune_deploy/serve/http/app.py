@@ -12,17 +12,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
-from adaptertune_deploy.serve.http import v2
+from adaptertune_deploy.serve.about import NOTHING, About
+from adaptertune_deploy.serve.http import page, v2
 from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
-from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
+from adaptertune_deploy.serve.http.index import index
+from adaptertune_deploy.serve.http.responses import HANDLERS
 from adaptertune_deploy.serve.http.v1 import predict
-from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 
 
-def make_app(session: Session, settings: Settings | None = None) -> Starlette:
+def make_app(session: Session, settings: Settings | None = None, about: About = NOTHING) -> Starlette:
     """Return an application that answers from `session`, which stays the caller's to close.
 
     The application's lifespan starts the service, which warms up while health already answers, and ends it after
@@ -31,6 +32,7 @@ def make_app(session: Session, settings: Settings | None = None) -> Starlette:
     Args:
         session: see session.open_session.
         settings: limits; None for the defaults.
+        about: what the page tells people of the tasks.
     """
     service = Service(session, settings or Settings())
 
@@ -43,6 +45,7 @@ def make_app(session: Session, settings: Settings | None = None) -> Starlette:
     app = _Application(
         routes=[
             Route("/", index),
+            *page.routes(),
             Route("/metrics", show_metrics),
             Route("/v1/predict", predict, methods=["POST"]),
             *v2.routes(),
@@ -51,22 +54,8 @@ def make_app(session: Session, settings: Settings | None = None) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.service = service
+    app.state.service, app.state.about, app.state.page = service, about, page.read_page()
     return app
-
-
-async def index(request: Request) -> Response:
-    """Answer GET /: what this server is, which tasks it serves, where to ask."""
-    session: Session = request.app.state.service.session
-    return json_answer(
-        {
-            **describe.server_metadata(),
-            "form": session.form,
-            **describe.engine(session),
-            "tasks": {task.name: {"classes": len(task.labels)} for task in session.tasks},
-            "endpoints": sorted({route.path for route in request.app.routes if isinstance(route, Route)}),
-        }
-    )
 
 
 async def show_metrics(request: Request) -> Response:

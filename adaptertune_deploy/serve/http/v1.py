@@ -110,6 +110,7 @@ def _document(service: Service, question: Question, uploads: Sequence[Upload], s
     return {
         "images": images,
         "latency_ms": {
+            "read": _ms(timing.read_s),
             "preprocess": _ms(timing.preprocess_s),
             "queue": _ms(timing.queue_s),
             "infer": _ms(timing.infer_s),

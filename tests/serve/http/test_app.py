@@ -13,15 +13,6 @@ from tests.serve.fakes import FakeEngine, make_shared
 from tests.serve.http.wire import refusal
 
 
-def test_the_index_lists_tasks_and_endpoints(server: Running) -> None:
-    document = server.client.get("/").json()
-    assert document["tasks"] == {"pets": {"classes": 3}, "flowers": {"classes": 5}, "digits": {"classes": 2}}
-    assert (document["form"], document["provider"]) == ("shared", "CPUExecutionProvider")
-    runs = [document[name] for name in ("engine", "engine_version", "device", "precision")]
-    assert runs == ["fake", "1", "cpu", "fp32"]
-    assert {"/v1/predict", "/v2/models/{model}/infer", "/metrics"} <= set(document["endpoints"])
-
-
 def test_metrics_are_plain_text(server: Running, png: bytes) -> None:
     server.client.post("/v1/predict?tasks=digits", content=png)
     response = server.client.get("/metrics")

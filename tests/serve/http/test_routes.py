@@ -13,6 +13,8 @@ from tests.serve.http.wire import HEAD, Wire, post
 ROUTES = {
     "/": {"GET"},
     "/metrics": {"GET"},
+    "/page/{file}": {"GET"},
+    "/samples/{task}/{place}": {"GET"},
     "/v1/predict": {"POST"},
     "/v2": {"GET"},
     "/v2/health/live": {"GET"},
@@ -58,7 +60,9 @@ def test_there_are_no_routes_but_these(server: Running) -> None:
     assert sorted(ROUTES) == listed
     for path, methods in ROUTES.items():
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"):
-            response = server.client.request(method, path.format(model="pets", version="1"))
+            response = server.client.request(
+                method, path.format(model="pets", version="1", file="page.css", task="pets", place="0")
+            )
             assert (response.status_code == 405) == (method not in methods), (method, path)
 
 
@@ -99,6 +103,7 @@ def test_a_strange_name_opens_no_file(server: Running, watcher: Watcher, name: b
         b"GET /v2/models/%s%s HTTP/1.1\r\n%s%s\r\n" % (name, path, HEAD, close)
         for path in (b"", b"/ready", b"/config", b"/stats", b"/versions/1")
     ]
+    requests += [b"GET /%s HTTP/1.1\r\n%s%s\r\n" % (path % name, HEAD, close) for path in (b"page/%s", b"samples/%s/0")]
     infer = post("/v2/models/NAME/infer", b"{}", close).replace(b"NAME", name)
     predict = post("/v1/predict?tasks=NAME", b"", close).replace(b"NAME", name)
     with Wire(server.port) as wire:  # what is loaded when it is first needed is loaded

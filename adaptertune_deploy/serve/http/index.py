@@ -1,0 +1,70 @@
+"""GET /: the page for people, the same facts as JSON for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from adaptertune_deploy.core.accuracy import AccuracyRecord
+from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.serve.about import About, AboutTask
+from adaptertune_deploy.serve.http import page
+from adaptertune_deploy.serve.http.responses import json_answer
+from adaptertune_deploy.serve.protocol import describe
+from adaptertune_deploy.serve.service import Service
+
+DIGITS = 4
+VARIES = {"Vary": "Accept", "Cache-Control": "no-store"}
+
+
+async def index(request: Request) -> Response:
+    """Answer GET /: what this server is, which tasks it serves, where to ask."""
+    if page.wanted(request.headers.get("accept", "")):
+        return page.show_page(request)
+    state = request.app.state
+    endpoints = sorted({route.path for route in request.app.routes if isinstance(route, Route)})
+    return json_answer({**facts(state.service, state.about), "endpoints": endpoints}, headers=VARIES)
+
+
+def facts(service: Service, about: About) -> dict[str, Any]:
+    """Return what a server is and serves; `not_ready` is null while requests should come."""
+    session, settings = service.session, service.settings
+    return {
+        **describe.server_metadata(),
+        "not_ready": service.not_ready,
+        "form": session.form,
+        **describe.engine(session),
+        "backbone": _backbone(about),
+        "limits": {"rows": settings.largest_request, "bytes": settings.body_limit, "pixels": settings.max_pixels},
+        "tasks": {task.name: _task(task, about.tasks.get(task.name)) for task in session.tasks},
+    }
+
+
+def _backbone(about: About) -> dict[str, Any] | None:
+    spec = about.backbone
+    if spec is None:
+        return None
+    return {"name": spec.name, "blocks": spec.depth, "width": spec.width, "bytes": about.graph_bytes}
+
+
+def _task(task: TaskSpec, about: AboutTask | None) -> dict[str, Any]:
+    known = {"classes": len(task.labels), "rank": task.adapter.rank, "blocks": list(task.adapter.blocks)}
+    if about is None:
+        return known
+    samples = [
+        {"path": f"samples/{task.name}/{place}", "label": sample.label} for place, sample in enumerate(about.samples)
+    ]
+    return {**known, "bytes": about.bytes, "accuracy": _accuracy(about.accuracy), "samples": samples}
+
+
+def _accuracy(found: AccuracyRecord | None) -> dict[str, Any] | None:
+    """Return top-1 on the test images and its 95 % interval, all 0..1."""
+    if found is None:
+        return None
+    low, high = (round(bound, DIGITS) for bound in wilson(found.right, found.images))
+    top1 = round(found.right / found.images, DIGITS)
+    return {"dataset": found.dataset, "images": found.images, "top1": top1, "low": low, "high": high}
