@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from adaptertune_deploy.cli import engines, limits, options
 from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 from adaptertune_deploy.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from adaptertune_deploy.engines.options import EngineOptions
+    from adaptertune_deploy.serve.about import About
 
 
 @limits.with_limits
@@ -67,9 +71,6 @@ def serve(
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     bind(host, port).close()  # an address that can't be used is found before a graph is loaded
-    from adaptertune_deploy.cli.terminal import next as following
-    from adaptertune_deploy.engines.engine import graph_precision
-    from adaptertune_deploy.serve.about import read_about
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
     from adaptertune_deploy.serve.http.watch import capacity
@@ -78,7 +79,6 @@ def serve(
     with logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
             session = open_session(bundle, names, form, asked)
-            about = read_about(bundle, session.form, graph_precision(asked), bundle.parent / following.ADAPTERS)
         names = [task.name for task in session.tasks]
         if not session.engine.limits.takes(bounds.max_batch):
             most = session.engine.limits.max_rows
@@ -103,10 +103,19 @@ def serve(
 
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-                run_server(make_app(session, bounds, about), host, port, announce)
+                run_server(make_app(session, bounds, _about(bundle, session.form, asked)), host, port, announce)
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")
+
+
+def _about(bundle: Path, form: str, asked: EngineOptions) -> About:
+    """Return what the page tells people; images to try lie where the adapters do, if they are here."""
+    from adaptertune_deploy.cli.terminal import next as following
+    from adaptertune_deploy.engines.engine import graph_precision
+    from adaptertune_deploy.serve.about import read_about
+
+    return read_about(bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
 
 
 def _print_request(bundle: Path, names: list[str], url: str) -> None:
