@@ -96,7 +96,7 @@ def _embed(session: Session, images: list[Path], encoded: list[bytes], out: Path
 
     names = [str(path) for path in images]
     if out is not None:
-        embed.check_file(out, [task.name for task in session.tasks])
+        embed.check_file(out, [task.name for task in session.tasks.values()])
     features = embed.embed(session, encoded, names=names)
     if out is not None:
         embed.write(out, features, names)

@@ -79,7 +79,7 @@ def serve(
     with logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
             session = open_session(bundle, names, form, asked)
-        names = [task.name for task in session.tasks]
+        names = [task.name for task in session.tasks.values()]
         if not session.engine.limits.takes(bounds.max_batch):
             most = session.engine.limits.max_rows
             console.print_note(

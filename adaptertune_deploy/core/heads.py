@@ -7,7 +7,7 @@ In numpy this takes microseconds beside the milliseconds of a backbone, whose gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +39,13 @@ def head_of(adapter: Adapter) -> Head:
     return Head(bank.folded_tensor(adapter, bank.HEAD_WEIGHT), bank.folded_tensor(adapter, bank.HEAD_BIAS))
 
 
-def apply(heads: Sequence[Head], features: Array, task: npt.NDArray[np.int64]) -> list[Array]:
+def apply(heads: Mapping[int, Head] | Sequence[Head], features: Array, task: npt.NDArray[np.int64]) -> list[Array]:
     """Return each row's logits, float32 [C of its task]; rows of one task are one product.
 
     Args:
-        heads: of all tasks.
+        heads: of the tasks that rows ask for, or of more.
         features: float32 [B, F].
-        task: int64 [B], each row's place in `heads`.
+        task: int64 [B], each row's key or place in `heads`.
     """
     rows: dict[int, Array] = {}
     for index in np.unique(task).tolist():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.serve.answers import Answer, answer
-from adaptertune_deploy.serve.offline import AnyImage, batches, places
+from adaptertune_deploy.serve.offline import AnyImage, batches, keys
 from adaptertune_deploy.serve.sessions.logits import check_finite
 from adaptertune_deploy.serve.sessions.session import Session
 
@@ -40,10 +40,11 @@ def classify(
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}, expected at least 1")
     answers: list[Answer] = []
-    for batch in batches(session, images, places(session, tasks), names, max_batch):
+    held = session.tasks
+    for batch in batches(session, images, keys(session, tasks), names, max_batch):
         logits = session.run(batch.pixels, batch.image, batch.task)
         for image, task, row in zip(batch.image.tolist(), batch.task.tolist(), logits, strict=True):
-            spec = session.tasks[task]
+            spec = held[task]
             check_finite(spec, row)
             answers.append(answer(batch.start + image, spec, row, top_k))
     return answers

@@ -12,7 +12,7 @@ import numpy as np
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.offline import AnyImage, batches, places
+from adaptertune_deploy.serve.offline import AnyImage, batches, keys
 from adaptertune_deploy.serve.sessions.session import Session
 
 SUFFIXES = (".npy", ".npz")
@@ -43,7 +43,7 @@ def embed(
         ImageError: an image that can't be decoded.
         EngineError: the engine failed or gave NaN.
     """
-    chosen = places(session, tasks)
+    chosen = keys(session, tasks)
     parts = [
         session.features(batch.pixels, batch.image, batch.task)
         for batch in batches(session, images, chosen, names, max_batch)
@@ -51,7 +51,8 @@ def embed(
     features = np.concatenate(parts).reshape(len(images), len(chosen), -1)
     if not np.isfinite(features).all():
         raise EngineError("the graph gave features that are NaN or infinite; they are withheld")
-    return {session.tasks[task].name: features[:, place].copy() for place, task in enumerate(chosen)}
+    held = session.tasks
+    return {held[task].name: features[:, place].copy() for place, task in enumerate(chosen)}
 
 
 def check_file(path: Path, tasks: Sequence[str]) -> None:

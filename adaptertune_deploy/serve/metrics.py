@@ -42,7 +42,6 @@ class Metrics:
     def __init__(self, statistics: Statistics) -> None:
         """Register every instrument."""
         self._statistics = statistics
-        self._names = tuple(statistics.tasks)
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._request = Histogram("atd_request_seconds", "From arrival to answer", buckets=SECONDS, registry=registry)
@@ -56,11 +55,19 @@ class Metrics:
         self._nonfinite = Counter(
             "atd_nonfinite_rows", "Rows withheld because their logits were NaN or infinite", ["task"], registry=registry
         )
-        for name in self._names:
-            self._nonfinite.labels(name)
+        for name, _ in statistics.tasks:
+            self.add(name)
         self._responses = Counter("atd_http_responses", "Answers", ["route", "status"], registry=registry)
         built = Gauge("atd_build_info", "Always 1; what runs", ["version"], registry=registry)
         built.labels(adaptertune_deploy.__version__).set(1)
+
+    def add(self, task: str) -> None:
+        """Show a task's own counters from now on."""
+        self._nonfinite.labels(task)
+
+    def remove(self, task: str) -> None:
+        """Show them no more."""
+        self._nonfinite.remove(task)
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge, whose value is asked for whenever the metrics are."""
@@ -82,7 +89,7 @@ class Metrics:
         self._rows.observe(batch.size)
         self._mix.observe(len(batch.rows))
         for task, rows in batch.nonfinite.items():
-            self._nonfinite.labels(self._names[task]).inc(rows)
+            self._nonfinite.labels(task.name).inc(rows)
 
     def render(self) -> bytes:
         """Return every metric in Prometheus' text format 0.0.4."""
@@ -93,10 +100,10 @@ class Metrics:
         for name, (kind, text, value) in NV_METRICS.items():
             yield f"# HELP {name} {text}"
             yield f"# TYPE {name} {kind}"
-            for task, entry in self._statistics.tasks.items():
-                yield f'{name}{{model="{task}",version="1"}} {value(entry)}'
+            for (task, version), entry in self._statistics.tasks.items():
+                yield f'{name}{{model="{task}",version="{version}"}} {value(entry)}'
         yield f"# HELP {NV_FAILURE} Requests that got no answer, by reason"
         yield f"# TYPE {NV_FAILURE} counter"
-        for task, entry in self._statistics.tasks.items():
+        for (task, version), entry in self._statistics.tasks.items():
             for reason, count in entry.failures.items():
-                yield f'{NV_FAILURE}{{model="{task}",reason="{reason}",version="1"}} {count}'
+                yield f'{NV_FAILURE}{{model="{task}",reason="{reason}",version="{version}"}} {count}'

@@ -19,7 +19,7 @@ from adaptertune_deploy.serve.sessions.session import Session
 
 DECODERS = 4  # threads
 Result = TypeVar("Result")
-Row = tuple[bytes, int]  # an image, and its task's place in the session
+Row = tuple[bytes, int]  # an image, and its task's key in the session
 Decoded = dict[bytes, Future[Array]]
 
 
@@ -59,7 +59,8 @@ class MixedRequests:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._places = {task.name: place for place, task in enumerate(session.tasks)}
+        self._tasks = session.tasks
+        self._keys = {task.name: key for key, task in self._tasks.items()}
         self._threads = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
 
     def answer(self, requests: Sequence[Asked]) -> list[Answered | AtdError]:
@@ -94,12 +95,12 @@ class MixedRequests:
             ImageError: bytes that are no acceptable image.
         """
         for name in asked.tasks:
-            if name not in self._places:
-                known = ", ".join(self._places)
-                raise RequestError(f"no task '{name:.80}', only {known}.{did_you_mean(name, self._places)}", 404)
+            if name not in self._keys:
+                known = ", ".join(self._keys)
+                raise RequestError(f"no task '{name:.80}', only {known}.{did_you_mean(name, self._keys)}", 404)
         for image in asked.images:
             decoded[image].result()
-        return [(image, self._places[name]) for image, name in zip(asked.images, asked.tasks, strict=True)]
+        return [(image, self._keys[name]) for image, name in zip(asked.images, asked.tasks, strict=True)]
 
     def _run(self, rows: Sequence[Row], decoded: Decoded) -> list[Array]:
         """Return each row's logits."""
@@ -112,8 +113,8 @@ class MixedRequests:
         widest = max((len(row) for _, row in own), default=0)
         logits = np.full((len(own), widest), -np.inf, dtype=np.float32)
         labels, probabilities = [], np.empty(len(own), dtype=np.float32)
-        for number, ((_, place), row) in enumerate(own):
-            task = self._session.tasks[place]
+        for number, ((_, key), row) in enumerate(own):
+            task = self._tasks[key]
             check_finite(task, row)
             logits[number, : len(row)] = row
             (first,) = best(row, 1)

@@ -42,7 +42,7 @@ def batches(
     Args:
         session: which runs them.
         images: encoded or in memory.
-        chosen: places of tasks in the session.
+        chosen: keys of tasks in the session.
         names: what messages call the images; None for "image 1 of 3".
         max_batch: rows of a batch, unless one image has more.
 
@@ -61,15 +61,15 @@ def batches(
         )
 
 
-def places(session: Session, tasks: Sequence[str] | None) -> list[int]:
-    """Return the places in a session of the tasks with these names, of all for None.
+def keys(session: Session, tasks: Sequence[str] | None) -> list[int]:
+    """Return the keys in a session of the tasks with these names, of all for None.
 
     Raises:
         UsageError: no name, an unknown one, or one twice.
     """
-    known = [task.name for task in session.tasks]
+    known = {task.name: key for key, task in session.tasks.items()}
     if tasks is None:
-        return list(range(len(known)))
+        return list(known.values())
     for name in tasks:
         if name not in known:
             raise UsageError(f"no task '{name}', only {', '.join(known)}.{did_you_mean(name, known)}")
@@ -77,7 +77,7 @@ def places(session: Session, tasks: Sequence[str] | None) -> list[int]:
         raise UsageError(f"a task is named twice in {','.join(tasks)}; name each once")
     if not tasks:
         raise UsageError(f"no task was named; name one or more of {', '.join(known)}")
-    return [known.index(name) for name in tasks]
+    return [known[name] for name in tasks]
 
 
 def _load(session: Session, image: AnyImage, name: str) -> Array:

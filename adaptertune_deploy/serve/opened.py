@@ -35,7 +35,7 @@ class OpenBundle:
     def __init__(self, session: Session) -> None:
         """Take an open session, and close it with this."""
         self._session = session
-        self.tasks: tuple[TaskSpec, ...] = session.tasks
+        self.tasks: tuple[TaskSpec, ...] = tuple(session.tasks.values())
         self.form, self.engine = session.form, session.engine
 
     def predict(

@@ -22,6 +22,10 @@ from adaptertune_deploy.serve.parsing import ParsePool
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings, fitting
 from adaptertune_deploy.serve.statistics import Statistics, Timing
+from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.loader import Loader
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 NEVER = Deadline()
 
@@ -47,17 +51,24 @@ class Service:
         draining: set to make the server say that it is not ready while it goes on answering.
     """
 
-    def __init__(self, session: Session, settings: Settings) -> None:
-        """Take a session, which stays the caller's to close; batches get no larger than its engine takes."""
+    def __init__(self, session: Session, settings: Settings, source: BundleSource | None = None) -> None:
+        """Take a session, which stays the caller's to close; batches get no larger than its engine takes.
+
+        Its tasks are version 1 of what they are; `source` is where others come from.
+        """
         self.session = session
         settings = self.settings = fitting(settings, session.engine.limits)
         self.draining = False
         self.bytes = Budget(settings.bytes_limit, "bytes of bodies")
         self.parsing = ParsePool()
         self.images = ImagePool(session.preprocess, settings)
-        self.statistics = Statistics(task.name for task in session.tasks)
+        digests = session.digests
+        served = [ServedTask(key, spec, digest=digests[key]) for key, spec in session.tasks.items()]
+        self.statistics = Statistics(served)
         self.metrics = Metrics(self.statistics)
-        self.batcher = Batcher(session, settings, self._executed)
+        self.tasks = LiveTasks(served, self._published, self._released)
+        self.loader = Loader(session, self.tasks, settings.max_batch, source)
+        self.batcher = Batcher(session, self.tasks, settings, self._executed)
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "atd_ready": ("1 while requests should come", lambda: self.not_ready is None),
             "atd_queue_rows": ("Rows accepted and not yet answered", lambda: self.batcher.admitted),
@@ -66,7 +77,6 @@ class Service:
         }
         for name, (text, value) in gauges.items():
             self.metrics.show(name, text, value)
-        self._places = {task.name: place for place, task in enumerate(session.tasks)}
 
     @property
     def not_ready(self) -> str | None:
@@ -79,13 +89,9 @@ class Service:
             return "the engine is warming up"
         return self.batcher.health.problem
 
-    def place(self, task: str) -> int | None:
-        """Return a task's index in the session, or None when it is not served."""
-        return self._places.get(task)
-
     def nearest(self, task: str) -> str:
         """Return " Did you mean 'x'?" for the nearest served task, or ""."""
-        return did_you_mean(task, self._places)
+        return did_you_mean(task, self.tasks.current.names)
 
     def start(self) -> None:
         """Start warming up and working."""
@@ -100,17 +106,18 @@ class Service:
         """Answer what was accepted, then stop."""
         self.draining = True
         await self.batcher.drain()
+        self.loader.close(wait=not self.batcher.abandoned)
         self.images.close()
         self.parsing.close()
 
-    def failed_early(self, tasks: Sequence[int], error: Exception, arrived: float, gone: bool = False) -> None:
+    def failed_early(self, tasks: Sequence[ServedTask], error: Exception, arrived: float, gone: bool = False) -> None:
         """Count a request that failed before `answer` was called; `gone` says that its client left."""
         self.statistics.failed(tasks, "CANCELED" if gone else _reason(error), monotonic() - arrived)
 
     async def answer(
         self,
         images: Sequence[bytes] | Array,
-        tasks: Sequence[int],
+        tasks: Sequence[ServedTask],
         arrived: float,
         deadline: Deadline = NEVER,
         priority: int = DEFAULT_PRIORITY,
@@ -119,7 +126,7 @@ class Service:
 
         Args:
             images: encoded images, or float32 [N, 3, H, W] of them after preprocessing.
-            tasks: indices of the session's tasks.
+            tasks: of the current generation, or held by the caller (tasks.live_tasks).
             arrived: time.monotonic() when the request came.
             deadline: at which a request that has not run to its end is given up.
             priority: of the requests of one task the one with the lowest number comes first.
@@ -128,6 +135,17 @@ class Service:
             RequestError: an image that can't be decoded, a full queue (503), a passed deadline (504).
             EngineError: the batch failed, or gave NaN.
         """
+        with self.tasks.hold(tasks):
+            return await self._counted(images, tasks, arrived, deadline, priority)
+
+    async def _counted(
+        self,
+        images: Sequence[bytes] | Array,
+        tasks: Sequence[ServedTask],
+        arrived: float,
+        deadline: Deadline,
+        priority: int,
+    ) -> Served:
         self.statistics.began(tasks)
         try:
             served = await self._answer(images, tasks, arrived, deadline, priority)
@@ -144,18 +162,22 @@ class Service:
         return served
 
     async def _answer(
-        self, images: Sequence[bytes] | Array, tasks: Sequence[int], arrived: float, deadline: Deadline, priority: int
+        self,
+        images: Sequence[bytes] | Array,
+        tasks: Sequence[ServedTask],
+        arrived: float,
+        deadline: Deadline,
+        priority: int,
     ) -> Served:
         self._check_rows(len(images), len(tasks))
-        with self.batcher.admit(dict.fromkeys(tasks, len(images))):
+        with self.batcher.admit({task.name: len(images) for task in tasks}):
             start = monotonic()
             pixels = images
             if not isinstance(pixels, np.ndarray):
                 pixels = await deadline.within(self.images.load(pixels, deadline), "the images were decoded")
             preprocess_s = monotonic() - start
             image = np.repeat(np.arange(len(pixels), dtype=np.int64), len(tasks))
-            task = np.tile(np.array(tasks, dtype=np.int64), len(pixels))
-            outcome = await self.batcher.submit(pixels, image, task, deadline, priority)
+            outcome = await self.batcher.submit(pixels, image, [*tasks] * len(pixels), deadline, priority)
         total_s = monotonic() - arrived
         timing = Timing(total_s, outcome.queue_s, preprocess_s, outcome.infer_s, read_s=start - arrived)
         return Served(outcome.logits, timing, outcome.batch)
@@ -168,6 +190,17 @@ class Service:
                 "send fewer images at a time",
                 413,
             )
+
+    def _published(self, task: ServedTask) -> None:
+        self.statistics.add(task)
+        self.metrics.add(task.name)
+
+    def _released(self, task: ServedTask) -> None:
+        if not self.tasks.shows(task.identity):
+            self.statistics.remove(task)
+        if task.name not in {name for name, _ in self.statistics.tasks}:
+            self.metrics.remove(task.name)
+        self.loader.release(task)
 
     def _executed(self, batch: BatchRecord) -> None:
         self.statistics.executed(batch)

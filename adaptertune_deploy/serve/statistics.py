@@ -6,10 +6,11 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from adaptertune_deploy.serve.batching.batch import BatchRecord
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 
@@ -44,7 +45,7 @@ class Timing:
 
 @dataclass
 class TaskStatistics:
-    """What happened to one task since the server started.
+    """What happened to one version of a task since it was loaded.
 
     failures: reason -> requests.
     rows: rows that ran; executions: engine runs with a row of this task.
@@ -68,37 +69,50 @@ class TaskStatistics:
 
 
 class Statistics:
-    """The counters of every task; touched only on the event loop."""
+    """The counters of every task that requests get or still have; touched only on the event loop.
 
-    def __init__(self, tasks: Iterable[str]) -> None:
+    Attributes:
+        tasks: (name, version) -> counters.
+    """
+
+    def __init__(self, tasks: Iterable[ServedTask] = ()) -> None:
         """Start every counter at 0."""
-        self.tasks = {name: TaskStatistics() for name in tasks}
-        self._names = tuple(self.tasks)
+        self.tasks: dict[tuple[str, int], TaskStatistics] = {}
+        for task in tasks:
+            self.add(task)
 
-    def began(self, tasks: Sequence[int]) -> None:
+    def add(self, task: ServedTask) -> None:
+        """Count for a task from now on, where that is not done yet."""
+        self.tasks.setdefault(task.identity, TaskStatistics())
+
+    def remove(self, task: ServedTask) -> None:
+        """Forget a task that no request has any more."""
+        del self.tasks[task.identity]
+
+    def began(self, tasks: Iterable[ServedTask]) -> None:
         """Count a request as pending for each of its tasks."""
         for task in tasks:
-            self.tasks[self._names[task]].pending += 1
+            self.tasks[task.identity].pending += 1
 
-    def ended(self, tasks: Sequence[int]) -> None:
+    def ended(self, tasks: Iterable[ServedTask]) -> None:
         """Count a request as no longer pending."""
         for task in tasks:
-            self.tasks[self._names[task]].pending -= 1
+            self.tasks[task.identity].pending -= 1
 
-    def succeeded(self, tasks: Sequence[int], timing: Timing) -> None:
+    def succeeded(self, tasks: Iterable[ServedTask], timing: Timing) -> None:
         """Count an answered request for each of its tasks."""
         for task in tasks:
-            entry = self.tasks[self._names[task]]
+            entry = self.tasks[task.identity]
             entry.success.add(timing.total_s)
             entry.queue.add(timing.queue_s)
             entry.compute_input.add(timing.preprocess_s)
             entry.compute_infer.add(timing.infer_s)
             entry.compute_output.add(timing.output_s)
 
-    def failed(self, tasks: Sequence[int], reason: str, seconds: float) -> None:
+    def failed(self, tasks: Iterable[ServedTask], reason: str, seconds: float) -> None:
         """Count a failed request for each of its tasks; `reason` is one of REASONS."""
         for task in tasks:
-            entry = self.tasks[self._names[task]]
+            entry = self.tasks[task.identity]
             entry.fail.add(seconds)
             entry.failures[reason] += 1
 
@@ -106,7 +120,7 @@ class Statistics:
         """Count an engine run for every task in it."""
         now = time.time_ns() // 1_000_000
         for task, rows in batch.rows.items():
-            entry = self.tasks[self._names[task]]
+            entry = self.tasks[task.identity]
             entry.rows += rows
             entry.executions += 1
             entry.last_inference_ms = now

@@ -29,6 +29,8 @@ from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
+from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.banks import all_inputs, tasks_of
 from tests.builders import make_adapter, make_backbone_spec, make_preprocess_spec, make_task
 from tests.engines.onnx_files import field as protobuf_field
@@ -166,6 +168,9 @@ def make_adapters() -> list[Adapter]:
     return [make_adapter(task, backbone, seed) for seed, task in enumerate(tasks)]
 
 
+SERVED = [ServedTask(key, adapter.task) for key, adapter in enumerate(make_adapters())]
+
+
 def asked(call: Mapping[str, npt.NDArray[Any]]) -> list[int]:
     """Return which of make_adapters() each row of a run was given."""
     return tasks_of(call, make_adapters())
@@ -173,13 +178,29 @@ def asked(call: Mapping[str, npt.NDArray[Any]]) -> list[int]:
 
 def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | None = None) -> SharedSession:
     backbone = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
-    return SharedSession(engine or FakeEngine(), adapters or make_adapters(), SLOTS, backbone, make_preprocess_spec())
+    session = SharedSession(engine or FakeEngine(), SLOTS, backbone, make_preprocess_spec())
+    for adapter in adapters or make_adapters():
+        session.put(adapter)
+    return session
 
 
 def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSession, list[FakeEngine]]:
     held = list(adapters or make_adapters())
     engines = [FakeEngine(merged_network(adapter), bank.LOGITS) for adapter in held]
-    return MergedSession(engines, [adapter.task for adapter in held], make_preprocess_spec()), engines
+    session = MergedSession(make_preprocess_spec())
+    for engine, adapter in zip(engines, held, strict=True):
+        session.put(engine, adapter.task)
+    return session, engines
+
+
+def served(*places: int) -> list[ServedTask]:
+    """Return tasks of make_adapters(), as a session opened with these has them; the same ones in every call."""
+    return [SERVED[place] for place in places]
+
+
+def live(*places: int) -> LiveTasks:
+    """Return tasks of make_adapters() as those that new requests get."""
+    return LiveTasks(served(*places), lambda task: None, lambda task: None)
 
 
 @dataclass(frozen=True)

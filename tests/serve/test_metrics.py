@@ -9,6 +9,9 @@ import adaptertune_deploy
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.statistics import Statistics, Timing
+from tests.serve.fakes import served
+
+PETS, FLOWERS = served(0, 1)
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -33,7 +36,7 @@ def nv(name: str, model: str, **labels: str) -> tuple[str, tuple[tuple[str, str]
 
 
 def test_every_name_is_there_at_zero_from_the_start() -> None:
-    samples = read(Metrics(Statistics(["pets", "flowers"])))
+    samples = read(Metrics(Statistics(served(0, 1))))
     for model in ("pets", "flowers"):
         for name in ("request_success", "count", "exec_count", "pending_request_count"):
             assert samples[nv(f"nv_inference_{name}", model)] == 0
@@ -45,12 +48,12 @@ def test_every_name_is_there_at_zero_from_the_start() -> None:
 
 
 def test_counters_follow_the_statistics() -> None:
-    statistics = Statistics(["pets", "flowers"])
+    statistics = Statistics(served(0, 1))
     metrics = Metrics(statistics)
     timing = Timing(total_s=0.02, queue_s=0.001, preprocess_s=0.003, infer_s=0.015)
-    statistics.succeeded([0], timing)
-    statistics.failed([1], "REJECTED", 0.1)
-    batch = BatchRecord({0: 2, 1: 1}, images=1, seconds=0.015, nonfinite={1: 1})
+    statistics.succeeded(served(0), timing)
+    statistics.failed(served(1), "REJECTED", 0.1)
+    batch = BatchRecord({PETS: 2, FLOWERS: 1}, images=1, seconds=0.015, nonfinite={FLOWERS: 1})
     statistics.executed(batch)
     metrics.executed(batch)
     metrics.answered(timing)
@@ -67,20 +70,20 @@ def test_counters_follow_the_statistics() -> None:
 
 
 def test_every_help_and_type_line_names_the_metric_that_follows() -> None:
-    lines = Metrics(Statistics(["pets"])).render().decode().splitlines()
+    lines = Metrics(Statistics(served(0))).render().decode().splitlines()
     for before, line in pairwise(lines):
         if before.startswith("# TYPE nv_"):
             assert line.split("{")[0] == before.split()[2]
 
 
 def test_two_servers_do_not_share_counters() -> None:
-    one, two = (Metrics(Statistics(["pets"])) for _ in range(2))
-    one.executed(BatchRecord({0: 1}, images=1, seconds=0.1, nonfinite={}))
+    one, two = (Metrics(Statistics(served(0))) for _ in range(2))
+    one.executed(BatchRecord({PETS: 1}, images=1, seconds=0.1, nonfinite={}))
     assert read(two)["atd_batch_rows_count", ()] == 0
 
 
 def test_answers_are_counted_by_status_and_gauges_are_asked_when_they_are_read() -> None:
-    metrics = Metrics(Statistics(["pets"]))
+    metrics = Metrics(Statistics(served(0)))
     value = 1
     metrics.show("atd_test", "A test", lambda: value)
     for status in (200, 503, 200):

@@ -7,7 +7,7 @@ import pytest
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, UsageError
-from adaptertune_deploy.serve.offline import batches, places
+from adaptertune_deploy.serve.offline import batches, keys
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import make_shared
 
@@ -34,12 +34,12 @@ def test_a_bad_image_is_named() -> None:
 
 def test_tasks_are_found_by_name() -> None:
     session = make_shared()
-    assert places(session, None) == [0, 1, 2]
-    assert places(session, ["digits", "pets"]) == [2, 0]
+    assert keys(session, None) == [0, 1, 2]
+    assert keys(session, ["digits", "pets"]) == [2, 0]
     for names, message in (
         (["pet"], "no task 'pet', only pets, flowers, digits. Did you mean 'pets'"),
         (["pets", "pets"], "a task is named twice in pets,pets; name each once"),
         ([], "no task was named; name one or more of pets, flowers, digits"),
     ):
         with pytest.raises(UsageError, match=message):
-            places(session, names)
+            keys(session, names)

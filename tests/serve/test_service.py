@@ -14,6 +14,7 @@ from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import TaskStatistics
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import WAIT_S, FakeEngine, make_adapters, make_shared, reference
 
@@ -35,16 +36,21 @@ def play(body: Body, settings: Settings | None = None) -> TaskStatistics:
         finally:
             engine.gate.set()
             await service.close()
-        return service.statistics.tasks["pets"]
+        return service.statistics.tasks["pets", 1]
 
     return asyncio.run(run())
+
+
+def asked_for(service: Service, *places: int) -> list[ServedTask]:
+    """Return tasks by their place in the current generation."""
+    return [tuple(service.tasks.current)[place] for place in places]
 
 
 def test_images_times_tasks_become_rows_and_are_counted() -> None:
     encoded = [encode(make_image(seed=seed)) for seed in range(2)]
 
     async def body(service: Service, engine: FakeEngine) -> None:
-        served = await service.answer(encoded, [1, 0], monotonic())
+        served = await service.answer(encoded, asked_for(service, 1, 0), monotonic())
         pixels = [preprocess.preprocess(data, make_preprocess_spec()) for data in encoded]
         expected = [(pixels[0], 1), (pixels[0], 0), (pixels[1], 1), (pixels[1], 0)]
         for logits, (image, task) in zip(served.logits, expected, strict=True):
@@ -63,18 +69,18 @@ def test_each_kind_of_failure_has_its_reason(caplog: pytest.LogCaptureFixture) -
 
     async def body(service: Service, engine: FakeEngine) -> None:
         with pytest.raises(ImageError):
-            await service.answer([b"no image"], [0], monotonic())
+            await service.answer([b"no image"], asked_for(service, 0), monotonic())
         engine.error = RuntimeError("broken")
         with pytest.raises(EngineError):
-            await service.answer([good], [0], monotonic())
+            await service.answer([good], asked_for(service, 0), monotonic())
         engine.error = None
         engine.gate.clear()
-        running = asyncio.ensure_future(service.answer([good], [0], monotonic()))
+        running = asyncio.ensure_future(service.answer([good], asked_for(service, 0), monotonic()))
         await asyncio.to_thread(engine.wait_entered)
         await asyncio.to_thread(engine.wait_entered)
         with pytest.raises(RequestError, match="at most 4 may"):
-            await service.answer([good] * 4, [0], monotonic())
-        gone = asyncio.ensure_future(service.answer([good], [0], monotonic()))
+            await service.answer([good] * 4, asked_for(service, 0), monotonic())
+        gone = asyncio.ensure_future(service.answer([good], asked_for(service, 0), monotonic()))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.wait([gone])
@@ -89,7 +95,9 @@ def test_each_kind_of_failure_has_its_reason(caplog: pytest.LogCaptureFixture) -
 def test_a_deadline_counts_from_arrival_and_covers_decoding() -> None:
     async def body(service: Service, engine: FakeEngine) -> None:
         with pytest.raises(RequestError, match="while the images were decoded") as caught:
-            await service.answer([encode(make_image())], [0], monotonic() - 1.0, Deadline(monotonic() - 0.5))
+            await service.answer(
+                [encode(make_image())], asked_for(service, 0), monotonic() - 1.0, Deadline(monotonic() - 0.5)
+            )
         assert caught.value.status == 504
         assert engine.calls == []
 
@@ -100,10 +108,10 @@ def test_a_deadline_passes_in_the_queue() -> None:
     async def body(service: Service, engine: FakeEngine) -> None:
         good = encode(make_image())
         engine.gate.clear()
-        running = asyncio.ensure_future(service.answer([good], [0], monotonic()))
+        running = asyncio.ensure_future(service.answer([good], asked_for(service, 0), monotonic()))
         await asyncio.to_thread(engine.wait_entered)
         with pytest.raises(RequestError, match="Request timeout expired") as caught:
-            await service.answer([good], [0], monotonic(), Deadline(monotonic() + 0.05))
+            await service.answer([good], asked_for(service, 0), monotonic(), Deadline(monotonic() + 0.05))
         assert caught.value.status == 504
         engine.gate.set()
         await running
@@ -115,7 +123,7 @@ def test_a_deadline_passes_in_the_queue() -> None:
 def test_a_request_of_too_many_rows_is_refused_before_decoding() -> None:
     async def body(service: Service, engine: FakeEngine) -> None:
         with pytest.raises(RequestError, match="3 images for 3 tasks are 9 rows, at most 8") as caught:
-            await service.answer([b"never looked at"] * 3, [0, 1, 2], monotonic())
+            await service.answer([b"never looked at"] * 3, asked_for(service, 0, 1, 2), monotonic())
         assert caught.value.status == 413
 
     play(body, Settings(max_request_rows=8, max_batch=8))
@@ -137,10 +145,8 @@ def test_readiness_follows_the_life_of_the_service() -> None:
     asyncio.run(asyncio.wait_for(run(), WAIT_S))
 
 
-def test_tasks_are_found_by_name() -> None:
+def test_the_nearest_task_is_found_by_name() -> None:
     async def body(service: Service, engine: FakeEngine) -> None:
-        assert service.place("flowers") == 1
-        assert service.place("flower") is None
         assert service.nearest("flower") == " Did you mean 'flowers'?"
 
     play(body)

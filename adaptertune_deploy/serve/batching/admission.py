@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.settings import Settings
@@ -16,45 +16,49 @@ class Admission:
     """Counts rows from acceptance to answer; belongs to the event loop.
 
     Attributes:
-        rows: accepted and not yet answered, of each task by its index.
-        kept: places that every task has though others fill the queue.
+        rows: accepted and not yet answered, of each task by its name.
     """
 
-    def __init__(self, tasks: Sequence[str], settings: Settings) -> None:
-        """Begin with nothing accepted."""
-        count = max(1, len(tasks))
-        spare = settings.queue_limit - settings.largest_request
-        self.rows: Counter[int] = Counter()
-        self.kept = min(settings.queue_limit // (KEPT * count), spare // max(1, count - 1))
+    def __init__(self, tasks: Callable[[], int], settings: Settings) -> None:
+        """Begin with nothing accepted; `tasks` tells how many tasks are served now."""
+        self.rows: Counter[str] = Counter()
         self._tasks = tasks
         self._limit = settings.queue_limit
         self._task_limit = settings.task_queue_limit
-        self._shared = settings.queue_limit - count * self.kept
+        self._spare = settings.queue_limit - settings.largest_request
+
+    @property
+    def kept(self) -> int:
+        """Places that every task has though others fill the queue."""
+        count = max(1, self._tasks())
+        return min(self._limit // (KEPT * count), self._spare // max(1, count - 1))
 
     @property
     def total(self) -> int:
         """Rows accepted and not yet answered."""
         return self.rows.total()
 
-    def check(self, wanted: Mapping[int, int]) -> None:
+    def check(self, wanted: Mapping[str, int]) -> None:
         """Raise RequestError (503) where so many more rows of these tasks do not fit."""
         for task, more in wanted.items():
             if self.rows[task] + more > self._task_limit:
                 raise RequestError(
-                    f"Exceeds maximum queue size: {self.rows[task]} rows of '{self._tasks[task]}' wait, at most "
+                    f"Exceeds maximum queue size: {self.rows[task]} rows of '{task}' wait, at most "
                     f"{self._task_limit} of one task may; try again later",
                     503,
                 )
-        after = self.rows + Counter(wanted)
-        beyond = sum(max(0, rows - self.kept) for rows in after.values())
-        grows = any(after[task] > self.kept for task in wanted)
-        if grows and beyond > self._shared:
+        kept, after = self.kept, self.rows + Counter(wanted)
+        beyond = sum(max(0, rows - kept) for rows in after.values())
+        grows = any(after[task] > kept for task in wanted)
+        shared = self._limit - max(1, self._tasks()) * kept
+        # Rows of a task that is served no more are in nobody's share.
+        if (grows and beyond > shared) or after.total() > self._limit:
             raise RequestError(
                 f"Exceeds maximum queue size: {self.total} rows wait, at most {self._limit} may; try again later", 503
             )
 
     @contextlib.contextmanager
-    def hold(self, wanted: Mapping[int, int]) -> Iterator[None]:
+    def hold(self, wanted: Mapping[str, int]) -> Iterator[None]:
         """Count rows for the length of a `with` block.
 
         Raises:
@@ -66,3 +70,4 @@ class Admission:
             yield
         finally:
             self.rows.subtract(wanted)
+            self.rows = +self.rows

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.logs.context import request_id
 from adaptertune_deploy.serve.sessions.logits import check_finite
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 Indices = npt.NDArray[np.int64]
 
@@ -23,16 +23,16 @@ Indices = npt.NDArray[np.int64]
 class BatchRecord:
     """One engine run that succeeded.
 
-    rows: task index -> rows of that task.
+    rows: task -> rows of that task.
     images: images in the batch.
     seconds: inside the engine.
-    nonfinite: task index -> rows whose logits were NaN or infinite.
+    nonfinite: task -> rows whose logits were NaN or infinite.
     """
 
-    rows: Mapping[int, int]
+    rows: Mapping[ServedTask, int]
     images: int
     seconds: float
-    nonfinite: Mapping[int, int]
+    nonfinite: Mapping[ServedTask, int]
 
     @property
     def size(self) -> int:
@@ -61,7 +61,8 @@ class Job:
     """A request on its way through the queue.
 
     images: float32 [N, 3, H, W].
-    image, task: int64 [B] per row; rows of one image side by side, images in order.
+    image: int64 [B], which image each row asks about; rows of one image side by side, images in order.
+    task: B of them, which each row asks for.
     submitted: time.monotonic() value.
     priority: of the requests of one task the one with the lowest number comes first.
     arrival: its place among all requests.
@@ -72,7 +73,7 @@ class Job:
 
     images: Array
     image: Indices
-    task: Indices
+    task: Sequence[ServedTask]
     future: asyncio.Future[Outcome]
     submitted: float
     priority: int = 0
@@ -110,13 +111,13 @@ class Part:
         return self.job.image[self.start : self.stop]
 
     @property
-    def task(self) -> Indices:
+    def task(self) -> Sequence[ServedTask]:
         """The rows' tasks."""
         return self.job.task[self.start : self.stop]
 
 
 def join(parts: Sequence[Part]) -> tuple[Array, Indices, Indices]:
-    """Return images [N, 3, H, W], image [B] and task [B] of a batch; no copy of images when it has one part."""
+    """Return images [N, 3, H, W], image [B] and keys [B] of a batch; no copy of images when it has one part."""
     images: list[Array] = []
     image: list[Indices] = []
     offset = 0
@@ -126,21 +127,22 @@ def join(parts: Sequence[Part]) -> tuple[Array, Indices, Indices]:
         image.append(part.image - (first - offset))
         offset += last + 1 - first
     joined = images[0] if len(images) == 1 else np.concatenate(images)
-    return joined, np.concatenate(image), np.concatenate([part.task for part in parts])
+    keys = np.array([task.key for part in parts for task in part.task], dtype=np.int64)
+    return joined, np.concatenate(image), keys
 
 
-def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float, tasks: Sequence[TaskSpec]) -> BatchRecord:
+def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float) -> BatchRecord:
     """Hand every request its rows of a batch; rows that are not finite fail their own request only."""
-    rows: Counter[int] = Counter()
-    nonfinite: Counter[int] = Counter()
+    rows: Counter[ServedTask] = Counter()
+    nonfinite: Counter[ServedTask] = Counter()
     errors: dict[Job, EngineError] = {}
     images = place = 0
     for part in parts:
         images += len(np.unique(part.image))
-        for task in part.task.tolist():
+        for task in part.task:
             rows[task] += 1
             try:
-                check_finite(tasks[task], logits[place])
+                check_finite(task.spec, logits[place])
             except EngineError as error:
                 nonfinite[task] += 1
                 errors[part.job] = error

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
@@ -25,6 +25,8 @@ from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, FairQ
 from adaptertune_deploy.serve.batching.waiting import within
 from adaptertune_deploy.serve.sessions.session import Session, warm_up
 from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 NEVER = Deadline()
 PROBE_S = 1.0
@@ -39,20 +41,24 @@ class Batcher:
         warm: whether the session has been warmed up.
         failure: why it can't be, or None.
         health: of the engine since.
+        abandoned: whether what waits or runs was given up.
     """
 
-    def __init__(self, session: Session, settings: Settings, on_batch: Callable[[BatchRecord], None]) -> None:
+    def __init__(
+        self, session: Session, tasks: LiveTasks, settings: Settings, on_batch: Callable[[BatchRecord], None]
+    ) -> None:
         """Make a batcher; `on_batch` is called on the event loop after every batch that succeeded."""
         self.warm = False
         self.failure: Exception | None = None
         self.health = EngineHealth(settings.run_timeout)
         self._session = session
+        self._tasks = tasks
         self._max_batch = settings.max_batch
-        self._admission = Admission([task.name for task in session.tasks], settings)
+        self._admission = Admission(lambda: len(tasks.current), settings)
         self._on_batch = on_batch
         self._queue = FairQueue()
         self._running: list[Part] = []
-        self._closing = self._abandoned = False
+        self._closing = self.abandoned = False
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._worker: asyncio.Task[None] | None = None
@@ -66,8 +72,8 @@ class Batcher:
         """Rows accepted and not yet answered."""
         return self._admission.total
 
-    def check_room(self, rows: Mapping[int, int]) -> None:
-        """Raise RequestError (503) when so many more rows of each task do not fit, or nothing is taken any more."""
+    def check_room(self, rows: Mapping[str, int]) -> None:
+        """Raise RequestError (503) when so many more rows of each name do not fit, or nothing is taken any more."""
         if self.failure is not None:
             raise RequestError("the engine failed its first run; this server can't answer", 503)
         if self._closing:
@@ -75,8 +81,8 @@ class Batcher:
         self._admission.check(rows)
 
     @contextlib.contextmanager
-    def admit(self, rows: Mapping[int, int]) -> Iterator[None]:
-        """Count rows of each task against the queue's limits from acceptance to answer.
+    def admit(self, rows: Mapping[str, int]) -> Iterator[None]:
+        """Count rows of each task, by its name, against the queue's limits from acceptance to answer.
 
         Raises:
             RequestError: 503, see check_room.
@@ -89,14 +95,19 @@ class Batcher:
             self._changed.set()
 
     def submit(
-        self, images: Array, image: Indices, task: Indices, deadline: Deadline = NEVER, priority: int = DEFAULT_PRIORITY
+        self,
+        images: Array,
+        image: Indices,
+        task: Sequence[ServedTask],
+        deadline: Deadline = NEVER,
+        priority: int = DEFAULT_PRIORITY,
     ) -> asyncio.Future[Outcome]:
         """Queue B rows about N images; cancelling the future takes them out again.
 
         Args:
             images: float32 [N, 3, H, W], preprocessed.
             image: int64 [B], which image each row asks about; rows of one image side by side, images in order.
-            task: int64 [B], which of the session's tasks each row asks for.
+            task: B of them, which each row asks for; the caller holds them (tasks.live_tasks) until the future ends.
             deadline: a request of which rows wait then is answered with RequestError (504) at that moment, and they
                 never run.
             priority: of the requests of one task the one with the lowest number comes first.
@@ -110,7 +121,7 @@ class Batcher:
         if not math.isinf(deadline.at):
             timer = loop.call_later(max(0.0, deadline.at - monotonic()), self._expire, job)
             job.future.add_done_callback(lambda _: timer.cancel())
-        if self._abandoned:
+        if self.abandoned:
             job.fail(RequestError(LEFT, 503))
             return job.future
         self._queue.push(job)
@@ -120,7 +131,7 @@ class Batcher:
     async def drain(self) -> None:
         """Take no new requests, wait until every accepted one is answered or given up, then stop the worker."""
         self._closing = True
-        while not self._abandoned and self.failure is None and (self.admitted or self._queue or self._running):
+        while not self.abandoned and self.failure is None and (self.admitted or self._queue or self._running):
             self._changed.clear()
             await self._changed.wait()
         if self._worker is not None:
@@ -128,19 +139,18 @@ class Batcher:
             await asyncio.wait([self._worker])
         for job in self._queue.jobs():
             job.future.cancel()
-        self._thread.shutdown(wait=not self._abandoned)
+        self._thread.shutdown(wait=not self.abandoned)
 
     def abandon(self) -> None:
         """Answer all that waits or runs with 503, take nothing new, and wait for no run any more."""
-        self._closing = self._abandoned = True
+        self._closing = self.abandoned = True
         for job in [*self._queue.jobs(), *(part.job for part in self._running)]:
             job.fail(RequestError(LEFT, 503))
         self._changed.set()
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, warm_up, self._session, self._max_batch)
+            await self._warm_up(self._max_batch)
         except Exception as error:
             logger.exception("the engine failed its first run")
             self._give_up(error)
@@ -160,9 +170,15 @@ class Batcher:
     async def _probe(self) -> None:
         """Try an engine that failed: no request may come to show that it works again."""
         self.health.began()
-        run = asyncio.get_running_loop().run_in_executor(self._thread, warm_up, self._session, 1)
-        (error,) = await asyncio.gather(run, return_exceptions=True)
+        (error,) = await asyncio.gather(self._warm_up(1), return_exceptions=True)
         self.health.ended(fine=error is None)
+
+    async def _warm_up(self, max_batch: int) -> None:
+        """Run every current task in the engine's thread."""
+        tasks = tuple(self._tasks.current)
+        with self._tasks.hold(tasks):
+            loop, keys = asyncio.get_running_loop(), [task.key for task in tasks]
+            await loop.run_in_executor(self._thread, warm_up, self._session, max_batch, keys)
 
     def _give_up(self, error: Exception) -> None:
         self.failure = error
@@ -184,9 +200,10 @@ class Batcher:
         fine = False
         try:
             loop = asyncio.get_running_loop()
-            logits, seconds = await loop.run_in_executor(self._thread, self._run, parts)
-            fine = True
-            self._on_batch(deliver(parts, logits, seconds, self._session.tasks))
+            with self._tasks.hold({task for part in parts for task in part.task}):
+                logits, seconds = await loop.run_in_executor(self._thread, self._run, parts)
+                fine = True
+                self._on_batch(deliver(parts, logits, seconds))
         except Exception:
             ids = [part.job.request_id for part in parts]
             logger.exception("a batch of requests failed: %s", " ".join(ids), extra={"facts": {"request_ids": ids}})

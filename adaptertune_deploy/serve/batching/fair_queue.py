@@ -1,8 +1,8 @@
 """The requests that wait, in fair order: whoever's task was served least comes next, row by row.
 
-Start-time fair queueing (Goyal, Vin, Cheng 1996) over tasks: a task that has been away gets no credit for it, and one
-that floods the queue delays only itself. Within a task, priority and then arrival decide: a priority of one's own can't
-hold up the tasks of others. Rows of one request that ride in one batch lie side by side.
+Start-time fair queueing (Goyal, Vin, Cheng 1996) over tasks by name: a task that has been away gets no credit for it,
+and one that floods the queue delays only itself. Within a task, priority and then arrival decide: a priority of one's
+own can't hold up the tasks of others. Rows of one request that ride in one batch lie side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from adaptertune_deploy.serve.batching.batch import Job, Part
 
 PRIORITIES = 3
 DEFAULT_PRIORITY = 2
-Key = tuple[int, ...]
+Key = tuple[str, ...]
 
 
 class FairQueue:
@@ -23,7 +23,7 @@ class FairQueue:
     def __init__(self) -> None:
         """Begin empty."""
         self._queues: dict[Key, list[Job]] = {}
-        self._served: defaultdict[int, int] = defaultdict(int)
+        self._served: defaultdict[str, int] = defaultdict(int)
         self._clock = 0
         self._arrivals = 0
 
@@ -65,7 +65,7 @@ class FairQueue:
                 continue
             begun.setdefault(job, job.taken)
             self._clock = self._turn(key)[0]
-            self._served[int(job.task[job.taken])] += 1
+            self._served[job.task[job.taken].name] += 1
             job.taken += 1
             space -= 1
             if job.taken == len(job.task):
@@ -77,7 +77,7 @@ class FairQueue:
 
 
 def _key(job: Job) -> Key:
-    return tuple(sorted(set(job.task.tolist())))
+    return tuple(sorted({task.name for task in job.task}))
 
 
 def _order(job: Job) -> tuple[int, int]:

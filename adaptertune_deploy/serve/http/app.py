@@ -21,9 +21,15 @@ from adaptertune_deploy.serve.http.v1 import predict
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 
 
-def make_app(session: Session, settings: Settings | None = None, about: About = NOTHING) -> Starlette:
+def make_app(
+    session: Session,
+    settings: Settings | None = None,
+    about: About = NOTHING,
+    source: BundleSource | None = None,
+) -> Starlette:
     """Return an application that answers from `session`, which stays the caller's to close.
 
     The application's lifespan starts the service, which warms up while health already answers, and ends it after
@@ -33,8 +39,9 @@ def make_app(session: Session, settings: Settings | None = None, about: About = 
         session: see session.open_session.
         settings: limits; None for the defaults.
         about: what the page tells people of the tasks.
+        source: where further tasks come from; None where there are none.
     """
-    service = Service(session, settings or Settings())
+    service = Service(session, settings or Settings(), source)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

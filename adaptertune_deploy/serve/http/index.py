@@ -10,12 +10,12 @@ from starlette.routing import Route
 
 from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.significance import wilson
-from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.serve.about import About, AboutTask
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 DIGITS = 4
 VARIES = {"Vary": "Accept", "Cache-Control": "no-store"}
@@ -40,7 +40,7 @@ def facts(service: Service, about: About) -> dict[str, Any]:
         **describe.engine(session),
         "backbone": _backbone(about),
         "limits": {"rows": settings.largest_request, "bytes": settings.body_limit, "pixels": settings.max_pixels},
-        "tasks": {task.name: _task(task, about.tasks.get(task.name)) for task in session.tasks},
+        "tasks": {task.name: _task(task, about.tasks.get(task.name)) for task in service.tasks.current},
     }
 
 
@@ -51,9 +51,15 @@ def _backbone(about: About) -> dict[str, Any] | None:
     return {"name": spec.name, "blocks": spec.depth, "width": spec.width, "bytes": about.graph_bytes}
 
 
-def _task(task: TaskSpec, about: AboutTask | None) -> dict[str, Any]:
-    known = {"classes": len(task.labels), "rank": task.adapter.rank, "blocks": list(task.adapter.blocks)}
-    if about is None:
+def _task(task: ServedTask, about: AboutTask | None) -> dict[str, Any]:
+    spec = task.spec
+    known = {
+        "version": str(task.version),
+        "classes": len(spec.labels),
+        "rank": spec.adapter.rank,
+        "blocks": list(spec.adapter.blocks),
+    }
+    if about is None or task.version != 1:  # what is known beyond is of the content that the server started with
         return known
     samples = [
         {"path": f"samples/{task.name}/{place}", "label": sample.label} for place, sample in enumerate(about.samples)

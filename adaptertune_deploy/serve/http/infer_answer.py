@@ -9,7 +9,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.http.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.http.responses import encode
 from adaptertune_deploy.serve.protocol.inference import InferRequest
-from adaptertune_deploy.serve.protocol.models import VERSION, Model
+from adaptertune_deploy.serve.protocol.models import Model
 from adaptertune_deploy.serve.protocol.outputs import output_of
 
 
@@ -22,8 +22,8 @@ def answer(request: InferRequest, model: Model, logits: Sequence[Array]) -> tupl
         logits: float32 [C] per image.
     """
     head: dict[str, Any] = {"id": request.id} if request.id else {}
-    head |= {"model_name": model.name, "model_version": VERSION}
-    found = output_of(logits, model.task.labels, request.classification)
+    head |= {"model_name": model.name, "model_version": model.version}
+    found = output_of(logits, model.labels, request.classification)
     output: dict[str, Any] = {"name": model.output, "datatype": found.datatype, "shape": found.shape}
     if not request.binary:
         return encode(head | {"outputs": [output | {"data": found.data()}]}), {"Content-Type": "application/json"}

@@ -13,6 +13,7 @@ from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 TIMEOUT = "X-Request-Timeout"  # seconds
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -45,15 +46,15 @@ def deadline_of(request: Request, arrived: float, longest: float) -> Deadline:
 
 async def take_in(
     request: Request,
-    tasks: Sequence[int],
+    tasks: Sequence[ServedTask],
     parse: Callable[[bytes], Parsed],
     work: Callable[[Parsed, float, Deadline], Coroutine[Any, Any, Answer]],
 ) -> Answer:
-    """Read, parse and answer one request about some of the session's tasks.
+    """Read, parse and answer one request about some tasks, which it holds until then.
 
     Args:
         request: whose body is not read yet.
-        tasks: indices of the session's tasks.
+        tasks: of the current generation.
         parse: takes the decompressed body apart; may run in another thread.
         work: answers; given what `parse` returned, time.monotonic() at the first byte, and the deadline.
 
@@ -63,12 +64,12 @@ async def take_in(
     """
     service: Service = request.app.state.service
     arrived = arrival(request)
-    with service.bytes.share() as share:
+    with service.tasks.hold(tasks), service.bytes.share() as share:
         try:
             deadline = deadline_of(request, arrived, service.settings.request_timeout)
             encoding = request.headers.get("content-encoding", "")
             check_encoding(encoding)
-            service.batcher.check_room(dict.fromkeys(tasks, 1))
+            service.batcher.check_room({task.name: 1 for task in tasks})
             limit = service.settings.body_limit
             body = await deadline.within(read_body(request, limit, share), "the request was read")
 

@@ -23,6 +23,7 @@ from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.multipart import Upload
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.service import Served, Service
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 PARAMETERS = ("tasks", "top_k")
 DEFAULT_TOP_K = 5
@@ -31,9 +32,9 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Question:
-    """What the URL asks: indices of the session's tasks, in the order asked, and labels per answer."""
+    """What the URL asks: tasks of the current generation, in the order asked, and labels per answer."""
 
-    tasks: tuple[int, ...]
+    tasks: tuple[ServedTask, ...]
     top_k: int
 
 
@@ -52,7 +53,7 @@ async def predict(request: Request) -> Response:
         return uploads, await service.answer([upload.data for upload in uploads], question.tasks, arrived, deadline)
 
     uploads, served = await take_in(request, question.tasks, parse, work)
-    return json_answer(_document(service, question, uploads, served))
+    return json_answer(_document(question, uploads, served))
 
 
 def parse_question(query: QueryParams, service: Service) -> Question:
@@ -71,20 +72,23 @@ def parse_question(query: QueryParams, service: Service) -> Question:
     return Question(_parse_tasks(query.get("tasks"), service), _parse_top_k(query.get("top_k")))
 
 
-def _parse_tasks(text: str | None, service: Service) -> tuple[int, ...]:
-    known = [task.name for task in service.session.tasks]
+def _parse_tasks(text: str | None, service: Service) -> tuple[ServedTask, ...]:
+    current = service.tasks.current
+    if text is None and len(current):
+        return tuple(current)
     if text is None:
-        return tuple(range(len(known)))
+        raise RequestError("this server has no task now", 404)
     names = text.split(",")
     if len(set(names)) != len(names):
         raise RequestError("parameter 'tasks' names a task twice; name each once")
-    places = []
+    found = []
     for name in names:
-        place = service.place(name)
-        if place is None:
-            raise RequestError(f"no task '{name[:60]}', only {', '.join(known)}.{service.nearest(name[:60])}", 404)
-        places.append(place)
-    return tuple(places)
+        task = current.get(name)
+        if task is None:
+            known = ", ".join(current.names) or "none"
+            raise RequestError(f"no task '{name[:60]}', only {known}.{service.nearest(name[:60])}", 404)
+        found.append(task)
+    return tuple(found)
 
 
 def _parse_top_k(text: str | None) -> int:
@@ -95,20 +99,20 @@ def _parse_top_k(text: str | None) -> int:
     return int(text)
 
 
-def _document(service: Service, question: Question, uploads: Sequence[Upload], served: Served) -> dict[str, object]:
+def _document(question: Question, uploads: Sequence[Upload], served: Served) -> dict[str, object]:
     width = len(question.tasks)
     images = []
     for place, upload in enumerate(uploads):
         rows = served.logits[place * width : (place + 1) * width]
         answers = [
-            answer(place, service.session.tasks[task], row, question.top_k)
-            for task, row in zip(question.tasks, rows, strict=True)
+            answer(place, task.spec, row, question.top_k) for task, row in zip(question.tasks, rows, strict=True)
         ]
         name = {"name": upload.name} if upload.name else {}
         images.append({"image": place, **name, "tasks": {item.task: _labels(item) for item in answers}})
     timing = served.timing
     return {
         "images": images,
+        "versions": {task.name: str(task.version) for task in question.tasks},
         "latency_ms": {
             "read": _ms(timing.read_s),
             "preprocess": _ms(timing.preprocess_s),

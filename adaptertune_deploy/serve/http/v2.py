@@ -39,18 +39,19 @@ async def server_metadata(request: Request) -> Response:
 
 async def list_models(request: Request) -> Response:
     """Answer GET /v2/models, which KServe's own server has too."""
-    session = _service(request).session
-    return json_answer({"models": [model.name for model in all_models(session.tasks, session.preprocess)]})
+    service = _service(request)
+    models = all_models(service.tasks.current, service.session.preprocess)
+    return json_answer({"models": [model.name for model in models]})
 
 
 async def model_metadata(request: Request) -> Response:
-    """Answer GET /v2/models/{model}[/versions/1]."""
-    return json_answer(describe.model_metadata(_model(request)[1], _service(request).session))
+    """Answer GET /v2/models/{model}[/versions/{version}]."""
+    return json_answer(describe.model_metadata(_model(request), _service(request).session))
 
 
 async def model_ready(request: Request) -> Response:
-    """Answer GET /v2/models/{model}[/versions/1]/ready."""
-    model = _model(request)[1]
+    """Answer GET /v2/models/{model}[/versions/{version}]/ready."""
+    model = _model(request)
     reason = _service(request).not_ready
     if reason is not None:
         return error_answer(f"model '{model.name}' is not ready: {reason}", 503)
@@ -58,28 +59,28 @@ async def model_ready(request: Request) -> Response:
 
 
 async def model_config(request: Request) -> Response:
-    """Answer GET /v2/models/{model}[/versions/1]/config."""
+    """Answer GET /v2/models/{model}[/versions/{version}]/config."""
     service = _service(request)
-    return json_answer(describe.model_config(_model(request)[1], service.session, service.settings))
+    return json_answer(describe.model_config(_model(request), service.session, service.settings))
 
 
 async def model_statistics(request: Request) -> Response:
-    """Answer GET /v2/models/{model}[/versions/1]/stats."""
-    model = _model(request)[1]
-    entry = _service(request).statistics.tasks[model.task.name]
-    return json_answer({"model_stats": [describe.model_statistics(model.name, entry)]})
+    """Answer GET /v2/models/{model}[/versions/{version}]/stats."""
+    model = _model(request)
+    entry = _service(request).statistics.tasks[model.task.identity]
+    return json_answer({"model_stats": [describe.model_statistics((model.name, model.task.version), entry)]})
 
 
 async def all_statistics(request: Request) -> Response:
     """Answer GET /v2/models/stats."""
     entries = _service(request).statistics.tasks.items()
-    return json_answer({"model_stats": [describe.model_statistics(name, entry) for name, entry in entries]})
+    return json_answer({"model_stats": [describe.model_statistics(identity, entry) for identity, entry in entries]})
 
 
 async def infer(request: Request) -> Response:
-    """Answer POST /v2/models/{model}[/versions/1]/infer."""
+    """Answer POST /v2/models/{model}[/versions/{version}]/infer."""
     service = _service(request)
-    place, model = _model(request)
+    model = _model(request)
     length = request.headers.get(infer_request.HEADER_LENGTH)
 
     def parse(body: bytes) -> InferRequest:
@@ -87,10 +88,10 @@ async def infer(request: Request) -> Response:
 
     async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
         deadline = deadline.sooner(arrived, parsed.timeout_s)
-        served = await service.answer(parsed.images, [place], arrived, deadline, parsed.priority)
+        served = await service.answer(parsed.images, [model.task], arrived, deadline, parsed.priority)
         return infer_answer.answer(parsed, model, served.logits)
 
-    content, headers = await take_in(request, [place], parse, work)
+    content, headers = await take_in(request, [model.task], parse, work)
     return Response(content, headers=headers)
 
 
@@ -120,6 +121,6 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _model(request: Request) -> tuple[int, Model]:
-    """Return the index of the task and the model that the path names, or raise RequestError (404)."""
+def _model(request: Request) -> Model:
+    """Return the model that the path names, or raise RequestError (404)."""
     return lookup.find(_service(request), request.path_params["model"], request.path_params.get("version", ""))

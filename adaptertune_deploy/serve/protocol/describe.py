@@ -8,7 +8,7 @@ import adaptertune_deploy
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.engines.options import gpu_index
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, PRIORITIES
-from adaptertune_deploy.serve.protocol.models import BYTES, VERSION, Model
+from adaptertune_deploy.serve.protocol.models import BYTES, Model
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
@@ -30,11 +30,11 @@ def model_metadata(model: Model, session: Session) -> dict[str, Any]:
     """
     return {
         "name": model.name,
-        "versions": [VERSION],
+        "versions": [model.version],
         "platform": f"adaptertune_{session.form}",
         "inputs": [{"name": model.input, "datatype": model.datatype, "shape": [-1, *model.dims]}],
-        "outputs": [{"name": model.output, "datatype": "FP32", "shape": [-1, len(model.task.labels)]}],
-        "parameters": _parameters(model.task, session),
+        "outputs": [{"name": model.output, "datatype": "FP32", "shape": [-1, len(model.labels)]}],
+        "parameters": _parameters(model.task.spec, session),
     }
 
 
@@ -84,7 +84,7 @@ def model_config(model: Model, session: Session, settings: Settings) -> dict[str
             {
                 "name": model.output,
                 "data_type": "TYPE_FP32",
-                "dims": [len(model.task.labels)],
+                "dims": [len(model.labels)],
                 "label_filename": "labels.txt",
                 "is_shape_tensor": False,
                 "is_non_linear_format_io": False,
@@ -117,17 +117,20 @@ def model_config(model: Model, session: Session, settings: Settings) -> dict[str
         "default_model_filename": "",
         "cc_model_filenames": {},
         "metric_tags": {},
-        "parameters": {name: {"string_value": str(value)} for name, value in _parameters(model.task, session).items()},
+        "parameters": {
+            name: {"string_value": str(value)} for name, value in _parameters(model.task.spec, session).items()
+        },
         "model_warmup": [],
     }
 
 
-def model_statistics(name: str, entry: TaskStatistics) -> dict[str, Any]:
+def model_statistics(identity: tuple[str, int], entry: TaskStatistics) -> dict[str, Any]:
     """Return one element of "model_stats"; times in nanoseconds, `last_inference` in milliseconds."""
     nothing = Tally()
+    name, version = identity
     return {
         "name": name,
-        "version": VERSION,
+        "version": str(version),
         "last_inference": entry.last_inference_ms,
         "inference_count": entry.rows,
         "execution_count": entry.executions,

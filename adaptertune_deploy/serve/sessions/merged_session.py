@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.manifest import TaskRecord
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.engines.engine_facts import facts_of
+from adaptertune_deploy.engines.engine_facts import EngineFacts, facts_of
+from adaptertune_deploy.serve.sessions.keyed import Keyed
+from adaptertune_deploy.serve.sessions.opener import Opener
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A task and the engine that holds its graph."""
+
+    spec: TaskSpec
+    digest: str
+    engine: Engine
 
 
 class MergedSession:
-    """Answers a mixed batch with one engine run per task in it; see session.Session."""
+    """Answers a mixed batch with one engine run per task in it; see session.Session.
+
+    Attributes:
+        engine: see session.Session; that of the first task.
+    """
 
     form = "merged"
+    engine: EngineFacts
 
-    def __init__(self, engines: Sequence[Engine], tasks: Sequence[TaskSpec], preprocess: PreprocessSpec) -> None:
-        """Take engines that hold the merged graphs of `tasks`, in the same order."""
-        self.tasks = tuple(tasks)
+    def __init__(self, preprocess: PreprocessSpec) -> None:
+        """Begin with no task; `preprocess` is that of all."""
         self.preprocess = preprocess
-        self.engine = facts_of(engines[0])
-        self._engines = tuple(engines)
+        self._held: Keyed[_Held] = Keyed()
+
+    @property
+    def tasks(self) -> Mapping[int, TaskSpec]:
+        """See session.Session."""
+        return {key: held.spec for key, held in self._held.items.items()}
+
+    @property
+    def digests(self) -> Mapping[int, str]:
+        """See session.Session."""
+        return {key: held.digest for key, held in self._held.items.items()}
+
+    def digest(self, opener: Opener, record: TaskRecord) -> str:
+        """See session.Session.digest: that of the graph."""
+        return opener.merged_graph(record.task.name).sha256
+
+    def load(self, opener: Opener, record: TaskRecord) -> int:
+        """See session.Session.load."""
+        graph = opener.merged_graph(record.task.name)
+        return self.put(opener.open(graph), record.task, graph.sha256)
+
+    def put(self, engine: Engine, task: TaskSpec, digest: str = "") -> int:
+        """Take an engine that holds a task's merged graph, which is closed with the task, and return the task's key."""
+        if not hasattr(self, "engine"):
+            self.engine = facts_of(engine)
+        return self._held.add(_Held(task, digest, engine))
+
+    def unload(self, key: int) -> None:
+        """See session.Session.unload."""
+        self._held.pop(key).engine.close()
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
         """See session.Session.run."""
-        bank.check_rows(len(images), image, task, len(self.tasks))
+        held = self._held.asked(len(images), image, task)
         rows: list[Array | None] = [None] * len(task)
-        for index in np.unique(task).tolist():
-            places = np.flatnonzero(task == index)
+        for key in np.unique(task).tolist():
+            places = np.flatnonzero(task == key)
             chosen = _gather(images, image[places])
-            logits = outputs.run_merged(self._engines[index], chosen, len(self.tasks[index].labels))
+            logits = outputs.run_merged(held[key].engine, chosen, len(held[key].spec.labels))
             for place, row in zip(places.tolist(), logits, strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]
@@ -46,8 +90,8 @@ class MergedSession:
 
     def close(self) -> None:
         """Release the engines."""
-        for engine in self._engines:
-            engine.close()
+        for held in self._held.items.values():
+            held.engine.close()
 
 
 def _gather(images: Array, chosen: npt.NDArray[np.int64]) -> Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,30 +24,61 @@ from adaptertune_deploy.core.manifest import (
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
+from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import USUAL, EngineOptions
 from adaptertune_deploy.serve.sessions.forms import FORMS
 from adaptertune_deploy.serve.sessions.logits import check_finite
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
+from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 
 
 class Session(Protocol):
     """Tasks over one backbone, loaded and ready to run.
 
+    Any number of threads may ask, while another one loads and unloads.
+
     Attributes:
-        tasks: what it answers; a task's index is its place here.
         preprocess: how an image becomes its input.
         engine: what runs it.
         form: "shared" or "merged".
     """
 
-    tasks: tuple[TaskSpec, ...]
     preprocess: PreprocessSpec
     engine: EngineFacts
     form: str
+
+    @property
+    def tasks(self) -> Mapping[int, TaskSpec]:
+        """What it answers: key -> task, in the order in which they came; no key is given twice, and 0 is the first."""
+
+    @property
+    def digests(self) -> Mapping[int, str]:
+        """Key -> SHA-256 of the file that the task was loaded of, "" where there was none."""
+
+    def digest(self, opener: Opener, record: TaskRecord) -> str:
+        """Return the SHA-256 of the file that `load` would read.
+
+        Raises:
+            UsageError: see load.
+        """
+
+    def load(self, opener: Opener, record: TaskRecord) -> int:
+        """Take one more task of a bundle and return its key; whatever is raised, the session is as it was.
+
+        Raises:
+            UsageError: the bundle lacks the graph that this form needs.
+            FormatError: a damaged file, or one that is not what the manifest says.
+            EngineError: the engine refuses it, or has no room.
+        """
+
+    def unload(self, key: int) -> None:
+        """Let go of a task that no run reads: who calls sees to that.
+
+        Raises:
+            EngineError: no such task.
+        """
 
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
         """Answer B rows about N images.
@@ -55,7 +86,7 @@ class Session(Protocol):
         Args:
             images: float32 [N, 3, H, W], preprocessed.
             image: int64 [B], which image each row asks about.
-            task: int64 [B], which task each row asks for.
+            task: int64 [B], the key of the task that each row asks for.
 
         Returns:
             B arrays, float32 [classes of the row's task].
@@ -107,17 +138,27 @@ def open_session(
         FormatError: a damaged bundle, or a graph that is not what the manifest says.
         EngineError: the engine refuses a graph, or is not what was asked for.
     """
-    if form not in FORMS:
-        raise UsageError(f"no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
-    manifest = bundle.read_manifest(folder)
+    check_form(form)
+    return open_from(Opener(folder, bundle.read_manifest(folder), options), tasks, form)
+
+
+def open_from(opener: Opener, tasks: list[str] | None = None, form: str = "auto") -> Session:
+    """Open the tasks of a bundle whose manifest was read; see open_session for the rest."""
+    check_form(form)
+    manifest = opener.manifest
     records = select_tasks(manifest, tasks)
     if not records:
-        raise UsageError(f"{folder}: holds no task to serve; export one with: atd export")
-    opener, precision = Opener(folder, manifest, options), graph_precision(options)
+        raise UsageError(f"{opener.folder}: holds no task to serve; export one with: atd export")
+    precision = graph_precision(opener.options)
     if form == MERGED or (form == "auto" and _only_merged(manifest, precision)):
-        graphs = [select_graph(manifest, MERGED, precision, record.task.name) for record in records]
-        return _open_merged(opener, graphs, records)
+        return _open_merged(opener, records)
     return _open_shared(opener, select_graph(manifest, SHARED, precision), records)
+
+
+def check_form(form: str) -> None:
+    """Raise UsageError when there is no form of that name."""
+    if form not in FORMS:
+        raise UsageError(f"no form '{form}', only {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
 
 
 def _only_merged(manifest: Manifest, precision: Precision) -> bool:
@@ -126,63 +167,62 @@ def _only_merged(manifest: Manifest, precision: Precision) -> bool:
     return forms == {MERGED}
 
 
-@dataclass(frozen=True)
-class Opener:
-    """Opens a bundle's graphs on one engine; see open_session."""
-
-    folder: Path
-    manifest: Manifest
-    options: EngineOptions
-
-    def open(self, graph: GraphRecord, undo: ExitStack) -> Engine:
-        """Open a graph that must be what the manifest says of it; `undo` closes it."""
-        where = str(self.folder / graph.file)
-        opened = open_engine(bundle.read_graph(self.folder, graph), where, self.options)
-        undo.callback(opened.close)
-        check_contract(opened, bundle.facts_of(self.manifest, graph.task), where, graph.inputs)
-        return opened
-
-
 def _open_shared(opener: Opener, graph: GraphRecord, records: tuple[TaskRecord, ...]) -> Session:
     manifest = opener.manifest
-    adapters = (bundle.read_task(opener.folder, manifest, record) for record in records)
     ranks = [record.task.adapter.rank for record in records]
     with ExitStack() as undo:
-        opened = opener.open(graph, undo)
-        session = SharedSession(opened, adapters, manifest.slots, manifest.backbone, manifest.preprocess, ranks)
+        opened = opener.open(graph)
+        undo.callback(opened.close)
+        session = SharedSession(opened, manifest.slots, manifest.backbone, manifest.preprocess, ranks)
+        for record in records:
+            session.load(opener, record)
         undo.pop_all()
     return session
 
 
-def _open_merged(opener: Opener, graphs: list[GraphRecord], records: tuple[TaskRecord, ...]) -> Session:
+def _open_merged(opener: Opener, records: tuple[TaskRecord, ...]) -> Session:
+    for record in records:
+        opener.merged_graph(record.task.name)  # one that is absent is named before any is opened
     with ExitStack() as undo:
-        engines = [opener.open(graph, undo) for graph in graphs]
-        session = MergedSession(engines, [record.task for record in records], opener.manifest.preprocess)
+        session = MergedSession(opener.manifest.preprocess)
+        undo.callback(session.close)
+        for record in records:
+            session.load(opener, record)
         undo.pop_all()
     return session
 
 
-def warm_up(session: Session, max_batch: int) -> None:
+def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None) -> None:
     """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
 
     So does every size between that the engine prepares by itself (engines.limits.Limits.rows), and every task.
 
+    Args:
+        session: which runs them.
+        max_batch: rows of the largest run.
+        tasks: keys; None for all that the session holds.
+
     Raises:
         EngineError: the engine failed, a task gave NaN, or there is no memory for the batch.
     """
-    count = len(session.tasks)
+    held = session.tasks
+    keys = list(held) if tasks is None else list(tasks)
+    if not keys:
+        return
+    count = len(keys)
     alone = range(count) if session.form == "merged" else range(1)
     sizes = [*(rows for rows in session.engine.limits.rows if 1 < rows < max_batch), max_batch]
-    batches = [[task] for task in alone] + [[row % count for row in range(size)] for size in sizes]
+    batches = [[place] for place in alone] + [[row % count for row in range(size)] for size in sizes]
     batches += [list(range(start, min(start + max_batch, count))) for start in range(max_batch, count, max_batch)]
-    for rows in batches:
+    for places in batches:
         try:
-            images = np.zeros((len(rows), 3, *session.preprocess.size), dtype=np.float32)
+            images = np.zeros((len(places), 3, *session.preprocess.size), dtype=np.float32)
         except MemoryError:
             height, width = session.preprocess.size
             raise EngineError(
-                f"no memory for {len(rows)} images of {height} x {width} at once; lower --max-batch"
+                f"no memory for {len(places)} images of {height} x {width} at once; lower --max-batch"
             ) from None
+        rows = [keys[place] for place in places]
         found = session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
-        for task, logits in zip(rows, found, strict=True):
-            check_finite(session.tasks[task], logits)
+        for key, logits in zip(rows, found, strict=True):
+            check_finite(held[key], logits)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank, heads
+from adaptertune_deploy.core import heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.heads import Head
+from adaptertune_deploy.core.manifest import TaskRecord
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import facts_of
 from adaptertune_deploy.engines.handle import Handle
+from adaptertune_deploy.serve.sessions.keyed import Keyed
+from adaptertune_deploy.serve.sessions.opener import Opener
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A task, where it lies in the bank, and its head."""
+
+    spec: TaskSpec
+    digest: str
+    handle: Handle
+    head: Head
 
 
 class SharedSession:
@@ -26,49 +40,81 @@ class SharedSession:
     def __init__(
         self,
         engine: Engine,
-        adapters: Iterable[Adapter],
         slots: Sequence[int],
         backbone: BackboneSpec,
         preprocess: PreprocessSpec,
         ranks: Iterable[int] = (),
     ) -> None:
-        """Put `adapters`, in their order, into a bank of an engine that holds the shared graph.
+        """Take an engine that holds the shared graph, with no task yet.
 
         Args:
-            engine: holds the graph.
-            adapters: the tasks; each is asked for when the one before lies in the bank, so that none is held twice.
+            engine: holds the graph; closed with the session.
             slots: the graph's slots.
             backbone: the graph's.
             preprocess: how an image becomes its input.
-            ranks: of the tasks, where they are known before: nothing has to be moved then.
+            ranks: of the tasks that come, where they are known before: nothing has to be moved then.
 
         Raises:
-            FormatError: a task adapts a block that the graph has no slot for.
             EngineError: no memory for the tasks.
         """
         self._bank = SlotBank(engine, slots, backbone.width, backbone.features)
         self._bank.reserve(ranks)
-        self._handles: list[Handle] = []
-        self._heads: list[Head] = []
-        tasks: list[TaskSpec] = []
-        for adapter in adapters:
-            self._handles.append(self._bank.write(adapter))
-            self._heads.append(heads.head_of(adapter))
-            tasks.append(adapter.task)
-        self.tasks: tuple[TaskSpec, ...] = tuple(tasks)
+        self._held: Keyed[_Held] = Keyed()
         self.preprocess = preprocess
         self.engine = facts_of(engine)
         self._engine = engine
 
+    @property
+    def tasks(self) -> Mapping[int, TaskSpec]:
+        """See session.Session."""
+        return {key: held.spec for key, held in self._held.items.items()}
+
+    @property
+    def digests(self) -> Mapping[int, str]:
+        """See session.Session."""
+        return {key: held.digest for key, held in self._held.items.items()}
+
+    def digest(self, opener: Opener, record: TaskRecord) -> str:
+        """See session.Session.digest: that of the tensor file."""
+        return record.sha256
+
+    def load(self, opener: Opener, record: TaskRecord) -> int:
+        """See session.Session.load."""
+        return self.put(opener.read(record), self.digest(opener, record))
+
+    def put(self, adapter: Adapter, digest: str = "") -> int:
+        """Write a task into a slot that nobody reads, and return its key.
+
+        Args:
+            adapter: the task.
+            digest: SHA-256 of the file that holds it; "" where there is none.
+
+        Raises:
+            FormatError: the task adapts a block that the graph has no slot for, or overflows float32.
+            EngineError: no memory for it, or a larger rank or more tasks than the engine takes.
+        """
+        head = heads.head_of(adapter)
+        return self._held.add(_Held(adapter.task, digest, self._bank.write(adapter), head))
+
+    def unload(self, key: int) -> None:
+        """See session.Session.unload."""
+        self._bank.remove(self._held.pop(key).handle)
+
     def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
         """See session.Session.run; an image runs once for all tasks that are a head only."""
-        return heads.apply(self._heads, self.features(images, image, task), task)
+        held = self._held.asked(len(images), image, task)
+        features = self._features(images, image, task, held)
+        return heads.apply({key: entry.head for key, entry in held.items()}, features, task)
 
     def features(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> Array:
         """See session.Session.features."""
-        bank.check_rows(len(images), image, task, len(self.tasks))
-        return self._bank.features(images, image, [self._handles[index] for index in task.tolist()])
+        return self._features(images, image, task, self._held.asked(len(images), image, task))
 
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
+
+    def _features(
+        self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64], held: Mapping[int, _Held]
+    ) -> Array:
+        return self._bank.features(images, image, [held[key].handle for key in task.tolist()])

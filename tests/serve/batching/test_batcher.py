@@ -20,7 +20,18 @@ from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.batching.engine_health import FAILURES
 from adaptertune_deploy.serve.settings import Settings
-from tests.serve.fakes import WAIT_S, FakeEngine, asked, indices, make_adapters, make_shared, random_images, reference
+from tests.serve.fakes import (
+    WAIT_S,
+    FakeEngine,
+    asked,
+    indices,
+    live,
+    make_adapters,
+    make_shared,
+    random_images,
+    reference,
+    served,
+)
 
 MAX_BATCH = 4
 Future = asyncio.Future[Outcome]
@@ -33,12 +44,12 @@ class Bench:
         self.engine = FakeEngine()
         self.batches: list[BatchRecord] = []
         settings = Settings(max_batch=max_batch, queue_limit=queue_limit, task_queue_limit=queue_limit)
-        self.batcher = Batcher(make_shared(self.engine), settings, self.batches.append)
+        self.batcher = Batcher(make_shared(self.engine), live(0, 1, 2), settings, self.batches.append)
 
     def submit(self, *tasks: int, seed: int = 0, deadline: float = math.inf) -> Future:
         """Ask one random image for these tasks."""
         return self.batcher.submit(
-            random_images(1, seed), indices(*[0] * len(tasks)), indices(*tasks), Deadline(deadline)
+            random_images(1, seed), indices(*[0] * len(tasks)), served(*tasks), Deadline(deadline)
         )
 
     async def entered(self) -> None:
@@ -88,7 +99,7 @@ def test_requests_of_different_tasks_that_wait_ride_in_one_run() -> None:
         for task in (0, 1, 2):
             check(outcomes[task + 1], task, task)
             assert outcomes[task + 1].batch.size == 3
-            assert dict(outcomes[task + 1].batch.rows) == {0: 1, 1: 1, 2: 1}
+            assert dict(outcomes[task + 1].batch.rows) == dict.fromkeys(served(0, 1, 2), 1)
         check(outcomes[0], 99, 0)
         assert bench.batches == [outcomes[0].batch, outcomes[1].batch]
 
@@ -113,7 +124,7 @@ def test_an_image_asked_for_several_tasks_is_one_image() -> None:
 def test_a_lone_request_runs_at_once_without_a_copy() -> None:
     async def body(bench: Bench) -> None:
         images = random_images(1)
-        outcome = await bench.batcher.submit(images, indices(0), indices(1))
+        outcome = await bench.batcher.submit(images, indices(0), served(1))
         check(outcome, 0, 1)
         assert np.shares_memory(bench.engine.calls[0][bank.IMAGES], images)
         assert min(outcome.infer_s, outcome.queue_s) >= 0
@@ -125,7 +136,7 @@ def test_a_request_larger_than_a_batch_is_split_and_put_together_again() -> None
     async def body(bench: Bench) -> None:
         images = random_images(3)
         image, task = np.repeat(np.arange(3), 3), np.tile(np.arange(3), 3)
-        outcome = await bench.batcher.submit(images, image, task)
+        outcome = await bench.batcher.submit(images, image, served(*task))
         assert [len(call[bank.TASK]) for call in bench.engine.calls] == [4, 4, 1]
         assert [len(call[bank.IMAGES]) for call in bench.engine.calls] == [2, 2, 1]
         for row, logits in enumerate(outcome.logits):
@@ -273,20 +284,20 @@ def test_nan_fails_the_request_it_belongs_to_and_is_reported() -> None:
         check(await good, 3, 2)
         with pytest.raises(EngineError, match="'flowers' gave logits that are NaN or infinite"):
             await bad
-        assert dict(bench.batches[1].nonfinite) == {1: 1}
+        assert dict(bench.batches[1].nonfinite) == {served(1)[0]: 1}
 
     asyncio.run(scenario(body))
 
 
 def test_the_queue_is_bounded_in_rows() -> None:
     async def body(bench: Bench) -> None:
-        with bench.batcher.admit({0: 7}):
-            bench.batcher.check_room({0: 3})
+        with bench.batcher.admit({"pets": 7}):
+            bench.batcher.check_room({"pets": 3})
             with pytest.raises(RequestError, match="Exceeds maximum queue size: 7 rows wait, at most 10") as caught:
-                bench.batcher.check_room({1: 4})
+                bench.batcher.check_room({"flowers": 4})
             assert caught.value.status == 503
             assert bench.batcher.admitted == 7
-        bench.batcher.check_room({0: 10})
+        bench.batcher.check_room({"pets": 10})
 
     asyncio.run(scenario(body, queue_limit=10))
 
@@ -297,7 +308,7 @@ def test_drain_answers_what_was_accepted_and_takes_nothing_new() -> None:
         waiting = [bench.submit(1) for _ in range(6)]
         drained = asyncio.ensure_future(bench.batcher.drain())
         await asyncio.sleep(0)
-        with pytest.raises(RequestError, match="shutting down"), bench.batcher.admit({0: 1}):
+        with pytest.raises(RequestError, match="shutting down"), bench.batcher.admit({"pets": 1}):
             pass
         assert not drained.done()
         bench.engine.gate.set()
@@ -311,7 +322,7 @@ def test_drain_answers_what_was_accepted_and_takes_nothing_new() -> None:
 
 def test_drain_waits_for_a_request_that_is_accepted_but_not_yet_queued() -> None:
     async def body(bench: Bench) -> None:
-        with bench.batcher.admit({0: 1}):
+        with bench.batcher.admit({"pets": 1}):
             drained = asyncio.ensure_future(bench.batcher.drain())
             await asyncio.sleep(0)
             check(await bench.submit(1), 0, 1)
@@ -327,7 +338,7 @@ def test_a_task_that_floods_the_queue_delays_another_by_one_run_only() -> None:
 
     async def body(bench: Bench) -> None:
         held = await bench.hold()
-        noisy = [bench.batcher.submit(random_images(12), np.arange(12), np.zeros(12, dtype=np.int64)) for _ in range(8)]
+        noisy = [bench.batcher.submit(random_images(12), np.arange(12), served(*[0] * 12)) for _ in range(8)]
         quiet = bench.submit(1, seed=7)
         bench.engine.gate.set()
         check(await quiet, 7, 1)
@@ -395,7 +406,7 @@ def test_a_failed_warm_up_fails_what_waits_and_refuses_the_rest(caplog: pytest.L
         assert isinstance(bench.batcher.failure, RuntimeError)
         assert not bench.batcher.warm
         with pytest.raises(RequestError, match="failed its first run"):
-            bench.batcher.check_room({0: 1})
+            bench.batcher.check_room({"pets": 1})
         await bench.batcher.drain()
 
     asyncio.run(asyncio.wait_for(play(), WAIT_S))

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.serve.batching.batch import Job
 from adaptertune_deploy.serve.batching.fair_queue import FairQueue
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from tests.builders import make_task
 from tests.serve.fakes import indices, random_images
 
 LOOP = asyncio.new_event_loop()
@@ -21,8 +23,14 @@ def _close() -> Iterator[None]:
     LOOP.close()
 
 
+def named(*tasks: int) -> list[ServedTask]:
+    """Return tasks that go by a number; of each there is another version in every job."""
+    own = {place: ServedTask(place, make_task(f"task{place}")) for place in tasks}
+    return [own[place] for place in tasks]
+
+
 def make_job(*tasks: int, priority: int = 2) -> Job:
-    return Job(random_images(1), indices(*[0] * len(tasks)), indices(*tasks), LOOP.create_future(), 0.0, priority)
+    return Job(random_images(1), indices(*[0] * len(tasks)), named(*tasks), LOOP.create_future(), 0.0, priority)
 
 
 def push(queue: FairQueue, *jobs: Job) -> None:
@@ -57,7 +65,7 @@ def test_a_task_that_was_away_has_no_credit() -> None:
     queue.take(50)
     back = make_job(*[1] * 100)
     push(queue, back)
-    counts = Counter({part.job.task[0]: part.stop - part.start for part in queue.take(20)})
+    counts = Counter({part.job.task[0].key: part.stop - part.start for part in queue.take(20)})
     assert abs(counts[0] - counts[1]) <= 1
 
 

@@ -17,11 +17,12 @@ from adaptertune_deploy.serve.http.infer_request import parse
 from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.protocol.inference import InferRequest
 from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_preprocess_spec, make_task
 from tests.serve.fakes import status_of
 
-PETS = image_model(make_task("pets", classes=4))
-PIXELS = tensor_model(make_task("pets", classes=4), make_preprocess_spec(size=(1, 2)))
+PETS = image_model(ServedTask(0, make_task("pets", classes=4)))
+PIXELS = tensor_model(ServedTask(0, make_task("pets", classes=4)), make_preprocess_spec(size=(1, 2)))
 JPEG = b"\xff\xd8\xff\xe0jpegbytes\x00\x00"
 ONE = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": ["aGVsbG8="]}
 

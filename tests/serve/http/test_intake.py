@@ -163,4 +163,4 @@ def test_an_upload_that_is_given_up_is_counted(launch: Launcher) -> None:
 
 
 def failures(running: Running) -> dict[str, int]:
-    return running.service.statistics.tasks["pets"].failures
+    return running.service.statistics.tasks["pets", 1].failures

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http.json_tensor import elements, numbers
 from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_preprocess_spec, make_task
 
-PETS = image_model(make_task("pets"))
-PIXELS = tensor_model(make_task("pets"), make_preprocess_spec(size=(1, 2)))
+PETS = image_model(ServedTask(0, make_task("pets")))
+PIXELS = tensor_model(ServedTask(0, make_task("pets")), make_preprocess_spec(size=(1, 2)))
 values = st.lists(st.binary(max_size=30), max_size=6)
 
 

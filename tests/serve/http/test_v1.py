@@ -141,7 +141,7 @@ def test_requests_of_different_tasks_ride_in_one_engine_run(launch: Launcher, pn
         first = threads.submit(ask, "pets")
         running.engine.wait_entered()
         waiting = [threads.submit(ask, task) for task in ("digits", "flowers", "pets")]
-        while running.service.statistics.tasks["pets"].pending < 2 or len(queued(running)) < 3:
+        while running.service.statistics.tasks["pets", 1].pending < 2 or len(queued(running)) < 3:
             assert not first.done()
         running.engine.gate.set()
         batches = [future.result().json()["batch"] for future in waiting]
@@ -177,7 +177,7 @@ def test_a_full_queue_answers_503_at_once(launch: Launcher, png: bytes) -> None:
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["error"].startswith("Exceeds maximum queue size")
-        assert running.service.statistics.tasks["pets"].failures["REJECTED"] == 1
+        assert running.service.statistics.tasks["pets", 1].failures["REJECTED"] == 1
         running.engine.gate.set()
         assert held.result().status_code == 200
 
@@ -216,7 +216,7 @@ def test_a_client_that_leaves_is_taken_out_of_the_queue(launch: Launcher, png: b
         hasty = httpx.Timeout(WAIT_S, read=0.05)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{running.url}/v1/predict?tasks=digits", content=png, timeout=hasty)
-        while running.service.statistics.tasks["digits"].failures["CANCELED"] == 0:
+        while running.service.statistics.tasks["digits", 1].failures["CANCELED"] == 0:
             assert not held.done()
         running.engine.gate.set()
         assert held.result().status_code == 200

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.protocol.bytes_tensor import pack, unpack
 from adaptertune_deploy.serve.protocol.models import image_model
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_task
 
-PETS = image_model(make_task("pets"))
+PETS = image_model(ServedTask(0, make_task("pets")))
 elements = st.lists(st.binary(max_size=30), max_size=6)
 
 

@@ -6,8 +6,9 @@ from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_adapter, make_task
-from tests.serve.fakes import FakeEngine, make_merged, make_shared
+from tests.serve.fakes import FakeEngine, make_merged, make_shared, served
 
 RUNS = {
     "engine": "fake",
@@ -29,7 +30,7 @@ def test_the_server_claims_only_what_works() -> None:
 
 def test_a_model_takes_images_and_gives_logits() -> None:
     session = make_shared()
-    assert describe.model_metadata(image_model(session.tasks[1]), session) == {
+    assert describe.model_metadata(image_model(served(1)[0]), session) == {
         "name": "flowers",
         "versions": ["1"],
         "platform": "adaptertune_shared",
@@ -38,12 +39,12 @@ def test_a_model_takes_images_and_gives_logits() -> None:
         "parameters": {"adapter": "rank 4", "rank": 4, "temperature": 1.0, **RUNS},
     }
     merged, _ = make_merged()
-    assert describe.model_metadata(image_model(merged.tasks[0]), merged)["platform"] == "adaptertune_merged"
+    assert describe.model_metadata(image_model(served(0)[0]), merged)["platform"] == "adaptertune_merged"
 
 
 def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     session = make_shared(FakeEngine(provider="TensorRT", device="cuda:1", precision=Precision.FP16))
-    config = describe.model_config(image_model(session.tasks[0]), session, Settings(max_batch=4, max_request_rows=16))
+    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_batch=4, max_request_rows=16))
     assert config["max_batch_size"] == 16
     assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
         ("image", "TYPE_STRING", [1])
@@ -55,13 +56,13 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     (group,) = config["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_GPU", [1])
     assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
-    (group,) = describe.model_config(image_model(session.tasks[0]), make_shared(), Settings())["instance_group"]
+    (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings())["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
 
 
 def test_a_tensor_model_takes_pixels_as_many_as_a_body_holds() -> None:
     session = make_shared()
-    model = tensor_model(session.tasks[1], session.preprocess)
+    model = tensor_model(served(1)[0], session.preprocess)
     metadata = describe.model_metadata(model, session)
     assert (metadata["name"], metadata["inputs"]) == (
         "flowers__tensor",
@@ -77,8 +78,8 @@ def test_a_head_only_says_so() -> None:
     task = make_task("birds", rank=0, temperature=1.25)
     session = make_shared(adapters=[make_adapter(task)])
     expected = {"adapter": "head only", "rank": 0, "temperature": 1.25, **RUNS}
-    assert describe.model_metadata(image_model(task), session)["parameters"] == expected
-    assert describe.model_config(image_model(task), session, Settings())["parameters"] == {
+    assert describe.model_metadata(image_model(ServedTask(0, task)), session)["parameters"] == expected
+    assert describe.model_config(image_model(ServedTask(0, task)), session, Settings())["parameters"] == {
         "adapter": {"string_value": "head only"},
         "rank": {"string_value": "0"},
         "temperature": {"string_value": "1.25"},
@@ -88,7 +89,8 @@ def test_a_head_only_says_so() -> None:
 
 def test_statistics_have_tritons_shape() -> None:
     entry = TaskStatistics(success=Tally(2, 30), rows=5, executions=2, last_inference_ms=7, batches={3: Tally(1, 20)})
-    document = describe.model_statistics("pets", entry)
+    document = describe.model_statistics(("pets", 3), entry)
+    assert (document["name"], document["version"]) == ("pets", "3")
     assert (document["inference_count"], document["execution_count"], document["last_inference"]) == (5, 2, 7)
     assert document["inference_stats"]["success"] == {"count": 2, "ns": 30}
     assert set(document["inference_stats"]) == {

@@ -8,9 +8,10 @@ import pytest
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.protocol.float_tensor import unpack
 from adaptertune_deploy.serve.protocol.models import tensor_model
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_preprocess_spec, make_task
 
-PIXELS = tensor_model(make_task("pets"), make_preprocess_spec(size=(1, 2)))
+PIXELS = tensor_model(ServedTask(0, make_task("pets")), make_preprocess_spec(size=(1, 2)))
 
 
 def test_the_layout_is_little_endian_row_by_row() -> None:

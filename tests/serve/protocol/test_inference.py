@@ -7,9 +7,10 @@ import pytest
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.protocol.inference import InferRequest, check
 from adaptertune_deploy.serve.protocol.models import tensor_model
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_preprocess_spec, make_task
 
-PIXELS = tensor_model(make_task("pets"), make_preprocess_spec(size=(8, 8)))
+PIXELS = tensor_model(ServedTask(0, make_task("pets")), make_preprocess_spec(size=(8, 8)))
 ONE = {"name": "images", "shape": [2, 3, 8, 8], "datatype": "FP32"}
 
 

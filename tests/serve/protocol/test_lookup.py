@@ -12,8 +12,8 @@ from tests.serve.fakes import make_shared
 def test_a_model_is_found_by_its_name_and_version() -> None:
     service = Service(make_shared(), Settings())
     for name, version in (("flowers", ""), ("flowers", "1"), ("flowers__tensor", "1")):
-        place, model = find(service, name, version)
-        assert (place, model.name, model.task.name) == (1, name, "flowers")
+        model = find(service, name, version)
+        assert (model.name, model.task) == (name, service.tasks.current.get("flowers"))
 
 
 @pytest.mark.parametrize(

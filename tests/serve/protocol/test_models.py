@@ -4,9 +4,10 @@ import pytest
 
 from adaptertune_deploy.serve.protocol.models import all_models, image_model, model_of, task_of, tensor_model
 from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_preprocess_spec, make_task
 
-PETS = make_task("pets")
+PETS = ServedTask(0, make_task("pets"), 3)
 SPEC = make_preprocess_spec(size=(32, 24))
 
 
@@ -17,7 +18,8 @@ def test_a_task_has_a_model_for_encoded_images_and_one_for_pixels() -> None:
     for model in (images, pixels):
         assert model_of(model.name, PETS, SPEC) == model
         assert task_of(model.name) == "pets"
-        assert (model.task, model.output) == (PETS, "logits")
+        assert (model.task, model.version, model.output) == (PETS, "3", "logits")
+        assert model.labels == PETS.spec.labels
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def rewrite(folder: Path, **changes: object) -> None:
 def test_every_form_gives_the_reference_answers(folder: Path, form: str, expected: str) -> None:
     session = open_session(folder, ["flowers", "pets"], form, options=FAKE)
     assert session.form == expected
-    assert [task.name for task in session.tasks] == ["flowers", "pets"]
+    assert [task.name for task in session.tasks.values()] == ["flowers", "pets"]
     images = random_images(1)
     rows = session.run(images, indices(0, 0), indices(0, 1))
     pets, flowers, _ = make_adapters()

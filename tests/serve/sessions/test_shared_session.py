@@ -42,14 +42,16 @@ def test_it_says_what_it_is_and_closes_its_engine() -> None:
     session = make_shared(engine)
     assert (session.form, session.engine.provider) == ("shared", "CUDAExecutionProvider")
     assert session.engine.words == "fake 1 on cuda:1 in fp32"
-    assert [task.name for task in session.tasks] == ["pets", "flowers", "digits"]
+    assert [task.name for task in session.tasks.values()] == ["pets", "flowers", "digits"]
     session.close()
     assert engine.closed
 
 
 def test_a_task_without_slots_is_refused() -> None:
+    session = SharedSession(FakeEngine(), (1, 2, 3), make_backbone_spec(WIDTH), make_preprocess_spec())
     with pytest.raises(FormatError, match="'pets' adapts block 0, but the shared graph has slots after blocks 1"):
-        SharedSession(FakeEngine(), make_adapters(), (1, 2, 3), make_backbone_spec(WIDTH), make_preprocess_spec())
+        session.put(make_adapters()[0])
+    assert not session.tasks
 
 
 OUT_OF_RANGE = [

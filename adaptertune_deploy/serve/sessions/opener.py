@@ -1,0 +1,58 @@
+"""Reads what a bundle's manifest names, and opens its graphs on one engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.manifest import MERGED, GraphRecord, Manifest, TaskRecord, select_graph
+from adaptertune_deploy.engines.contract import check_contract
+from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
+from adaptertune_deploy.engines.options import EngineOptions
+
+
+@dataclass(frozen=True)
+class Opener:
+    """A bundle as one manifest describes it. Every file is read once, and what was compared with its hash is what runs.
+
+    options: what is asked of the engine; its precision decides which graphs are taken
+        (engines.engine.graph_precision).
+    """
+
+    folder: Path
+    manifest: Manifest
+    options: EngineOptions
+
+    def open(self, graph: GraphRecord) -> Engine:
+        """Open a graph, which must say and take what the manifest says of it (engines.contract).
+
+        Raises:
+            FormatError: a damaged file, or a graph that is not what the manifest says.
+            EngineError: the engine refuses it, or is not what was asked for.
+        """
+        where = str(self.folder / graph.file)
+        opened = open_engine(bundle.read_graph(self.folder, graph), where, self.options)
+        try:
+            check_contract(opened, bundle.facts_of(self.manifest, graph.task), where, graph.inputs)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def read(self, record: TaskRecord) -> Adapter:
+        """Read one task's tensors.
+
+        Raises:
+            FormatError: see core.bundle.read_task.
+        """
+        return bundle.read_task(self.folder, self.manifest, record)
+
+    def merged_graph(self, task: str) -> GraphRecord:
+        """Return the record of a task's merged graph in the precision that the engine has to be given.
+
+        Raises:
+            UsageError: the bundle holds none.
+        """
+        return select_graph(self.manifest, MERGED, graph_precision(self.options), task)

@@ -1,0 +1,1 @@
+"""Tasks that come and go while requests are answered: generations, and loading beside traffic."""

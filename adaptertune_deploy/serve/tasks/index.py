@@ -1,0 +1,97 @@
+"""Which versions of which tasks there are, in which state and why: Triton's repository index.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+
+READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
+UNLOADED = "unloaded"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One version of one task.
+
+    state: READY, LOADING, UNLOADING while requests that were admitted still read it, or UNAVAILABLE.
+    reason: why it is unavailable; "" otherwise.
+    """
+
+    name: str
+    version: int
+    state: str
+    reason: str = ""
+
+
+class Index:
+    """What was tried with each name; belongs to the event loop."""
+
+    def __init__(self, tasks: LiveTasks) -> None:
+        """Begin with the tasks that are served."""
+        self._tasks = tasks
+        self._latest = {task.name: (task.digest, task.version) for task in tasks.current}
+        self._loading: set[str] = set()
+        self._unloaded: set[str] = set()
+        self._failed: dict[str, str] = {}
+
+    def version(self, name: str, digest: str) -> int:
+        """Return the version of a content: the latest one again where it is that, else the next."""
+        before, version = self._latest.get(name, ("", 0))
+        if not digest or digest != before:
+            version += 1
+        self._latest[name] = digest, version
+        return version
+
+    @contextmanager
+    def loading(self, name: str) -> Iterator[None]:
+        """Show a task as loading for the length of a `with` block, and then what came of it."""
+        self._failed.pop(name, None)
+        self._loading.add(name)
+        try:
+            yield
+            self._unloaded.discard(name)
+        except Exception as error:
+            self.failed(name, error)
+            raise
+        finally:
+            self._loading.discard(name)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """Note why a task can't be loaded."""
+        if isinstance(error, AtdError):
+            logger.warning("task '%s' was not loaded: %s", name, error)
+            self._failed[name] = str(error)
+        else:
+            logger.error("task '%s' was not loaded", name, exc_info=error)
+            self._failed[name] = "internal error; the server's log says more"
+
+    def unloaded(self, name: str) -> None:
+        """Note that a task was unloaded."""
+        self._failed.pop(name, None)
+        if name in self._latest:
+            self._unloaded.add(name)
+
+    def entries(self) -> list[IndexEntry]:
+        """Return every version that there is something to say about, by name."""
+        found = {task.identity: IndexEntry(*task.identity, UNLOADING) for task in self._tasks.leaving()}
+        for name in self._unloaded:
+            version = self._latest[name][1]
+            found.setdefault((name, version), IndexEntry(name, version, UNAVAILABLE, UNLOADED))
+        for name, reason in self._failed.items():
+            found[name, self._next(name)] = IndexEntry(name, self._next(name), UNAVAILABLE, reason)
+        for name in self._loading:
+            found[name, self._next(name)] = IndexEntry(name, self._next(name), LOADING)
+        found |= {task.identity: IndexEntry(*task.identity, READY) for task in self._tasks.current}
+        return [found[identity] for identity in sorted(found)]
+
+    def _next(self, name: str) -> int:
+        return self._latest.get(name, ("", 0))[1] + 1

@@ -1,0 +1,93 @@
+"""A bundle that changes, and a service that loads from it, with a numpy engine inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core import adapter as adapters
+from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core.adapter import Adapter, Identity
+from adaptertune_deploy.core.manifest import Manifest, TaskRecord, tensor_file
+from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.session import open_from
+from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from tests.builders import make_adapter, write_bundle, write_merged
+from tests.serve import fakes
+from tests.serve.fakes import SLOTS, WAIT_S, WIDTH, make_adapters, make_backbone_spec, stand_in
+
+FAKE = EngineOptions("fake")
+
+
+def make_bundle(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Write a bundle of make_adapters() with both forms, whose graphs the fake engine opens."""
+    patch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    fakes.OPENED.clear()
+    manifest = write_bundle(folder, make_adapters(), graph=stand_in("shared"))
+    write_merged(folder, manifest, {record.task.name: stand_in(record.task.name) for record in manifest.tasks})
+    return folder
+
+
+def another(name: str, seed: int = 50) -> Adapter:
+    """Return other tensors for a task of make_adapters()."""
+    task = next(adapter.task for adapter in make_adapters() if adapter.task.name == name)
+    return make_adapter(task, make_backbone_spec(width=WIDTH, depth=len(SLOTS)), seed)
+
+
+def put(folder: Path, adapter: Adapter) -> Manifest:
+    """Put a task into a bundle, in the place of the one of its name, as core.publish would."""
+    manifest = bundle.read_manifest(folder)
+    data = adapters.pack(adapter.tensors, Identity(adapter.task, manifest.backbone, manifest.preprocess))
+    digest = files.sha256_bytes(data)
+    record = TaskRecord(adapter.task, tensor_file(adapter.task.name, digest), digest)
+    files.write_bytes(folder / record.file, data)
+    kept = [held for held in manifest.tasks if held.task.name != adapter.task.name]
+    changed = replace(manifest, tasks=(*kept, record))
+    bundle.write_manifest(folder, changed)
+    return changed
+
+
+def drop(folder: Path, name: str) -> None:
+    """Take a task out of a bundle's manifest."""
+    manifest = bundle.read_manifest(folder)
+    graphs = tuple(graph for graph in manifest.graphs if graph.task != name)
+    tasks = tuple(record for record in manifest.tasks if record.task.name != name)
+    bundle.write_manifest(folder, replace(manifest, tasks=tasks, graphs=graphs))
+
+
+def open_service(folder: Path, form: str = "shared", names: list[str] | None = None) -> Service:
+    """Return a service over a bundle, which may load from it; with one decoding thread."""
+    opener = Opener(folder, bundle.read_manifest(folder), FAKE)
+    session = open_from(opener, names, form)
+    return Service(session, Settings(), BundleSource(opener, session.form, names))
+
+
+def play(service: Service, body: Callable[[], Awaitable[None]]) -> None:
+    """Run a scenario on a service that is warm."""
+
+    async def run() -> None:
+        service.start()
+        while service.not_ready is not None:
+            await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(body(), WAIT_S)
+        finally:
+            await service.close()
+
+    asyncio.run(run())
+
+
+def spoiled(name: str) -> Adapter:
+    """Return a task whose tensors are finite and whose answers are not."""
+    adapter = another(name)
+    tensors = {key: np.full_like(value, 1e38) for key, value in adapter.tensors.items()}
+    return Adapter(adapter.task, tensors)
