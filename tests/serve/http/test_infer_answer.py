@@ -14,8 +14,9 @@ from adaptertune_deploy.serve.http.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.protocol.inference import InferRequest
 from adaptertune_deploy.serve.protocol.models import Model
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
-TASK = TaskSpec("ident", ("a", "b", "c", "d"), HEAD_ONLY)
+TASK = ServedTask(0, TaskSpec("ident", ("a", "b", "c", "d"), HEAD_ONLY))
 IDENT = Model("ident", TASK, "INPUT0", "OUTPUT0", "FP32", (4,))
 
 
