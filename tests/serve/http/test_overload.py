@@ -87,7 +87,7 @@ def wait_queued(running: Running, rows: int, task: str | None = None) -> None:
 
 
 def canceled(running: Running, task: str) -> int:
-    return running.service.statistics.tasks[task].failures["CANCELED"]
+    return running.service.statistics.tasks[task, 1].failures["CANCELED"]
 
 
 @pytest.mark.case(
