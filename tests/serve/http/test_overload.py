@@ -77,11 +77,11 @@ def answered(opened: Sequence[Wire], count: int) -> list[Wire]:
 
 def wait_queued(running: Running, rows: int, task: str | None = None) -> None:
     """Return when so many rows, of a task or of all, wait for the engine with their images decoded."""
-    places = range(3) if task is None else [TASKS.index(task)]
+    names = TASKS if task is None else [task]
 
     def reached() -> bool:
         jobs = running.service.batcher._queue.jobs()
-        return sum(place in places for job in jobs for place in job.task[job.taken :]) >= rows
+        return sum(waiting.name in names for job in jobs for waiting in job.task[job.taken :]) >= rows
 
     wait_until(reached)
 
