@@ -54,7 +54,6 @@ NOT_DONE: tuple[tuple[str, str], ...] = (
         "B1",
         "One task that can't be loaded keeps the whole server from starting: a bundle is answered whole or not at all.",
     ),
-    ("B4", "No test restarts two servers behind a proxy."),
     ("B5", "A task is not replaced under load: `atd add` changes the bundle on the disk, and a restart serves it."),
     ("B7", "For the same reason nothing is loaded and unloaded by many clients at once,"),
     ("B8", "or hundreds of times,"),

@@ -70,7 +70,8 @@ def run() -> None:
 def _run() -> int:
     """Return the exit code: 0, 1 for a failure, 2 for wrong usage, 128 + a signal's number."""
     try:
-        code = app(prog_name=NAME, standalone_mode=False)
+        with interrupts.stoppable(lambda: "nothing was done"):  # before a command began; in it, it says what was kept
+            code = app(prog_name=NAME, standalone_mode=False)
     except errors.UsageProblem as problem:
         console.print_error(errors.explain(problem, sys.argv[1:]))
         return 2
@@ -87,7 +88,7 @@ def _run() -> int:
         place = f"{error.filename}: " if error.filename else ""
         console.print_error(f"{place}{error.strerror or error}; check the disk and the folder's permissions")
         return 1
-    except (KeyboardInterrupt, typer.Abort):  # before a command began; while one runs, it says what was kept
+    except typer.Abort:  # click's word for the end of an input, too
         console.print_stopped("stopped; nothing was done")
         return 130
     return code if isinstance(code, int) else 0

@@ -10,7 +10,11 @@ from types import FrameType
 
 from adaptertune_deploy.core.errors import Interrupted
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+USUAL = (signal.SIG_DFL, signal.default_int_handler)
+# The signal that was raised last. A library that is being imported when it is raised turns it into an error of its own,
+# which would be told as what it is not: numpy as a broken installation, ONNX Runtime as an absent one.
+_raised: list[int] = []
 
 
 class Signalled(KeyboardInterrupt):
@@ -31,19 +35,21 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise in the main thread; one that is ignored or handled already is left alone."""
+    """Have signals to stop raise in the main thread; one that is ignored or handled already is left alone."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        _raised[:] = [number]
         raise Signalled(number)
 
-    ours = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
+    _raised.clear()
+    before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) in USUAL}
+    for number in before:
         signal.signal(number, on_signal)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -51,8 +57,14 @@ def stoppable(kept: Callable[[], str]) -> Iterator[None]:
     """Turn an interrupt into Interrupted, whose line says what `kept` returns after everything was cleaned up."""
     try:
         yield
+    except Interrupted:
+        raise
     except KeyboardInterrupt as interrupt:
         raise Interrupted(f"stopped; {kept()}", exit_code(interrupt)) from None
+    except Exception:
+        if not _raised:
+            raise
+        raise Interrupted(f"stopped; {kept()}", 128 + _raised[0]) from None
 
 
 def outcome(file: Path) -> Callable[[], str]:

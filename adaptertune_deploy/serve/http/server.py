@@ -91,8 +91,8 @@ class Server(uvicorn.Server):
         """Decide, ten times a second, whether to end."""
         self._log_readiness()
         if self.service.draining:
+            # What idles may be a proxy's, which sends more over it until it has noticed: closed when the delay is over.
             self.watch.draining = True
-            self.watch.close_idle()
         if self.service.batcher.failure is not None:
             return True
         if self._stop_at is not None and monotonic() >= self._stop_at:
@@ -134,7 +134,7 @@ class Server(uvicorn.Server):
         self._tasks[-1].cancel()
 
     async def _until_answered(self, until: float) -> None:
-        while self.server_state.tasks and monotonic() < until:
+        while (self.server_state.tasks or self.watch.unsent()) and monotonic() < until:
             await asyncio.sleep(TICK_S)
 
     def serve_on(self, listener: socket.socket) -> None:

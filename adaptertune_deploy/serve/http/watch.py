@@ -96,11 +96,9 @@ class Watch:
                 return True
         return False
 
-    def close_idle(self) -> None:
-        """Close connections on which no request has begun."""
-        for phase in (Phase.OPENED, Phase.IDLE):
-            for connection in list(self._phases[phase]):
-                connection.lingering.close()
+    def unsent(self) -> bool:
+        """Return whether a client has not taken all of an answer yet."""
+        return any(connection.lingering.unsent() for connection in self._where)
 
     def abort_all(self) -> None:
         """Close every connection at once, but those that their clients are to read a last answer from."""

@@ -27,6 +27,25 @@ def test_a_signal_unwinds_the_work_and_says_what_was_kept(number: signal.Signals
     assert (str(ended.value), ended.value.exit_code) == ("stopped; 1 cleaned up", code)
 
 
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_signal_that_a_library_takes_for_an_error_of_its_own_stays_one(number: signal.Signals) -> None:
+    def load() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            pytest.fail("the signal did not end the work")
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    outer, inner = interrupts.stoppable(lambda: "nothing was done"), interrupts.stoppable(lambda: "no file was read")
+    expected = pytest.raises(Interrupted, match="stopped; no file was read")
+    with interrupts.signals_raise(), expected as ended, outer, inner:
+        load()
+    assert ended.value.exit_code == 128 + number
+    kept = interrupts.stoppable(lambda: "nothing was done")
+    with interrupts.signals_raise(), pytest.raises(ImportError, match="no such library"), kept:
+        raise ImportError("no such library")
+
+
 def test_a_signal_that_is_ignored_or_handled_is_left_alone() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

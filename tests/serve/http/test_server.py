@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,13 @@ from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.server import serve, serving
+from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.settings import Settings
-from tests.serve.conftest import Launcher
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
-from tests.serve.http.wire import LIVE, Wire
+from tests.serve.http.test_watch import watched
+from tests.serve.http.wire import LIVE, Wire, statuses
 
 ROOT = Path(__file__).parents[3]
 
@@ -139,15 +142,51 @@ def test_requests_that_a_hung_engine_holds_are_answered_and_the_exit_code_says_s
         assert child.wait(WAIT_S) == 1
 
 
-@pytest.mark.case("B2", "SIGTERM with idle connections", "closed at once")
-def test_idle_connections_are_closed_as_soon_as_the_server_drains(launch: Launcher) -> None:
-    running = launch()
-    with Wire(running.port) as idle, Wire(running.port) as fresh:
-        assert idle.send(LIVE).read_answer()[0] == 200
-        running.service.draining = True
-        assert idle.closed()
-        assert fresh.closed()
-    running.service.draining = False
+@pytest.mark.case("B2", "idle connections when the drain delay is over", "closed without a reset")
+def test_idle_connections_are_closed_politely_at_the_end() -> None:
+    with ExitStack() as stack:
+        with serving(make_app(make_shared())) as url:
+            idle, fresh = (stack.enter_context(Wire(int(url.rpartition(":")[2]))) for _ in range(2))
+            assert idle.send(LIVE).read_answer()[0] == 200
+        assert (idle.read_all(), fresh.read_all()) == (b"", b"")
+
+
+@pytest.mark.case("B2", "an upload that stalls while the server ends", "408 after `--body-grace`, and the server ends")
+def test_a_stalled_upload_holds_the_end_up_no_longer_than_its_grace() -> None:
+    with ExitStack() as stack:
+        with serving(make_app(make_shared(), Settings(body_grace=0.05, drain_timeout=WAIT_S))) as url:
+            upload = stack.enter_context(Wire(int(url.rpartition(":")[2])))
+            upload.send(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf")
+        assert statuses(upload.read_all()) == [408]
+
+
+LARGE = {"large": "x" * 20_000_000}
+
+
+@pytest.mark.case("B2", "a large answer that is being read while the server ends", "read to its end")
+def test_an_answer_is_read_to_its_end_while_the_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "server_metadata", lambda: LARGE)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as threads:
+        with serving(make_app(make_shared())) as url:
+            wire = stack.enter_context(Wire(int(url.rpartition(":")[2])))
+            wire.send(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+            begin = wire.socket.recv(100)
+            rest = threads.submit(wire.read_all)
+        answer = begin + rest.result()
+        assert statuses(answer[:100]) == [200]
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == LARGE
+
+
+@pytest.mark.case("B2", "a client that does not take its answer while the server ends", "cut off at `--answer-timeout`")
+def test_a_client_that_does_not_take_its_answer_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "server_metadata", lambda: LARGE)
+    with ExitStack() as stack:
+        with serving(make_app(make_shared(), Settings(answer_timeout=0.05, drain_timeout=WAIT_S))) as url:
+            wire = stack.enter_context(Wire(int(url.rpartition(":")[2])))
+            wire.send(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert wire.socket.recv(100).startswith(b"HTTP/1.1 200")
+        with pytest.raises(ConnectionResetError):
+            wire.read_all()
 
 
 def test_an_ignored_hangup_stays_ignored() -> None:
@@ -179,18 +218,20 @@ def test_an_address_in_use_is_one_clear_error() -> None:
             serve(make_app(make_shared()), port=port)
 
 
-@pytest.mark.case("B2", "the time of `--drain-delay`", "not ready, and goes on answering")
+@pytest.mark.case("B2", "the time of `--drain-delay`", "not ready, and goes on answering, on idle connections too")
 def test_the_drain_delay_keeps_the_server_answering_while_it_says_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(server, "monotonic", lambda: now)
     app = make_app(make_shared(), Settings(drain_delay=5.0))
     running = server.Server(app, lambda: None)
     assert not asyncio.run(running.on_tick(1))
+    running.watch, (idle,) = watched(Phase.IDLE)
     running.stop(5.0)
     now = 104.9
     running.stop()
     assert app.state.service.not_ready == "the server is shutting down"
     assert not asyncio.run(running.on_tick(1))
+    assert (running.watch.draining, idle.fate) == (True, "")  # a proxy may send over it until it has noticed
     now = 105.0
     assert asyncio.run(running.on_tick(1))
 

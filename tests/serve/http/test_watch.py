@@ -107,10 +107,11 @@ def test_an_answer_that_is_not_taken_ends_its_connection() -> None:
     assert connection.fate == "aborted"
 
 
-def test_idle_connections_are_closed_when_the_server_drains() -> None:
-    watch, connections = watched(*Phase)
-    watch.close_idle()
-    assert [c.phase for c in connections if c.fate] == [Phase.OPENED, Phase.IDLE]
+def test_what_a_client_has_not_taken_is_known() -> None:
+    watch, connections = watched(Phase.IDLE, Phase.ANSWER)
+    assert not watch.unsent()
+    connections[0].pending = 1
+    assert watch.unsent()
 
 
 def test_descriptors_bound_connections(monkeypatch: pytest.MonkeyPatch) -> None:
