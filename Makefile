@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz reliability clean
+.PHONY: gpu triton-server proto quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -49,6 +49,11 @@ reliability:
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed
 	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/bench tests/doctor tests/inspection tests/device
+
+# The messages of gRPC, after a change of the files that declare them.
+proto: $(VENV)/.installed-dev
+	cd adaptertune_deploy/serve/grpc && $(abspath $(BIN))/python -m grpc_tools.protoc -I proto --descriptor_set_out=messages.binpb \
+		inference.proto health.proto
 
 # NVIDIA's tritonserver, and what its Python backend runs: an environment of its own, since that backend needs numpy 1.
 triton-server: $(VENV)-triton/.installed
@@ -112,7 +117,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)-device/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-device
-	$(VENV)-device/bin/python $(INSTALL) --editable '.[cpu]' pytest httpx hypothesis 'tritonclient[http]'
+	$(VENV)-device/bin/python $(INSTALL) --editable '.[cpu,grpc]' pytest httpx hypothesis 'tritonclient[http]'
 	touch $@
 
 $(VENV)-triton/.installed: pyproject.toml

@@ -1,19 +1,49 @@
-"""atd serve: many tasks over HTTP from one backbone."""
+"""atd serve: many tasks over HTTP and gRPC from one backbone."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from adaptertune_deploy.cli import engines, limits, options
 from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
+from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.settings import Settings
 
 if TYPE_CHECKING:
     from adaptertune_deploy.engines.options import EngineOptions
     from adaptertune_deploy.serve.about import About
+    from adaptertune_deploy.serve.grpc.server import GrpcServer
+
+GrpcPort = Annotated[
+    int | None, value("--grpc-port", "N", PLACES, "Listen for gRPC too, on this TCP port; 0 takes a free one.")
+]
+LogFormat = Annotated[
+    str,
+    value(
+        "--log-format",
+        "NAME",
+        OUTPUT,
+        "Of the log, on standard error: text or json.",
+        complete=completion.log_formats,
+        variable="ATD_LOG_FORMAT",
+    ),
+]
+LogLevel = Annotated[
+    str,
+    value(
+        "--log-level",
+        "NAME",
+        OUTPUT,
+        "Least level of its lines: debug, info, warning or error.",
+        complete=completion.log_levels,
+        variable="ATD_LOG_LEVEL",
+    ),
+]
+AccessLog = Annotated[bool, flag("--access-log", OUTPUT, "A line of log for every request.", variable="ATD_ACCESS_LOG")]
 
 
 @limits.with_limits
@@ -23,40 +53,19 @@ def serve(
     bundle: options.Bundle = Path("bundle"),
     host: Annotated[str, value("--host", "ADDRESS", PLACES, "Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, value("--port", "N", PLACES, "TCP port; 0 takes a free one.")] = 8000,
+    grpc_port: GrpcPort = None,
     form: options.Form = "auto",
     engine: engines.Engine = "onnxruntime",
     device: engines.Device = "auto",
     precision: engines.Precision = "fp32",
     threads: options.Threads = 0,
     settings: engines.Settings = None,
-    log_format: Annotated[
-        str,
-        value(
-            "--log-format",
-            "NAME",
-            OUTPUT,
-            "Of the log, on standard error: text or json.",
-            complete=completion.log_formats,
-            variable="ATD_LOG_FORMAT",
-        ),
-    ] = "text",
-    log_level: Annotated[
-        str,
-        value(
-            "--log-level",
-            "NAME",
-            OUTPUT,
-            "Least level of its lines: debug, info, warning or error.",
-            complete=completion.log_levels,
-            variable="ATD_LOG_LEVEL",
-        ),
-    ] = "info",
-    access_log: Annotated[
-        bool, flag("--access-log", OUTPUT, "A line of log for every request.", variable="ATD_ACCESS_LOG")
-    ] = False,
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
+    access_log: AccessLog = False,
     verbose: Annotated[bool, flag("--verbose", OUTPUT, "Say at the start which limits hold.")] = False,
 ) -> None:
-    """Serve tasks over HTTP: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
+    """Serve tasks over HTTP and gRPC: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
 
     \b
     atd serve --adapters pets,flowers
@@ -70,7 +79,11 @@ def serve(
     log = LogOptions(log_format, log_level, access_log)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
-    bind(host, port).close()  # an address that can't be used is found before a graph is loaded
+    # What can't be used is found before a graph is loaded.
+    bind(host, port).close()
+    if grpc_port is not None:
+        grpc_server = _grpc()
+        bind(host, grpc_port, "--grpc-port").close()
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
     from adaptertune_deploy.serve.http.watch import capacity
@@ -90,6 +103,8 @@ def serve(
             url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
             what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.engine.words})"
             console.print_line(f"serving {what} on {url}", copied=True)
+            for companion in companions:
+                console.print_note(f"gRPC on {at}:{companion.port}")
             if not is_loopback(at):
                 console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
             room = capacity(bounds.max_connections)
@@ -101,9 +116,11 @@ def serve(
                     console.print_note(line)
             _print_request(bundle, names, url)
 
+        app = make_app(session, bounds, _about(bundle, session.form, asked))
+        companions = [] if grpc_port is None else [grpc_server(app.state.service, host, grpc_port)]
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-                run_server(make_app(session, bounds, _about(bundle, session.form, asked)), host, port, announce)
+                run_server(app, host, port, announce, companions)
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")
@@ -116,6 +133,18 @@ def _about(bundle: Path, form: str, asked: EngineOptions) -> About:
     from adaptertune_deploy.serve.about import read_about
 
     return read_about(bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
+
+
+def _grpc() -> type[GrpcServer]:
+    """Return the gRPC server, whose library is an extra."""
+    # Its own log has a line for every call that it refuses, as many as clients like.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from adaptertune_deploy.serve.grpc.server import GrpcServer
+    except ModuleNotFoundError as error:
+        needed = "pip install 'adaptertune-deploy[grpc]'"
+        raise AtdError(f"--grpc-port needs {error.name}, which is not installed; {needed}") from None
+    return GrpcServer
 
 
 def _print_request(bundle: Path, names: list[str], url: str) -> None:

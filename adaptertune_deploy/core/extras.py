@@ -13,6 +13,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "tensorrt": ("cuda-bindings", "tensorrt-cu13"),
     "tensorrt-rtx": ("cuda-bindings", "tensorrt-rtx"),
+    "grpc": ("grpcio", "protobuf"),
     "hf": ("datasets",),
     "parquet": ("pyarrow",),
 }
@@ -25,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "export": ("export",),
     "add --merge": ("export",),
     "upgrade": ("export",),
+    "serve --grpc-port": ("grpc",),
     "quickstart": ("cpu", "train", "export"),
     "train --dataset hf:OWNER/NAME": ("hf",),
     "train --dataset LIST.parquet": ("parquet",),

@@ -110,7 +110,9 @@ class Service:
         self.images.close()
         self.parsing.close()
 
-    def failed_early(self, tasks: Sequence[ServedTask], error: Exception, arrived: float, gone: bool = False) -> None:
+    def failed_early(
+        self, tasks: Sequence[ServedTask], error: BaseException, arrived: float, gone: bool = False
+    ) -> None:
         """Count a request that failed before `answer` was called; `gone` says that its client left."""
         self.statistics.failed(tasks, "CANCELED" if gone else _reason(error), monotonic() - arrived)
 
@@ -207,7 +209,7 @@ class Service:
         self.metrics.executed(batch)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return which of statistics.REASONS an error is."""
     if isinstance(error, EngineError):
         return "BACKEND"

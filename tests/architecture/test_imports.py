@@ -48,6 +48,8 @@ HOMES = {
     "uvicorn": {"serve/http/"},
     "httptools": {"serve/http/"},
     "msgspec": {"serve/http/"},
+    "grpc": {"serve/grpc/"},
+    "google": {"serve/grpc/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
     "triton_python_backend_utils": {"serve/triton_model.py"},

@@ -4,6 +4,7 @@ import json
 import re
 import resource
 import shutil
+import sys
 import threading
 import urllib.request
 from dataclasses import replace
@@ -112,6 +113,40 @@ def test_the_log_goes_to_standard_error_in_the_format_that_is_asked_for(
     assert last == "stopped; every accepted request was answered"
 
 
+def test_grpc_is_announced_and_answers_beside_http(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
+    names: list[str] = []
+
+    def ask(self: Served, running: server.Server) -> None:
+        (companion,) = running._companions
+        while not companion.port:
+            pass
+        with grpc.insecure_channel(f"127.0.0.1:{companion.port}") as channel:
+            stub = channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
+            names.append(stub(b"", wait_for_ready=True, timeout=60).decode(errors="replace"))
+        running.stop()
+
+    monkeypatch.setattr(Served, "_ask", ask)
+    done = Served(atd, monkeypatch).run("--grpc-port", "0")
+    (note, stopped) = done.err.splitlines()
+    assert re.fullmatch(r"note: gRPC on 127\.0\.0\.1:\d+", note)
+    assert stopped == "stopped; every accepted request was answered"
+    assert "adaptertune-deploy" in names[0]
+
+
+def test_grpc_without_its_library_is_one_line_before_anything_is_loaded(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("adaptertune_deploy.serve.grpc.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    done = atd("serve", "--grpc-port", "0")
+    assert (done.code, done.err) == (
+        1,
+        "error: --grpc-port needs grpc, which is not installed; pip install 'adaptertune-deploy[grpc]'\n",
+    )
+
+
 @pytest.mark.parametrize(("asked", "told"), [(4, False), (6, True)])
 def test_batches_that_the_engine_does_not_take_are_made_smaller_and_that_is_said(
     atd: Atd, monkeypatch: pytest.MonkeyPatch, asked: int, told: bool
@@ -131,7 +166,8 @@ def test_batches_that_the_engine_does_not_take_are_made_smaller_and_that_is_said
         (["--adapters", "trees"], 2, "add it with: atd add adapters/trees"),
         (["--adapters", ""], 2, "--adapters names no task"),
         (["--bundle", "none"], 1, "none: holds no manifest.json; make a bundle with: atd export"),
-        (["--port", "70000"], 2, "can't listen on"),
+        (["--port", "70000"], 2, "choose another with --host or --port"),
+        (["--grpc-port", "70000"], 2, "choose another with --host or --grpc-port"),
         (["--device", "tpu"], 2, "device 'tpu'"),
         (["--form", "both"], 2, "form"),
         (["--threads", "-1"], 2, "--threads -1: expected a whole number from 0"),

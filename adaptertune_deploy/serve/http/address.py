@@ -7,8 +7,8 @@ import socket
 from adaptertune_deploy.core.errors import UsageError
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening-ready TCP socket.
+def bind(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Return a listening-ready TCP socket; `option` is where its port comes from.
 
     Raises:
         UsageError: no such address here, not allowed, or in use.
@@ -22,5 +22,5 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else "a port lies between 0 and 65535"
-        raise UsageError(f"can't listen on {host}:{port} ({reason}); choose another with --host or --port") from None
+        raise UsageError(f"can't listen on {host}:{port} ({reason}); choose another with --host or {option}") from None
     return listener

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from time import monotonic
 from types import FrameType
 
@@ -19,6 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.serve.companion import Companion
 from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.http.connection import Connection
 from adaptertune_deploy.serve.http.exchange import UNKNOWN
@@ -36,9 +37,10 @@ MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 class Server(uvicorn.Server):
     """uvicorn that says "not ready" as soon as it is told to stop, and ends with exit code 0."""
 
-    def __init__(self, app: Starlette, on_started: Callable[[], None]) -> None:
-        """Prepare a server for an application of app.make_app."""
+    def __init__(self, app: Starlette, on_started: Callable[[], None], companions: Sequence[Companion] = ()) -> None:
+        """Prepare a server for an application of app.make_app; companions start and end with it."""
         self.service: Service = app.state.service
+        self._companions = companions
         self._on_started = on_started
         self.unanswered = 0
         self._stop_at: float | None = None
@@ -80,6 +82,8 @@ class Server(uvicorn.Server):
             listen(listener)
         work = [take_connections(listener, self.watch, self._connection) for listener in sockets or []]
         self._tasks = [loop.create_task(part) for part in (*work, self.watch.sweep())]
+        for companion in self._companions if self.started else ():
+            await companion.start()
         if self.started:
             self._on_started()
 
@@ -123,18 +127,24 @@ class Server(uvicorn.Server):
         self.watch.draining = True
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        until = monotonic() + self.service.settings.drain_timeout
-        await self._until_answered(until)
-        self.unanswered = len(self.server_state.tasks)
+        seconds = self.service.settings.drain_timeout
+        ending = [asyncio.ensure_future(companion.stop(seconds + MARGIN_S)) for companion in self._companions]
+        await self._until_answered(monotonic() + seconds)
+        self.unanswered = self._pending()
         if self.unanswered:
             self.service.abandon()
             await self._until_answered(monotonic() + MARGIN_S)
+        await asyncio.gather(*ending)
         self.watch.abort_all()
         await super().shutdown(sockets)
         self._tasks[-1].cancel()
 
+    def _pending(self) -> int:
+        """Return how many requests are not answered."""
+        return len(self.server_state.tasks) + sum(companion.pending for companion in self._companions)
+
     async def _until_answered(self, until: float) -> None:
-        while (self.server_state.tasks or self.watch.unsent()) and monotonic() < until:
+        while (self._pending() or self.watch.unsent()) and monotonic() < until:
             await asyncio.sleep(TICK_S)
 
     def serve_on(self, listener: socket.socket) -> None:
@@ -203,6 +213,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     on_started: Callable[[str, int], None] = lambda host, port: None,
+    companions: Sequence[Companion] = (),
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; returns when every accepted request is answered.
 
@@ -214,6 +225,7 @@ def serve(
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         on_started: called with the host and the port once the server listens (it may still be warming up).
+        companions: other ways in to the application's service.
 
     Raises:
         UsageError: the address can't be used.
@@ -222,13 +234,15 @@ def serve(
     """
     listener = bind(host, port)
     try:
-        Server(app, lambda: on_started(host, listener.getsockname()[1])).serve_on(listener)
+        Server(app, lambda: on_started(host, listener.getsockname()[1]), companions).serve_on(listener)
     finally:
         listener.close()
 
 
 @contextlib.contextmanager
-def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def serving(
+    app: Starlette, host: str = "127.0.0.1", port: int = 0, companions: Sequence[Companion] = ()
+) -> Iterator[str]:
     """Serve in a background thread for the length of a `with` block; yields the server's URL.
 
     The server listens when the block begins; GET /v2/health/ready tells when it is warm.
@@ -239,7 +253,7 @@ def serving(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[
     """
     listener = bind(host, port)
     settled = threading.Event()
-    server = Server(app, settled.set)
+    server = Server(app, settled.set, companions)
     errors: list[EngineError] = []
 
     def run() -> None:

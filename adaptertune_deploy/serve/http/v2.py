@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.http import infer_answer, infer_request
+from adaptertune_deploy.serve.http import infer_answer, infer_request, v2_settings
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
 from adaptertune_deploy.serve.protocol import describe, lookup
@@ -113,7 +113,7 @@ def routes() -> list[Route]:
     ]
     for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         found += [Route(base + path, endpoint, methods=[method]) for path, endpoint, method in per_model]
-    return found
+    return found + v2_settings.routes()
 
 
 def _service(request: Request) -> Service:

@@ -12,6 +12,7 @@ from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 FP32, BYTES = "FP32", "BYTES"
 FP32_BYTES = 4
+ENVELOPE = 1024  # bytes that a request needs around its tensor
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Model:
         """Return how many elements a request may have: no more than its rows, and than its body holds."""
         if self.datatype == BYTES:
             return settings.largest_request
-        return max(1, min(settings.largest_request, settings.body_limit // (self.values * FP32_BYTES)))
+        return max(1, min(settings.largest_request, (settings.body_limit - ENVELOPE) // (self.values * FP32_BYTES)))
 
 
 def image_model(task: ServedTask) -> Model:

@@ -19,7 +19,10 @@ ROUTES = {
     "/v2": {"GET"},
     "/v2/health/live": {"GET"},
     "/v2/health/ready": {"GET"},
+    "/v2/logging": {"GET", "POST"},
     "/v2/models": {"GET"},
+    "/v2/models/{model}/trace/setting": {"GET", "POST"},
+    "/v2/trace/setting": {"GET", "POST"},
     "/v2/models/stats": {"GET"},
     **{
         f"/v2/models/{{model}}{version}{path}": {"POST" if path == "/infer" else "GET"}

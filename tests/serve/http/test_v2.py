@@ -57,7 +57,6 @@ def test_health_and_metadata(server: Running) -> None:
     [
         ("GET", "/v2/", 404, "Not Found"),
         ("GET", "/v2/nonsense", 404, "Not Found"),
-        ("GET", "/v2/logging", 404, "Not Found"),
         ("GET", "/v2/systemsharedmemory/status", 404, "Not Found"),
         ("POST", "/v2/repository/index", 404, "Not Found"),
         ("GET", "/v2/models/nope", 404, UNKNOWN),

@@ -68,7 +68,7 @@ def test_a_tensor_model_takes_pixels_as_many_as_a_body_holds() -> None:
         "flowers__tensor",
         [{"name": "images", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
     )
-    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4 - 1))
+    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4))
     (tensor,) = config["input"]
     assert (tensor["data_type"], tensor["format"], tensor["dims"]) == ("TYPE_FP32", "FORMAT_NCHW", [3, 32, 32])
     assert config["max_batch_size"] == 4

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.serve.protocol.models import all_models, image_model, model_of, task_of, tensor_model
+from adaptertune_deploy.serve.protocol.models import ENVELOPE, all_models, image_model, model_of, task_of, tensor_model
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import make_preprocess_spec, make_task
 
 PETS = ServedTask(0, make_task("pets"), 3)
+ROW = 3 * 32 * 24 * 4
 SPEC = make_preprocess_spec(size=(32, 24))
 
 
@@ -23,7 +24,7 @@ def test_a_task_has_a_model_for_encoded_images_and_one_for_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "largest"), [(3 * 32 * 24 * 4 * 2, 2), (3 * 32 * 24 * 4 * 2 - 1, 1), (1, 1), (10**9, 64)]
+    ("body", "largest"), [(2 * ROW + ENVELOPE, 2), (2 * ROW + ENVELOPE - 1, 1), (1, 1), (10**9, 64)]
 )
 def test_a_batch_of_pixels_fits_into_a_body(body: int, largest: int) -> None:
     settings = Settings(body_limit=body)

@@ -1,0 +1,1 @@
+"""The wire over gRPC: the same service as over HTTP."""

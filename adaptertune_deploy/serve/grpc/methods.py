@@ -1,0 +1,148 @@
+"""The methods of inference.GRPCInferenceService but those of inference, and of gRPC's health checking."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import ParseDict
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.grpc.messages import message
+from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
+from adaptertune_deploy.serve.protocol import describe, lookup
+from adaptertune_deploy.serve.protocol.fixed_settings import LOGGING, TRACING, check_unchanged
+from adaptertune_deploy.serve.service import Service
+
+SERVICE = "inference.GRPCInferenceService"
+HEALTH = "grpc.health.v1.Health"
+
+
+def server_live(service: Service, request: Any) -> Any:
+    """Answer ServerLive: the event loop runs."""
+    return message("ServerLiveResponse")(live=True)
+
+
+def server_ready(service: Service, request: Any) -> Any:
+    """Answer ServerReady: not while warming up and while shutting down."""
+    return message("ServerReadyResponse")(ready=service.not_ready is None)
+
+
+def model_ready(service: Service, request: Any) -> Any:
+    """Answer ModelReady; a model that is not served is not ready."""
+    try:
+        lookup.find(service, request.name, request.version)
+    except RequestError:
+        return message("ModelReadyResponse")(ready=False)
+    return message("ModelReadyResponse")(ready=service.not_ready is None)
+
+
+def server_metadata(service: Service, request: Any) -> Any:
+    """Answer ServerMetadata."""
+    return _filled("ServerMetadataResponse", describe.server_metadata())
+
+
+def model_metadata(service: Service, request: Any) -> Any:
+    """Answer ModelMetadata."""
+    model = lookup.find(service, request.name, request.version)
+    return _filled("ModelMetadataResponse", describe.model_metadata(model, service.session))
+
+
+def model_config(service: Service, request: Any) -> Any:
+    """Answer ModelConfig."""
+    model = lookup.find(service, request.name, request.version)
+    config = describe.model_config(model, service.session, service.settings)
+    return _filled("ModelConfigResponse", {"config": config})
+
+
+def model_statistics(service: Service, request: Any) -> Any:
+    """Answer ModelStatistics: of one model, or without a name of every task."""
+    entries = service.statistics.tasks
+    if request.name:
+        model = lookup.find(service, request.name, request.version)
+        entries = {(model.name, model.task.version): entries[model.task.identity]}
+    documents = [describe.model_statistics(identity, entry) for identity, entry in entries.items()]
+    return _filled("ModelStatisticsResponse", {"model_stats": documents})
+
+
+def log_settings(service: Service, request: Any) -> Any:
+    """Answer LogSettings."""
+    kinds = {name: value.WhichOneof("parameter_choice") for name, value in request.settings.items()}
+    given = {name: getattr(request.settings[name], kind) if kind else None for name, kind in kinds.items()}
+    check_unchanged(given, LOGGING)
+    parameters = {bool: "bool_param", int: "uint32_param", str: "string_param"}
+    settings = {name: {parameters[type(value)]: value} for name, value in LOGGING.items()}
+    return _filled("LogSettingsResponse", {"settings": settings})
+
+
+def trace_setting(service: Service, request: Any) -> Any:
+    """Answer TraceSetting, of a model too."""
+    if request.model_name:
+        lookup.find(service, request.model_name)
+    fixed = {name: [value] if isinstance(value, str) else value for name, value in TRACING.items()}
+    check_unchanged({name: list(value.value) or None for name, value in request.settings.items()}, fixed)
+    return _filled("TraceSettingResponse", {"settings": {name: {"value": value} for name, value in fixed.items()}})
+
+
+def health_check(service: Service, request: Any) -> Any:
+    """Answer grpc.health.v1.Health/Check."""
+    if request.service not in ("", SERVICE):
+        raise RequestError(f"unknown service '{request.service[:80]}', only {SERVICE}", 404)
+    response = message("HealthCheckResponse", "grpc.health.v1")
+    return response(status=response.NOT_SERVING if service.not_ready else response.SERVING)
+
+
+Method = Callable[[Service, Any], Any]
+METHODS: Mapping[str, Method] = {
+    "ServerLive": server_live,
+    "ServerReady": server_ready,
+    "ModelReady": model_ready,
+    "ServerMetadata": server_metadata,
+    "ModelMetadata": model_metadata,
+    "ModelConfig": model_config,
+    "ModelStatistics": model_statistics,
+    "LogSettings": log_settings,
+    "TraceSetting": trace_setting,
+}
+
+
+def handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
+    """Return the handlers of GRPCInferenceService's methods."""
+    return {name: _handler(service, method, message(f"{name}Request")) for name, method in METHODS.items()}
+
+
+def health_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
+    """Return the handlers of the health service."""
+    return {"Check": _handler(service, health_check, message("HealthCheckRequest", "grpc.health.v1"))}
+
+
+async def answered(context: grpc.aio.ServicerContext, work: Awaitable[Any]) -> Any:
+    """Return what some work returns, or end a call with the status of its error."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001  every one ends in a status
+        log_if_internal(error)
+        status = status_of(error)
+    return await context.abort(*status)  # raises
+
+
+def serialize(response: Any) -> bytes:
+    """Return a message's bytes."""
+    data: bytes = response.SerializeToString()
+    return data
+
+
+def _handler(service: Service, method: Method, request: Any) -> grpc.RpcMethodHandler:
+    async def work(given: Any) -> Any:
+        return method(service, given)
+
+    async def call(given: Any, context: grpc.aio.ServicerContext) -> Any:
+        return await answered(context, work(given))
+
+    return grpc.unary_unary_rpc_method_handler(call, request.FromString, serialize)
+
+
+def _filled(name: str, document: Mapping[str, Any]) -> Any:
+    """Return a message with what a document of the protocol's JSON says; what gRPC has no field for is left out."""
+    return ParseDict(document, message(name)(), ignore_unknown_fields=True)

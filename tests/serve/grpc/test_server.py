@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Event
+
+import grpc
+import pytest
+
+from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.serve.grpc.server import GrpcServer
+from adaptertune_deploy.serve.http.address import bind
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import Server
+from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.settings import Settings
+from tests.serve.conftest import make_client
+from tests.serve.fakes import FakeEngine, make_shared
+from tests.serve.grpc.conftest import Called, image_request, until
+
+
+@contextmanager
+def held(settings: Settings) -> Iterator[tuple[Called, Server, Future[None]]]:
+    """Yield a warm server whose engine is held, what stops it, and how it ends."""
+    engine, listening = FakeEngine(), Event()
+    app = make_app(make_shared(engine), settings)
+    companion = GrpcServer(app.state.service, "127.0.0.1", 0)
+    server = Server(app, listening.set, [companion])
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind("127.0.0.1", 0))
+        running = stack.enter_context(ThreadPoolExecutor(1)).submit(server.serve_on, listener)
+        stack.callback(server.stop)
+        stack.callback(engine.gate.set)
+        listening.wait()
+        until(lambda: companion.port != 0 and app.state.service.not_ready is None)
+        engine.forget()
+        engine.gate.clear()
+        target = f"127.0.0.1:{companion.port}"
+        channel = stack.enter_context(grpc.insecure_channel(target))
+        client = stack.enter_context(make_client(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        yield Called(client, channel, target, engine, app.state.service), server, running
+
+
+def refused(called: Called) -> bool:
+    """Return whether the server takes no call any more."""
+    try:
+        called.call("ServerLive")
+    except grpc.RpcError as error:
+        return bool(error.code() is grpc.StatusCode.UNAVAILABLE)
+    return False
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = GrpcServer(Service(make_shared(), Settings()), "127.0.0.1", port)
+        with pytest.raises(UsageError, match=rf"can't listen on 127.0.0.1:{port}; choose another"):
+            asyncio.run(server.start())
+        asyncio.run(server.stop(0))
+        assert server.pending == 0
+
+
+def test_a_server_that_stops_answers_what_it_has_and_takes_no_more(png: bytes) -> None:
+    with held(Settings()) as (called, server, running):
+        waiting = called.future("ModelInfer", image_request(png))
+        called.engine.wait_entered()
+        server.stop()
+        until(lambda: refused(called))
+        assert not waiting.done()
+        called.engine.gate.set()
+        assert waiting.result().model_name == "pets"
+        running.result()
+
+
+def test_what_is_not_answered_in_time_is_told_so(png: bytes) -> None:
+    with held(Settings(drain_timeout=0.2)) as (called, server, running):
+        waiting = called.future("ModelInfer", image_request(png))
+        called.engine.wait_entered()
+        server.stop()
+        assert waiting.exception().code() is grpc.StatusCode.UNAVAILABLE
+        assert waiting.details().startswith("the server is shutting down and could not answer in time")
+        called.engine.gate.set()
+        with pytest.raises(EngineError, match=r"1 request was not finished within 0\.2 seconds"):
+            running.result()
