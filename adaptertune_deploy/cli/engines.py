@@ -83,25 +83,29 @@ def asked(
     return options
 
 
-def precisions_named(names: str) -> tuple[precisions.Precision, ...]:
+def precisions_named(names: str, option: str = "--precision") -> tuple[precisions.Precision, ...]:
     """Return the precisions of a comma-separated list.
+
+    Args:
+        names: as typed.
+        option: which option it is of, for messages.
 
     Raises:
         UsageError: an unknown precision, none, or one twice.
     """
     found = [name.strip() for name in names.split(",") if name.strip()]
     for name in found:
-        check_precision(name)
+        check_precision(name, option)
     if not found or len(set(found)) != len(found):
-        raise UsageError(f"--precision {names:.60}: expected one or more of {', '.join(PRECISIONS)}, each once")
+        raise UsageError(f"{option} {names:.60}: expected one or more of {', '.join(PRECISIONS)}, each once")
     return tuple(map(precisions.Precision, found))
 
 
-def check_precision(name: str) -> None:
+def check_precision(name: str, option: str = "--precision") -> None:
     """Raise UsageError when there is no precision of that name."""
     if name not in PRECISIONS:
         near = did_you_mean(name, PRECISIONS)
-        raise UsageError(f"--precision: no precision '{name:.60}', only {', '.join(PRECISIONS)}.{near}")
+        raise UsageError(f"{option}: no precision '{name:.60}', only {', '.join(PRECISIONS)}.{near}")
 
 
 def can_verify(engine: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import adaptertune_deploy
-from adaptertune_deploy.cli import add, data, doctor, evaluate, export, inspect, predict, serve, train, upgrade
+from adaptertune_deploy.cli import add, data, doctor, evaluate, export, inspect, predict, serve, train, tune, upgrade
 from adaptertune_deploy.cli.quickstart import command as quickstart
 from adaptertune_deploy.cli.terminal import console, errors, held, interrupts
 from adaptertune_deploy.cli.terminal.help import Command, Program
@@ -38,6 +38,7 @@ app.command("inspect", cls=Command)(inspect.inspect)
 app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
+app.command("tune", cls=Command)(tune.tune)
 app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(data.app, name="data")
 

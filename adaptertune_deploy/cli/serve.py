@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import engines, limits, options
+import typer
+
+from adaptertune_deploy.cli import engines, limits, options, tuned
 from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 from adaptertune_deploy.core.errors import AtdError
@@ -48,6 +50,7 @@ AccessLog = Annotated[bool, flag("--access-log", OUTPUT, "A line of log for ever
 
 @limits.with_limits
 def serve(
+    ctx: typer.Context,
     bounds: Settings,
     adapters: options.ServedTasks = None,
     bundle: options.Bundle = Path("bundle"),
@@ -60,12 +63,16 @@ def serve(
     precision: engines.Precision = "fp32",
     threads: options.Threads = 0,
     settings: engines.Settings = None,
+    no_tuning: tuned.NoTuning = False,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",
     access_log: AccessLog = False,
     verbose: Annotated[bool, flag("--verbose", OUTPUT, "Say at the start which limits hold.")] = False,
 ) -> None:
     """Serve tasks over HTTP and gRPC: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
+
+    Where atd tune has measured this bundle on this machine, engine, precision, threads and --max-batch are its choice,
+    unless they are given.
 
     \b
     atd serve --adapters pets,flowers
@@ -79,6 +86,7 @@ def serve(
     log = LogOptions(log_format, log_level, access_log)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
+    asked, bounds = (asked, bounds) if no_tuning else tuned.follow(ctx, bundle, form, asked, bounds)
     # What can't be used is found before a graph is loaded.
     bind(host, port).close()
     if grpc_port is not None:
@@ -96,7 +104,7 @@ def serve(
         if not session.engine.limits.takes(bounds.max_batch):
             most = session.engine.limits.max_rows
             console.print_note(
-                f"--max-batch {bounds.max_batch}: {engine} takes {most} rows of one run, so batches have {most}"
+                f"--max-batch {bounds.max_batch}: {asked.engine} takes {most} rows of one run, so batches have {most}"
             )
 
         def announce(at: str, number: int) -> None:

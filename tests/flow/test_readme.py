@@ -95,7 +95,7 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(workspace: Workspace, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Run the README's commands after the quickstart; trainings are shortened and find their weights in a file."""
+    """Run the README's commands after the quickstart; all that takes long is shortened."""
     folder = tmp_path_factory.mktemp("readme")
     assert workspace.held[0] == ["quickstart"]
     shutil.copytree(workspace.folder, folder / "quickstart")
@@ -118,6 +118,8 @@ def played(workspace: Workspace, shared_data: Path, tmp_path_factory: pytest.Tem
         if words[0] == "train":
             words = [*words, "--epochs", "1", "--folds", "1", *([] if given else ["--weights", str(weights)])]
             given = True
+        if words[0] == "tune":
+            words = [*words, "--time", "2"]
         done = subprocess.run(
             atd_command(*words), cwd=folder, env=variables, capture_output=True, text=True, timeout=600
         )

@@ -48,6 +48,16 @@ def engines(incomplete: str) -> list[str]:
     return [name for name in ENGINES if name.startswith(incomplete)]
 
 
+def engine_list(incomplete: str) -> list[str]:
+    """Return a comma-separated list of engines of the table, one longer than what was typed."""
+    return _next_of_list(engines(""), incomplete)
+
+
+def precision_list(incomplete: str) -> list[str]:
+    """Return a comma-separated list of precisions, one longer than what was typed."""
+    return _next_of_list(precisions(""), incomplete)
+
+
 def engine_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return NAME=VALUE of the settings that the named engine has; NAME= alone where any number may follow."""
     from adaptertune_deploy.engines.engine import ENGINES

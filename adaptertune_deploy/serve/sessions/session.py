@@ -149,7 +149,12 @@ def open_from(opener: Opener, tasks: list[str] | None = None, form: str = "auto"
     records = select_tasks(manifest, tasks)
     if not records:
         raise UsageError(f"{opener.folder}: holds no task to serve; export one with: atd export")
-    precision = graph_precision(opener.options)
+    return open_records(opener, records, form)
+
+
+def open_records(opener: Opener, records: Sequence[TaskRecord], form: str) -> Session:
+    """Open some records of a bundle's manifest, one of them more than once where it is given so; see open_session."""
+    manifest, precision = opener.manifest, graph_precision(opener.options)
     if form == MERGED or (form == "auto" and _only_merged(manifest, precision)):
         return _open_merged(opener, records)
     return _open_shared(opener, select_graph(manifest, SHARED, precision), records)
@@ -167,7 +172,7 @@ def _only_merged(manifest: Manifest, precision: Precision) -> bool:
     return forms == {MERGED}
 
 
-def _open_shared(opener: Opener, graph: GraphRecord, records: tuple[TaskRecord, ...]) -> Session:
+def _open_shared(opener: Opener, graph: GraphRecord, records: Sequence[TaskRecord]) -> Session:
     manifest = opener.manifest
     ranks = [record.task.adapter.rank for record in records]
     with ExitStack() as undo:
@@ -180,7 +185,7 @@ def _open_shared(opener: Opener, graph: GraphRecord, records: tuple[TaskRecord, 
     return session
 
 
-def _open_merged(opener: Opener, records: tuple[TaskRecord, ...]) -> Session:
+def _open_merged(opener: Opener, records: Sequence[TaskRecord]) -> Session:
     for record in records:
         opener.merged_graph(record.task.name)  # one that is absent is named before any is opened
     with ExitStack() as undo:
