@@ -52,7 +52,7 @@ class HostSlab:
             expected = self.arrays[name].shape[1:]
             if value.shape != expected:
                 raise EngineError(f"tensor '{name}' has shape {list(value.shape)}, a slot {list(expected)}")
-        held = {name: _converted(name, value, self.arrays[name].dtype) for name, value in tensors.items()}
+        held = {name: converted(name, value, self.arrays[name].dtype) for name, value in tensors.items()}
         for name, array in self.arrays.items():
             if name in held:
                 array[slot] = held[name]
@@ -69,7 +69,7 @@ class HostSlab:
             raise EngineError(f"no slot {slot}, only 0 to {self.capacity - 1}")
 
 
-def _converted(name: str, value: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
+def converted(name: str, value: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
     """Return an array in the slab's dtype; raise EngineError where that can't hold it."""
     with np.errstate(over="ignore"):
         result = value.astype(dtype, copy=False)

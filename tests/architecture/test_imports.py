@@ -33,7 +33,7 @@ ALLOWED = {
 HOMES = {
     "timm": {"model/"},
     "onnxruntime": {"engines/onnxruntime/library.py"},
-    "openvino": {"engines/openvino/engine.py"},
+    "openvino": {"engines/openvino/library.py"},
     "cuda": {"engines/cuda/runtime.py"},
     "tensorrt": {"engines/tensorrt/"},
     "tensorrt_rtx": {"engines/tensorrt/"},

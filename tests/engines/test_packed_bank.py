@@ -89,6 +89,25 @@ def test_what_is_taken_is_what_was_filled(layout: BankLayout, held: dict[str, An
             np.testing.assert_array_equal(value, held[name][task])
 
 
+def test_a_bank_is_stacked_as_task_by_task(layout: BankLayout, held: dict[str, Any]) -> None:
+    found, expected = layout.stack(held), packed(layout, held)
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    del held["blocks.1.adapter.up.bias"]
+    with pytest.raises(EngineError, match="not the shapes of one task's tensors of this graph"):
+        layout.stack(held)
+
+
+def test_a_task_of_another_rank_or_block_is_refused(layout: BankLayout, held: dict[str, Any]) -> None:
+    own = {name: array[0] for name, array in held.items()}
+    layout.check(own, RANK)
+    layout.check({}, RANK)
+    with pytest.raises(EngineError, match=r"^tensor '.*' has shape \[32, 7\], a slot \[32, 6\]$"):
+        layout.check(own, RANK - 1)
+    with pytest.raises(EngineError, match=r"^a slot has no tensor 'blocks.3.adapter.up.bias'$"):
+        layout.check({"blocks.3.adapter.up.bias": own["blocks.1.adapter.up.bias"]}, RANK)
+
+
 def test_a_task_without_a_block_gets_zeros_there(layout: BankLayout, held: dict[str, Any]) -> None:
     parts = {name: np.full(shape, 9, np.float32) for name, shape in layout.shapes(1, RANK).items()}
     own = {name: array[0] for name, array in held.items() if name.startswith("blocks.1.")}

@@ -9,76 +9,33 @@ core.bank.check_rows stands before every run.
 from __future__ import annotations
 
 import re
-import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from typing import Any
-
-import numpy as np
 
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
+from adaptertune_deploy.engines.bfloat16 import to_bfloat16
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
-from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
+from adaptertune_deploy.engines.feeds import check_feeds
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.signature import Signature
+from adaptertune_deploy.engines.openvino import model as openvino_model
 from adaptertune_deploy.engines.openvino import precision as openvino_precision
+from adaptertune_deploy.engines.openvino.library import FAILURES, ov
 from adaptertune_deploy.engines.openvino.precision import HINTS, QUANTISED, floats
 from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
+from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
+from adaptertune_deploy.engines.openvino.tensor import tensor_of
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
-
-# OpenVINO reports every import to its maker and keeps an identifier in the home folder, unless this package is absent.
-_TELEMETRY = "openvino_telemetry"
-_hidden = _TELEMETRY not in sys.modules
-if _hidden:
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-try:
-    import openvino as ov
-    from openvino.preprocess import PrePostProcessor
-except ImportError as error:
-    raise EngineError(
-        f"OpenVINO can't be imported ({error}); install it with: pip install 'adaptertune-deploy[openvino]'"
-    ) from None
-finally:
-    if _hidden:
-        del sys.modules[_TELEMETRY]
+from adaptertune_deploy.engines.packed_bank import PACKED, BankLayout
 
 CPU = "CPU"
-FAILURES: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError)
 # What OpenVINO's messages say about its own source and about nothing else: whole lines, and parts of lines.
 IDLE = re.compile(r"Exception from .*|FrontEnd API .*|Model wasn't fully .*|-- .*|Summary:|\s*")
 SOURCE = re.compile(r"Check '.*' failed at \S+|^\[ ?[A-Z ]+ ?\] ")
-HALF = np.dtype(np.uint16)  # how bfloat16 is kept
-
-
-class OpenVinoSlab(WrappedSlab):
-    """A slab of OpenVINO tensors, which share the arrays' memory; float32, or bfloat16 kept as uint16.
-
-    Args:
-        shapes: see HostSlab.
-        inputs: see HostSlab; with uint16 in place of float32 where the model takes bfloat16.
-        capacity: slots.
-    """
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, TensorInfo], capacity: int) -> None:
-        super().__init__(shapes, inputs, capacity, _tensor)
-
-    def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
-        """See Slab.write."""
-        super().write(slot, {name: self._kept(name, value) for name, value in tensors.items()})
-
-    def read(self, slot: int) -> dict[str, AnyArray]:
-        """See Slab.read; bfloat16 becomes float32, which is exact."""
-        found = super().read(slot)
-        return {name: to_float32(value) if value.dtype == HALF else value for name, value in found.items()}
-
-    def _kept(self, name: str, value: AnyArray) -> AnyArray:
-        return to_bfloat16(value) if name in self.arrays and self.arrays[name].dtype == HALF else value
 
 
 class OpenVinoEngine:
@@ -90,6 +47,7 @@ class OpenVinoEngine:
     Args:
         compiled: the model.
         signature: what its graph takes, gives and says.
+        layout: of the packed bank that the model takes; None where the graph has no bank.
         precision: what it computes in.
 
     Raises:
@@ -102,46 +60,41 @@ class OpenVinoEngine:
     device = "cpu"
     limits = Limits()
 
-    def __init__(self, compiled: Any, signature: Signature, precision: Precision) -> None:
+    def __init__(self, compiled: Any, signature: Signature, layout: BankLayout | None, precision: Precision) -> None:
         self.inputs: Mapping[str, TensorInfo] = signature.inputs
         self.outputs: Mapping[str, TensorInfo] = signature.outputs
         self.metadata: Mapping[str, str] = signature.metadata
         self.precision = precision
         self._compiled: Any = compiled
-        self._inputs = _places(self.inputs, compiled.inputs)
+        self._layout = layout
+        self._fed = tuple(self.inputs) if layout is None else (bank.IMAGES, bank.IMAGE, bank.TASK)
+        packed = () if layout is None else PACKED
+        self._inputs = _places((*self._fed, *packed), compiled.inputs)
         self._outputs = _places(self.outputs, compiled.outputs)
-        self._halves = {
-            name for name, port in self._inputs.items() if compiled.inputs[port].element_type == ov.Type.bf16
-        }
+        self._half = any(compiled.inputs[self._inputs[name]].element_type == ov.Type.bf16 for name in packed)
         self._idle: list[_Request] = []
         self._lock = threading.Lock()
 
     def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OpenVinoSlab:
         """See Engine.allocate; the capacity is rounded up to a power of two, since spare slots cost no memory here."""
         self._open_model()
-        check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
-        inputs = {
-            name: replace(self.inputs[name], dtype=HALF) if name in self._halves else self.inputs[name]
-            for name in shapes
-        }
-        return OpenVinoSlab(shapes, inputs, 1 << (capacity - 1).bit_length())
+        if self._layout is None:
+            raise EngineError("this graph has no bank")
+        return OpenVinoSlab(self._layout, self._layout.rank(shapes), 1 << (capacity - 1).bit_length(), self._half)
 
     def run(
         self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
     ) -> dict[str, AnyArray]:
-        """See Engine.run; a feed goes before a resident tensor of the same name."""
+        """See Engine.run; a bank is resident or fed, never a mixture of both."""
         compiled = self._open_model()
-        if not isinstance(resident, OpenVinoSlab | None):
+        if not isinstance(resident, OpenVinoSlab | None) or (resident and resident.layout is not self._layout):
             raise EngineError("these resident tensors are of another engine")
-        values = resident.values(slot) if resident else {}
-        check_feeds(self.inputs, feeds, {*values})
+        check_feeds(self.inputs, feeds, self.inputs.keys() - self._fed if resident else ())
         try:
-            given = {
-                name: _tensor(to_bfloat16(array) if name in self._halves else array) for name, array in feeds.items()
-            }
+            values = {**self._bank(feeds, resident, slot), **{name: tensor_of(feeds[name]) for name in self._fed}}
             with self._lock:
                 request = self._idle.pop() if self._idle else _Request(compiled)
-            found = request.run({self._inputs[name]: value for name, value in {**values, **given}.items()})
+            found = request.run({self._inputs[name]: value for name, value in values.items()})
             result = {name: found[place] for name, place in self._outputs.items()}
         except FAILURES as error:
             raise EngineError(f"OpenVINO could not run the graph: {_sentence(error)}") from None
@@ -154,6 +107,18 @@ class OpenVinoEngine:
         """See Engine.close."""
         with self._lock:
             self._compiled, self._idle = None, []
+
+    def _bank(self, feeds: Mapping[str, AnyArray], resident: OpenVinoSlab | None, slot: int | None) -> dict[str, Any]:
+        """Return the packed bank's tensors; none for a graph without a bank."""
+        fed = {name: array for name, array in feeds.items() if name not in self._fed}
+        if resident:
+            if fed:
+                raise EngineError(f"with a resident bank a run takes {', '.join(self._fed)}, not '{next(iter(fed))}'")
+            return dict(resident.values(slot))
+        if self._layout is None:
+            return {}
+        packed = self._layout.stack(fed)
+        return {name: tensor_of(to_bfloat16(array) if self._half else array) for name, array in packed.items()}
 
     def _open_model(self) -> Any:
         compiled = self._compiled
@@ -197,15 +162,14 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
     signature = onnx_signature.read(graph, where)
     said = graph_facts.precision_of(signature.metadata, where)
     try:
-        core = ov.Core()
-        model = core.read_model(graph)
-        if floats(options, settings) is Precision.BF16:
-            model = _with_bfloat16_bank(model, signature)
+        core, layout = ov.Core(), openvino_model.bank_of(signature, where)
+        bfloat16 = floats(options, settings) is Precision.BF16
+        model = openvino_model.read_model(core, graph, layout, bfloat16, where)
         compiled = core.compile_model(model, CPU, _config(options, settings))
         precision, rest = openvino_precision.computed(compiled, said), openvino_precision.kept(compiled)
         if precision in QUANTISED and rest != HINTS[Precision(settings.rest)]:
             raise EngineError(f"{where}: OpenVINO computes the rest in {rest}, {settings.rest} was asked for")
-        return OpenVinoEngine(compiled, signature, precision)
+        return OpenVinoEngine(compiled, signature, layout, precision)
     except FAILURES as error:
         raise EngineError(f"{where}: OpenVINO refuses this graph: {_sentence(error)}") from None
 
@@ -227,30 +191,13 @@ def _config(options: EngineOptions, settings: OpenVinoSettings) -> dict[str, str
     return config
 
 
-def _with_bfloat16_bank(model: Any, signature: Signature) -> Any:
-    """Return the model with a bank in bfloat16: from a float32 one it would convert every slot of it in every run."""
-    steps = PrePostProcessor(model)
-    for name, info in signature.inputs.items():
-        if name != bank.IMAGES and info.dtype == np.float32:
-            steps.input(name).tensor().set_element_type(ov.Type.bf16)
-    return steps.build()
-
-
-def _places(infos: Mapping[str, TensorInfo], ports: Any) -> dict[str, int]:
-    """Return where a model has its graph's inputs or outputs."""
+def _places(names: Collection[str], ports: Any) -> dict[str, int]:
+    """Return where a model has these inputs or outputs."""
     held = {name: place for place, port in enumerate(ports) for name in port.get_names()}
-    lacking = [name for name in infos if name not in held]
+    lacking = [name for name in names if name not in held]
     if lacking:
         raise EngineError(f"OpenVINO made a model without '{lacking[0]}' of this graph; run atd export again")
-    return {name: held[name] for name in infos}
-
-
-def _tensor(array: AnyArray) -> Any:
-    """Return a tensor that shares an array's memory; uint16 holds bfloat16. One that can't be written to is copied."""
-    whole = np.require(array, requirements=("C", "W"))
-    if whole.dtype == HALF:
-        return ov.Tensor(whole, ov.Shape(whole.shape), ov.Type.bf16)
-    return ov.Tensor(whole, shared_memory=True)
+    return {name: held[name] for name in names}
 
 
 def _sentence(error: Exception) -> str:

@@ -47,12 +47,7 @@ class TensorrtSlab:
     def write(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:
         """See Slab.write."""
         self.check_slot(slot)
-        places = self.layout.take(self._pinned)
-        for name, value in tensors.items():
-            if name not in places:
-                raise EngineError(f"a slot has no tensor '{name}'")
-            if value.shape != places[name].shape:
-                raise EngineError(f"tensor '{name}' has shape {list(value.shape)}, a slot {list(places[name].shape)}")
+        self.layout.check(tensors, self.rank)
         self.put(slot, tensors)
 
     def put(self, slot: int, tensors: Mapping[str, AnyArray]) -> None:

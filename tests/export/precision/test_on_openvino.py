@@ -28,9 +28,9 @@ def asked(precision: Precision, **settings: str) -> EngineOptions:
 
 
 def has_bf16() -> bool:
-    from adaptertune_deploy.engines.openvino import engine as openvino
+    from adaptertune_deploy.engines.openvino.library import ov
 
-    return "BF16" in openvino.ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def answers(data: bytes, options: EngineOptions, held: Sequence[Adapter], images: Array) -> list[Array]:
