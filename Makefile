@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server proto quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-infer bench-export tensorrt-bindings fuzz reliability clean
+.PHONY: gpu triton-server proto quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -83,6 +83,10 @@ bench-accuracy: $(VENV)/.installed-dev
 # ATD_BENCH_WEIGHTS=FILE gives DeiT-Tiny its real weights; about an hour on two cores, and goes on where it stopped.
 bench-families: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.families $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
+
+# Whether --rank auto finds a rank that was planted; four minutes on one core.
+bench-planted-rank: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.planted_rank
 
 # On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev

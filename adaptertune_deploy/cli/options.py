@@ -140,6 +140,26 @@ def candidate(ship: str) -> str | None:
     return None if ship == "auto" else ship
 
 
+def rank(text: str) -> tuple[int, str]:
+    """Return the rank that --rank names and how it is found, for train.recipe.Recipe.
+
+    Raises:
+        UsageError: neither a whole number nor a search.
+    """
+    from adaptertune_deploy.train.recipe import GIVEN, SEARCHES, USUAL_RANK
+
+    word = text.strip().lower()
+    if word in SEARCHES and word != GIVEN:
+        return USUAL_RANK, word
+    try:
+        return int(word), GIVEN
+    except ValueError:
+        searches = [name for name in SEARCHES if name != GIVEN]
+        raise UsageError(
+            f"--rank {text:.60}: expected a whole number, {' or '.join(searches)}.{did_you_mean(word, searches)}"
+        ) from None
+
+
 def image_size(text: str | None) -> tuple[int, int] | None:
     """Return (height, width) of an image size as it is typed: one number for a square, or two with an x between.
 

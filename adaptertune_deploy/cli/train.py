@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME."
 USUAL_BACKBONE = f"that of the adapters in --out, else {DEFAULT_BACKBONE}"
 PLACEMENTS = "Blocks that get an adapter: all, last:K or every:K."
-RANK = "Width of every adapter; 0 trains the head alone."
+RANK = "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner."
 SHIPS = "Which candidate ships: auto lets cross-validation choose, adapter or head overrules it."
 CLASS_WEIGHTS = "Where classes differ in size: balanced counts every class the same, none every image."
 FOLDS = "Folds of the comparison of head and adapter; 1 is one split, 0 chooses."
@@ -50,7 +50,7 @@ def train(
     skip_bad: options.SkipBad = False,
     backbone: Backbone = None,
     image_size: options.ImageSize = None,
-    rank: Annotated[int, value("--rank", "N", ADAPTER, RANK)] = 8,
+    rank: Annotated[str, value("--rank", "N", ADAPTER, RANK)] = "8",
     placement: Placement = "all",
     alpha: Annotated[float, value("--alpha", "X", ADAPTER, "Scale of every adapter.")] = 1.0,
     ship: Annotated[str, value("--ship", "NAME", CHOICE, SHIPS, complete=completion.candidates)] = "auto",
@@ -86,15 +86,17 @@ def train(
     atd train --dataset flowers --rank 16 --seeds 3 --out wide
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
     atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
+    atd train --dataset pets --rank auto
     atd train --dataset pets --resume
     """
-    from adaptertune_deploy.train.preflight import check_train
     from adaptertune_deploy.train.recipe import Recipe
     from adaptertune_deploy.train.request import TrainRequest
 
     given = {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "label_smoothing": label_smoothing}
+    width, search = options.rank(rank)
     recipe = Recipe(
-        rank=rank,
+        rank=width,
+        search=search,
         alpha=alpha,
         placement=placement,
         ship=ship,
@@ -124,14 +126,20 @@ def train(
         resume=resume,
         checkpoint_every=checkpoint_every,
     )
+    _run_and_show(request, as_json)
+
+
+def _run_and_show(request: TrainRequest, as_json: bool) -> None:
+    from adaptertune_deploy.train.preflight import check_train
+
     for note in check_train(request):
         console.print_note(note)
     result = run(request)
     if as_json:
         console.print_json(train_facts(result))
-    else:
-        show_result(result)
-        show_next(request, result)
+        return
+    show_result(result)
+    show_next(request, result)
 
 
 def run(request: TrainRequest) -> TrainResult:
@@ -186,7 +194,8 @@ def show_result(result: TrainResult) -> None:
         config.task.labels,
         measured.frozen,
     )
-    for line in (verdict.on_the_same_images(measured), measured.gate and verdict.out_of_fold(measured.gate)):
+    compared = verdict.on_the_same_images(measured), measured.gate and verdict.out_of_fold(measured.gate)
+    for line in (*compared, verdict.rank(measured)):
         if line:
             console.print_line(line)
     for line in verdict.seeds(measured):

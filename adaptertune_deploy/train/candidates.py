@@ -89,7 +89,7 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     part = frozen.take(rows)
     penalty = probe.head.penalty * recipe.start_penalty_scale
     set_head(model, fit_head(part.features, part.targets, len(task.labels), penalty, part.weights))
-    keeper = Keeper(run.checkpoints, f"seed {seed} {what}") if run.checkpoints else None
+    keeper = Keeper(run.checkpoints, f"seed {seed} rank {recipe.rank} {what}") if run.checkpoints else None
     start = keeper.load() if keeper else None
     batches = run.batches(rows, count_steps(recipe, len(rows)), seed, start.step if start else 0)
     with run.device.attention(run.backbone):

@@ -38,19 +38,39 @@ def cross_validate(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: in
     folds = int(fold.max()) + 1
     if len(held) < FEWEST_IMAGES:
         return untried(folds, len(held))
-    classes = len(run.task.labels)
-    head = out_of_fold(frozen.features, frozen.targets, classes, fold, probe.head.penalty, frozen.weights)
-    adapter = np.full_like(head, np.nan)
-    for number in range(folds):
-        adapter[fold == number] = _answers(run, frozen, probe, fold, number, seed)
+    head = head_answers(run, frozen, probe, fold)
+    adapter = adapter_answers(run, frozen, probe, fold, seed)
     weights = None if frozen.weights is None else frozen.weights[held]
     return compare(head[held], adapter[held], frozen.targets[held], folds, weights)
 
 
-def _answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds, number: int, seed: int) -> Array:
+def head_answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds) -> Array:
+    """Return logits [images, classes] of probes that were fitted on the other folds; NaN where no fold holds out."""
+    classes = len(run.task.labels)
+    return out_of_fold(frozen.features, frozen.targets, classes, fold, probe.head.penalty, frozen.weights)
+
+
+def adapter_answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int, what: str = "") -> Array:
+    """Return logits [images, classes] of adapters that were trained on the other folds; NaN where no fold holds out.
+
+    Args:
+        run: see cross_validate, as the others.
+        frozen: see there.
+        probe: see there.
+        fold: see there.
+        seed: see there.
+        what: put before the names of the trainings.
+    """
+    answers = np.full((len(fold), len(run.task.labels)), np.nan, dtype=np.float32)
+    for number in range(int(fold.max()) + 1):
+        answers[fold == number] = _answers(run, frozen, probe, fold, number, seed, what)
+    return answers
+
+
+def _answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds, number: int, seed: int, what: str) -> Array:
     """Return the logits of a fold's images by adapters that were trained on the others."""
     folds = int(fold.max()) + 1
-    what = f"fold {number + 1} of {folds}" if folds > 1 else "comparison"
+    what += f"fold {number + 1} of {folds}" if folds > 1 else "comparison"
     adapted = fit_adapters(run, frozen, probe, np.flatnonzero(fold != number), seed, what)
     loader = run.training_images(np.flatnonzero(fold == number))
     return outputs(adapted.model, loader, run.exact, f"{what}, answers", run.progress)[0]

@@ -44,6 +44,19 @@ def compare(head: Array, adapter: Array, targets: Targets, folds: int, weights: 
     return Gate(folds, len(targets), first, second, gain, error, THRESHOLD, ships)
 
 
+def compared_losses(logits: Array, targets: Targets, weights: Weights | None = None) -> Weights:
+    """Return the losses [images] by which out-of-fold logits are compared: at a temperature of their own, weighted.
+
+    Args:
+        logits: see compare, as the others.
+        targets: see there.
+        weights: see there.
+    """
+    share = np.ones(len(targets)) if weights is None else weights / weights.mean()
+    weighted: Weights = share * _out_of_fold(logits, targets, share)[1]
+    return weighted
+
+
 def untried(folds: int, images: int) -> Gate:
     """Return the gate's answer where there are too few images to compare: the head ships."""
     return Gate(folds, images, None, None, 0.0, 0.0, THRESHOLD, HEAD)

@@ -10,6 +10,9 @@ from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
 from adaptertune_deploy.train.device_names import check_device_name
 
+GIVEN, AUTO, AUTO_FAST = "given", "auto", "auto:fast"
+SEARCHES = (GIVEN, AUTO, AUTO_FAST)
+USUAL_RANK = 8
 SHIPS = ("auto", "adapter", "head")
 CLASS_WEIGHTS = ("balanced", "none")
 LARGEST_SEED = 1 << 32
@@ -27,6 +30,8 @@ class Recipe:
     """Settings of one training run.
 
     rank, alpha: of every adapter (core.spec.AdapterSpec); rank 0 trains the head alone.
+    search: "given" takes that rank, "auto" finds the smallest that is enough on the folds of the comparison,
+        "auto:fast" on one split.
     placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
     ship: "auto" lets cross-validation choose, "adapter" or "head" overrules it.
     class_weights: "balanced" lets every class count the same where their sizes differ, "none" every image.
@@ -48,8 +53,9 @@ class Recipe:
     workers: processes that read images; -1 chooses.
     """
 
-    rank: int = 8
+    rank: int = USUAL_RANK
     alpha: float = 1.0
+    search: str = GIVEN
     placement: str = "all"
     ship: str = "auto"
     class_weights: str = "balanced"
@@ -76,6 +82,7 @@ class Recipe:
             for name, value, correct, expected in (
                 ("rank", self.rank, 0 <= self.rank <= MAX_COUNT, f"a whole number from 0 (head only) to {MAX_COUNT}"),
                 ("alpha", self.alpha, 0 < self.alpha <= FLOAT32_MAX, "a positive number that float32 can hold"),
+                ("rank", self.search, self.search in SEARCHES, "a whole number, auto or auto:fast"),
                 ("ship", self.ship, self.ship in SHIPS, "auto, adapter or head"),
                 ("class_weights", self.class_weights, self.class_weights in CLASS_WEIGHTS, "balanced or none"),
                 ("folds", self.folds, 0 <= self.folds <= MOST_FOLDS, f"0 (automatic) to {MOST_FOLDS}"),

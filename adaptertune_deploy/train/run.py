@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adaptertune_deploy.core.errors import DatasetError, TrainingError
 from adaptertune_deploy.core.progress import Progress
-from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.folds import fold_of
 from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
@@ -24,11 +24,11 @@ from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.recipe import GIVEN, Recipe
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
-UNDECIDING = ("ship", "seeds", "workers")
+UNDECIDING = ("search", "ship", "seeds", "workers")
 Rows = npt.NDArray[np.int64]
 
 
@@ -91,6 +91,13 @@ class Run:
         if self.checkpoints is not None:
             self.checkpoints.remove()
 
+    def with_rank(self, rank: int) -> Run:
+        """Return the same run with adapters of another rank; 0 is the head alone."""
+        given = self.task.adapter
+        shape = AdapterSpec(rank, given.alpha, given.blocks) if rank else HEAD_ONLY
+        recipe = dataclasses.replace(self.recipe, rank=rank)
+        return dataclasses.replace(self, task=dataclasses.replace(self.task, adapter=shape), recipe=recipe)
+
     def fold(self, folds: int, what: str) -> Rows:
         """Return the fold that holds each training image out; see data.folds. `what` gives other ones."""
         return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}")
@@ -140,6 +147,8 @@ def decided(run: Run) -> dict[str, str]:
         for name, value in dataclasses.asdict(run.recipe).items()
         if name not in UNDECIDING
     }
+    if run.recipe.search != GIVEN:
+        recipe["--rank"] = run.recipe.search
     return {
         "task": run.task.name,
         "labels": ", ".join(run.task.labels),

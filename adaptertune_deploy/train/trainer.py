@@ -33,6 +33,8 @@ from adaptertune_deploy.train.outcome.scores import score
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal, image_weights
 from adaptertune_deploy.train.probe.probe import Probe, fit_probe
+from adaptertune_deploy.train.rank.search import Found, search_rank
+from adaptertune_deploy.train.recipe import AUTO_FAST, GIVEN
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 
@@ -95,9 +97,13 @@ def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
     frozen, probe = _fit_probe(run)
     test, targets = frozen_features(run, "test")
     head = _measure(probe.head.logits(test), targets, probe.temperature, probe.head.weight.size + probe.head.bias.size)
+    found = _find_rank(run, frozen, probe)
+    if found is not None:
+        run = run.with_rank(found.choice.rank)
     turns = run.recipe.seeds if run.recipe.rank else 0
-    trained = [_train(run, frozen, probe, run.recipe.seed + turn) for turn in range(turns)]
-    measured = _measured(run, frozen, head, trained, time.perf_counter() - started)
+    gates = {0: found.gate} if found else {}
+    trained = [_train(run, frozen, probe, run.recipe.seed + turn, gates.get(turn)) for turn in range(turns)]
+    measured = _measured(run, frozen, head, trained, found, time.perf_counter() - started)
     config = write_artefact(request.out, run, probe, trained[0].adapted.model if trained else None, measured)
     if place_of_images := run.dataset.folder or request.data_dir:
         remember(config.tensors_sha256, place_of_images)
@@ -114,9 +120,25 @@ def _fit_probe(run: Run) -> tuple[Frozen, Probe]:
     return Frozen(features, targets, weights), probe
 
 
-def _train(run: Run, frozen: Frozen, probe: Probe, seed: int) -> Trained:
-    """Cross-validate the adapter candidate, then train it on all images and measure it on the test images."""
-    gate = cross_validate(run, frozen, probe, run.fold(run.recipe.folds, "gate"), seed)
+def _find_rank(run: Run, frozen: Frozen, probe: Probe) -> Found | None:
+    """Return the rank that is enough, or None where one was given."""
+    if run.recipe.search == GIVEN:
+        return None
+    folds = 1 if run.recipe.search == AUTO_FAST else run.recipe.folds
+    return search_rank(run, frozen, probe, run.fold(folds, "gate"), run.recipe.seed)
+
+
+def _train(run: Run, frozen: Frozen, probe: Probe, seed: int, gate: Gate | None) -> Trained:
+    """Cross-validate the adapter candidate where no search did, then train it on all images and measure it on the test.
+
+    Args:
+        run: with the rank that is to be trained.
+        frozen: of all training images.
+        probe: the careful probe.
+        seed: of the adapters' training.
+        gate: what a search's cross-validation said of this rank and seed.
+    """
+    gate = gate or cross_validate(run, frozen, probe, run.fold(run.recipe.folds, "gate"), seed)
     rows = np.arange(len(frozen.targets))
     adapted = fit_adapters(run, frozen, probe, rows, seed, "all images")
     proofs.prove_frozen(adapted.model, run.frozen_sha256)
@@ -132,9 +154,11 @@ def _measure(logits: Array, targets: Targets, temperature: float, parameters: in
     return Measure(after, calibration, parameters)
 
 
-def _measured(run: Run, frozen: Frozen, head: Measure, trained: list[Trained], seconds: float) -> Measured:
+def _measured(
+    run: Run, frozen: Frozen, head: Measure, trained: list[Trained], found: Found | None, seconds: float
+) -> Measured:
     first = trained[0] if trained else None
-    gate = first.gate if first else None
+    gate = first.gate if first else found.gate if found else None
     asked = run.recipe.ship
     ships = HEAD if first is None else gate.ships if asked == "auto" and gate else asked
     return Measured(
@@ -142,7 +166,7 @@ def _measured(run: Run, frozen: Frozen, head: Measure, trained: list[Trained], s
         adapter=first.measure if first else None,
         gate=gate,
         ships=ships,
-        chosen_by="gate" if asked == "auto" and first else "user",
+        chosen_by="gate" if asked == "auto" and (first or found) else "user",
         classes_unequal=are_unequal(frozen.targets),
         curve=first.adapted.fit.curve if first else (),
         proofs=_proofs(run, first.adapted) if first else None,
@@ -151,6 +175,7 @@ def _measured(run: Run, frozen: Frozen, head: Measure, trained: list[Trained], s
         repeats=tuple(
             Repeat(run.recipe.seed + turn, one.gate, one.measure) for turn, one in enumerate(trained) if turn
         ),
+        rank=found.choice if found else None,
     )
 
 

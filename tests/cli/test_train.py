@@ -17,6 +17,7 @@ from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.stopped import folder_of
 from adaptertune_deploy.train.trainer import TrainResult
 from tests.builders import make_recipe
 from tests.cli.conftest import Atd
@@ -38,6 +39,13 @@ def trained(request: TrainRequest, *_: object) -> TrainResult:
 MISTAKES = [
     (["--dataset", "digit"], "Did you mean 'digits'?"),
     (["--dataset", "digits", "--rank", "-1"], "--rank -1: expected a whole number from 0 (head only)"),
+    (
+        ["--dataset", "digits", "--rank", "atuo"],
+        "--rank atuo: expected a whole number, auto or auto:fast.",
+    ),
+    (["--dataset", "digits", "--rank", "4.5"], "--rank 4.5: expected a whole number, auto or auto:fast"),
+    (["--dataset", "digits", "--checkpoint-every", "-1"], "--checkpoint-every -1.0: expected seconds from 0"),
+    (["--dataset", "digits", "--resume"], "--resume: no training of 'digits' was stopped in adapters; leave it out"),
     (["--dataset", "digits", "--image-size", "224px"], "--image-size 224px: expected pixels from 1 to 4096"),
     (["--dataset", "digits", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     (["--dataset", "digits", "--precision", "int4"], "--precision int4: expected"),
@@ -188,6 +196,15 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     )
     recipe = replace(recipe, weight_decay=0.2, warmup=0.3, label_smoothing=0.4, workers=1, precision="fp32")
     assert (asked[1].recipe, asked[1].skip_bad) == (recipe, True)
+    assert (asked[1].resume, asked[1].checkpoint_every) == (False, 60.0)
+    for search in ("auto", "auto:fast"):
+        atd("train", "--dataset", "digits", "--task", "birds", "--rank", search)
+        assert asked[-1].recipe == Recipe(search=search)
+    waiting = folder_of(Path("adapters"), "birds")
+    waiting.mkdir()
+    (waiting / "run.json").write_text("{}")
+    atd("train", "--dataset", "digits", "--task", "birds", "--resume", "--checkpoint-every", "5")
+    assert (asked[-1].resume, asked[-1].checkpoint_every) == (True, 5.0)
 
 
 def test_json_holds_everything(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,3 +228,19 @@ def test_an_interrupt_says_what_was_kept(
     done = atd("train", "--dataset", "digits", "--task", task)
     assert (done.code, done.out) == (code, "")
     assert done.err.splitlines()[-1] == f"stopped; {kept}"
+
+
+def test_an_interrupt_says_that_the_training_can_go_on(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        folder_of(Path("adapters"), "owls").mkdir()
+        (folder_of(Path("adapters"), "owls") / "run.json").write_text("{}")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(trainer, "train_task", stop)
+    done = atd("train", "--dataset", "digits", "--task", "owls")
+    assert done.code == 130
+    assert done.err.splitlines()[-1] == (
+        "stopped; nothing was written; the same command with --resume goes on where it stopped"
+    )
+    again = atd("train", "--dataset", "digits", "--task", "owls")
+    assert "a training of 'owls' was stopped before, and this one soon takes its place" in " ".join(again.err.split())

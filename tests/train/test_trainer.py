@@ -29,12 +29,14 @@ from adaptertune_deploy.train.outcome import artefact, verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.preflight import check_train
 from adaptertune_deploy.train.probe.head import fit_head
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.rank.search import Found
+from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST, Recipe
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.trainer import TrainResult, train_task
 from tests.builders import write_adapter
 from tests.model.builders import make_backbone
+from tests.train.outcome.measured_values import make_gate, make_rank_choice
 from tests.train.runs import draw, make_pictures
 
 BACKBONE = "vit_pico_patch8_64.random"
@@ -728,3 +730,47 @@ def test_another_recipe_does_not_go_on(pictures: Path, tmp_path: Path, tiny: Non
 def test_preflight_knows_of_a_stopped_run(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--resume: no training of 'trees' was stopped in"):
         check_train(ask(pictures, tmp_path, resume=True))
+
+
+# A rank that is searched.
+
+
+def test_a_rank_is_searched_on_the_folds_of_the_gate(pictures: Path, tmp_path: Path, tiny: None) -> None:
+    steps: list[str] = []
+    request = ask(pictures, tmp_path, dataclasses.replace(RECIPE, search=AUTO))
+    result = train_task(request, lambda what, *_: steps.append(what))
+    choice = result.measured.rank
+    assert choice is not None
+    assert (choice.search, choice.folds, choice.rank) == (AUTO, 2, result.config.task.adapter.rank)
+    tried = {one.rank for one in choice.tried}
+    assert {0, 8, 32} <= tried
+    assert {what.split(",")[0] for what in steps if what.startswith("rank ")} == {
+        f"rank {rank}" for rank in tried - {0}
+    }
+    assert "fold 1 of 2" not in steps  # the rank that was picked was compared by the search
+    assert (result.measured.adapter is None) == (choice.rank == 0)
+    again = train_task(request).measured.rank
+    assert again is not None
+    assert dataclasses.replace(again, seconds=0.0) == dataclasses.replace(choice, seconds=0.0)
+
+
+@pytest.mark.parametrize(("search", "folds"), [(AUTO, 2), (AUTO_FAST, 1)])
+@pytest.mark.parametrize("picked", [0, 2])
+def test_the_picked_rank_is_trained_on_all_images(
+    search: str, folds: int, picked: int, pictures: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def found(run: Any, frozen: Any, probe: Any, fold: np.ndarray, seed: int) -> Found:
+        asked.append(int(fold.max()) + 1)
+        return Found(make_rank_choice(picked, 8, picked=picked, search=search), make_gate(0.1, 0.02, folds=folds))
+
+    monkeypatch.setattr(trainer, "search_rank", found)
+    steps: list[str] = []
+    request = ask(pictures, tmp_path, dataclasses.replace(RECIPE, search=search))
+    result = train_task(request, lambda what, *_: steps.append(what))
+    assert asked == [folds]
+    assert ("all images" in steps) == (picked > 0)
+    assert result.config.task.adapter.rank == picked
+    assert result.config.ships == (ADAPTER if picked else HEAD)
+    assert (result.config.recipe.folds if result.config.recipe else None) == (folds if picked else None)

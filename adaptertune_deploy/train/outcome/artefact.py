@@ -107,7 +107,7 @@ def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
     """Return the recipe of the kept training as it really ran."""
     recipe, images = run.recipe, len(run.splits.train)
     steps = count_steps(recipe, images)
-    compared = measured.gate is not None and measured.gate.head is not None
+    gate = measured.gate
     return RecipeRecord(
         epochs=steps * recipe.batch_size / images,
         steps=steps,
@@ -124,7 +124,7 @@ def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
         augment=run.dataset.augment,
         class_weights=recipe.class_weights if measured.classes_unequal else "none",
         start_penalty=probe.head.penalty * recipe.start_penalty_scale,
-        folds=recipe.folds if compared else 0,
+        folds=gate.folds if gate is not None and gate.head is not None else 0,
         precision=recipe.precision,
         device=run.processor,
         seconds=measured.seconds,

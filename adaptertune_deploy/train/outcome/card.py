@@ -54,7 +54,12 @@ def _intro(config: AdapterConfig, measured: Measured) -> str:
     said = [f"**{_sentence(verdict.ships(measured))}**", _what(config, measured)]
     table = _table(measured, task.labels)
     tests = [verdict.on_the_same_images(measured), verdict.out_of_fold(measured.gate) if measured.gate else None]
-    tests += [verdict.contradiction(measured), *verdict.seeds(measured), verdict.coarse(measured.head.scores.images)]
+    tests += [
+        verdict.rank(measured),
+        verdict.contradiction(measured),
+        *verdict.seeds(measured),
+        verdict.coarse(measured.head.scores.images),
+    ]
     shown = "\n".join(_filled(f"- {_sentence(test)}", "  ") for test in tests if test)
     which = f"The first {MOST_LABELS} of {len(task.labels)} labels" if len(task.labels) > MOST_LABELS else "Labels"
     labels = _filled(f"{which}: {', '.join(task.labels[:MOST_LABELS])}.")

@@ -125,6 +125,45 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class TriedRank:
+    """One rank that a search tried, on images that its fold's training did not see.
+
+    rank: 0 is the head alone.
+    loss: mean cross-entropy in nats at the rank's own temperature, classes weighed as the training does.
+    top1: accuracy, 0..1.
+    above, error: mean difference of the loss to that of the best rank, image by image, and its standard error.
+    """
+
+    rank: int
+    loss: float
+    top1: float
+    above: float
+    error: float
+
+
+@dataclass(frozen=True)
+class RankChoice:
+    """How a rank was found.
+
+    search: "auto" or "auto:fast".
+    rank: the smallest within one standard error of the best.
+    folds: 2 or more; 1 is one split.
+    images: that the ranks answered; too few to compare where `tried` is empty.
+    tried: ranks ascending.
+    alike: the ranks within one standard error of the best, ascending.
+    seconds: of the search.
+    """
+
+    search: str
+    rank: int
+    folds: int
+    images: int
+    tried: tuple[TriedRank, ...]
+    alike: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything a training run measured.
 
@@ -139,6 +178,7 @@ class Measured:
     frozen: number of the backbone's parameters.
     seconds: of the whole run.
     repeats: further seeds, in ascending order.
+    rank: how the rank was found; None where it was given.
     """
 
     head: Measure
@@ -152,6 +192,7 @@ class Measured:
     frozen: int
     seconds: float
     repeats: tuple[Repeat, ...] = ()
+    rank: RankChoice | None = None
 
     @property
     def shipped(self) -> Measure:

@@ -17,14 +17,15 @@ from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.report.accuracy import Candidate, Gain, draw_accuracy
 from adaptertune_deploy.report.confusion import draw_confusion
 from adaptertune_deploy.report.curves import Point, draw_curves
+from adaptertune_deploy.report.ranks import RankPoint, draw_ranks
 from adaptertune_deploy.train.outcome import verdict
-from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measure, Measured
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measure, Measured, RankChoice
 from adaptertune_deploy.train.outcome.score_rows import FEWEST_CLASSES_FOR_TOP5, hits
 from adaptertune_deploy.train.outcome.scores import Scores
 
 
 def write_report(folder: Path, measured: Measured, labels: Sequence[str], recipe: RecipeRecord | None) -> None:
-    """Write report.json, per_class.csv, accuracy.png, confusion.png and, where adapters were trained, curves.png.
+    """Write report.json, per_class.csv, accuracy.png, confusion.png; curves.png for adapters, rank.png for a search.
 
     Args:
         folder: made when it is absent.
@@ -39,6 +40,8 @@ def write_report(folder: Path, measured: Measured, labels: Sequence[str], recipe
         "accuracy.png": _accuracy(measured),
         "confusion.png": _confusion(measured, labels),
     }
+    if measured.rank is not None and measured.rank.tried:
+        written["rank.png"] = _rank(measured.rank, verdict.rank(measured) or "")
     if measured.curve:
         points = [Point(step.step, step.loss, step.lr) for step in measured.curve]
         written["curves.png"] = draw_curves(points, "adapters and head on all training images")
@@ -75,6 +78,7 @@ def report_facts(measured: Measured, labels: Sequence[str], recipe: RecipeRecord
             }
             for repeat in measured.repeats
         ],
+        "rank": _rank_facts(measured),
         "seeds": _seed_facts(measured),
         "frozen_parameters": measured.frozen,
         "proofs": dataclasses.asdict(measured.proofs) if measured.proofs else None,
@@ -134,6 +138,13 @@ def _gate_facts(gate: Gate | None) -> dict[str, Any] | None:
     return {**dataclasses.asdict(gate), "standard_errors": gate.standard_errors, "words": verdict.out_of_fold(gate)}
 
 
+def _rank_facts(measured: Measured) -> dict[str, Any] | None:
+    if measured.rank is None:
+        return None
+    choice = dataclasses.asdict(measured.rank) | {"seconds": round(measured.rank.seconds, 1)}
+    return {**choice, "cost": round(verdict.cost_of(measured), 2), "words": verdict.rank(measured)}
+
+
 def _seed_facts(measured: Measured) -> dict[str, Any] | None:
     values = verdict.seed_accuracies(measured)
     if len(values) < 2:
@@ -174,6 +185,11 @@ def _accuracy(measured: Measured) -> bytes:
         gain = Gain(gate.gain, gate.error, gate.threshold, f"{gate.images:,} images out of fold; {asked}")
     notes = (verdict.on_the_same_images(measured), *verdict.seeds(measured), verdict.coarse(candidates[0].images))
     return draw_accuracy(candidates, gain, verdict.ships(measured), [note for note in notes if note])
+
+
+def _rank(choice: RankChoice, words: str) -> bytes:
+    points = [RankPoint(one.rank, one.loss, one.above, one.error, one.top1) for one in choice.tried]
+    return draw_ranks(points, choice.rank, words)
 
 
 def _confusion(measured: Measured, labels: Sequence[str]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from adaptertune_deploy.core.significance import Paired, Spread, least_difference, p_words, paired
-from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measured
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measured, RankChoice
 
 NAMES = {HEAD: "head alone", ADAPTER: "adapter + head"}
 # Below this many test images one image is more than a point.
@@ -26,6 +26,8 @@ def ships(measured: Measured) -> str:
     """Say what ships and why, without a full stop."""
     what = "the adapter ships" if measured.ships == ADAPTER else "the head alone ships"
     gate = measured.gate
+    if measured.adapter is None and measured.rank is not None:
+        return f"{what}: no rank that was tried is shown to beat it in cross-validation"
     if measured.adapter is None:
         return f"{what}: no adapter was trained (rank 0)"
     if measured.chosen_by == "user":
@@ -61,6 +63,34 @@ def out_of_fold(gate: Gate) -> str:
         f"{gate.adapter.loss:.{digits}f} with the adapter; gain {gate.gain:.{digits}f} ± {gate.error:.{digits}f} "
         f"({gate.standard_errors:.1f} standard errors, {gate.threshold:g} are asked for)"
     )
+
+
+def rank(measured: Measured) -> str | None:
+    """Say how the rank was found and what that cost; None where it was given."""
+    choice = measured.rank
+    if choice is None:
+        return None
+    if not choice.tried:
+        return f"rank: {choice.images:,} images are too few to compare ranks, so the usual {choice.rank} was taken"
+    how = "one split" if choice.folds == 1 else f"{choice.folds} folds"
+    tried = ", ".join(str(one.rank) for one in choice.tried)
+    alike = f", not distinguishable from {_span(choice)}" if len(choice.alike) > 1 else ""
+    cost = f"; {cost_of(measured):.1f} times the time of a given rank" if measured.adapter is not None else ""
+    return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){cost}"
+
+
+def cost_of(measured: Measured) -> float:
+    """Return the time of a run that searched its rank in multiples of one that is given it."""
+    if measured.rank is None or not measured.rank.tried:
+        return 1.0
+    searched = measured.rank.seconds
+    one = searched / max(1, len(measured.rank.tried) - 1)
+    return measured.seconds / (measured.seconds - searched + one)
+
+
+def _span(choice: RankChoice) -> str:
+    others = [str(rank) for rank in choice.alike if rank != choice.rank]
+    return others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
 
 
 def contradiction(measured: Measured) -> str | None:

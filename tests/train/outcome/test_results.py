@@ -22,6 +22,7 @@ from tests.train.outcome.measured_values import (
     make_head_only,
     make_measure,
     make_measured,
+    make_rank_choice,
     make_repeats,
 )
 
@@ -117,3 +118,16 @@ def test_no_difference_and_no_error_are_facts_too(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "report.json").read_text())
     assert facts["paired"]["words"] == "0 images better, 0 worse: no difference shown (p = 1)"
     assert facts["out_of_fold"]["standard_errors"] == 0
+
+
+def test_a_searched_rank_stands_in_the_report(tmp_path: Path) -> None:
+    measured = make_measured(rank=make_rank_choice(), seconds=12.0)
+    write_report(tmp_path, measured, LABELS, None)
+    facts = json.loads((tmp_path / "report.json").read_text())["rank"]
+    assert (facts["search"], facts["rank"], facts["alike"], facts["cost"]) == ("auto", 4, [4, 8, 32], 2.0)
+    assert [one["rank"] for one in facts["tried"]] == [0, 2, 4, 8, 32]
+    assert facts["words"].startswith("rank 4, not distinguishable from 8 and 32")
+    assert (tmp_path / "rank.png").read_bytes().startswith(b"\x89PNG")
+    write_report(tmp_path / "given", make_measured(), LABELS, None)
+    assert not (tmp_path / "given" / "rank.png").exists()
+    assert json.loads((tmp_path / "given" / "report.json").read_text())["rank"] is None

@@ -10,7 +10,14 @@ import pytest
 from adaptertune_deploy.core.significance import Paired
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate
-from tests.train.outcome.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import (
+    make_gate,
+    make_head_only,
+    make_measure,
+    make_measured,
+    make_rank_choice,
+    make_repeats,
+)
 
 FEW = Gate(3, 12, None, None, 0.0, 0.0, 2.0, HEAD)
 REASONS: list[tuple[dict[str, Any], str]] = [
@@ -116,3 +123,49 @@ def test_seeds_have_a_mean_and_a_spread() -> None:
     (said,) = verdict.seeds(four)
     assert "4 seeds" in said
     assert "95 % t interval of the mean 76.8 .. 83.2 %" in said
+
+
+# The rank.
+
+
+@pytest.mark.parametrize(
+    ("alike", "words"),
+    [
+        ((4,), "rank 4 on 378 images out of fold"),
+        ((4, 8), "rank 4, not distinguishable from 8 on 378 images out of fold"),
+        ((4, 8, 32), "rank 4, not distinguishable from 8 and 32 on 378 images out of fold"),
+    ],
+)
+def test_a_rank_is_said_with_those_that_it_can_not_be_told_from(alike: tuple[int, ...], words: str) -> None:
+    measured = make_measured(rank=make_rank_choice(*alike), seconds=12.0)
+    tried = "(2 folds; tried 0, 2, 4, 8, 32); 2.0 times the time of a given rank"
+    assert verdict.rank(measured) == f"{words} {tried}"
+
+
+def test_the_cost_of_a_search_is_told_in_runs_with_a_given_rank() -> None:
+    """Four ranks in 8 of 12 seconds: one rank takes 2, and a run that is given it 4 + 2."""
+    assert verdict.cost_of(make_measured(rank=make_rank_choice(), seconds=12.0)) == pytest.approx(2.0)
+    assert verdict.cost_of(make_measured()) == 1.0
+
+
+def test_a_given_rank_needs_no_words() -> None:
+    assert verdict.rank(make_measured()) is None
+
+
+def test_a_search_that_finds_no_use_of_adapters_says_so() -> None:
+    choice = make_rank_choice(0, 4, picked=0)
+    measured = make_measured(adapter=None, curve=(), proofs=None, rank=choice)
+    assert verdict.ships(measured) == (
+        "the head alone ships: no rank that was tried is shown to beat it in cross-validation"
+    )
+    assert verdict.rank(measured) == (
+        "rank 0, not distinguishable from 4 on 378 images out of fold (2 folds; tried 0, 2, 4, 8, 32)"
+    )
+
+
+def test_too_few_images_are_said() -> None:
+    choice = dataclasses.replace(make_rank_choice(), rank=8, images=12, tried=(), alike=())
+    assert verdict.rank(make_measured(rank=choice)) == (
+        "rank: 12 images are too few to compare ranks, so the usual 8 was taken"
+    )
+    assert verdict.cost_of(make_measured(rank=choice)) == 1.0

@@ -1,0 +1,1 @@
+"""The rank that a task needs, found by cross-validation."""

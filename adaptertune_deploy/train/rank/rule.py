@@ -1,0 +1,67 @@
+"""Which rank is enough: the smallest that is not shown to be worse than the best one.
+
+Ranks answer the same images, each out of fold, so they are compared image by image: rank r is within one standard error
+of the best where the mean of the differences of their losses is below the standard error of that mean. Of those the
+smallest is taken (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, paired).
+Rank 0 is the head alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+# Losses of one rank, float64 [images], at the rank's own temperature and weighted as the training weighs.
+Losses = npt.NDArray[np.float64]
+
+# Ranks that are looked at; the first two are tried before any other.
+OCTAVES = (1, 2, 4, 8, 16, 32, 64)
+FIRST = (8, 32)
+HEAD_ONLY = 0
+
+
+def to_best(tried: Mapping[int, Losses]) -> dict[int, tuple[float, float]]:
+    """Return by how much each rank's loss lies above that of the best, and that mean's standard error; ranks ascend."""
+    best = min(sorted(tried), key=lambda rank: float(tried[rank].mean()))
+    found = {}
+    for rank in sorted(tried):
+        differences = tried[rank] - tried[best]
+        found[rank] = float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
+    return found
+
+
+def within(tried: Mapping[int, Losses]) -> tuple[int, ...]:
+    """Return the ranks within one standard error of the best, ascending; the best itself among them."""
+    return tuple(rank for rank, (above, error) in to_best(tried).items() if above <= 0 or above < error)
+
+
+def pick(tried: Mapping[int, Losses]) -> int:
+    """Return the smallest rank within one standard error of the best."""
+    return within(tried)[0]
+
+
+def following(tried: Mapping[int, Losses], most: int) -> int | None:
+    """Return the rank to try next, or None where the search ends.
+
+    The first two bracket the answer; then octaves between the pick and the largest smaller rank that was tried are
+    halved. Where the largest rank alone is good enough, the next octave is tried once.
+
+    Args:
+        tried: losses of the ranks so far, rank 0 among them.
+        most: ranks above 0 that may be tried in all.
+    """
+    if len(tried) - 1 >= most:
+        return None
+    for rank in FIRST:
+        if rank not in tried:
+            return rank
+    picked = pick(tried)
+    below = max((rank for rank in tried if rank < picked), default=picked)
+    between = [rank for rank in OCTAVES if below < rank < picked]
+    if between:
+        return between[len(between) // 2]
+    largest = max(tried)
+    return 2 * largest if picked == largest == FIRST[-1] else None
