@@ -9,29 +9,33 @@ let stream = null;
 
 export const isOn = () => stream !== null;
 
-// `ask(blob)` resolves to the milliseconds to wait before the next frame; `ended(reason)` is told why it stopped.
-export async function startCamera(ask, ended) {
+// `ask(blob)` resolves to the milliseconds to wait before the next frame; `changed(reason)` is called when the camera
+// went on, with "", and when it went off by itself, with why.
+export async function startCamera(ask, changed) {
   if (!navigator.mediaDevices?.getUserMedia) {
-    ended("browsers give a page the camera only over https or from localhost");
+    changed("browsers give a page the camera only over https or from localhost");
     return;
   }
-  let opened;
   try {
-    opened = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
   } catch (error) {
-    ended(error.name === "NotAllowedError" ? "this browser does not let the page use the camera" : "no camera was found");
+    changed(error.name === "NotAllowedError" ? "this browser does not let the page use the camera" : "no camera was found");
     return;
   }
-  stream = opened;
+  stream.getVideoTracks()[0].addEventListener("ended", () => {
+    stopCamera();
+    changed("the camera was taken away");
+  });
+  changed("");
+  await watch(stream, ask);
+}
+
+async function watch(opened, ask) {
   const video = find("video");
   video.srcObject = opened;
   await video.play();
   video.hidden = false;
   find("canvas").hidden = find("hint").hidden = true;
-  opened.getVideoTracks()[0].addEventListener("ended", () => {
-    stopCamera();
-    ended("the camera was taken away");
-  });
   while (stream === opened) {
     if (!document.hidden && video.videoWidth) {
       const frame = await grab(video);

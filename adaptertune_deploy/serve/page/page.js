@@ -79,32 +79,24 @@ async function takeSample({ path, label, task }) {
 }
 
 function toggleCamera() {
-  const button = find("camera");
-  const note = find("camera-note");
-  note.hidden = true;
   if (isOn()) {
     stopCamera();
     asking?.abort();
     find("hint").hidden = !find("canvas").hidden;
+    showCamera("");
   } else {
-    startCamera(
-      (blob) => {
-        picture = { blob, name: "camera.jpg" };
-        return ask();
-      },
-      (reason) => {
-        note.textContent = `${reason[0].toUpperCase()}${reason.slice(1)}.`;
-        note.hidden = false;
-        mark(button);
-      },
-    ).finally(() => mark(button));
+    startCamera((blob) => {
+      picture = { blob, name: "camera.jpg" };
+      return ask();
+    }, showCamera);
   }
-  mark(button);
 }
 
-function mark(button) {
-  button.setAttribute("aria-pressed", isOn());
-  button.textContent = isOn() ? "Stop the camera" : "Use the camera";
+function showCamera(reason) {
+  find("camera").setAttribute("aria-pressed", isOn());
+  find("camera").textContent = isOn() ? "Stop the camera" : "Use the camera";
+  find("camera-note").textContent = reason && `${reason[0].toUpperCase()}${reason.slice(1)}.`;
+  find("camera-note").hidden = !reason;
 }
 
 function showFacts(found) {
