@@ -51,7 +51,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def answers(session: Session, pixels: Array, rows: list[tuple[int, str]]) -> list[Array]:
-    names = [task.name for task in session.tasks]
+    names = [task.name for task in session.tasks.values()]
     image = np.array([row[0] for row in rows], dtype=np.int64)
     task = np.array([names.index(row[1]) for row in rows], dtype=np.int64)
     return session.run(pixels, image, task)

@@ -61,7 +61,7 @@ def test_answers_are_torchs(options: EngineOptions, form: str, pixels: Array) ->
     shapes = {**{name: (4, count) for name, count in (*CLASSES.items(), ("trees", 4))}, "cars-adapter": (4, 5)}
     expected = tensors.unpack(data, shapes, "golden")
     session = open_session(BUNDLE, form=form, options=options)
-    names = [task.name for task in session.tasks]
+    names = [task.name for task in session.tasks.values()]
     image, task = np.divmod(np.arange(8), 2)
     for _ in range(3):  # given and captured, then launched
         rows = session.run(pixels, image, task)

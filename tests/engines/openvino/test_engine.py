@@ -112,7 +112,7 @@ def test_both_forms_give_torchs_logits_in_mixed_rows_and_alone(
 ) -> None:
     session = open_session(BUNDLE, form=form, options=asked(precision))
     assert session.engine.precision is precision
-    names = [task.name for task in session.tasks]
+    names = [task.name for task in session.tasks.values()]
     image, task = np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)
     mixed, tolerance = session.run(pixels, image, task), TOLERANCES[precision]
     for logits, i, t in zip(mixed, image, task, strict=True):
