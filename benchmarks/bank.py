@@ -10,8 +10,6 @@ malloc has given back what it kept free: reading a large task takes more memory 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import dataclasses
 import json
 import os
@@ -33,6 +31,7 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
+from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.engines.handle import Handle
@@ -159,8 +158,7 @@ def child(path: Path, kinds: Sequence[Kind], sessions: int) -> float:
         bench = Bench.fill(open_engine(path.read_bytes(), "shared", ON_CPU), kinds)
         bench.rows()()
         held.append(bench)
-    with contextlib.suppress(AttributeError):  # a C library without it keeps what it keeps
-        ctypes.CDLL(None).malloc_trim(0)
+    heap.give_back()
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{os.getpid()}/status").read_text())
     return int(found[1]) * 1024 / 1e6 if found else 0.0
 

@@ -11,11 +11,13 @@ import numpy as np
 
 from adaptertune_deploy.core import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.cuda.copies import DeviceCopies
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds, check_shapes
 from adaptertune_deploy.engines.limits import Limits, steps_up_to
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime.arenas import SHRINK, Peaks, arenas
 from adaptertune_deploy.engines.onnxruntime.device_slab import OrtDeviceSlab
 from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort, run_options
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
@@ -71,6 +73,7 @@ class OrtEngine:
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.precision = graph_facts.precision_of(self.metadata, where)
         self._session: Any = session
+        self._arenas, self._peaks = arenas(provider, gpu), Peaks()
         self._place = ("cpu", 0) if provider == CPU else ("cuda", gpu)
         self._copies: DeviceCopies | None = None if provider == CPU else DeviceCopies(gpu)
         # Held by a run that may be captured as a CUDA graph: what another thread asks of the GPU meanwhile spoils it.
@@ -110,7 +113,7 @@ class OrtEngine:
                 binding.bind_cpu_input(name, np.ascontiguousarray(array))
             for name in self.outputs:
                 binding.bind_output(name, "cpu")
-            session.run_with_iobinding(binding, run_options(GRAPH_ID, "-1") if self._steps else None)
+            session.run_with_iobinding(binding, self._options(_rows(feeds)))
             return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
         except FAILURES as error:
             raise EngineError(f"ONNX Runtime could not run the graph: {first_line(error)}") from None
@@ -118,6 +121,13 @@ class OrtEngine:
     def close(self) -> None:
         """See Engine.close."""
         self._session = self._steps = None
+        heap.give_back()
+
+    def _options(self, rows: int) -> Any:
+        """Return what a run of so many rows is told, None for nothing."""
+        if self._steps is not None:
+            return run_options(GRAPH_ID, "-1")  # nothing is captured; what was captured needs its memory
+        return run_options(SHRINK, self._arenas) if self._arenas and self._peaks.passed(rows) else None
 
     def _wrap(self, array: AnyArray) -> Any:
         """Return a value on the engine's device, which on a CPU shares the array's memory."""
@@ -179,6 +189,10 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions, setti
     session = open_session(graph, where, provider, options, settings)
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
     return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps)
+
+
+def _rows(feeds: Mapping[str, AnyArray]) -> int:
+    return max((array.shape[0] for array in feeds.values() if array.ndim), default=1)
 
 
 def _describe(arguments: Any, where: str) -> dict[str, TensorInfo]:

@@ -16,6 +16,7 @@ from typing import Any
 from adaptertune_deploy.core import bank, graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds
@@ -107,6 +108,7 @@ class OpenVinoEngine:
         """See Engine.close."""
         with self._lock:
             self._compiled, self._idle = None, []
+        heap.give_back()
 
     def _bank(self, feeds: Mapping[str, AnyArray], resident: OpenVinoSlab | None, slot: int | None) -> dict[str, Any]:
         """Return the packed bank's tensors; none for a graph without a bank."""
