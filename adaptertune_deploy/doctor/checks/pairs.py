@@ -48,7 +48,7 @@ def runtime_and_tensorrt(machine: Machine) -> Finding | None:
         "onnxruntime-gpu and TensorRT",
         f"TensorRT {number} beside onnxruntime-gpu {runtime}, whose TensorRT provider loads TensorRT 10 only",
         "TensorRT 10 beside onnxruntime-gpu; --engine tensorrt runs with either",
-        f"pip install 'tensorrt-{cuda}>=10.13,<11', or leave -E provider=tensorrt out",
+        f"pip install 'tensorrt-{cuda}>=10.13.3,<11', or leave -E provider=tensorrt out",
     )
 
 

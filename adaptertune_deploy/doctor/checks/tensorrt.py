@@ -10,7 +10,8 @@ from adaptertune_deploy.doctor.finding import NOTE, OK, PROBLEM, Finding
 from adaptertune_deploy.doctor.loader import known
 from adaptertune_deploy.doctor.machine import Machine
 
-BINDINGS = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu13-bindings", "tensorrt-cu12-bindings")
+# What holds the module first: the packages around it keep their version when another one of it is installed.
+BINDINGS = ("tensorrt-cu13-bindings", "tensorrt-cu12-bindings", "tensorrt-cu13", "tensorrt-cu12", "tensorrt")
 OLDEST = (10, 3)
 SYSTEM = "/usr/lib/python3/dist-packages", "/usr/lib/python3.{minor}/dist-packages"
 

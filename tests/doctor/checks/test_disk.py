@@ -19,5 +19,10 @@ def test_a_cache_that_can_not_be_written_to() -> None:
     assert told(check, machine)["current folder"] == "ok"
 
 
+def test_a_current_folder_that_can_not_be_written_to() -> None:
+    finding = found(check, FakeMachine(locked=(".",)))["current folder"]
+    assert (finding.status, finding.fix) == ("problem", "go to another one with cd")
+
+
 def test_a_disk_that_does_not_tell_is_left_out() -> None:
     assert told(check, FakeMachine(room=None)) == {}

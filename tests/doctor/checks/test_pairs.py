@@ -25,7 +25,7 @@ def test_onnxruntime_gpu_beside_tensorrt_11() -> None:
     packages = {"onnxruntime-gpu": "1.31.1", "tensorrt": "11.4.0.106", "tensorrt-cu13": "11.4.0.106"}
     finding = found(check, FakeMachine(packages=packages))["onnxruntime-gpu and TensorRT"]
     assert finding.status == "problem"
-    assert finding.fix == "pip install 'tensorrt-cu13>=10.13,<11', or leave -E provider=tensorrt out"
+    assert finding.fix == "pip install 'tensorrt-cu13>=10.13.3,<11', or leave -E provider=tensorrt out"
     fitting = FakeMachine(packages={**packages, "tensorrt": "10.16.1", "tensorrt-cu13": "10.16.1"})
     assert told(check, fitting) == {}
     assert told(check, FakeMachine(packages={"onnxruntime": "1.32.0", "tensorrt": "11.4.0"})) == {}
