@@ -26,7 +26,7 @@ from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.spread import Spread
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core.publish import add_task
-from benchmarks import forms
+from benchmarks import backbones
 from tests import builders
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
@@ -46,11 +46,11 @@ class Export:
 
 def write_folders(model: str, tasks: int, into: Path) -> list[Path]:
     """Write adapter folders as training would, adapted after every block, with random tensors."""
-    backbone = forms.random_backbone(model)
+    backbone = backbones.random_backbone(model)
     blocks = tuple(range(backbone.spec.depth))
     folders = []
     for place in range(tasks):
-        task = builders.make_task(f"task{place}", forms.CLASSES, RANK, blocks)
+        task = builders.make_task(f"task{place}", backbones.CLASSES, RANK, blocks)
         identity = builders.make_config(task, backbone.spec, backbone.preprocess).identity
         drawn = builders.make_candidates(identity, place)
         small = {name: (0.02 * value).astype(np.float32) for name, value in drawn.items()}

@@ -26,9 +26,8 @@ from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import OPSET
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import pooled_features
-from adaptertune_deploy.model.backbone import Backbone, load_backbone
-
-CLASSES = 37
+from adaptertune_deploy.model.backbone import Backbone
+from benchmarks.backbones import CLASSES
 
 
 class Plain(nn.Module):
@@ -53,12 +52,6 @@ class Shared:
     backbone: Backbone
     slots: tuple[int, ...]
     adapters: list[Adapter]
-
-
-def random_backbone(name: str) -> Backbone:
-    """Return a timm model with random weights, the same on every call: speed does not depend on them."""
-    torch.manual_seed(0)
-    return load_backbone(f"{name}.random", allow_random=True)
 
 
 def write_plain(backbone: Backbone, path: Path) -> None:
@@ -104,12 +97,6 @@ def make_adapters(backbone: Backbone, slots: Sequence[int], tasks: int, rank: in
         tensors = {name: draw.normal(size=shape, scale=0.02).astype(np.float32) for name, shape in shapes.items()}
         adapters.append(Adapter(task, tensors))
     return adapters
-
-
-def make_images(backbone: Backbone, batch: int) -> Array:
-    """Return random images, float32 [N, 3, H, W]."""
-    images: Array = np.random.default_rng(1).normal(size=(batch, 3, *backbone.spec.image_size)).astype(np.float32)
-    return images
 
 
 def open_alone(path: Path, images: Array, options: EngineOptions) -> Opener:

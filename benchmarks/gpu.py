@@ -2,8 +2,9 @@
 
     python -m benchmarks.gpu --seconds 540
 
-What can't be run for want of a package is said and left out; what was measured is written after every stage, so that
-nothing is lost when time runs out. `make gpu` calls this, with WHEELS=FOLDER for packages that the machine lacks.
+What can't be run, for want of a package, memory or time, is said in a line and left out; what was measured is written
+as it comes, so that nothing is lost. `make gpu` calls this, with WHEELS=FOLDER for packages that the machine lacks. The
+exit code is 1 where a test failed.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -27,10 +29,16 @@ from rich.table import Table
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.cuda.driver import ask_driver
+from adaptertune_deploy.engines.engine import check_options
+from adaptertune_deploy.engines.options import EngineOptions
+from benchmarks.deadline import OutOfTimeError, deadline
+
+Found = TypeVar("Found")
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 TESTS = ("tests/gpu", "tests/flow/test_gpu.py")
-TESTS_SHARE = 0.4  # of the time, at most
+# stage -> how much of the time that is left it may take
+SHARES = {"machine": 0.15, "training": 0.25, "inference": 0.65, "tests": 1.0}
 
 
 @dataclass
@@ -60,10 +68,24 @@ class Work:
         self.facts.setdefault("not_measured", []).append(text)
         self.console.print(f"not measured: {text}", markup=False)
 
+    def attempt(self, what: str, call: Callable[[], Found]) -> Found | None:
+        """Return what a call gives; None where it fails, which is kept and said."""
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001  a machine that nobody knows, with any library
+            self.lack(f"{what}: {_line(error)}")
+            return None
+
     def write(self) -> None:
         """Write what there is."""
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.target.write_text(json.dumps(self.facts, indent=2) + "\n")
+
+
+def _line(error: Exception) -> str:
+    """Return an error's first line, with its kind where it is none of ours."""
+    first = next(iter(str(error).strip().splitlines()), "")[:300]
+    return first if isinstance(error, AtdError | ImportError) and first else f"{type(error).__name__}: {first}"
 
 
 def describe(work: Work) -> None:
@@ -80,49 +102,66 @@ def describe(work: Work) -> None:
             "cuda": ".".join(map(str, driver.cuda)),
         }
     work.facts["machine"] = machine
-    done = subprocess.run(
-        [sys.executable, "-m", "adaptertune_deploy", "doctor", "--json"], capture_output=True, text=True
-    )
-    findings = json.loads(done.stdout)["findings"] if done.returncode in (0, 1) and done.stdout else []
-    work.facts["doctor"] = [entry for entry in findings if entry["status"] != "ok"]
+    work.write()
+    done = _run("-m", "adaptertune_deploy", "doctor", "--json")
+    if done.stdout.lstrip().startswith("{"):
+        work.facts["doctor"] = [found for found in json.loads(done.stdout)["findings"] if found["status"] != "ok"]
+    else:
+        work.lack(f"atd doctor: {_last(done)}")
 
 
 def run_tests(work: Work) -> None:
     """Run the tests that need a GPU, and keep how they ended."""
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu or tensorrt", *TESTS]
-    root = Path(__file__).parents[1]
-    try:
-        done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=TESTS_SHARE * work.left)
-    except subprocess.TimeoutExpired:
-        work.lack("tests: they did not end in time")
-        return
+    done = _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu or tensorrt", *TESTS)
     lines = done.stdout.splitlines()
     counts = {
         word: int(count)
         for count, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", lines[-1] if lines else "")
     }
+    if not counts:
+        work.lack(f"tests: {_last(done)}")
+        return
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     work.facts["tests"] = {**counts, "exit_code": done.returncode, "not_passed": failed[:20]}
-    work.console.print(f"tests: {lines[-1] if lines else done.stderr[-300:]}", markup=False)
+    work.console.print(f"tests: {lines[-1]}", markup=False)
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of this Python from the checkout."""
+    root = Path(__file__).parents[1]
+    return subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True, check=False)
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line that a command said."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"ended with exit code {done.returncode} and said nothing"
 
 
 def time_inference(work: Work) -> None:
     """Time every model at every batch size."""
     from benchmarks import gpu_inference
 
+    engines = tuple(name for name in work.engines if work.attempt(name, partial(_check_engine, name, work.device)))
     found: list[dict[str, Any]] = work.facts.setdefault("inference", [])
     with tempfile.TemporaryDirectory() as scratch:
         for name in work.models:
-            graphs = gpu_inference.make_graphs(name, Path(scratch))
+            graphs = work.attempt(f"graphs of {name}", partial(gpu_inference.make_graphs, name, Path(scratch)))
+            if graphs is None:
+                continue
             for batch in work.batches:
-                if work.left < 0:
-                    work.lack(f"inference of {name} at batch {batch}: no time was left")
-                    continue
-                timed = gpu_inference.measure_batch(
-                    name, graphs, batch, work.device, work.engines, work.rounds, work.lack
+                measure = partial(
+                    gpu_inference.measure_batch, name, graphs, batch, work.device, engines, work.rounds, work.attempt
                 )
-                found += [dataclasses.asdict(entry) for entry in timed]
+                timed = work.attempt(f"inference of {name} at batch {batch}", measure)
+                found += [dataclasses.asdict(entry) for entry in timed or ()]
                 work.write()
+
+
+def _check_engine(engine: str, device: str) -> bool:
+    """Return True, or raise AtdError where an engine can't run on the device here."""
+    check_options(EngineOptions(engine, device))
+    return True
 
 
 def time_training(work: Work) -> None:
@@ -132,10 +171,11 @@ def time_training(work: Work) -> None:
     found: list[dict[str, Any]] = work.facts.setdefault("training", [])
     for name in work.models:
         for precision in ("fp32", "bf16"):
-            if work.left < 0:
-                work.lack(f"training of {name} in {precision}: no time was left")
-                continue
-            found.append(gpu_training.measure_training(name, max(work.batches), precision, work.rounds, work.device))
+            measure = partial(
+                gpu_training.measure_training, name, max(work.batches), precision, work.rounds, work.device
+            )
+            timed = work.attempt(f"training of {name} in {precision}", measure)
+            found += [timed] if timed is not None else []
             work.write()
 
 
@@ -148,28 +188,32 @@ STAGES: dict[str, Callable[[Work], None]] = {
 
 
 def measure(work: Work, stages: Sequence[str]) -> None:
-    """Run the stages; one that can't be run is told and left out."""
+    """Run the stages; one that can't be run, or takes too long, is told and left."""
     for name in stages:
         started = time.monotonic()
         try:
-            STAGES[name](work)
-        except (AtdError, ImportError) as error:
-            work.lack(f"{name}: {error}")
+            with deadline(SHARES[name] * work.left):
+                work.attempt(name, partial(STAGES[name], work))
+        except OutOfTimeError:
+            work.lack(f"{name}: its time was over; what it measured until then is kept")
         work.facts.setdefault("seconds", {})[name] = round(time.monotonic() - started, 1)
         work.write()
 
 
 def show(work: Work) -> None:
-    """Print tables of what was measured."""
+    """Print tables of what was measured, and where it lies."""
     table = Table("model", "batch", "graph", "engine", "precision", "ms", title="inference")
     for entry in work.facts.get("inference", []):
         words = [str(entry[name]) for name in ("model", "batch", "graph", "engine", "precision")]
         table.add_row(*words, f"{entry['milliseconds']['median']:.2f}")
-    work.console.print(table)
+    if table.row_count:
+        work.console.print(table)
     table = Table("model", "batch", "precision", "images/s", "peak MB", title="training")
     for entry in work.facts.get("training", []):
         table.add_row(*(str(entry[name]) for name in ("model", "batch", "precision", "images_per_second", "peak_mb")))
-    work.console.print(table)
+    if table.row_count:
+        work.console.print(table)
+    work.console.print(f"results: {work.target}", markup=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -200,6 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit(f"error: {error}; atd doctor says more") from None
     measure(work, given.stages.split(","))
     show(work)
+    if work.facts.get("tests", {}).get("exit_code"):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

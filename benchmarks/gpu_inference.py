@@ -13,16 +13,16 @@ import torch
 
 from adaptertune_deploy.bench.interleaved import Opener, Run, time_interleaved
 from adaptertune_deploy.bench.spread import Spread
-from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import EngineOptions
-from benchmarks import forms
+from benchmarks import backbones, forms
 from benchmarks.forms import Plain, Shared
 
 TASKS, RANK, CALIBRATING = 3, 8, 4
 ENGINES = ("onnxruntime", "tensorrt")
 PRECISIONS = (Precision.FP32, Precision.FP16)
+Attempt = Callable[[str, Callable[[], bool]], bool | None]
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16}
 
 
@@ -58,13 +58,13 @@ def make_graphs(name: str, folder: Path) -> Graphs:
     from adaptertune_deploy.export.precision.ranges import measure
     from adaptertune_deploy.export.precision.table import graph_in
 
-    backbone = forms.random_backbone(name)
+    backbone = backbones.random_backbone(name)
     shared = forms.write_shared(backbone, range(backbone.spec.depth), TASKS, RANK, folder / f"{name}.shared.onnx")
     merged = folder / f"{name}.merged.onnx"
     forms.write_merged(shared, merged)
     data = shared.path.read_bytes()
     asked = [row % TASKS for row in range(CALIBRATING)]
-    images = forms.make_images(backbone, CALIBRATING)
+    images = backbones.make_images(backbone, CALIBRATING)
     ranges = measure(data, shared.adapters, shared.slots, backbone.spec.width, images, asked)
     made = {Precision.FP32: shared}
     for precision in PRECISIONS[1:]:
@@ -79,7 +79,7 @@ def openers(
 ) -> Iterator[tuple[tuple[str, str, str], Opener]]:
     """Yield (graph, engine, precision) with how it is opened, torch's own pass first."""
     shared = graphs.shared[Precision.FP32]
-    images = forms.make_images(shared.backbone, batch)
+    images = backbones.make_images(shared.backbone, batch)
     rows = [(row, row % TASKS) for row in range(batch)]
     for precision, kind in AUTOCAST.items():
         yield ("plain", "torch", precision), partial(_torch, shared, images, device, kind)
@@ -91,25 +91,39 @@ def openers(
 
 
 def measure_batch(
-    name: str, graphs: Graphs, batch: int, device: str, engines: Sequence[str], rounds: int, tell: Callable[[str], None]
+    name: str, graphs: Graphs, batch: int, device: str, engines: Sequence[str], rounds: int, attempt: Attempt
 ) -> list[Timed]:
-    """Time everything that opens here at one batch size, interleaved; what does not open is told and left out."""
-    working: dict[tuple[str, str, str], Opener] = {}
-    for key, opener in openers(graphs, batch, device, engines):
-        try:
-            held, run = opener()
-            run()
-            held.close()
-        except AtdError as error:
-            tell(f"{name}, batch {batch}, {' '.join(key)}: {error}")
-            continue
-        working[key] = opener
+    """Time everything that runs here at one batch size, interleaved.
+
+    Args:
+        name: of the model.
+        graphs: see make_graphs.
+        batch: rows.
+        device: see EngineOptions.
+        engines: keys of the table of engines.
+        rounds: of runs.
+        attempt: given what is tried and a call, says whether it went well; else it has told why not.
+    """
+    working = {
+        key: opener
+        for key, opener in openers(graphs, batch, device, engines)
+        if attempt(f"{name}, batch {batch}, {' '.join(key)}", partial(_runs, opener))
+    }
     seconds = time_interleaved({" ".join(key): opener for key, opener in working.items()}, rounds, openings=1)
     found = []
     for graph, engine, precision in working:
         taken = seconds[f"{graph} {engine} {precision}"]
         found.append(Timed(name, batch, graph, engine, precision, Spread.of([1e3 * value for value in taken])))
     return found
+
+
+def _runs(opener: Opener) -> bool:
+    held, run = opener()
+    try:
+        run()
+    finally:
+        held.close()
+    return True
 
 
 def _torch(shared: Shared, images: Array, device: str, kind: Any) -> tuple[Nothing, Run]:

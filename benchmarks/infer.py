@@ -30,7 +30,7 @@ from adaptertune_deploy.bench.interleaved import Opener, time_interleaved
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.engines.options import EngineOptions
-from benchmarks import forms
+from benchmarks import backbones, forms
 
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
 RESULTS = Path(__file__).parent / "results" / "infer.json"
@@ -80,7 +80,7 @@ class Sharing:
 
 def measure(name: str, settings: Settings, folder: Path) -> tuple[list[Result], Sharing]:
     """Export one model in its forms and time them at every batch size."""
-    backbone = forms.random_backbone(name)
+    backbone = backbones.random_backbone(name)
     depth = backbone.spec.depth
     plain, merged = (folder / f"{name}.{graph}.onnx" for graph in ("plain", "merged"))
     forms.write_plain(backbone, plain)
@@ -90,7 +90,7 @@ def measure(name: str, settings: Settings, folder: Path) -> tuple[list[Result], 
     late_shared = forms.write_shared(backbone, late, LATE_TASKS, settings.rank, folder / f"{name}.late.onnx")
 
     def openers(batch: int) -> dict[str, Opener]:
-        images = forms.make_images(backbone, batch)
+        images = backbones.make_images(backbone, batch)
         rows = [(row, row % TASKS) for row in range(batch)]
         return {
             "plain": forms.open_alone(plain, images, settings.engine),
@@ -112,7 +112,7 @@ def measure(name: str, settings: Settings, folder: Path) -> tuple[list[Result], 
             )
             for graph, taken in seconds.items()
         ]
-    one = forms.make_images(backbone, 1)
+    one = backbones.make_images(backbone, 1)
     asked = [(0, task) for task in range(LATE_TASKS)]
     both = {FIVE: forms.open_shared(late_shared, one, asked, settings.engine), "plain": openers(1)["plain"]}
     seconds = _time(both, settings)

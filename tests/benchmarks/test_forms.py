@@ -10,14 +10,14 @@ import pytest
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.engines.options import ON_CPU
-from benchmarks import forms
+from benchmarks import backbones, forms
 from benchmarks.forms import Shared
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     folder = tmp_path_factory.mktemp("forms")
-    backbone = forms.random_backbone("vit_pico_patch8_64")
+    backbone = backbones.random_backbone("vit_pico_patch8_64")
     return forms.write_shared(backbone, range(4, 8), 3, 2, folder / "shared.onnx")
 
 
@@ -30,7 +30,7 @@ def run(opener: Any) -> Any:
 
 def test_merged_and_shared_give_one_answer(shared: Shared, tmp_path: Path) -> None:
     forms.write_merged(shared, tmp_path / "merged.onnx")
-    images = forms.make_images(shared.backbone, 3)
+    images = backbones.make_images(shared.backbone, 3)
     merged = run(forms.open_alone(tmp_path / "merged.onnx", images, ON_CPU))[bank.LOGITS]
     rows = run(forms.open_shared(shared, images, [(0, 0), (1, 2), (2, 0)], ON_CPU))
     assert [row.shape for row in rows] == [(forms.CLASSES,)] * 3
@@ -48,6 +48,6 @@ def test_tasks_adapt_the_blocks_that_were_asked_for(shared: Shared) -> None:
 def test_the_ordinary_export_takes_any_batch(shared: Shared, tmp_path: Path) -> None:
     forms.write_plain(shared.backbone, tmp_path / "plain.onnx")
     for batch in (1, 3):
-        images = forms.make_images(shared.backbone, batch)
+        images = backbones.make_images(shared.backbone, batch)
         answer = run(forms.open_alone(tmp_path / "plain.onnx", images, ON_CPU))
         assert answer[bank.LOGITS].shape == (batch, forms.CLASSES)

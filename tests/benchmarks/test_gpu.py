@@ -58,12 +58,101 @@ def test_training_is_measured_in_both_precisions(measured: dict[str, Any]) -> No
 
 def test_no_time_left_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     target = tmp_path / "gpu.json"
-    gpu.main([*SMALL, "--stages", "training", "--seconds", "-1", "--json", str(target)])
+    gpu.main([*SMALL, "--stages", "training,tests", "--seconds", "-1", "--json", str(target)])
     document = json.loads(target.read_text())
-    assert document["training"] == []
     assert document["not_measured"] == [
-        f"training of vit_pico_patch8_64 in {precision}: no time was left" for precision in ("fp32", "bf16")
+        f"{stage}: its time was over; what it measured until then is kept" for stage in ("training", "tests")
     ]
+
+
+def make_work(tmp_path: Path, seconds: float = 60) -> gpu.Work:
+    return gpu.Work((), (), 1, "cpu", (), tmp_path / "gpu.json", time.monotonic() + seconds)
+
+
+def test_a_stage_that_takes_too_long_ends_with_the_process_that_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(work: gpu.Work) -> None:
+        work.facts["begun"] = True
+        subprocess.run([sys.executable, "-c", "import signal; signal.pause()"], check=True)
+
+    monkeypatch.setattr(gpu, "STAGES", {"machine": waits})
+    work = make_work(tmp_path, seconds=4)
+    gpu.measure(work, ["machine"])
+    document = json.loads(work.target.read_text())
+    assert document["begun"]
+    assert document["not_measured"] == ["machine: its time was over; what it measured until then is kept"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA"),
+            "RuntimeError: CUDA error: out of memory",
+        ),
+        (
+            AssertionError("Torch not compiled with CUDA enabled"),
+            "AssertionError: Torch not compiled with CUDA enabled",
+        ),
+        (ModuleNotFoundError("No module named 'timm'"), "No module named 'timm'"),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_whatever_fails_is_one_line(tmp_path: Path, error: Exception, line: str) -> None:
+    def fails() -> bool:
+        raise error
+
+    work = make_work(tmp_path)
+    assert work.attempt("training", fails) is None
+    assert work.facts["not_measured"] == [f"training: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "said"),
+    [
+        (1, "/usr/bin/python3: No module named pytest", "tests: /usr/bin/python3: No module named pytest"),
+        (
+            4,
+            "E   ImportError: x\nE   ModuleNotFoundError: No module named 'hypothesis'\n",
+            "No module named 'hypothesis'",
+        ),
+        (3, "", "tests: ended with exit code 3 and said nothing"),
+    ],
+)
+def test_tests_that_could_not_start_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, err: str, said: str
+) -> None:
+    monkeypatch.setattr(gpu, "_run", lambda *words: subprocess.CompletedProcess(words, code, "", err))
+    work = make_work(tmp_path)
+    gpu.run_tests(work)
+    (told,) = work.facts["not_measured"]
+    assert told.endswith(said)
+    assert "tests" not in work.facts
+
+
+def test_a_test_that_fails_is_an_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = "FAILED tests/gpu/test_tensorrt.py::test_x - assert\n1 failed, 3 passed, 2 skipped in 9.00s"
+    monkeypatch.setattr(gpu, "_run", lambda *words: subprocess.CompletedProcess(words, 1, out, ""))
+    target = tmp_path / "gpu.json"
+    with pytest.raises(SystemExit) as ended:
+        gpu.main([*SMALL, "--stages", "tests", "--json", str(target)])
+    assert ended.value.code == 1
+    found = json.loads(target.read_text())["tests"]
+    assert found == {"failed": 1, "passed": 3, "skipped": 2, "exit_code": 1, "not_passed": [out.splitlines()[0]]}
+
+
+def test_a_doctor_that_can_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    err = "Traceback\nModuleNotFoundError: No module named 'typer'\n"
+    monkeypatch.setattr(gpu, "_run", lambda *words: subprocess.CompletedProcess(words, 1, "", err))
+    work = make_work(tmp_path)
+    gpu.describe(work)
+    assert work.facts["not_measured"] == ["atd doctor: ModuleNotFoundError: No module named 'typer'"]
+    assert work.facts["machine"]["cores"] >= 1
+
+
+def test_an_engine_that_is_not_there_is_told_once_and_the_others_are_timed(measured: dict[str, Any]) -> None:
+    assert [text.partition(":")[0] for text in measured["not_measured"]] == ["tensorrt"]
 
 
 def test_a_stage_that_can_not_run_does_not_end_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +163,7 @@ def test_a_stage_that_can_not_run_does_not_end_the_others(tmp_path: Path, monkey
         work.facts["machine"] = "this one"
 
     monkeypatch.setattr(gpu, "STAGES", {"inference": fails, "machine": works})
-    work = gpu.Work((), (), 1, "cpu", (), tmp_path / "gpu.json", time.monotonic() + 60)
+    work = make_work(tmp_path)
     gpu.measure(work, ["inference", "machine"])
     document = json.loads(work.target.read_text())
     assert document["not_measured"] == ["inference: no such thing"]
@@ -94,6 +183,15 @@ def test_a_python_that_lacks_a_library_is_told_where_wheels_go(tmp_path: Path) -
     done = subprocess.run(["make", "gpu", f"PYTHON={bare}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert f"error: {bare} has no numpy; give a folder of the wheels that it lacks" in done.stderr
+
+
+def test_a_folder_without_wheels_is_told(tmp_path: Path) -> None:
+    words = ["make", "gpu", f"PYTHON={sys.executable}", f"WHEELS={tmp_path}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert (
+        f"error: no wheels (*.whl) in {tmp_path}; give a folder that holds some: make gpu WHEELS=FOLDER" in done.stderr
+    )
 
 
 def test_without_a_gpu_the_command_says_so() -> None:
