@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server proto quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -57,6 +57,10 @@ proto: $(VENV)/.installed-dev
 
 # NVIDIA's tritonserver, and what its Python backend runs: an environment of its own, since that backend needs numpy 1.
 triton-server: $(VENV)-triton/.installed
+
+# NVIDIA's perf_analyzer, out of the last of its Python packages that brings the program, with the two libraries that it
+# needs: 15 MB. apt-get fetches one of them and installs nothing.
+perf-analyzer: $(VENV)-perf/.installed
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -104,7 +108,7 @@ bench-export: $(VENV)/.installed-dev
 tensorrt-bindings: $(VENV)-tensorrt/.installed
 
 clean:
-	rm -rf $(VENV) $(VENV)-device $(VENV)-triton $(VENV)-tensorrt
+	rm -rf $(VENV) $(VENV)-device $(VENV)-triton $(VENV)-tensorrt $(VENV)-perf
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -127,6 +131,17 @@ $(VENV)-device/.installed: pyproject.toml constraints.txt
 $(VENV)-triton/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-triton
 	$(VENV)-triton/bin/python -m pip install $(QUIET) --disable-pip-version-check nvidia-pytriton==0.7.0 --editable '.[cpu]'
+	touch $@
+
+$(VENV)-perf/.installed: | $(BIN)/python
+	mkdir -p $(@D)/lib
+	$(BIN)/python -m pip download $(QUIET) --no-deps --only-binary=:all: --platform manylinux1_x86_64 --platform manylinux2014_x86_64 \
+		--dest $(@D)/packages tritonclient==2.50.0 nvidia-cuda-runtime-cu12==12.6.77
+	cd $(@D)/packages && apt-get download libb64-0d && dpkg-deb --extract libb64-0d_*.deb .
+	cd $(@D)/packages && for wheel in *.whl; do python3 -m zipfile --extract $$wheel .; done
+	cp $(@D)/packages/nvidia/cuda_runtime/lib/libcudart.so.12 $(@D)/packages/usr/lib/*/libb64.so.0d $(@D)/lib/
+	install -m 755 $(@D)/packages/tritonclient-2.50.0.data/data/bin/perf_analyzer $(@D)/perf_analyzer
+	rm -r $(@D)/packages
 	touch $@
 
 BINDINGS := 10.3=tensorrt-cu12-bindings==10.3.0 10.13.3=tensorrt-cu13-bindings==10.13.3.9 11.4=tensorrt-cu13-bindings==11.4.0.106

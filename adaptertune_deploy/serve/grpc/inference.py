@@ -23,6 +23,8 @@ from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
 from adaptertune_deploy.serve.protocol import lookup
 from adaptertune_deploy.serve.service import Service
 
+FINAL = "triton_final_response"  # by which clients of streams know that no other answer to a request follows
+
 
 class Inference:
     """Answers inference requests; belongs to the event loop.
@@ -80,7 +82,9 @@ class Inference:
         arrived = monotonic()
         response = message("ModelStreamInferResponse")
         try:
-            return response(infer_response=await self._answer(data, arrived, self._deadline(context, arrived)))
+            found = await self._answer(data, arrived, self._deadline(context, arrived))
+            found.parameters[FINAL].bool_param = True
+            return response(infer_response=found)
         except Exception as error:  # noqa: BLE001  of this request; the stream goes on
             log_if_internal(error)
             return response(error_message=status_of(error)[1])

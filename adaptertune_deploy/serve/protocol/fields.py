@@ -6,6 +6,8 @@ from typing import Any
 
 from adaptertune_deploy.core.errors import RequestError
 
+# Asks for what is so anyway where a request has one answer; perf_analyzer sends it with every request over gRPC.
+FINAL = "triton_enable_empty_final_response"
 RESERVED = ("headers", "sequence_id", "sequence_start", "sequence_end")
 
 
@@ -17,7 +19,7 @@ def parameters(document: dict[str, Any], where: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = optional(document, "parameters", dict, {})
     for key in found:
-        if key.startswith("triton_"):
+        if key.startswith("triton_") and key != FINAL:
             raise RequestError(
                 f"{where}: parameter keys starting with 'triton_' are reserved and should not be specified"
             )

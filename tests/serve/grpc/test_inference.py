@@ -143,6 +143,7 @@ def test_a_stream_answers_each_request_and_goes_on_after_an_error(server: Called
     expected = reference(preprocess.preprocess(png, make_preprocess_spec()), make_adapters()[0])
     for place in (0, 3):
         np.testing.assert_allclose(logits_of(found[place].infer_response), expected, rtol=1e-4, atol=1e-5)
+        assert found[place].infer_response.parameters["triton_final_response"].bool_param
     assert "no ModelInferRequest" in found[1].error_message
     assert "'no' is not found" in found[2].error_message
     assert not found[2].HasField("infer_response")

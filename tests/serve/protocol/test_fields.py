@@ -20,4 +20,5 @@ def test_reserved_parameters_are_refused_by_name_and_place(key: str) -> None:
     with pytest.raises(RequestError, match=r"^the input: parameter") as caught:
         fields.parameters({"parameters": {key: 1}}, "the input")
     assert key.split("_")[0] in str(caught.value)
-    assert fields.parameters({"parameters": {"mine": 1}}, "the input") == {"mine": 1}
+    for given in ({"mine": 1}, {"triton_enable_empty_final_response": False}):
+        assert fields.parameters({"parameters": given}, "the input") == given

@@ -1,17 +1,12 @@
 """Both repositories in NVIDIA's own tritonserver, asked by NVIDIA's own client.
 
-The server comes out of the package nvidia-pytriton, in an environment of its own (`make triton-server`), since its
-Python backend was built for numpy 1. It has no ONNX Runtime backend; see onnxruntime_backend.py.
+The server has no ONNX Runtime backend; see onnxruntime_backend.py.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
-from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -26,33 +21,16 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.targets.triton import target
 from tests.export.targets.triton.repository import GOLDEN, copy_bundle
-from tests.flow.waiting import wait_until_ready
+from tests.tritonserver import make_backends, tritonserver
 
-ROOT = Path(__file__).parents[4]
-HOME = Path(os.environ.get("ATD_TRITON", ROOT / ".venv-triton"))
 CLASSES = {"birds": 3, "cars": 5}
 IMAGES = [path.read_bytes() for path in sorted((GOLDEN / "images").iterdir())]
-
-
-def package(name: str) -> Path:
-    """Return a folder of the server's environment."""
-    found = sorted(HOME.glob(f"lib/python3*/site-packages/{name}"))
-    if not found:
-        pytest.skip(f"no tritonserver in {HOME}; make one with: make triton-server")
-    return found[0]
 
 
 @pytest.fixture(scope="module")
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of backends: the real one for Python, and one that stands for ONNX Runtime's."""
-    server, folder = package("pytriton") / "tritonserver", tmp_path_factory.mktemp("backends")
-    shutil.copytree(server / "backends" / "python", folder / "python")
-    version = server.parents[2].name.removeprefix("python")
-    if find_library(f"python{version}") is None:
-        pytest.skip(f"the loader knows no libpython{version}.so, which Triton's Python backend needs")
-    stub = folder / "python" / "triton_python_backend_stub"
-    shutil.copyfile(server / "python_backend_stubs" / version / stub.name, stub)
-    stub.chmod(0o755)
+    folder = make_backends(tmp_path_factory.mktemp("backends"))
     (folder / "onnxruntime").mkdir()
     shutil.copyfile(Path(__file__).with_name("onnxruntime_backend.py"), folder / "onnxruntime" / "model.py")
     return folder
@@ -63,40 +41,12 @@ def server(backends: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Start tritonserver with both repositories of the golden bundle."""
     folder = tmp_path_factory.mktemp("triton")
     target.write(copy_bundle(folder), folder / "triton", ON_CPU)
-    program = package("pytriton") / "tritonserver" / "bin" / "tritonserver"
-    program.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        f"--model-repository={folder / 'triton' / 'shared'}",
-        f"--model-repository={folder / 'triton' / 'merged'}",
-        f"--backend-directory={backends}",
-        "--http-address=127.0.0.1",
-        f"--http-port={port}",
-        "--allow-grpc=false",
-        "--allow-metrics=false",
-        "--exit-timeout-secs=5",
-    ]
-    variables = {
-        **os.environ,
-        "PATH": f"{HOME / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "LD_LIBRARY_PATH": str(package("nvidia_pytriton.libs")),
-    }
-    log = folder / "log"
+    repositories = [folder / "triton" / name for name in ("shared", "merged")]
     with (
-        log.open("w") as stream,
-        subprocess.Popen([program, *words], env=variables, stderr=stream, stdout=stream) as running,
+        tritonserver(backends, repositories, folder / "log") as address,
+        client.InferenceServerClient(address, concurrency=8) as asking,
     ):
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}", tries=1000, server=running)
-            with client.InferenceServerClient(f"127.0.0.1:{port}", concurrency=8) as asking:
-                yield asking
-        except AssertionError:
-            raise AssertionError(log.read_text()[-4000:]) from None
-        finally:
-            running.terminate()
+        yield asking
 
 
 @pytest.fixture(scope="module")
