@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
@@ -140,6 +140,23 @@ class TaskRecord:
 
 
 @dataclass(frozen=True)
+class StoredAnswer:
+    """What is known of a task's answer before a server runs it.
+
+    image: name of the image that is asked about; see core.known_image.
+    logits: as served, for the labels in their order.
+    """
+
+    task: str
+    image: str
+    logits: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(logit) for logit in self.logits):
+            raise ValueError(f"stored answer of task '{self.task:.80}': logits must be finite numbers")
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a bundle holds (manifest.json).
 
@@ -147,6 +164,7 @@ class Manifest:
     graphs: at most one of each form, task and precision.
     parity: what was measured, of graphs and tasks that are there.
     versions: library -> version that exported it.
+    answers: what tasks are known to answer, at most once each.
     """
 
     format_version: int
@@ -157,6 +175,7 @@ class Manifest:
     graphs: tuple[GraphRecord, ...] = ()
     parity: tuple[ParityRecord, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    answers: tuple[StoredAnswer, ...] = ()
 
     def __post_init__(self) -> None:
         if list(self.slots) != sorted(set(self.slots)) or not set(self.slots) <= set(range(self.backbone.depth)):
@@ -171,6 +190,14 @@ class Manifest:
                 raise ValueError(f"{graph.file} is of task '{graph.task}', which is none of {', '.join(names)}")
         _check_once("graph", [graph.words for graph in self.graphs], "the manifest's graphs")
         _check_once("measurement", [" ".join(entry.measured) for entry in self.parity], "parity")
+        _check_once("stored answer", [answer.task for answer in self.answers], "answers")
+        classes = {record.task.name: len(record.task.labels) for record in self.tasks}
+        for answer in self.answers:
+            if classes.get(answer.task) != len(answer.logits):
+                raise ValueError(
+                    f"stored answer of task {answer.task!r:.80} with {len(answer.logits)} logits, expected one logit "
+                    "a label of a task of the manifest"
+                )
         known = {graph.file: graph for graph in self.graphs}
         for entry in self.parity:
             measured = known.get(entry.graph)
@@ -188,6 +215,16 @@ class Manifest:
         """Return what was measured of a task, on graphs of one form or of all."""
         forms = {graph.file: graph.form for graph in self.graphs}
         return tuple(entry for entry in self.parity if entry.task == task and form in (None, forms[entry.graph]))
+
+
+def without(manifest: Manifest, task: str) -> Manifest:
+    """Return a manifest without what was made and measured of a task: its graphs, parity and stored answer."""
+    return replace(
+        manifest,
+        graphs=tuple(graph for graph in manifest.graphs if graph.task != task),
+        parity=tuple(entry for entry in manifest.parity if entry.task != task),
+        answers=tuple(answer for answer in manifest.answers if answer.task != task),
+    )
 
 
 def graph_file(form: str, precision: Precision, sha256: str, task: str | None = None) -> str:

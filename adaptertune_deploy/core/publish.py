@@ -11,6 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from adaptertune_deploy.core import accuracy, bundle, files
@@ -24,9 +25,11 @@ from adaptertune_deploy.core.manifest import (
     GraphRecord,
     Manifest,
     ParityRecord,
+    StoredAnswer,
     TaskRecord,
     find_graph,
     tensor_file,
+    without,
 )
 
 LOCK_NAME = ".lock"
@@ -35,9 +38,19 @@ OWN_FILE = re.compile(
     r"backbone-([a-z0-9-]+-)?[0-9a-f]{8}\.onnx|adapters/.+-[0-9a-f]{8}\.safetensors|merged/.+-[0-9a-f]{8}\.onnx"
 )
 Tell = Callable[[str], None]
-# What add_task is given by whoever knows engines and graphs, which core does not.
-Verify = Callable[[Manifest, GraphRecord, bytes, Adapter], ParityRecord | None]
 Merge = Callable[[bytes, Adapter, GraphFacts], bytes]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a task on a graph: how far it is from torch, and perhaps its answer about the known image."""
+
+    parity: ParityRecord
+    answer: StoredAnswer | None = None
+
+
+# What add_task is given by whoever knows engines and graphs, which core does not.
+Verify = Callable[[Manifest, GraphRecord, bytes, Adapter], Measured | None]
 
 
 def silent(sentence: str) -> None:
@@ -183,8 +196,8 @@ def add_task(
         if verify is not None:
             for graph in new.graphs:
                 if graph.task in (None, record.task.name):
-                    entry = verify(new, graph, bundle.read_graph(folder, graph), adapter)
-                    new = new if entry is None else _with_parity(new, entry)
+                    found = verify(new, graph, bundle.read_graph(folder, graph), adapter)
+                    new = new if found is None else _with_measured(new, found)
         if new != manifest:
             _tell_changes(folder, manifest, new, record, tell)
             writer.publish(new)
@@ -198,12 +211,7 @@ def _with_task(manifest: Manifest, record: TaskRecord) -> Manifest:
     if old == record:
         return manifest
     tasks = tuple(record if held is old else held for held in manifest.tasks)
-    return dataclasses.replace(
-        manifest,
-        tasks=tasks if old is not None else (*tasks, record),
-        graphs=tuple(graph for graph in manifest.graphs if graph.task != name),
-        parity=tuple(entry for entry in manifest.parity if entry.task != name),
-    )
+    return dataclasses.replace(without(manifest, name), tasks=tasks if old is not None else (*tasks, record))
 
 
 def _with_merged(
@@ -235,10 +243,12 @@ def _with_merged(
     return dataclasses.replace(manifest, graphs=(*kept, graph), parity=parity)
 
 
-def _with_parity(manifest: Manifest, entry: ParityRecord) -> Manifest:
-    """Return a manifest with what was measured, in place of an older measurement of the same."""
-    kept = tuple(held for held in manifest.parity if held.measured != entry.measured)
-    return dataclasses.replace(manifest, parity=(*kept, entry))
+def _with_measured(manifest: Manifest, found: Measured) -> Manifest:
+    """Return a manifest with what was found, in place of an older measurement of the same; an older answer stays."""
+    kept = tuple(held for held in manifest.parity if held.measured != found.parity.measured)
+    known = {answer.task for answer in manifest.answers}
+    more = () if found.answer is None or found.answer.task in known else (found.answer,)
+    return dataclasses.replace(manifest, parity=(*kept, found.parity), answers=(*manifest.answers, *more))
 
 
 def _tell_changes(folder: Path, old: Manifest, new: Manifest, record: TaskRecord, tell: Tell) -> None:

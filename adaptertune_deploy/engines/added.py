@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle
+import numpy as np
+
+from adaptertune_deploy.core import bundle, heads
 from adaptertune_deploy.core.adapter import Adapter, read_config
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord
-from adaptertune_deploy.core.publish import Verify
+from adaptertune_deploy.core.known_image import known_image, stored_answer
+from adaptertune_deploy.core.manifest import GraphRecord, Manifest, StoredAnswer
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.preprocess import normalised
+from adaptertune_deploy.core.publish import Measured, Verify
 from adaptertune_deploy.core.reference import KnownAnswers, known_answers
+from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.parity import verify_merged, verify_shared, with_graph
@@ -50,18 +56,28 @@ def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verif
         options: what to verify on; see engines.parity.with_graph.
     """
 
-    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord | None:
+    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> Measured | None:
         if lacks(options, graph.precision):
             return None
 
-        def measure(engine: Engine) -> ParityRecord:
+        def measure(engine: Engine) -> Measured:
             if graph.task is not None:
-                return verify_merged(engine, graph, known.logits, known.images)
+                return Measured(verify_merged(engine, graph, known.logits, known.images))
             slots, width = manifest.slots, manifest.backbone.width
             (entry,) = verify_shared(engine, graph, [adapter], slots, width, [known.logits], known.images)
-            return entry
+            return Measured(entry, _answer(engine, manifest, adapter) if engine.precision is Precision.FP32 else None)
 
         facts = bundle.facts_of(manifest, graph.task)
         return with_graph(data, graph, facts, str(folder / graph.file), options, measure)
 
     return verify
+
+
+def _answer(engine: Engine, manifest: Manifest, adapter: Adapter) -> StoredAnswer:
+    """Return what a task answers about the known image on an engine that was just found to answer as torch does."""
+    held = SlotBank(engine, manifest.slots, manifest.backbone.width, manifest.backbone.features)
+    image = normalised(known_image(manifest.preprocess.size), manifest.preprocess)[None]
+    first = np.zeros(1, dtype=np.int64)
+    features = held.features(image, first, [held.write(adapter)])
+    (logits,) = heads.apply([heads.head_of(adapter)], features, first)
+    return stored_answer(adapter.task.name, logits)

@@ -13,6 +13,7 @@ import numpy as np
 
 from adaptertune_deploy import __version__
 from adaptertune_deploy.core import bundle, files, publish
+from adaptertune_deploy.core.known_image import stored_answer
 from adaptertune_deploy.core.manifest import FORMAT_VERSION, MERGED, SHARED, GraphRecord, Manifest, ParityRecord
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.progress import Progress, silent
@@ -153,6 +154,10 @@ def _write(work: Work) -> Manifest:
         slots=work.plan.slots,
         tasks=tuple(work.writer.write_task(source.adapter, source.config) for source in sources),
         versions=_versions(),
+        answers=tuple(
+            stored_answer(source.adapter.task.name, logits)
+            for source, logits in zip(sources, work.torch.known, strict=True)
+        ),
     )
     work.progress("shared graph", 1, 2)
     ranges = _ranges(work)

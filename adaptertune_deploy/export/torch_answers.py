@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.known_image import known_image
+from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array
@@ -15,6 +17,7 @@ from adaptertune_deploy.export.plan import Plan
 from adaptertune_deploy.export.reference import expected_logits
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import load_backbone
+from adaptertune_deploy.model.reference import torch_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +26,13 @@ class TorchAnswers:
 
     spec: of the backbone.
     expected: logits [N, C] for each task.
+    known: logits [C] for each task, of core.known_image.
     traced: the shared graph in fp32, out of which every other graph is made.
     """
 
     spec: BackboneSpec
     expected: Sequence[Array]
+    known: Sequence[Array]
     traced: bytes
 
 
@@ -64,4 +69,6 @@ def _ask(plan: Plan, images: Array, weights: Path | None, allow_random: bool, pr
         bundle.check_same_model(source.config, backbone.spec, first.preprocess, "the loaded backbone")
     expected = expected_logits(plan, backbone, images, progress)
     progress("shared graph", 0, 2)
-    return TorchAnswers(backbone.spec, expected, export_shared(backbone, plan.slots))
+    image = normalised(known_image(first.preprocess.size), first.preprocess)[None]
+    known = [torch_logits(backbone, source.adapter, image)[0] for source in plan.sources]
+    return TorchAnswers(backbone.spec, expected, known, export_shared(backbone, plan.slots))

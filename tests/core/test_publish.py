@@ -17,7 +17,8 @@ from adaptertune_deploy.core import bundle, files, publish
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import FormatError, ParityError, UsageError
 from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord
+from adaptertune_deploy.core.manifest import GraphRecord, Manifest, StoredAnswer
+from adaptertune_deploy.core.publish import Measured
 from tests.builders import (
     make_adapter,
     make_backbone_spec,
@@ -232,9 +233,9 @@ def test_what_is_measured_is_recorded_beside_what_was(folder: Path, tmp_path: Pa
     write_adapter(tmp_path / "fish", make_task("fish"))
     seen: list[tuple[str, bytes, list[str]]] = []
 
-    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord:
+    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> Measured:
         seen.append((adapter.task.name, data, [record.task.name for record in manifest.tasks]))
-        return make_parity(graph.file, "fish", max_abs=1e-6 * len(seen))
+        return Measured(make_parity(graph.file, "fish", max_abs=1e-6 * len(seen)))
 
     for turn in (1, 2):  # the second measurement takes the place of the first
         publish.add_task(folder, tmp_path / "fish", verify=verify)
@@ -248,7 +249,7 @@ def test_a_task_that_answers_otherwise_is_not_added(folder: Path, tmp_path: Path
     before = {name: (folder / name).read_bytes() for name in listing(folder)}
     write_adapter(tmp_path / "fish", make_task("fish"))
 
-    def verify(*_: object) -> ParityRecord:
+    def verify(*_: object) -> Measured:
         raise ParityError("differs")
 
     with pytest.raises(ParityError, match="differs"):
@@ -260,9 +261,10 @@ def test_a_merged_graph_is_made_of_the_shared_one_and_measured_too(folder: Path,
     (shared,) = bundle.read_manifest(folder).graphs
     measured: list[tuple[str, bytes]] = []
 
-    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> ParityRecord:
+    def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> Measured:
         measured.append((graph.form, data))
-        return make_parity(graph.file, adapter.task.name)
+        answer = StoredAnswer("pets", "waves-1", tuple(map(float, adapter.tensors["head.bias"])))
+        return Measured(make_parity(graph.file, adapter.task.name), answer if graph.task is None else None)
 
     def merge(source: bytes, adapter: Adapter, facts: GraphFacts) -> bytes:
         assert facts.task == adapter.task
@@ -281,6 +283,8 @@ def test_a_merged_graph_is_made_of_the_shared_one_and_measured_too(folder: Path,
         assert bundle.read_graph(folder, graph) == data
         assert measured[-2:] == [("shared", b"stands for an ONNX graph"), ("merged", data)]
         assert [entry.graph for entry in manifest.parity] == [shared.file, graph.file]
+        (answer,) = manifest.answers
+        assert answer.logits == tuple(map(float, source.tensors["head.bias"]))
         assert listing(folder) == sorted(["manifest.json", *manifest.files])
 
 

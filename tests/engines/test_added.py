@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle, tensors
 from adaptertune_deploy.core.errors import FormatError, ParityError
+from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.preprocess import normalised, preprocess
 from adaptertune_deploy.core.reference import KnownAnswers
 from adaptertune_deploy.engines import added
+from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
@@ -35,9 +38,30 @@ def test_both_forms_are_measured_as_they_are_served(form: str, task: str) -> Non
     graph = select_graph(MANIFEST, form, task=task if form == "merged" else None)
     _, adapter = artefact.read_adapter(GOLDEN / "adapters" / task)
     verify = added.verifier(BUNDLE, known(task), ON_CPU)
-    entry = verify(MANIFEST, graph, bundle.read_graph(BUNDLE, graph), adapter)
+    found = verify(MANIFEST, graph, bundle.read_graph(BUNDLE, graph), adapter)
+    assert found is not None
+    entry = found.parity
     assert (entry.graph, entry.task, entry.images, entry.provider) == (graph.file, task, 4, "CPUExecutionProvider")
     assert 0 <= entry.max_abs < 1e-5
+
+
+@pytest.mark.parametrize("task", ["birds", "cars"])
+def test_what_it_answers_about_the_known_image_comes_of_the_shared_graph(task: str) -> None:
+    """The merged graph of the same task, which knows no bank, must answer the same."""
+    shared, merged = select_graph(MANIFEST, "shared"), select_graph(MANIFEST, "merged", task=task)
+    _, adapter = artefact.read_adapter(GOLDEN / "adapters" / task)
+    verify = added.verifier(BUNDLE, known(task), ON_CPU)
+    found = verify(MANIFEST, shared, bundle.read_graph(BUNDLE, shared), adapter)
+    assert found is not None
+    assert found.answer is not None
+    assert (found.answer.task, found.answer.image) == (task, "waves-1")
+    image = normalised(known_image(MANIFEST.preprocess.size), MANIFEST.preprocess)[None]
+    with contextlib.closing(open_engine(bundle.read_graph(BUNDLE, merged), "merged", ON_CPU)) as engine:
+        (expected,) = engine.run({"images": image})["logits"]
+    np.testing.assert_allclose(found.answer.logits, expected, atol=1e-5)
+    other = verify(MANIFEST, merged, bundle.read_graph(BUNDLE, merged), adapter)
+    assert other is not None
+    assert other.answer is None
 
 
 def test_another_tasks_tensors_are_found() -> None:

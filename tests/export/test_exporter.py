@@ -17,9 +17,10 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import BackboneError, ExportError, FormatError, ParityError, UsageError
+from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.preprocess import normalised, preprocess
 from adaptertune_deploy.core.reference import KnownAnswers, known_answers
 from adaptertune_deploy.core.samples import CALIBRATION_NAME, SampleRecord
 from adaptertune_deploy.core.tensors import Array
@@ -131,6 +132,10 @@ def test_a_bundle_of_both_forms(
     ]
 
     spec = backbone.preprocess
+    known = normalised(known_image(spec.size), spec)[None]
+    assert [answer.task for answer in manifest.answers] == [record.task.name for record in manifest.tasks]
+    for answer, row in zip(manifest.answers, shared_logits(out, manifest, known), strict=True):
+        np.testing.assert_allclose(answer.logits, row, atol=1e-4)
     image = preprocess((folders[1] / "samples" / "00002_cat.png").read_bytes(), spec)[None]
     rows = shared_logits(out, manifest, image)
     for row, record, adapter in zip(rows, manifest.tasks, held, strict=True):

@@ -10,6 +10,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.known_image import known_image
+from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.export import torch_answers
 from adaptertune_deploy.export.images import read_images
@@ -45,6 +47,9 @@ def test_the_answers_are_there_and_the_weights_are_gone(plan: Plan, monkeypatch:
     backbone = small()
     assert found.spec == backbone.spec
     np.testing.assert_allclose(found.expected[0], reference(backbone, plan.sources[0].adapter, images), atol=1e-6)
+    spec = plan.sources[0].config.preprocess
+    known = normalised(known_image(spec.size), spec)[None]
+    np.testing.assert_allclose(found.known, reference(backbone, plan.sources[0].adapter, known), atol=1e-6)
     assert found.traced.count(b"blocks.0.adapter.down.weight") > 0
     assert told == ["torch's answers", "torch's answers", "shared graph"]
 
