@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core.manifest import StoredAnswer
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.core.tensors import Array
 
 NAME = "waves-1"  # another image would have another name

@@ -6,13 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.records import NOTED
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256, check_task_name
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 
 FORMAT_VERSION = 2
 SHARED, MERGED = "shared", "merged"
@@ -140,23 +141,6 @@ class TaskRecord:
 
 
 @dataclass(frozen=True)
-class StoredAnswer:
-    """What is known of a task's answer before a server runs it.
-
-    image: name of the image that is asked about; see core.known_image.
-    logits: as served, for the labels in their order.
-    """
-
-    task: str
-    image: str
-    logits: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not all(math.isfinite(logit) for logit in self.logits):
-            raise ValueError(f"stored answer of task '{self.task:.80}': logits must be finite numbers")
-
-
-@dataclass(frozen=True)
 class Manifest:
     """What a bundle holds (manifest.json).
 
@@ -215,16 +199,6 @@ class Manifest:
         """Return what was measured of a task, on graphs of one form or of all."""
         forms = {graph.file: graph.form for graph in self.graphs}
         return tuple(entry for entry in self.parity if entry.task == task and form in (None, forms[entry.graph]))
-
-
-def without(manifest: Manifest, task: str) -> Manifest:
-    """Return a manifest without what was made and measured of a task: its graphs, parity and stored answer."""
-    return replace(
-        manifest,
-        graphs=tuple(graph for graph in manifest.graphs if graph.task != task),
-        parity=tuple(entry for entry in manifest.parity if entry.task != task),
-        answers=tuple(answer for answer in manifest.answers if answer.task != task),
-    )
 
 
 def graph_file(form: str, precision: Precision, sha256: str, task: str | None = None) -> str:

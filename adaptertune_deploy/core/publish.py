@@ -11,7 +11,6 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from adaptertune_deploy.core import accuracy, bundle, files
@@ -24,13 +23,11 @@ from adaptertune_deploy.core.manifest import (
     SHARED,
     GraphRecord,
     Manifest,
-    ParityRecord,
-    StoredAnswer,
     TaskRecord,
     find_graph,
     tensor_file,
-    without,
 )
+from adaptertune_deploy.core.manifest_changes import Measured, with_measured, with_task
 
 LOCK_NAME = ".lock"
 # The shared graph's name has held its precision since format version 2.
@@ -39,14 +36,6 @@ OWN_FILE = re.compile(
 )
 Tell = Callable[[str], None]
 Merge = Callable[[bytes, Adapter, GraphFacts], bytes]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was found of a task on a graph: how far it is from torch, and perhaps its answer about the known image."""
-
-    parity: ParityRecord
-    answer: StoredAnswer | None = None
 
 
 # What add_task is given by whoever knows engines and graphs, which core does not.
@@ -189,7 +178,7 @@ def add_task(
             )
         bank.check_slots(adapter.task.name, adapter.task.adapter.blocks, manifest.slots)
         record = writer.write_task(adapter, config)
-        new = _with_task(manifest, record)
+        new = with_task(manifest, record)
         if merge is not None:
             for shared in (graph for graph in manifest.graphs if graph.form == SHARED):
                 new = _with_merged(folder, writer, new, adapter, shared, merge)
@@ -197,21 +186,11 @@ def add_task(
             for graph in new.graphs:
                 if graph.task in (None, record.task.name):
                     found = verify(new, graph, bundle.read_graph(folder, graph), adapter)
-                    new = new if found is None else _with_measured(new, found)
+                    new = new if found is None else with_measured(new, found)
         if new != manifest:
             _tell_changes(folder, manifest, new, record, tell)
             writer.publish(new)
         return record
-
-
-def _with_task(manifest: Manifest, record: TaskRecord) -> Manifest:
-    """Return a manifest with a task in it, without what was made and measured of another one of its name."""
-    name = record.task.name
-    old = next((held for held in manifest.tasks if held.task.name == name), None)
-    if old == record:
-        return manifest
-    tasks = tuple(record if held is old else held for held in manifest.tasks)
-    return dataclasses.replace(without(manifest, name), tasks=tasks if old is not None else (*tasks, record))
 
 
 def _with_merged(
@@ -241,14 +220,6 @@ def _with_merged(
     kept = tuple(held for held in manifest.graphs if held is not old)
     parity = tuple(entry for entry in manifest.parity if old is None or entry.graph != old.file)
     return dataclasses.replace(manifest, graphs=(*kept, graph), parity=parity)
-
-
-def _with_measured(manifest: Manifest, found: Measured) -> Manifest:
-    """Return a manifest with what was found, in place of an older measurement of the same; an older answer stays."""
-    kept = tuple(held for held in manifest.parity if held.measured != found.parity.measured)
-    known = {answer.task for answer in manifest.answers}
-    more = () if found.answer is None or found.answer.task in known else (found.answer,)
-    return dataclasses.replace(manifest, parity=(*kept, found.parity), answers=(*manifest.answers, *more))
 
 
 def _tell_changes(folder: Path, old: Manifest, new: Manifest, record: TaskRecord, tell: Tell) -> None:

@@ -17,8 +17,9 @@ from adaptertune_deploy.core import bundle, files, publish
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import FormatError, ParityError, UsageError
 from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest, StoredAnswer
-from adaptertune_deploy.core.publish import Measured
+from adaptertune_deploy.core.manifest import GraphRecord, Manifest
+from adaptertune_deploy.core.manifest_changes import Measured
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 from tests.builders import (
     make_adapter,
     make_backbone_spec,

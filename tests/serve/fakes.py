@@ -180,7 +180,7 @@ def asked(call: Mapping[str, npt.NDArray[Any]]) -> list[int]:
 def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | None = None) -> SharedSession:
     backbone = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
     session = SharedSession(engine or FakeEngine(), SLOTS, backbone, make_preprocess_spec())
-    for adapter in adapters or make_adapters():
+    for adapter in make_adapters() if adapters is None else adapters:
         session.put(adapter)
     return session
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
-from adaptertune_deploy.core.errors import EngineError, RequestError
+from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batching.admission import Admission
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
@@ -152,10 +152,12 @@ class Batcher:
         try:
             await self._warm_up(self._max_batch)
         except Exception as error:
-            logger.exception("the engine failed its first run")
+            trace = None if isinstance(error, AtdError) else error
+            logger.error("the engine failed its first run: %s", error, exc_info=trace)
             self._give_up(error)
             return
         self.warm = True
+        self._say_warm()
         while True:
             parts = self._take()
             if parts:
@@ -179,6 +181,16 @@ class Batcher:
         with self._tasks.hold(tasks):
             loop, keys = asyncio.get_running_loop(), [task.key for task in tasks]
             await loop.run_in_executor(self._thread, warm_up, self._session, max_batch, keys)
+
+    def _say_warm(self) -> None:
+        """Say which tasks were tried on an answer that is known, and which were only warmed."""
+        known, names = self._session.answers, {task.key: task.name for task in self._tasks.current}
+        proven = [name for key, name in names.items() if key in known]
+        unproven = [name for key, name in names.items() if key not in known]
+        if proven:
+            logger.info("warm, and answering as the bundle says: %s", ", ".join(proven))
+        if unproven:
+            logger.info("warm only, since the bundle holds no answer of: %s", ", ".join(unproven))
 
     def _give_up(self, error: Exception) -> None:
         self.failure = error

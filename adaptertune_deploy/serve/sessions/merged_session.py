@@ -11,6 +11,7 @@ import numpy.typing as npt
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.manifest import TaskRecord
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
@@ -25,6 +26,7 @@ class _Held:
 
     spec: TaskSpec
     digest: str
+    answer: StoredAnswer | None
     engine: Engine
 
 
@@ -53,6 +55,11 @@ class MergedSession:
         """See session.Session."""
         return {key: held.digest for key, held in self._held.items.items()}
 
+    @property
+    def answers(self) -> Mapping[int, StoredAnswer]:
+        """See session.Session."""
+        return {key: held.answer for key, held in self._held.items.items() if held.answer is not None}
+
     def digest(self, opener: Opener, record: TaskRecord) -> str:
         """See session.Session.digest: that of the graph."""
         return opener.merged_graph(record.task.name).sha256
@@ -60,13 +67,13 @@ class MergedSession:
     def load(self, opener: Opener, record: TaskRecord) -> int:
         """See session.Session.load."""
         graph = opener.merged_graph(record.task.name)
-        return self.put(opener.open(graph), record.task, graph.sha256)
+        return self.put(opener.open(graph), record.task, graph.sha256, opener.answer(record))
 
-    def put(self, engine: Engine, task: TaskSpec, digest: str = "") -> int:
+    def put(self, engine: Engine, task: TaskSpec, digest: str = "", answer: StoredAnswer | None = None) -> int:
         """Take an engine that holds a task's merged graph, which is closed with the task, and return the task's key."""
         if not hasattr(self, "engine"):
             self.engine = facts_of(engine)
-        return self._held.add(_Held(task, digest, engine))
+        return self._held.add(_Held(task, digest, answer, engine))
 
     def unload(self, key: int) -> None:
         """See session.Session.unload."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core import bundle, known_image
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.manifest import MERGED, GraphRecord, Manifest, TaskRecord, select_graph
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
@@ -48,6 +49,11 @@ class Opener:
             FormatError: see core.bundle.read_task.
         """
         return bundle.read_task(self.folder, self.manifest, record)
+
+    def answer(self, record: TaskRecord) -> StoredAnswer | None:
+        """Return what a task is known to answer about the known image of this release, or None."""
+        known = (answer for answer in self.manifest.answers if answer.image == known_image.NAME)
+        return next((answer for answer in known if answer.task == record.task.name), None)
 
     def merged_graph(self, task: str) -> GraphRecord:
         """Return the record of a task's merged graph in the precision that the engine has to be given.

@@ -23,6 +23,7 @@ from adaptertune_deploy.core.manifest import (
 )
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.engine_facts import EngineFacts
@@ -32,6 +33,7 @@ from adaptertune_deploy.serve.sessions.logits import check_finite
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
+from adaptertune_deploy.serve.sessions.stored_answers import check_answers
 
 
 class Session(Protocol):
@@ -56,6 +58,10 @@ class Session(Protocol):
     @property
     def digests(self) -> Mapping[int, str]:
         """Key -> SHA-256 of the file that the task was loaded of, "" where there was none."""
+
+    @property
+    def answers(self) -> Mapping[int, StoredAnswer]:
+        """Key -> what the task is known to answer about the known image, of the tasks whose bundle says it."""
 
     def digest(self, opener: Opener, record: TaskRecord) -> str:
         """Return the SHA-256 of the file that `load` would read.
@@ -200,7 +206,8 @@ def _open_merged(opener: Opener, records: Sequence[TaskRecord]) -> Session:
 def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None) -> None:
     """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
 
-    So does every size between that the engine prepares by itself (engines.limits.Limits.rows), and every task.
+    So does every size between that the engine prepares by itself (engines.limits.Limits.rows), and every task. At last
+    each is asked about the known image, and must answer as its bundle says (sessions.stored_answers).
 
     Args:
         session: which runs them.
@@ -208,7 +215,8 @@ def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None
         tasks: keys; None for all that the session holds.
 
     Raises:
-        EngineError: the engine failed, a task gave NaN, or there is no memory for the batch.
+        EngineError: the engine failed, a task gave NaN or another answer than it should, or there is no memory for the
+            batch.
     """
     held = session.tasks
     keys = list(held) if tasks is None else list(tasks)
@@ -231,3 +239,4 @@ def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None
         found = session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
         for key, logits in zip(rows, found, strict=True):
             check_finite(held[key], logits)
+    check_answers(session, keys, max_batch)

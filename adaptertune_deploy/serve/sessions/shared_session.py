@@ -13,6 +13,7 @@ from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.heads import Head
 from adaptertune_deploy.core.manifest import TaskRecord
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
@@ -28,6 +29,7 @@ class _Held:
 
     spec: TaskSpec
     digest: str
+    answer: StoredAnswer | None
     handle: Handle
     head: Head
 
@@ -74,27 +76,33 @@ class SharedSession:
         """See session.Session."""
         return {key: held.digest for key, held in self._held.items.items()}
 
+    @property
+    def answers(self) -> Mapping[int, StoredAnswer]:
+        """See session.Session."""
+        return {key: held.answer for key, held in self._held.items.items() if held.answer is not None}
+
     def digest(self, opener: Opener, record: TaskRecord) -> str:
         """See session.Session.digest: that of the tensor file."""
         return record.sha256
 
     def load(self, opener: Opener, record: TaskRecord) -> int:
         """See session.Session.load."""
-        return self.put(opener.read(record), self.digest(opener, record))
+        return self.put(opener.read(record), self.digest(opener, record), opener.answer(record))
 
-    def put(self, adapter: Adapter, digest: str = "") -> int:
+    def put(self, adapter: Adapter, digest: str = "", answer: StoredAnswer | None = None) -> int:
         """Write a task into a slot that nobody reads, and return its key.
 
         Args:
             adapter: the task.
             digest: SHA-256 of the file that holds it; "" where there is none.
+            answer: what it is known to answer, where that is known.
 
         Raises:
             FormatError: the task adapts a block that the graph has no slot for, or overflows float32.
             EngineError: no memory for it, or a larger rank or more tasks than the engine takes.
         """
         head = heads.head_of(adapter)
-        return self._held.add(_Held(adapter.task, digest, self._bank.write(adapter), head))
+        return self._held.add(_Held(adapter.task, digest, answer, self._bank.write(adapter), head))
 
     def unload(self, key: int) -> None:
         """See session.Session.unload."""
