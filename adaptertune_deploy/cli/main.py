@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import adaptertune_deploy
-from adaptertune_deploy.cli import add, data, doctor, evaluate, export, inspect, predict, serve, train, tune, upgrade
+from adaptertune_deploy.cli import (
+    add,
+    data,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    predict,
+    serve,
+    sweep,
+    train,
+    tune,
+    upgrade,
+)
 from adaptertune_deploy.cli.quickstart import command as quickstart
 from adaptertune_deploy.cli.terminal import console, errors, held, interrupts
 from adaptertune_deploy.cli.terminal.help import Command, Program
@@ -30,6 +43,7 @@ app = typer.Typer(
 )
 app.command("quickstart", cls=Command)(quickstart.quickstart)
 app.command("train", cls=Command)(train.train)
+app.command("sweep", cls=Command)(sweep.sweep)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("export", cls=Command)(export.export)
 app.command("add", cls=Command)(add.add)

@@ -11,35 +11,28 @@ import numpy as np
 
 from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.data.samples import Dataset, Targets
+from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.whereabouts import remember
 from adaptertune_deploy.model.adapter import count_parameters
-from adaptertune_deploy.train import proofs
-from adaptertune_deploy.train.candidates import Adapted, Frozen, fit_adapters, frozen_features
+from adaptertune_deploy.train.candidates import Adapted, Frozen, fit_adapters
 from adaptertune_deploy.train.crossfit import cross_validate
-from adaptertune_deploy.train.evaluate import outputs
+from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
 from adaptertune_deploy.train.outcome.artefact import write_artefact
 from adaptertune_deploy.train.outcome.measured import (
     HEAD,
-    Calibration,
     Gate,
     Measure,
     Measured,
     Proofs,
     Repeat,
 )
-from adaptertune_deploy.train.outcome.scores import score
 from adaptertune_deploy.train.prepare import prepare
-from adaptertune_deploy.train.probe.class_weights import are_unequal, image_weights
-from adaptertune_deploy.train.probe.probe import Probe, fit_probe
+from adaptertune_deploy.train.probe.class_weights import are_unequal
+from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.search import Found, search_rank
 from adaptertune_deploy.train.recipe import AUTO_FAST, GIVEN
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
-
-# Folds that choose the probe's penalty: its fits take moments, so it always gets as many as that.
-PROBE_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -94,9 +87,8 @@ def train_task(
 
 
 def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
-    frozen, probe = _fit_probe(run)
-    test, targets = frozen_features(run, "test")
-    head = _measure(probe.head.logits(test), targets, probe.temperature, probe.head.weight.size + probe.head.bias.size)
+    frozen, probe = fit_head_alone(run)
+    head = measure_head_alone(run, probe)
     found = _find_rank(run, frozen, probe)
     if found is not None:
         run = run.with_rank(found.choice.rank)
@@ -108,16 +100,6 @@ def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
     if place_of_images := run.dataset.folder or request.data_dir:
         remember(config.tensors_sha256, place_of_images)
     return TrainResult(request.out / config.task.name, config, measured, run.notes)
-
-
-def _fit_probe(run: Run) -> tuple[Frozen, Probe]:
-    """Return the frozen features of all training images and the careful probe on them."""
-    features, targets = frozen_features(run, "train")
-    weights = image_weights(targets, run.recipe.class_weights)
-    probe = fit_probe(
-        features, targets, len(run.task.labels), run.fold(PROBE_FOLDS, "probe"), weights, progress=run.progress
-    )
-    return Frozen(features, targets, weights), probe
 
 
 def _find_rank(run: Run, frozen: Frozen, probe: Probe) -> Found | None:
@@ -139,19 +121,8 @@ def _train(run: Run, frozen: Frozen, probe: Probe, seed: int, gate: Gate | None)
         gate: what a search's cross-validation said of this rank and seed.
     """
     gate = gate or cross_validate(run, frozen, probe, run.fold(run.recipe.folds, "gate"), seed)
-    rows = np.arange(len(frozen.targets))
-    adapted = fit_adapters(run, frozen, probe, rows, seed, "all images")
-    proofs.prove_frozen(adapted.model, run.frozen_sha256)
-    temperature = gate.adapter.temperature if gate.adapter is not None else 1.0
-    logits, targets = outputs(adapted.model, run.test_images(), run.exact, "test adapter", run.progress)
-    trainable = sum(parameter.numel() for parameter in adapted.model.trainable().values())
-    return Trained(adapted, gate, _measure(logits, targets, temperature, trainable))
-
-
-def _measure(logits: Array, targets: Targets, temperature: float, parameters: int) -> Measure:
-    before, after = score(logits, targets), score(logits / np.float32(temperature), targets)
-    calibration = Calibration(temperature, before.loss, after.loss, before.calibration_error, after.calibration_error)
-    return Measure(after, calibration, parameters)
+    adapted = fit_adapters(run, frozen, probe, np.arange(len(frozen.targets)), seed, "all images")
+    return Trained(adapted, gate, measure_adapted(run, adapted, gate.adapter))
 
 
 def _measured(

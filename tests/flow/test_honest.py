@@ -23,8 +23,8 @@ from adaptertune_deploy.core.adapter import AdapterConfig, read_config
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.candidates import frozen_features
+from adaptertune_deploy.train.measuring import fit_head_alone
 from adaptertune_deploy.train.probe.head import fit_head
 from adaptertune_deploy.train.probe.probe import PENALTIES
 from tests.data.scenes import scene
@@ -173,7 +173,7 @@ def make_ties(images: int = 60, fresh: int = 600) -> Dataset:
 def test_the_baseline_is_not_one_that_ties_have_settled() -> None:
     """Top-1 on a few held-out images, ties to the strongest penalty, never refitted: the easy mark to beat."""
     run = make_run(make_ties())
-    frozen, probe = trainer._fit_probe(run)
+    frozen, probe = fit_head_alone(run)
     features, targets = frozen.features, frozen.targets
     fresh, wanted = frozen_features(run, "test")
 

@@ -21,7 +21,7 @@ from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import load_backbone
-from adaptertune_deploy.train import candidates, trainer
+from adaptertune_deploy.train import candidates, measuring, trainer
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train.candidates import Adapted
 from adaptertune_deploy.train.fit import Fit
@@ -174,7 +174,7 @@ def test_the_licence_and_the_notes_are_told_before_any_work(
     result: TrainResult, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(trainer, "frozen_features", lambda *_: 1 / 0)
+    monkeypatch.setattr(measuring, "frozen_features", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train_task(ask(pictures, tmp_path), tell=told.append)
     assert tuple(told) == result.notes
@@ -511,7 +511,9 @@ def refused(pictures: Path, tmp_path: Path) -> Callable[..., str]:
 def test_what_cannot_be_had_is_found_before_any_work(
     refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "frozen_features", lambda *_: pytest.fail("work began before everything was checked"))
+    monkeypatch.setattr(
+        measuring, "frozen_features", lambda *_: pytest.fail("work began before everything was checked")
+    )
     single = make_pictures(tmp_path / "single" / "trees", 1)
     assert "is neither a dataset nor a folder" in refused(UsageError, dataset="nowhere")
     assert "--allow-random-backbone" in refused(BackboneError, allow_random=False)

@@ -15,7 +15,7 @@ from adaptertune_deploy.train.gate import compared_losses
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.probe.probe import Folds
 from adaptertune_deploy.train.rank import rule
-from adaptertune_deploy.train.rank import search as searching
+from adaptertune_deploy.train.rank import trials as trying
 from adaptertune_deploy.train.rank.search import search_rank
 from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST, Recipe
 from adaptertune_deploy.train.run import Run
@@ -42,10 +42,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, enough: int) -> list[tuple[int, str]]
         wrong = max(0.0, float(np.log2(enough / rank)))
         return 6 * right + (0.05 + 4 * wrong) * noise
 
-    monkeypatch.setattr(searching, "adapter_answers", answers)
-    monkeypatch.setattr(
-        searching, "head_answers", lambda run, frozen, *_: answers(run.with_rank(1), frozen, None, 0, 0)
-    )
+    monkeypatch.setattr(trying, "adapter_answers", answers)
+    monkeypatch.setattr(trying, "head_answers", lambda run, frozen, *_: answers(run.with_rank(1), frozen, None, 0, 0))
     return asked
 
 
@@ -80,7 +78,7 @@ def test_where_no_rank_helps_the_head_alone_is_the_answer(monkeypatch: pytest.Mo
     run = searching_run(per_class=30)
     frozen, probe = freeze(run)
     monkeypatch.setattr(
-        searching,
+        trying,
         "adapter_answers",
         lambda run, frozen, *_: np.zeros((90, 3), np.float32) + run.task.adapter.rank * 1e-3 * np.arange(3),
     )

@@ -1,0 +1,178 @@
+"""atd sweep: ranks side by side, as a table and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
+
+from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.terminal import completion, console, interrupts, table, text
+from adaptertune_deploy.cli.terminal.next import command
+from adaptertune_deploy.cli.train import (
+    BY_RECIPE,
+    CHECKPOINTS,
+    DATASETS,
+    EPOCHS,
+    FOLDS,
+    PLACEMENTS,
+    PRECISIONS,
+    RATE,
+    RESUME,
+)
+from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.model.names import DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.sweep.swept import Sweep, SweptRank
+
+BACKBONE = "timm name of a Vision Transformer."
+RANKS = "Ranks to train, comma-separated; the head alone is always among them."
+SEEDS = "Train every rank on all images with so many seeds; the folds are trained with the first."
+
+
+def sweep(
+    dataset: Annotated[str, value("--dataset", "NAME", DATA, DATASETS, complete=completion.datasets)],
+    task: Annotated[str | None, value("--task", "NAME", DATA, "Name of the task.", "the dataset's")] = None,
+    allow_missing: options.AllowMissing = False,
+    skip_bad: options.SkipBad = False,
+    ranks: Annotated[str, value("--ranks", "N,N,...", ADAPTER, RANKS)] = "1,2,4,8,16,32",
+    backbone: Annotated[str | None, value("--backbone", "NAME", ADAPTER, BACKBONE, DEFAULT_BACKBONE)] = None,
+    image_size: options.ImageSize = None,
+    placement: Annotated[
+        str, value("--placement", "RULE", ADAPTER, PLACEMENTS, complete=completion.placements)
+    ] = "all",
+    seeds: Annotated[int, value("--seeds", "N", CHOICE, SEEDS)] = 3,
+    folds: Annotated[int, value("--folds", "N", CHOICE, FOLDS)] = 0,
+    seed: Annotated[int, value("--seed", "N", TRAINING, "The first one.")] = 0,
+    epochs: Annotated[int, value("--epochs", "N", TRAINING, EPOCHS)] = 0,
+    batch_size: Annotated[int, value("--batch-size", "N", TRAINING, "Images in a step.")] = 32,
+    lr: Annotated[float | None, value("--lr", "X", TRAINING, RATE, BY_RECIPE)] = None,
+    precision: Annotated[
+        str, value("--precision", "NAME", TRAINING, PRECISIONS, complete=completion.training_precisions)
+    ] = "auto",
+    device: options.Device = "auto",
+    resume: Annotated[bool, flag("--resume", TRAINING, RESUME)] = False,
+    checkpoint_every: Annotated[float, value("--checkpoint-every", "SECONDS", TRAINING, CHECKPOINTS)] = 60.0,
+    out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets TASK.json and TASK.png.")] = Path("sweeps"),
+    data_dir: options.DataDir = None,
+    weights: options.Weights = None,
+    allow_random: options.AllowRandom = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train adapters of several ranks and show what each costs and gains: a table, sweeps/TASK.json and TASK.png.
+
+    Which rank is enough is decided on images that were held out of training; the test images show what that is worth.
+    `atd train --rank auto` finds a rank in a fraction of the time.
+
+    \b
+    atd sweep --dataset pets
+    atd sweep --dataset flowers --ranks 2,8,32 --seeds 1
+    atd sweep --dataset pets --resume
+    """
+    from adaptertune_deploy.train.recipe import Recipe
+    from adaptertune_deploy.train.request import TrainRequest
+
+    recipe = Recipe(
+        placement=placement,
+        folds=folds,
+        seeds=seeds,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        lr=Recipe.lr if lr is None else lr,
+    )
+    request = TrainRequest(
+        dataset=dataset,
+        backbone=backbone,
+        out=out,
+        recipe=recipe,
+        task=task,
+        data_dir=data_dir,
+        weights=weights,
+        allow_missing=allow_missing,
+        skip_bad=skip_bad,
+        allow_random=allow_random,
+        image_size=options.image_size(image_size),
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+    )
+    found = run(request, numbers(ranks))
+    if as_json:
+        from adaptertune_deploy.train.sweep.swept import facts
+
+        console.print_json(facts(found))
+    else:
+        show(found, request)
+
+
+def numbers(listed: str) -> tuple[int, ...]:
+    """Return the ranks of a comma-separated list.
+
+    Raises:
+        UsageError: something in it is no whole number, or no rank that can be had.
+    """
+    from adaptertune_deploy.train.sweep.ranks import check_ranks
+
+    try:
+        return check_ranks([int(word) for word in listed.split(",") if word.strip()])
+    except ValueError:
+        raise UsageError(f"--ranks {listed:.60}: expected whole numbers with commas between, as 1,2,4,8") from None
+
+
+def run(request: TrainRequest, ranks: tuple[int, ...]) -> Sweep:
+    """Check and sweep."""
+    from adaptertune_deploy.data.datasets import task_of
+    from adaptertune_deploy.train.preflight import check_train
+    from adaptertune_deploy.train.stopped import is_stopped
+
+    for note in check_train(request):
+        console.print_note(note)
+    task = request.task or task_of(request.dataset)
+    told = interrupts.outcome(request.out / f"{task}.json")
+
+    def outcome() -> str:
+        goes_on = is_stopped(request.out, task)
+        return f"{told()}; the same command with --resume goes on where it stopped" if goes_on else told()
+
+    with interrupts.stoppable(outcome):
+        with console.loading("torch"):
+            from adaptertune_deploy.train.sweep.sweep import sweep_ranks
+
+        with console.progress_bars() as progress:
+            return sweep_ranks(request, ranks, progress, console.print_note)
+
+
+def show(found: Sweep, request: TrainRequest) -> None:
+    """Print a row a rank, which rank is enough, and the command that trains it."""
+    from adaptertune_deploy.train.sweep.swept import words
+
+    seeds = text.plural(len(found.seeds), "seed")
+    title = f"{found.task}: {found.train_images:,} training images, {found.test_images:,} test images, {seeds}"
+    columns = ["rank", "numbers", "size", "loss out of fold", "to the best", "test top-1", "range over seeds"]
+    table.show(console.out, title, columns, [_cells(one) for one in found.ranks])
+    console.print_important(f"=> {words(found)}")
+    console.print_line(
+        f"wrote {request.out / found.task}.json and {found.task}.png in {text.human_seconds(found.seconds)}"
+    )
+    if found.enough is not None:
+        given = {"--task": request.task, "--backbone": request.backbone, "--data-dir": request.data_dir}
+        more = [word for option, chosen in given.items() if chosen for word in (option, chosen)]
+        console.print_next(command("atd", "train", "--dataset", request.dataset, *more, "--rank", found.enough))
+
+
+def _cells(one: SweptRank) -> list[str]:
+    low, high = (f"{100 * bound:.1f}" for bound in (min(one.test_top1), max(one.test_top1)))
+    return [
+        str(one.rank) if one.rank else "0, head alone",
+        f"{one.parameters:,}",
+        text.human_bytes(one.bytes),
+        "" if one.loss is None else f"{one.loss:.4f}",
+        "" if one.above is None else "best" if one.above <= 0 else f"+{one.above:.4f} ± {one.error:.4f}",
+        f"{100 * fmean(one.test_top1):.1f} %",
+        "" if low == high else f"{low} .. {high}",
+    ]

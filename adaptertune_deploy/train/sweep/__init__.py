@@ -1,0 +1,1 @@
+"""Ranks side by side: what each costs and what it gains."""

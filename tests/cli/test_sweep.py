@@ -1,0 +1,79 @@
+"""atd sweep: what is asked for reaches the work, and a screen shows every rank."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.sweep import sweep as sweeping
+from adaptertune_deploy.train.sweep.sweep import write_sweep
+from adaptertune_deploy.train.sweep.swept import Sweep
+from tests.cli.conftest import Atd
+from tests.train.sweep.sweeps import make_sweep
+
+Asked = list[tuple[TrainRequest, tuple[int, ...]]]
+
+
+@pytest.fixture
+def asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Return what the work was asked for; it returns a sweep at once."""
+    found: Asked = []
+
+    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object) -> Sweep:
+        found.append((request, ranks))
+        write_sweep(request.out, make_sweep())
+        return make_sweep()
+
+    monkeypatch.setattr(sweeping, "sweep_ranks", swept)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--ranks", "1,x"], "--ranks 1,x: expected whole numbers with commas between, as 1,2,4,8"),
+        (["--ranks", "0"], "--ranks 0: expected 1 to 16 whole numbers"),
+        (["--placement", "lst:4"], "--placement lst:4: expected"),
+        (["--seeds", "0"], "--seeds 0: expected a whole number from 1"),
+        (["--resume"], "--resume: no training of 'digits' was stopped in sweeps; leave it out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], text: str, atd: Atd, asked: Asked) -> None:
+    done = atd("sweep", "--dataset", "digits", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+    assert asked == []
+
+
+def test_what_is_asked_for_reaches_the_work(atd: Atd, asked: Asked) -> None:
+    atd("sweep", "--dataset", "digits")
+    request, ranks = asked[0]
+    assert (request.recipe, request.out, ranks) == (Recipe(seeds=3), Path("sweeps"), (1, 2, 4, 8, 16, 32))
+    words = "--ranks 8,2 --seeds 1 --seed 5 --folds 2 --epochs 2 --batch-size 8 --lr 0.01 --precision fp32 --out wide"
+    atd("sweep", "--dataset", "digits", *words.split(), "--placement", "last:4")
+    request, ranks = asked[1]
+    recipe = Recipe(seeds=1, seed=5, folds=2, epochs=2, batch_size=8, lr=0.01, precision="fp32", placement="last:4")
+    assert (request.recipe, request.out, ranks) == (recipe, Path("wide"), (2, 8))
+
+
+def test_every_rank_has_a_row_and_the_next_command_takes_the_one_that_is_enough(atd: Atd, asked: Asked) -> None:
+    shown = atd("sweep", "--dataset", "digits", "--backbone", "vit_tiny_patch16_224").out
+    assert "trees: 300 training images, 100 test images, 2 seeds" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["0,", "head", "alone", "100", "400", "B", "0.6000", "+0.1000", "±", "0.0200", "81.0", "%"] in rows
+    assert ["2", "1,100", "4.4", "kB", "0.5040", "+0.0040", "±", "0.0060", "85.0", "%", "84.0", "..", "86.0"] in rows
+    assert ["8", "4,100", "16.4", "kB", "0.5000", "best", "86.5", "%", "85.0", "..", "88.0"] in rows
+    assert "=> rank 2 is enough on 300 images out of fold (2 folds); not distinguishable from it: 8" in shown
+    assert "wrote sweeps/trees.json and trees.png" in shown
+    assert "atd train --dataset digits --backbone vit_tiny_patch16_224 --rank 2" in " ".join(shown.split())
+
+
+def test_json_holds_everything(atd: Atd, asked: Asked) -> None:
+    facts: dict[str, Any] = json.loads(atd("sweep", "--dataset", "digits", "--json").out)
+    assert (facts["task"], facts["enough"], len(facts["ranks"])) == ("trees", 2, 3)
+    assert facts["ranks"][1]["bytes"] == 4_400
