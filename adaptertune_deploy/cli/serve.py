@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adaptertune_deploy.cli import engines, limits, options, tuned
-from adaptertune_deploy.cli.options import OUTPUT, PLACES, flag, value
+from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from adaptertune_deploy.engines.options import EngineOptions
     from adaptertune_deploy.serve.about import About
     from adaptertune_deploy.serve.grpc.server import GrpcServer
+    from adaptertune_deploy.serve.http.admin import Admin
+    from adaptertune_deploy.serve.sessions.session import Session
+    from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 
 GrpcPort = Annotated[
     int | None, value("--grpc-port", "N", PLACES, "Listen for gRPC too, on this TCP port; 0 takes a free one.")
@@ -46,6 +52,26 @@ LogLevel = Annotated[
     ),
 ]
 AccessLog = Annotated[bool, flag("--access-log", OUTPUT, "A line of log for every request.", variable="ATD_ACCESS_LOG")]
+AdminAddress = Annotated[
+    str | None,
+    value(
+        "--admin",
+        "ADDRESS",
+        PLACES,
+        "HOST:PORT or path of a Unix socket on which tasks are loaded and unloaded; token: $ATD_ADMIN_TOKEN.",
+        "nowhere",
+        variable="ATD_ADMIN",
+    ),
+]
+Follow = Annotated[bool, flag("--watch", DATA, "Follow the bundle: what atd add changes there is served at once.")]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict/--lenient",
+        help="Whether a damaged task stops the start, or is left out with a note.",
+        rich_help_panel=DATA,
+    ),
+]
 
 
 @limits.with_limits
@@ -57,6 +83,9 @@ def serve(
     host: Annotated[str, value("--host", "ADDRESS", PLACES, "Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, value("--port", "N", PLACES, "TCP port; 0 takes a free one.")] = 8000,
     grpc_port: GrpcPort = None,
+    admin: AdminAddress = None,
+    watch: Follow = False,
+    strict: Strict = True,
     form: options.Form = "auto",
     engine: engines.Engine = "onnxruntime",
     device: engines.Device = "auto",
@@ -74,9 +103,13 @@ def serve(
     Where atd tune has measured this bundle on this machine, engine, precision, threads and --max-batch are its choice,
     unless they are given.
 
+    SIGHUP makes a server that no terminal started read its bundle again, as --watch does by itself.
+
     \b
     atd serve --adapters pets,flowers
     curl --data-binary @cat.jpg 'localhost:8000/v1/predict?tasks=pets'
+    atd serve --watch                       what atd add changes in bundle/ is served at once
+    atd serve --admin 127.0.0.1:8001        tasks come and go by: atd add, atd remove --server
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.http.address import bind
@@ -94,44 +127,111 @@ def serve(
         bind(host, grpc_port, "--grpc-port").close()
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
-    from adaptertune_deploy.serve.http.watch import capacity
-    from adaptertune_deploy.serve.sessions.session import open_session
 
-    with logging_to_stderr(log):
+    with _admin(admin) as changed_on, logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
-            session = open_session(bundle, names, form, asked)
-        names = [task.name for task in session.tasks.values()]
-        if not session.engine.limits.takes(bounds.max_batch):
-            most = session.engine.limits.max_rows
-            console.print_note(
-                f"--max-batch {bounds.max_batch}: {asked.engine} takes {most} rows of one run, so batches have {most}"
-            )
-
-        def announce(at: str, number: int) -> None:
-            url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
-            what = f"{', '.join(names)} from {bundle}/ ({session.form} form, {session.engine.words})"
-            console.print_line(f"serving {what} on {url}", copied=True)
-            for companion in companions:
-                console.print_note(f"gRPC on {at}:{companion.port}")
-            if not is_loopback(at):
-                console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
-            room = capacity(bounds.max_connections)
-            if room < bounds.max_connections:
-                wanted = f"--max-connections {bounds.max_connections}"
-                console.print_note(f"{wanted}: this process has descriptors for {room}; raise them with: ulimit -n")
-            if verbose:
-                for line in limits.lines(bounds):
-                    console.print_note(line)
-            _print_request(bundle, names, url)
-
-        app = make_app(session, bounds, _about(bundle, session.form, asked))
+            session, source = _open(bundle, names, form, asked, strict, watch)
+        app = make_app(session, bounds, _about(bundle, session.form, asked), source)
         companions = [] if grpc_port is None else [grpc_server(app.state.service, host, grpc_port)]
+        start = _Start(bundle, session, bounds, changed_on, companions, verbose)
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-                run_server(app, host, port, announce, companions)
+                run_server(app, host, port, start.announce, companions, changed_on, hangup_reloads=not _has_terminal())
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")
+
+
+@contextmanager
+def _admin(where: str | None) -> Iterator[Admin | None]:
+    """Hold the admin listener, where one is asked for."""
+    from adaptertune_deploy.serve.http import admin
+    from adaptertune_deploy.serve.http.address import release
+
+    if where is None:
+        yield None
+        return
+    bound = admin.bind_admin(where, os.environ.get(admin.TOKEN))
+    try:
+        yield bound
+    finally:
+        release(bound.listener)
+
+
+def _open(
+    bundle: Path, names: list[str] | None, form: str, asked: EngineOptions, strict: bool, watch: bool
+) -> tuple[Session, BundleSource]:
+    """Open the tasks, and what they are followed by; what a lenient start leaves out is said."""
+    from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.serve.sessions.opener import Opener
+    from adaptertune_deploy.serve.sessions.session import open_from
+    from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+
+    opener = Opener(bundle, read_manifest(bundle), asked)
+    left_out: dict[str, AtdError] | None = None if strict else {}
+    session = open_from(opener, names, form, left_out)
+    for name, error in (left_out or {}).items():
+        console.print_note(f"{name} is left out: {error}")
+    return session, BundleSource(opener, session.form, names, left_out, watch)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a server says of itself when it listens."""
+
+    bundle: Path
+    session: Session
+    bounds: Settings
+    admin: Admin | None
+    companions: Sequence[GrpcServer]
+    verbose: bool
+
+    def announce(self, at: str, number: int) -> None:
+        """Print where it is, what it answers, and what an operator should know."""
+        from adaptertune_deploy.serve.http.address import is_loopback
+
+        bounds, session = self.bounds, self.session
+        names = [task.name for task in session.tasks.values()]
+        url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
+        what = f"{', '.join(names)} from {self.bundle}/ ({session.form} form, {session.engine.words})"
+        console.print_line(f"serving {what} on {url}", copied=True)
+        for companion in self.companions:
+            console.print_note(f"gRPC on {at}:{companion.port}")
+        if not is_loopback(at):
+            console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
+        if self.admin is not None:
+            guard = "for who has the token" if self.admin.token else "for everybody on this machine who reaches it"
+            console.print_note(f"tasks come and go on {self.admin.where}, {guard}")
+        self._say_limits()
+        if self.verbose:
+            for line in limits.lines(bounds):
+                console.print_note(line)
+        _print_request(self.bundle, names, url)
+
+    def _say_limits(self) -> None:
+        """Say which limits can't hold here."""
+        from adaptertune_deploy.serve.http.watch import capacity
+
+        batch, runs = self.bounds.max_batch, self.session.engine
+        most = runs.limits.max_rows
+        if not runs.limits.takes(batch):
+            console.print_note(
+                f"--max-batch {batch}: {runs.engine} takes {most} rows of one run, so batches have {most}"
+            )
+        connections = self.bounds.max_connections
+        room = capacity(connections)
+        if room < connections:
+            wanted = f"--max-connections {connections}"
+            console.print_note(f"{wanted}: this process has descriptors for {room}; raise them with: ulimit -n")
+
+
+def _has_terminal() -> bool:
+    """Return whether a terminal started this process, whose end SIGHUP then tells."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def _about(bundle: Path, form: str, asked: EngineOptions) -> About:
@@ -168,11 +268,3 @@ def _print_request(bundle: Path, names: list[str], url: str) -> None:
         console.print_next(request(image))
     else:
         console.print_line(f"ask about an image of yours: {request('IMAGE')}", copied=True)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address; a name counts as reachable by others."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

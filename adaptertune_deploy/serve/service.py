@@ -23,6 +23,7 @@ from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings, fitting
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from adaptertune_deploy.serve.tasks.follower import Follower
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.loader import Loader
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
@@ -68,6 +69,9 @@ class Service:
         self.metrics = Metrics(self.statistics)
         self.tasks = LiveTasks(served, self._published, self._released)
         self.loader = Loader(session, self.tasks, settings.max_batch, source)
+        self.follower = None if source is None else Follower(session, source, self.loader)
+        self._following: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self.batcher = Batcher(session, self.tasks, settings, self._executed)
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "atd_ready": ("1 while requests should come", lambda: self.not_ready is None),
@@ -94,8 +98,15 @@ class Service:
         return did_you_mean(task, self.tasks.current.names)
 
     def start(self) -> None:
-        """Start warming up and working."""
+        """Start warming up and working, and following the bundle where that is asked."""
         self.batcher.start()
+        if self.follower is not None and self.follower.watched:
+            self._following = asyncio.create_task(self.follower.watch())
+
+    def reload(self) -> None:
+        """Bring the tasks in line with the bundle, where there is one; returns before that is done."""
+        if self.follower is not None and not self.draining:
+            self._reloading = asyncio.create_task(self.follower.follow())
 
     def abandon(self) -> None:
         """Answer what is unanswered with 503: the time for it is up."""
@@ -105,6 +116,9 @@ class Service:
     async def close(self) -> None:
         """Answer what was accepted, then stop."""
         self.draining = True
+        for work in (self._following, self._reloading):
+            if work is not None:
+                work.cancel()
         await self.batcher.drain()
         self.loader.close(wait=not self.batcher.abandoned)
         self.images.close()

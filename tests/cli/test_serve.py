@@ -13,13 +13,14 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from adaptertune_deploy.cli.serve import is_loopback
 from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core.adapter import read_config, write_config
+from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.serve.http import server
+from adaptertune_deploy.serve.http.address import is_loopback
 from tests.cli.conftest import Atd, Done
 
 
@@ -188,3 +189,36 @@ def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:
 )
 def test_only_a_loopback_address_keeps_others_out(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone
+
+
+def test_a_damaged_task_stops_a_strict_start_and_is_left_out_of_a_lenient_one(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    birds = next(record for record in read_manifest(folder / "bundle").tasks if record.task.name == "birds")
+    (folder / "bundle" / birds.file).write_bytes(b"damaged")
+    done = atd("serve", "--port", "0")
+    assert (done.code, "birds" in done.err) == (1, True)
+    served = Served(atd, monkeypatch)
+    done = served.run("--lenient")
+    assert done.code == 0
+    assert "birds" not in served.lines[0].split("from bundle/")[0]
+    assert done.err.startswith(f"note: birds is left out: bundle/{birds.file}: ")
+
+
+def test_the_admin_listener_is_named_and_refused_where_it_is_open_to_all(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = atd("serve", "--admin", "0.0.0.0:0")
+    assert done.code == 2
+    assert "others than this machine reach this address; set ATD_ADMIN_TOKEN" in done.err
+    served = Served(atd, monkeypatch)
+    done = served.run("--admin", str(folder / "admin.sock"), "--watch")
+    assert done.code == 0
+    assert done.err.startswith(
+        f"note: tasks come and go on {folder / 'admin.sock'}, for everybody on this machine who reaches it"
+    )
+    assert not (folder / "admin.sock").exists()
+    monkeypatch.setenv("ATD_ADMIN_TOKEN", "a token")
+    served.lines.clear()
+    done = served.run("--admin", "127.0.0.1:0")
+    assert re.match(r"note: tasks come and go on http://127\.0\.0\.1:\d+, for who has the token\n", done.err)

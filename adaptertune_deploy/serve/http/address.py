@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import os
 import socket
+import stat
 
 from adaptertune_deploy.core.errors import UsageError
 
 
 def bind(host: str, port: int, option: str = "--port") -> socket.socket:
-    """Return a listening-ready TCP socket; `option` is where its port comes from.
+    """Return a listening-ready TCP socket.
+
+    Args:
+        host: address.
+        port: 0 takes a free one.
+        option: by which a user chooses another port.
 
     Raises:
         UsageError: no such address here, not allowed, or in use.
@@ -24,3 +33,56 @@ def bind(host: str, port: int, option: str = "--port") -> socket.socket:
         reason = error.strerror if isinstance(error, OSError) else "a port lies between 0 and 65535"
         raise UsageError(f"can't listen on {host}:{port} ({reason}); choose another with --host or {option}") from None
     return listener
+
+
+def bind_unix(path: str) -> socket.socket:
+    """Return a listening-ready Unix socket that this user alone may connect to.
+
+    A socket that a server left behind that was killed is replaced; one that somebody listens on is not.
+
+    Raises:
+        UsageError: in use, not a socket, or not a place that can be written.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"can't listen on {path} ({error.strerror or error}); choose another path") from None
+    return listener
+
+
+def release(listener: socket.socket) -> None:
+    """Close a socket, and remove the file of a Unix socket."""
+    path = listener.getsockname() if listener.family == socket.AF_UNIX and listener.fileno() >= 0 else None
+    listener.close()
+    if path:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; a name counts as reachable by others."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _remove_stale(path: str) -> None:
+    if not os.path.lexists(path):
+        return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise OSError("there is a file of that name")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError("another server listens there")

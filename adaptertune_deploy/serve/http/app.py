@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
 from adaptertune_deploy.serve.about import NOTHING, About
-from adaptertune_deploy.serve.http import page, v2
+from adaptertune_deploy.serve.http import page, repository, v2
 from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
 from adaptertune_deploy.serve.http.index import index
 from adaptertune_deploy.serve.http.responses import HANDLERS
@@ -49,13 +49,14 @@ def make_app(
         yield
         await service.close()
 
-    app = _Application(
+    app = Application(
         routes=[
             Route("/", index),
             *page.routes(),
             Route("/metrics", show_metrics),
             Route("/v1/predict", predict, methods=["POST"]),
             *v2.routes(),
+            *repository.refusals(),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
@@ -70,7 +71,7 @@ async def show_metrics(request: Request) -> Response:
     return Response(request.app.state.service.metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-class _Application(Starlette):
+class Application(Starlette):
     """Starlette with a layer around all of it, around what answers to faults of our own too."""
 
     def build_middleware_stack(self) -> ASGIApp:

@@ -59,7 +59,8 @@ async def take_connections(listener: socket.socket, watch: Watch, make: Callable
 
 async def _begin(loop: asyncio.AbstractEventLoop, connection: socket.socket, make: Callable[[], Connection]) -> None:
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.connect_accepted_socket(make, connection)
     except OSError:
         connection.close()

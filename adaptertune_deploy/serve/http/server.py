@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from time import monotonic
 from types import FrameType
 
@@ -20,11 +20,13 @@ from starlette.applications import Starlette
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.companion import Companion
-from adaptertune_deploy.serve.http.address import bind
+from adaptertune_deploy.serve.http.address import bind, release
+from adaptertune_deploy.serve.http.admin import Admin
 from adaptertune_deploy.serve.http.connection import Connection
 from adaptertune_deploy.serve.http.exchange import UNKNOWN
 from adaptertune_deploy.serve.http.listener import listen, take_connections
-from adaptertune_deploy.serve.http.watch import LINGER_S, Watch
+from adaptertune_deploy.serve.http.uvicorn_config import uvicorn_config
+from adaptertune_deploy.serve.http.watch import Watch
 from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
@@ -37,10 +39,17 @@ MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 class Server(uvicorn.Server):
     """uvicorn that says "not ready" as soon as it is told to stop, and ends with exit code 0."""
 
-    def __init__(self, app: Starlette, on_started: Callable[[], None], companions: Sequence[Companion] = ()) -> None:
-        """Prepare a server for an application of app.make_app; companions start and end with it."""
+    def __init__(
+        self,
+        app: Starlette,
+        on_started: Callable[[], None],
+        companions: Sequence[Companion] = (),
+        admin: Admin | None = None,
+        hangup_reloads: bool = False,
+    ) -> None:
+        """Prepare a server for an application of app.make_app; see serve for the rest."""
         self.service: Service = app.state.service
-        self._companions = companions
+        self._companions, self._admin, self._hangup_reloads = companions, admin, hangup_reloads
         self._on_started = on_started
         self.unanswered = 0
         self._stop_at: float | None = None
@@ -50,20 +59,7 @@ class Server(uvicorn.Server):
         self.watch = Watch(self.service.settings, lambda status: metrics.responded(UNKNOWN, status))
         metrics.show("atd_connections", "Open connections", lambda: len(self.watch))
         self._tasks: list[asyncio.Task[None]] = []
-        config = uvicorn.Config(
-            app,
-            loop="asyncio",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # The watch closes idle connections; uvicorn takes whole seconds only.
-            timeout_keep_alive=math.ceil(self.service.settings.keep_alive) + 1,
-            timeout_graceful_shutdown=math.ceil(LINGER_S) + 2,  # by then nothing is left
-        )
-        super().__init__(config)
+        super().__init__(uvicorn_config(app, self.service.settings))
 
     def stop(self, delay: float = 0.0) -> None:
         """Say "not ready" at once and end after so many seconds, when every accepted request is answered.
@@ -78,18 +74,25 @@ class Server(uvicorn.Server):
         """Take connections, then tell the caller."""
         await super().startup([])
         loop = asyncio.get_running_loop()
-        for listener in sockets or []:
+        places = [(listener, self.config) for listener in sockets or []]
+        if self._admin is not None:
+            config = uvicorn_config(self._admin.make_app(self.service), self.service.settings, lifespan="off")
+            config.load()
+            places.append((self._admin.listener, config))
+        for listener, _ in places:
             listen(listener)
-        work = [take_connections(listener, self.watch, self._connection) for listener in sockets or []]
+        work = [
+            take_connections(listener, self.watch, partial(self._connection, config)) for listener, config in places
+        ]
         self._tasks = [loop.create_task(part) for part in (*work, self.watch.sweep())]
         for companion in self._companions if self.started else ():
             await companion.start()
         if self.started:
             self._on_started()
 
-    def _connection(self) -> Connection:
+    def _connection(self, config: uvicorn.Config) -> Connection:
         loop = asyncio.get_running_loop()
-        return Connection(self.config, self.server_state, self.lifespan.state, loop, self.watch)
+        return Connection(config, self.server_state, self.lifespan.state, loop, self.watch)
 
     async def on_tick(self, counter: int) -> bool:
         """Decide, ten times a second, whether to end."""
@@ -122,8 +125,8 @@ class Server(uvicorn.Server):
             task.cancel()
         if taking:
             await asyncio.wait(taking)
-        for listener in sockets or []:
-            listener.close()
+        for listener in [*(sockets or []), *([self._admin.listener] if self._admin else [])]:
+            release(listener)
         self.watch.draining = True
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -186,6 +189,9 @@ class Server(uvicorn.Server):
                 self._end.cancel()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number not in URGENT and self._hangup_reloads:
+            asyncio.get_running_loop().call_soon_threadsafe(self.service.reload)
+            return
         # A terminal that closes may say so more than once, and means no hurry by it.
         if self._stop_at is not None and number in URGENT:
             sys.stderr.flush()
@@ -214,6 +220,8 @@ def serve(
     port: int = 8000,
     on_started: Callable[[str, int], None] = lambda host, port: None,
     companions: Sequence[Companion] = (),
+    admin: Admin | None = None,
+    hangup_reloads: bool = False,
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; returns when every accepted request is answered.
 
@@ -225,7 +233,9 @@ def serve(
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         on_started: called with the host and the port once the server listens (it may still be warming up).
-        companions: other ways in to the application's service.
+        companions: other ways in to the application's service; they start and end with the server.
+        admin: where tasks are changed; its socket is closed with the server's.
+        hangup_reloads: SIGHUP reads the bundle again, in place of ending the server.
 
     Raises:
         UsageError: the address can't be used.
@@ -234,14 +244,19 @@ def serve(
     """
     listener = bind(host, port)
     try:
-        Server(app, lambda: on_started(host, listener.getsockname()[1]), companions).serve_on(listener)
+        started = partial(on_started, host, listener.getsockname()[1])
+        Server(app, started, companions, admin, hangup_reloads).serve_on(listener)
     finally:
         listener.close()
 
 
 @contextlib.contextmanager
 def serving(
-    app: Starlette, host: str = "127.0.0.1", port: int = 0, companions: Sequence[Companion] = ()
+    app: Starlette,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    companions: Sequence[Companion] = (),
+    admin: Admin | None = None,
 ) -> Iterator[str]:
     """Serve in a background thread for the length of a `with` block; yields the server's URL.
 
@@ -253,7 +268,7 @@ def serving(
     """
     listener = bind(host, port)
     settled = threading.Event()
-    server = Server(app, settled.set, companions)
+    server = Server(app, settled.set, companions, admin)
     errors: list[EngineError] = []
 
     def run() -> None:

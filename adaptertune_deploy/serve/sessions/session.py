@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
+from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError, did_you_mean
 from adaptertune_deploy.core.manifest import (
     MERGED,
     SHARED,
@@ -148,22 +148,37 @@ def open_session(
     return open_from(Opener(folder, bundle.read_manifest(folder), options), tasks, form)
 
 
-def open_from(opener: Opener, tasks: list[str] | None = None, form: str = "auto") -> Session:
-    """Open the tasks of a bundle whose manifest was read; see open_session for the rest."""
+def open_from(
+    opener: Opener, tasks: list[str] | None = None, form: str = "auto", left_out: dict[str, AtdError] | None = None
+) -> Session:
+    """Open the tasks of a bundle whose manifest was read.
+
+    Args:
+        opener: the bundle.
+        tasks: see open_session.
+        form: see open_session.
+        left_out: gets the tasks that can't be loaded or answer NaN, with why; None raises the first such error. One
+            task at least must be left.
+
+    Raises:
+        UsageError, FormatError, EngineError: see open_session.
+    """
     check_form(form)
     manifest = opener.manifest
     records = select_tasks(manifest, tasks)
     if not records:
         raise UsageError(f"{opener.folder}: holds no task to serve; export one with: atd export")
-    return open_records(opener, records, form)
+    return open_records(opener, records, form, left_out)
 
 
-def open_records(opener: Opener, records: Sequence[TaskRecord], form: str) -> Session:
-    """Open some records of a bundle's manifest, one of them more than once where it is given so; see open_session."""
+def open_records(
+    opener: Opener, records: Sequence[TaskRecord], form: str, left_out: dict[str, AtdError] | None = None
+) -> Session:
+    """Open some records of a bundle's manifest, one of them more than once where it is given so; see open_from."""
     manifest, precision = opener.manifest, graph_precision(opener.options)
     if form == MERGED or (form == "auto" and _only_merged(manifest, precision)):
-        return _open_merged(opener, records)
-    return _open_shared(opener, select_graph(manifest, SHARED, precision), records)
+        return _open_merged(opener, records, left_out)
+    return _open_shared(opener, select_graph(manifest, SHARED, precision), records, left_out)
 
 
 def check_form(form: str) -> None:
@@ -178,29 +193,59 @@ def _only_merged(manifest: Manifest, precision: Precision) -> bool:
     return forms == {MERGED}
 
 
-def _open_shared(opener: Opener, graph: GraphRecord, records: Sequence[TaskRecord]) -> Session:
+def _open_shared(
+    opener: Opener, graph: GraphRecord, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None
+) -> Session:
     manifest = opener.manifest
     ranks = [record.task.adapter.rank for record in records]
     with ExitStack() as undo:
         opened = opener.open(graph)
         undo.callback(opened.close)
         session = SharedSession(opened, manifest.slots, manifest.backbone, manifest.preprocess, ranks)
-        for record in records:
-            session.load(opener, record)
+        _load(session, opener, records, left_out)
         undo.pop_all()
     return session
 
 
-def _open_merged(opener: Opener, records: Sequence[TaskRecord]) -> Session:
-    for record in records:
+def _open_merged(opener: Opener, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None) -> Session:
+    for record in records if left_out is None else ():
         opener.merged_graph(record.task.name)  # one that is absent is named before any is opened
     with ExitStack() as undo:
         session = MergedSession(opener.manifest.preprocess)
         undo.callback(session.close)
-        for record in records:
-            session.load(opener, record)
+        _load(session, opener, records, left_out)
         undo.pop_all()
     return session
+
+
+def _load(
+    session: Session, opener: Opener, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None
+) -> None:
+    """Load tasks; without `left_out` warm_up tries them all together, later."""
+    for record in records:
+        if left_out is None:
+            session.load(opener, record)
+            continue
+        try:
+            key = session.load(opener, record)
+            try_out(session, key)
+        except AtdError as error:
+            left_out[record.task.name] = error
+    if not session.tasks and left_out:
+        raise next(iter(left_out.values()))
+
+
+def try_out(session: Session, key: int, max_batch: int = 1) -> None:
+    """Let one task answer gray images; one that can't is unloaded.
+
+    Raises:
+        EngineError: the engine failed, or the task gave NaN.
+    """
+    try:
+        warm_up(session, max_batch, [key])
+    except BaseException:
+        session.unload(key)
+        raise
 
 
 def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None) -> None:

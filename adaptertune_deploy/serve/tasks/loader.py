@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
+from adaptertune_deploy.core.manifest import MERGED
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.serve.sessions.session import Session, warm_up
+from adaptertune_deploy.serve.sessions.session import Session, try_out
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.index import Index, IndexEntry
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.memory import give_back
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Loader:
         self._session, self._tasks = session, tasks
         self._max_batch = max_batch if session.form == "merged" else 1
         self._index = Index(tasks)
+        for name, error in ({} if source is None else source.left_out).items():
+            self._index.failed(name, error)
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._changes: set[asyncio.Task[None]] = set()
@@ -143,15 +147,13 @@ class Loader:
         Raises:
             EngineError: the engine failed, or the task gave NaN.
         """
-        try:
-            warm_up(self._session, self._max_batch, [key])
-        except BaseException:
-            self._session.unload(key)
-            raise
+        try_out(self._session, key, self._max_batch)
         return Loaded(key, self._session.tasks[key], self._session.digests[key])
 
     def _let_go(self, key: int) -> None:
         try:
             self._session.unload(key)
+            if self._session.form == MERGED:  # an engine is closed; a slot of a bank is memory that stays
+                give_back()
         except Exception:
             logger.exception("a task could not be let go of")

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.address import bind
@@ -21,10 +24,14 @@ from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.server import serve, serving
 from adaptertune_deploy.serve.protocol import describe
+from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.session import open_from
 from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
 from tests.serve.http.test_watch import watched
 from tests.serve.http.wire import LIVE, Wire, statuses
+from tests.serve.tasks.bundles import FAKE, another, make_bundle, put
 
 ROOT = Path(__file__).parents[3]
 
@@ -268,3 +275,33 @@ def test_a_server_that_can_not_start_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(app.state.service, "start", broken)
     with pytest.raises(EngineError, match="the server did not start"), serving(app):
         pass
+
+
+def test_a_hangup_reads_the_bundle_again_where_no_terminal_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opener = Opener(make_bundle(tmp_path, monkeypatch), read_manifest(tmp_path), FAKE)
+    session = open_from(opener)
+    app = make_app(session, source=BundleSource(opener, session.form))
+    found: list[str] = []
+
+    def change(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=WAIT_S) as client:
+            while client.get("/v2/health/ready").status_code != 200:
+                pass
+            put(tmp_path, another("pets"))
+            os.kill(os.getpid(), signal.SIGHUP)
+            while not found or found[-1] == "1":
+                found.append(client.get("/v2/models/pets").json()["versions"][0])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threads: list[threading.Thread] = []
+
+    def begin(host: str, port: int) -> None:
+        threads.append(threading.Thread(target=change, args=(f"http://{host}:{port}",)))
+        threads[0].start()
+
+    serve(app, port=0, on_started=begin, hangup_reloads=True)
+    threads[0].join()
+    assert found[-1] == "2"
+    session.close()

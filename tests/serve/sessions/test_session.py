@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
+from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, UsageError
 from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.serve.sessions.session import open_session, warm_up
+from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.session import open_from, open_session, warm_up
 from tests.builders import make_preprocess_spec, write_bundle, write_merged
 from tests.serve import fakes
 from tests.serve.fakes import (
@@ -28,6 +29,7 @@ from tests.serve.fakes import (
     reference,
     stand_in,
 )
+from tests.serve.tasks.bundles import put, spoiled
 
 FAKE = EngineOptions("fake")
 
@@ -173,6 +175,34 @@ def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: 
     rewrite(folder, preprocess=make_preprocess_spec(), tasks=(edited, *manifest.tasks[1:]))
     with pytest.raises(FormatError, match=r"manifest\.json: labels, .* of task 'pets'|says label 2 is 'pets 2'"):
         open_session(folder, form=form, options=FAKE)
+    assert all(engine.closed for engine in fakes.OPENED)
+
+
+@pytest.mark.case(
+    "B1", "a lenient start with tasks that are damaged or give NaN", "they are left out, the others serve"
+)
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_a_lenient_start_leaves_out_what_is_damaged_or_gives_nan(folder: Path, form: str) -> None:
+    manifest = bundle.read_manifest(folder)
+    for file in (manifest.tasks[1].file, next(graph.file for graph in manifest.graphs if graph.task == "flowers")):
+        (folder / file).write_bytes(b"damaged")
+    put(folder, spoiled("digits")) if form == "shared" else None
+    opener, left_out = Opener(folder, bundle.read_manifest(folder), FAKE), dict[str, AtdError]()
+    session = open_from(opener, None, form, left_out)
+    assert [task.name for task in session.tasks.values()] == (["pets"] if form == "shared" else ["pets", "digits"])
+    assert list(left_out) == (["flowers", "digits"] if form == "shared" else ["flowers"])
+    assert manifest.tasks[1].task.name in str(left_out["flowers"])
+    assert form == "merged" or "'digits' gave logits that are NaN" in str(left_out["digits"])
+    with pytest.raises(FormatError):
+        open_from(opener, None, form)
+    session.close()
+
+
+def test_a_lenient_start_needs_one_task(folder: Path) -> None:
+    for record in bundle.read_manifest(folder).tasks:
+        (folder / record.file).unlink()
+    with pytest.raises(FormatError, match="no such file"):
+        open_from(Opener(folder, bundle.read_manifest(folder), FAKE), left_out={})
     assert all(engine.closed for engine in fakes.OPENED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ FAKE = EngineOptions("fake")
 def make_bundle(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Write a bundle of make_adapters() with both forms, whose graphs the fake engine opens."""
     patch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    patch.setattr(os, "fsync", lambda _: None)  # hundreds of changes, and no power that fails
     fakes.OPENED.clear()
     manifest = write_bundle(folder, make_adapters(), graph=stand_in("shared"))
     write_merged(folder, manifest, {record.task.name: stand_in(record.task.name) for record in manifest.tasks})
@@ -71,7 +73,19 @@ def open_service(folder: Path, form: str = "shared", names: list[str] | None = N
     return Service(session, Settings(), BundleSource(opener, session.form, names))
 
 
-def play(service: Service, body: Callable[[], Awaitable[None]]) -> None:
+def open_real(folder: Path, form: str) -> Service:
+    """Return a service over ONNX Runtime, which runs the network of tests.serve.fakes."""
+    from tests.serve.tiny_graph import merged_graph, shared_graph
+
+    adapters = make_adapters()
+    manifest = write_bundle(folder, adapters, graph=shared_graph())
+    manifest = write_merged(folder, manifest, {adapter.task.name: merged_graph(adapter) for adapter in adapters})
+    opener = Opener(folder, manifest, EngineOptions(device="cpu", threads=1))
+    session = open_from(opener, None, form)
+    return Service(session, Settings(), BundleSource(opener, session.form))
+
+
+def play(service: Service, body: Callable[[], Awaitable[None]], seconds: float = WAIT_S) -> None:
     """Run a scenario on a service that is warm."""
 
     async def run() -> None:
@@ -79,7 +93,7 @@ def play(service: Service, body: Callable[[], Awaitable[None]]) -> None:
         while service.not_ready is not None:
             await asyncio.sleep(0)
         try:
-            await asyncio.wait_for(body(), WAIT_S)
+            await asyncio.wait_for(body(), seconds)
         finally:
             await service.close()
 

@@ -22,7 +22,8 @@ from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import encode, make_image, make_preprocess_spec, put_graph
 from tests.serve import fakes
 from tests.serve.fakes import FakeEngine, make_adapters, make_shared, reference
-from tests.serve.tasks.bundles import another, drop, make_bundle, open_service, play, put, spoiled
+from tests.serve.tasks.bundles import another, drop, make_bundle, open_real, open_service, play, put, spoiled
+from tests.serve.tasks.test_memory import resident
 
 IMAGE = encode(make_image())
 PIXELS = preprocess.preprocess(IMAGE, make_preprocess_spec())
@@ -222,6 +223,12 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.case(
+    "B6",
+    "a version 2 that is cut off, absent, has one other bit, other labels, half a manifest, another backbone, or "
+    "answers NaN",
+    "the load says why, and version 1 goes on serving",
+)
 @pytest.mark.parametrize("spoil", BROKEN.values(), ids=BROKEN)
 def test_a_broken_version_2_leaves_version_1_serving_and_says_why(
     folder: Path, spoil: Callable[[Path], object]
@@ -342,6 +349,9 @@ def test_a_server_that_ends_changes_nothing_more(folder: Path) -> None:
     asyncio.run(late())
 
 
+@pytest.mark.case(
+    "B7", "32 load and unload one name at once, in traffic", "no failed request, whole answers, one slot in the end"
+)
 def test_whoever_loads_and_unloads_one_name_at_once_the_end_is_one_whole_task(folder: Path) -> None:
     """32 at once, in every order, while requests flow: each answer is that of some version, whole."""
     service, versions = open_service(folder), {seed: another("pets", seed) for seed in range(60, 68)}
@@ -388,6 +398,29 @@ def _seed_in(folder: Path, versions: dict[int, Adapter]) -> int:
     record = next(held for held in manifest.tasks if held.task.name == "pets")
     bias = bundle.read_task(folder, manifest, record).tensors["head.bias"]
     return next(seed for seed, adapter in versions.items() if np.array_equal(adapter.tensors["head.bias"], bias))
+
+
+@pytest.mark.slow
+@pytest.mark.case("B8", "500 times a task is loaded, asked and unloaded", "memory does not grow")
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_memory_does_not_grow_with_loads_and_unloads(tmp_path: Path, form: str) -> None:
+    pytest.importorskip("onnx", reason="onnx makes this test's graphs")
+    service = open_real(tmp_path, form)
+    sizes = []
+
+    async def body() -> None:
+        for cycle in range(600):
+            await service.loader.unload("pets")
+            await service.loader.load("pets")
+            check(await ask(service, served(service, "pets")), make_adapters()[0])
+            if cycle >= 100 and cycle % 100 == 0:
+                await settle(service)
+                sizes.append(resident())
+        sizes.append(resident())
+
+    play(service, body, 600)
+    slope = np.polyfit(np.arange(len(sizes)), sizes, 1)[0]
+    assert slope < 200_000, sizes  # bytes a hundred cycles
 
 
 def test_a_fake_engine_gives_every_version_its_own_answer(folder: Path) -> None:
