@@ -112,7 +112,9 @@ def describe(work: Work) -> None:
 
 def run_tests(work: Work) -> None:
     """Run the tests that need a GPU, and keep how they ended."""
-    done = _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu or tensorrt", *TESTS)
+    done = _run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "-m", "gpu or tensorrt", *TESTS
+    )  # other releases of libraries may warn of something else
     lines = done.stdout.splitlines()
     counts = {
         word: int(count)

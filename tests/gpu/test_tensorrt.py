@@ -19,6 +19,7 @@ from adaptertune_deploy.engines.cuda.driver import ask_driver
 from adaptertune_deploy.engines.engine import Engine, check_options, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.session import open_session
+from tests.gpu.mixtures import check_mixtures
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 BUNDLE = GOLDEN / "bundle"
@@ -118,6 +119,10 @@ def test_every_step_of_rows_and_a_bank_of_host_memory(opened: Engine, usual: Eng
             for _ in range(3):
                 found = opened.run({**feeds, **held})[bank.FEATURES]
                 np.testing.assert_allclose(found, usual.run({**feeds, **held})[bank.FEATURES], atol=TOLERANCE)
+
+
+def test_tasks_of_several_ranks_in_every_mixture(opened: Engine, usual: Engine, pixels: Array) -> None:
+    check_mixtures(opened, usual, read_manifest(BUNDLE), pixels, TOLERANCE)
 
 
 def test_a_kept_plan_is_loaded_and_answers_the_same(

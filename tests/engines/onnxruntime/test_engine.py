@@ -274,16 +274,3 @@ def test_on_a_gpu_a_bank_lies_there_and_one_task_is_sent(monkeypatch: pytest.Mon
     slab.write(4, {"table": TEN[1]})
     ((gpu, _, size),) = driver.copies
     assert (gpu, size) == (3, 12)
-
-
-@pytest.mark.gpu
-def test_cuda_gives_what_the_cpu_gives() -> None:
-    if CUDA not in ort.ort.get_available_providers():
-        pytest.skip("this onnxruntime has no CUDA provider; install adaptertune-deploy[gpu] on a machine with a GPU")
-    engine = open_ort(lookup(), "cuda", 0)
-    assert (engine.provider, engine.device) == (CUDA, "cuda:0")
-    slab = put(engine, TEN)
-    slab.write(4, {"table": TEN[0]})
-    assert np.array_equal(engine.run({"index": np.arange(10)}, slab)["rows"], TEN[[0, 1, 2, 3, 0, 5, 6, 7, 8, 9]])
-    assert engine.run({"index": np.array([0])}, slab, 4)["rows"].tolist() == [[0, 1, 2]]
-    assert open_ort(lookup(), "auto", 0).provider == CUDA
