@@ -128,6 +128,15 @@ def test_the_session_neither_spins_nor_keeps_patterns_nor_falls_back(monkeypatch
     assert rest == {"providers": [CPU], "enable_fallback": 0}
 
 
+def test_a_session_on_a_gpu_records_its_nodes_and_keeps_weights_out_of_the_arena(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=True)
+    options = open_ort(lookup(), "cuda", 0, "tensorrt")._session.get_session_options()
+    for name in (placement.RECORD, "session.use_device_allocator_for_initializers"):
+        assert options.get_session_config_entry(name) == "1"
+
+
 def test_a_provider_that_takes_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with_tensorrt(monkeypatch, "10.13.3.9", loads=True, parts=[(CUDA, ["MatMul", "Add"]), (CPU, ["Shape"])])
     with pytest.raises(EngineError) as caught:
