@@ -5,14 +5,19 @@ The nv_* lines are written here, since prometheus_client ends every counter's na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 import adaptertune_deploy
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import Statistics, TaskStatistics, Timing
 
+CREATED = re.compile(r"(# (HELP|TYPE) )?atd_\w+_created\b")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -39,13 +44,17 @@ NV_FAILURE = "nv_inference_request_failure"
 class Metrics:
     """The instruments of one server, in a registry of their own."""
 
-    def __init__(self, statistics: Statistics) -> None:
-        """Register every instrument."""
+    def __init__(self, statistics: Statistics, runs: Mapping[str, str] | None = None) -> None:
+        """Register every instrument; `runs` says what runs besides this version, name -> word."""
         self._statistics = statistics
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._request = Histogram("atd_request_seconds", "From arrival to answer", buckets=SECONDS, registry=registry)
-        self._queue = Histogram("atd_queue_seconds", "Waiting for the engine", buckets=SECONDS, registry=registry)
+        self._request = Histogram(
+            "atd_request_seconds", "From arrival to answer", ["task"], buckets=SECONDS, registry=registry
+        )
+        self._queue = Histogram(
+            "atd_queue_seconds", "Waiting for the engine", ["task"], buckets=SECONDS, registry=registry
+        )
         self._preprocess = Histogram(
             "atd_preprocess_seconds", "Decoding and resizing", buckets=SECONDS, registry=registry
         )
@@ -55,32 +64,40 @@ class Metrics:
         self._nonfinite = Counter(
             "atd_nonfinite_rows", "Rows withheld because their logits were NaN or infinite", ["task"], registry=registry
         )
+        self._of_tasks = (self._request, self._queue, self._nonfinite)
         for name, _ in statistics.tasks:
             self.add(name)
         self._responses = Counter("atd_http_responses", "Answers", ["route", "status"], registry=registry)
-        built = Gauge("atd_build_info", "Always 1; what runs", ["version"], registry=registry)
-        built.labels(adaptertune_deploy.__version__).set(1)
+        words = {"version": adaptertune_deploy.__version__, **(runs or {})}
+        Gauge("atd_build_info", "Always 1; what runs", list(words), registry=registry).labels(**words).set(1)
 
     def add(self, task: str) -> None:
-        """Show a task's own counters from now on."""
-        self._nonfinite.labels(task)
+        """Show what is counted of a task from now on."""
+        for instrument in self._of_tasks:
+            instrument.labels(task)
 
     def remove(self, task: str) -> None:
-        """Show them no more."""
-        self._nonfinite.remove(task)
+        """Show it no more."""
+        for instrument in self._of_tasks:
+            instrument.remove(task)
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge, whose value is asked for whenever the metrics are."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
+    def show_each(self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """Add a gauge for each key of what `values` returns whenever the metrics are asked for."""
+        self._registry.register(_Each(name, text, label, values))
+
     def responded(self, route: str, status: int) -> None:
         """Count an answer of a route, or a refusal by the connection itself."""
         self._responses.labels(route, str(status)).inc()
 
-    def answered(self, timing: Timing) -> None:
-        """Observe an answered request."""
-        self._request.observe(timing.total_s)
-        self._queue.observe(timing.queue_s)
+    def answered(self, tasks: Iterable[str], timing: Timing) -> None:
+        """Observe an answered request, for each task that it asked."""
+        for task in tasks:
+            self._request.labels(task).observe(timing.total_s)
+            self._queue.labels(task).observe(timing.queue_s)
         self._preprocess.observe(timing.preprocess_s)
 
     def executed(self, batch: BatchRecord) -> None:
@@ -93,8 +110,9 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return every metric in Prometheus' text format 0.0.4."""
-        lines = "\n".join(self._nv_lines()) + "\n"
-        return lines.encode() + generate_latest(self._registry)
+        lines = [*self._nv_lines(), *generate_latest(self._registry).decode().splitlines()]
+        # prometheus_client also says when each counter began, unless the whole process forbids it: twice the lines.
+        return "".join(f"{line}\n" for line in lines if not CREATED.match(line)).encode()
 
     def _nv_lines(self) -> Iterator[str]:
         for name, (kind, text, value) in NV_METRICS.items():
@@ -107,3 +125,24 @@ class Metrics:
         for (task, version), entry in self._statistics.tasks.items():
             for reason, count in entry.failures.items():
                 yield f'{NV_FAILURE}{{model="{task}",reason="{reason}",version="{version}"}} {count}'
+
+
+@dataclass(frozen=True)
+class _Each(Collector):
+    """A gauge with one label, whose values are asked for whenever the metrics are; see Metrics.show_each."""
+
+    name: str
+    text: str
+    label: str
+    values: Callable[[], Mapping[str, float]]
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the gauge as it stands now."""
+        family = GaugeMetricFamily(self.name, self.text, labels=[self.label])
+        for key, value in self.values().items():
+            family.add_metric([key], value)
+        yield family
+
+    def describe(self) -> Iterable[Metric]:
+        """Yield its name, so that nothing is asked for when it is added."""
+        yield GaugeMetricFamily(self.name, self.text, labels=[self.label])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from time import monotonic
 
 import numpy as np
@@ -66,21 +66,26 @@ class Service:
         digests = session.digests
         served = [ServedTask(key, spec, digest=digests[key]) for key, spec in session.tasks.items()]
         self.statistics = Statistics(served)
-        self.metrics = Metrics(self.statistics)
+        self.metrics = Metrics(self.statistics, _words(session))
         self.tasks = LiveTasks(served, self._published, self._released)
         self.loader = Loader(session, self.tasks, settings.max_batch, source)
         self.follower = None if source is None else Follower(session, source, self.loader)
         self._following: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self.batcher = Batcher(session, self.tasks, settings, self._executed)
-        gauges: dict[str, tuple[str, Callable[[], float]]] = {
-            "atd_ready": ("1 while requests should come", lambda: self.not_ready is None),
-            "atd_queue_rows": ("Rows accepted and not yet answered", lambda: self.batcher.admitted),
-            "atd_body_bytes": ("Bytes of bodies that are read or answered", lambda: self.bytes.used),
-            "atd_decode_pixels": ("Pixels of images that are not decoded yet", lambda: self.images.budget.used),
-        }
-        for name, (text, value) in gauges.items():
-            self.metrics.show(name, text, value)
+        self._show_gauges()
+
+    def _show_gauges(self) -> None:
+        """Add what can be counted at a moment to the metrics: readiness, every queue and budget, and their limits."""
+        show, show_each = self.metrics.show, self.metrics.show_each
+        show("atd_ready", "1 while requests should come", lambda: self.not_ready is None)
+        show("atd_body_bytes", "Bytes of bodies that are read or answered", lambda: self.bytes.used)
+        show("atd_decode_pixels", "Pixels of images that are not decoded yet", lambda: self.images.budget.used)
+        rows = self.batcher.waiting
+        text = "Rows accepted and not yet answered"
+        show_each("atd_queue_rows", text, "task", lambda: {name: rows[name] for name in self.tasks.current.names})
+        limits = {field.name: float(getattr(self.settings, field.name)) for field in fields(self.settings)}
+        show_each("atd_limit", "What the server was started with; see atd serve --help", "limit", lambda: limits)
 
     @property
     def not_ready(self) -> str | None:
@@ -174,7 +179,7 @@ class Service:
         finally:
             self.statistics.ended(tasks)
         self.statistics.succeeded(tasks, served.timing)
-        self.metrics.answered(served.timing)
+        self.metrics.answered([task.name for task in tasks], served.timing)
         return served
 
     async def _answer(
@@ -228,3 +233,17 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, EngineError):
         return "BACKEND"
     return "REJECTED" if isinstance(error, RequestError) and error.status in (408, 503, 504) else "OTHER"
+
+
+def _words(session: Session) -> dict[str, str]:
+    """Return what runs, name -> word."""
+    runs = session.engine
+    return {
+        "engine": runs.engine,
+        "engine_version": runs.version,
+        "provider": runs.provider,
+        "device": runs.device,
+        "precision": runs.precision.value,
+        "form": session.form,
+        "backbone": session.backbone,
+    }

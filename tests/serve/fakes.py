@@ -188,7 +188,7 @@ def make_shared(engine: FakeEngine | None = None, adapters: Sequence[Adapter] | 
 def make_merged(adapters: Sequence[Adapter] | None = None) -> tuple[MergedSession, list[FakeEngine]]:
     held = list(adapters or make_adapters())
     engines = [FakeEngine(merged_network(adapter), bank.LOGITS) for adapter in held]
-    session = MergedSession(make_preprocess_spec())
+    session = MergedSession(make_backbone_spec().name, make_preprocess_spec())
     for engine, adapter in zip(engines, held, strict=True):
         session.put(engine, adapter.task)
     return session, engines

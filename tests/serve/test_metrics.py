@@ -56,7 +56,7 @@ def test_counters_follow_the_statistics() -> None:
     batch = BatchRecord({PETS: 2, FLOWERS: 1}, images=1, seconds=0.015, nonfinite={FLOWERS: 1})
     statistics.executed(batch)
     metrics.executed(batch)
-    metrics.answered(timing)
+    metrics.answered(["pets"], timing)
     samples = read(metrics)
     assert samples[nv("nv_inference_request_success", "pets")] == 1
     assert samples[nv("nv_inference_count", "pets")] == 2
@@ -65,7 +65,12 @@ def test_counters_follow_the_statistics() -> None:
     assert samples[nv("nv_inference_request_failure", "flowers", reason="REJECTED")] == 1
     assert samples["atd_batch_rows_sum", ()] == 3
     assert samples["atd_batch_tasks_sum", ()] == 2
-    assert samples["atd_request_seconds_count", ()] == 1
+    for name in ("atd_request_seconds", "atd_queue_seconds"):
+        assert samples[f"{name}_count", (("task", "pets"),)] == 1
+        assert samples[f"{name}_count", (("task", "flowers"),)] == 0
+    assert samples["atd_request_seconds_bucket", (("le", "0.025"), ("task", "pets"))] == 1
+    assert samples["atd_request_seconds_bucket", (("le", "0.01"), ("task", "pets"))] == 0
+    assert samples["atd_preprocess_seconds_count", ()] == 1
     assert samples["atd_nonfinite_rows_total", (("task", "flowers"),)] == 1
 
 
@@ -94,3 +99,33 @@ def test_answers_are_counted_by_status_and_gauges_are_asked_when_they_are_read()
     assert samples["atd_http_responses_total", (("route", "/v1/predict"), ("status", "503"))] == 1
     assert samples["atd_test", ()] == 7
     assert samples["atd_build_info", (("version", adaptertune_deploy.__version__),)] == 1
+
+
+def test_what_runs_is_one_line() -> None:
+    samples = read(Metrics(Statistics(served(0)), {"engine": "onnxruntime", "backbone": "vit_tiny.x"}))
+    words = {"version": adaptertune_deploy.__version__, "engine": "onnxruntime", "backbone": "vit_tiny.x"}
+    assert samples["atd_build_info", tuple(sorted(words.items()))] == 1
+
+
+def test_a_gauge_of_many_is_asked_for_when_it_is_read_and_follows_what_there_is() -> None:
+    metrics = Metrics(Statistics(served(0)))
+    values = {"idle": 1.0}
+    metrics.show_each("atd_test", "A test", "phase", lambda: values)
+    assert read(metrics)["atd_test", (("phase", "idle"),)] == 1
+    values = {"head": 2.0}
+    samples = read(metrics)
+    assert samples["atd_test", (("phase", "head"),)] == 2
+    assert ("atd_test", (("phase", "idle"),)) not in samples
+
+
+def test_a_task_that_is_gone_leaves_no_line_and_no_line_tells_when_one_began() -> None:
+    statistics = Statistics(served(0, 1))
+    metrics = Metrics(statistics)
+    metrics.answered(["pets", "flowers"], Timing(0.02, 0.001, 0.003, 0.015))
+    metrics.responded("/v1/predict", 200)
+    statistics.remove(FLOWERS)
+    metrics.remove("flowers")
+    text = metrics.render().decode()
+    assert "flowers" not in text
+    assert 'task="pets"' in text
+    assert "_created" not in text

@@ -72,6 +72,11 @@ class Batcher:
         """Rows accepted and not yet answered."""
         return self._admission.total
 
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """Rows accepted and not yet answered, of each task by its name; 0 for any other."""
+        return self._admission.rows
+
     def check_room(self, rows: Mapping[str, int]) -> None:
         """Raise RequestError (503) when so many more rows of each name do not fit, or nothing is taken any more."""
         if self.failure is not None:

@@ -25,6 +25,7 @@ from adaptertune_deploy.serve.http.admin import Admin
 from adaptertune_deploy.serve.http.connection import Connection
 from adaptertune_deploy.serve.http.exchange import UNKNOWN
 from adaptertune_deploy.serve.http.listener import listen, take_connections
+from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.uvicorn_config import uvicorn_config
 from adaptertune_deploy.serve.http.watch import Watch
 from adaptertune_deploy.serve.service import Service
@@ -57,7 +58,12 @@ class Server(uvicorn.Server):
         self._end: threading.Timer | None = None
         metrics = self.service.metrics
         self.watch = Watch(self.service.settings, lambda status: metrics.responded(UNKNOWN, status))
-        metrics.show("atd_connections", "Open connections", lambda: len(self.watch))
+        metrics.show_each(
+            "atd_connections",
+            "Open connections, by what they wait for",
+            "phase",
+            lambda: {phase.value: self.watch.count(phase) for phase in Phase},
+        )
         self._tasks: list[asyncio.Task[None]] = []
         super().__init__(uvicorn_config(app, self.service.settings))
 

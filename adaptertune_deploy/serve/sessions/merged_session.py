@@ -40,8 +40,9 @@ class MergedSession:
     form = "merged"
     engine: EngineFacts
 
-    def __init__(self, preprocess: PreprocessSpec) -> None:
-        """Begin with no task; `preprocess` is that of all."""
+    def __init__(self, backbone: str, preprocess: PreprocessSpec) -> None:
+        """Begin with no task; the backbone's name and `preprocess` are those of all."""
+        self.backbone = backbone
         self.preprocess = preprocess
         self._held: Keyed[_Held] = Keyed()
 

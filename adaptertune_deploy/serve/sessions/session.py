@@ -42,11 +42,13 @@ class Session(Protocol):
     Any number of threads may ask, while another one loads and unloads.
 
     Attributes:
+        backbone: its name.
         preprocess: how an image becomes its input.
         engine: what runs it.
         form: "shared" or "merged".
     """
 
+    backbone: str
     preprocess: PreprocessSpec
     engine: EngineFacts
     form: str
@@ -211,7 +213,7 @@ def _open_merged(opener: Opener, records: Sequence[TaskRecord], left_out: dict[s
     for record in records if left_out is None else ():
         opener.merged_graph(record.task.name)  # one that is absent is named before any is opened
     with ExitStack() as undo:
-        session = MergedSession(opener.manifest.preprocess)
+        session = MergedSession(opener.manifest.backbone.name, opener.manifest.preprocess)
         undo.callback(session.close)
         _load(session, opener, records, left_out)
         undo.pop_all()

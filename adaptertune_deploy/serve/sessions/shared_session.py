@@ -62,6 +62,7 @@ class SharedSession:
         self._bank = SlotBank(engine, slots, backbone.width, backbone.features)
         self._bank.reserve(ranks)
         self._held: Keyed[_Held] = Keyed()
+        self.backbone = backbone.name
         self.preprocess = preprocess
         self.engine = facts_of(engine)
         self._engine = engine

@@ -8,6 +8,7 @@ import pytest
 from adaptertune_deploy.serve.http import v1
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import FakeEngine, make_shared
 from tests.serve.http.wire import refusal
@@ -34,9 +35,10 @@ def test_every_answer_is_counted_and_every_queue_shown(
     text = running.client.get("/metrics").text
     for route, status in (("unknown", 400), ("unknown", 404), ("/v1/predict", 500)):
         assert f'atd_http_responses_total{{route="{route}",status="{status}"}} 1.0' in text
-    for line in ("atd_ready 1.0", "atd_queue_rows 0.0", "atd_body_bytes 0.0", "atd_decode_pixels 0.0"):
+    for line in ("atd_ready 1.0", 'atd_queue_rows{task="pets"} 0.0', "atd_body_bytes 0.0", "atd_decode_pixels 0.0"):
         assert f"\n{line}\n" in text
-    assert re.search(r"\natd_connections [1-9]", text)
+    assert re.search(r'\natd_connections{phase="answer"} [1-9]', text)
+    assert f'\natd_limit{{limit="queue_limit"}} {Settings().queue_limit}.0\n' in text
 
 
 def test_unknown_paths_and_methods_are_json_errors(server: Running) -> None:
