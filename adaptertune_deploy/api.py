@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.progress import Progress, silent
@@ -159,7 +159,9 @@ def export_bundle(
     from adaptertune_deploy.export.plan import plan_export
 
     folders = [Path(adapters)] if isinstance(adapters, (str, Path)) else [Path(folder) for folder in adapters]
-    asked = dict[str, Any](
+    plan = plan_export(
+        folders,
+        Path(out),
         merge=merge,
         shared=shared,
         images=_path(images),
@@ -170,11 +172,9 @@ def export_bundle(
         calibration=_path(calibration),
         explain=explain,
     )
-    plan_export(folders, Path(out), **asked)
     from adaptertune_deploy.export.exporter import export_bundle as export  # torch, after what needs none
 
-    more = dict[str, Any](weights=_path(weights), allow_random=allow_random, progress=progress, tell=tell)
-    return export(folders, Path(out), **asked, **more)
+    return export(plan, weights=_path(weights), allow_random=allow_random, progress=progress, tell=tell)
 
 
 def open_bundle(

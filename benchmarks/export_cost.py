@@ -82,8 +82,9 @@ def export(model: str, folders: list[Path], out: Path, images: Path, merge: bool
 def child(out: Path, images: Path, merge: bool, folders: list[Path]) -> float:
     """Export, and return the largest resident memory of this process in MB."""
     from adaptertune_deploy.export.exporter import export_bundle
+    from adaptertune_deploy.export.plan import plan_export
 
-    export_bundle(folders, out, merge=merge, images=images, allow_random=True)
+    export_bundle(plan_export(folders, out, merge=merge, images=images), allow_random=True)
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) * 1024 / 1e6 if found else 0.0
 

@@ -86,8 +86,10 @@ def test_an_export_gets_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     from adaptertune_deploy.export import exporter, plan
 
     asked: list[tuple[Sequence[Path], Path, Any]] = []
-    monkeypatch.setattr(plan, "plan_export", lambda *_, **__: None)
-    monkeypatch.setattr(exporter, "export_bundle", lambda folders, out, **rest: asked.append((folders, out, rest)))
+    monkeypatch.setattr(plan, "plan_export", lambda folders, out, **given: (folders, out, given))
+    monkeypatch.setattr(
+        exporter, "export_bundle", lambda planned, **later: asked.append((*planned[:2], {**planned[2], **later}))
+    )
     made: Manifest | None = atd.export_bundle("adapters/pets", images="photos")
     assert made is None
     atd.export_bundle([Path("a"), "b"], tmp_path, merge=True, weights="w")

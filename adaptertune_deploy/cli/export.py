@@ -90,24 +90,22 @@ def export(
     from adaptertune_deploy.export.plan import plan_export
     from adaptertune_deploy.export.targets import table as targets
 
-    chosen = options.candidate(ship)
     asked = engines.asked(engine, device, settings)
-    precisions = engines.precisions_named(precision)
-    folders = tasks.trained(adapters_dir, adapters)
     place = target_dir or Path(target or "")
     if target is not None:
         targets.check_target(target, place)
-    plan_export(
-        folders,
+    plan = plan_export(
+        tasks.trained(adapters_dir, adapters),
         out,
         merge=merge,
         shared=shared,
         images=images,
         engine=asked,
         replace=replace,
-        ship=chosen,
-        precisions=precisions,
+        ship=options.candidate(ship),
+        precisions=engines.precisions_named(precision),
         calibration=calibration,
+        explain=explain,
     )
     with interrupts.stoppable(interrupts.outcome(out / MANIFEST_NAME)):
         with console.loading("torch and onnx"):
@@ -115,21 +113,7 @@ def export(
 
         with console.progress_bars() as progress:
             manifest = export_bundle(
-                folders,
-                out,
-                merge=merge,
-                shared=shared,
-                weights=weights,
-                images=images,
-                engine=asked,
-                replace=replace,
-                ship=chosen,
-                precisions=precisions,
-                calibration=calibration,
-                explain=explain,
-                allow_random=allow_random,
-                progress=progress,
-                tell=console.print_note,
+                plan, weights=weights, allow_random=allow_random, progress=progress, tell=console.print_note
             )
         told = targets.write_target(target, out, place, asked) if target is not None else ()
     if as_json:
@@ -138,7 +122,7 @@ def export(
     held.show_manifest(out, manifest)
     for line in told:
         console.print_line(f"wrote {place}/{line}")
-    show_next(out, manifest, folders)
+    show_next(out, manifest, [source.folder for source in plan.sources])
 
 
 def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:

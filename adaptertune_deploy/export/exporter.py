@@ -21,7 +21,6 @@ from adaptertune_deploy.core.publish import Tell, Writer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.engine import Engine, lacks
-from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.parity import BATCHES, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.export import explain as explaining
 from adaptertune_deploy.export import plan as plans
@@ -30,7 +29,7 @@ from adaptertune_deploy.export.images import read_images
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.onnx_file import IR_VERSION, OPSET
 from adaptertune_deploy.export.pace import paces
-from adaptertune_deploy.export.plan import Plan, plan_export
+from adaptertune_deploy.export.plan import Plan
 from adaptertune_deploy.export.precision.ranges import NONE, Ranges, measure
 from adaptertune_deploy.export.precision.table import graph_in, is_calibrated
 from adaptertune_deploy.export.torch_answers import TorchAnswers, ask_torch
@@ -74,19 +73,9 @@ class Made:
 
 
 def export_bundle(
-    adapters: Sequence[Path],
-    out: Path,
+    plan: Plan,
     *,
-    merge: bool = False,
-    shared: bool = True,
     weights: Path | None = None,
-    images: Path | None = None,
-    engine: EngineOptions = ON_CPU,
-    replace: bool = False,
-    ship: str | None = None,
-    precisions: Sequence[Precision] = (Precision.FP32,),
-    calibration: Path | None = None,
-    explain: bool = False,
     allow_random: bool = False,
     progress: Progress = silent,
     tell: Tell = publish.silent,
@@ -96,51 +85,28 @@ def export_bundle(
     The bundle changes only when every graph has passed; nobody else writes it meanwhile.
 
     Args:
-        adapters: folders adapters/<task>/, all trained on one backbone.
-        out: the bundle's folder.
-        merge: also write one self-contained graph per task.
-        shared: write the shared graph.
+        plan: what to export, and on what to verify it; see plan.plan_export.
         weights: the backbone's weights file; see model.backbone.load_backbone.
-        images: a folder of images to verify on; None takes those that training held back.
-        engine: what to verify on.
-        replace: whether tasks and graphs that stand at `out` may be dropped.
-        ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
-        precisions: of the graphs; each form is written in all of them.
-        calibration: a folder of images to measure ranges on, where a precision needs some; None takes those that
-            training kept.
-        explain: whether to tell, for each precision, how far each block lies from fp32.
         allow_random: whether a backbone with random weights may be used.
         progress: told about torch's answers, calibration, the shared graph and the merged graphs.
         tell: called with what a person should know: what is replaced, and what a killed run had left behind.
 
     Raises:
-        UsageError, FormatError, ExportError, EngineError: see plan.plan_export.
+        UsageError: another writer made a bundle meanwhile that this export would cost something.
         BackboneError: the backbone can't be loaded, or is another than the adapters were trained on.
         ExportError: the backbone can't be traced, or images to calibrate on are no photographs.
+        EngineError: the engine failed.
         ParityError: a graph differs from torch.
     """
-    plan = plan_export(
-        adapters,
-        out,
-        merge=merge,
-        shared=shared,
-        images=images,
-        engine=engine,
-        replace=replace,
-        ship=ship,
-        precisions=precisions,
-        calibration=calibration,
-        explain=explain,
-    )
     pictures = read_images(plan.images, plan.sources[0].config.preprocess)
     answers = ask_torch(plan, pictures, weights, allow_random, progress)
-    with publish.writing(out, tell) as writer:
+    with publish.writing(plan.out, tell) as writer:
         plan.check_dropped(writer.old)
         replaced = plans.replaced(plan, writer.old)
         manifest = _write(Work(plan, answers, pictures, writer, progress, tell))
         writer.publish(manifest)
     if replaced:
-        tell(f"replaced {'tasks' if len(replaced) > 1 else 'task'} {', '.join(replaced)} of {out}/")
+        tell(f"replaced {'tasks' if len(replaced) > 1 else 'task'} {', '.join(replaced)} of {plan.out}/")
     return manifest
 
 

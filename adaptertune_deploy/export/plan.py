@@ -101,7 +101,21 @@ def plan_export(
     calibration: Path | None = None,
     explain: bool = False,
 ) -> Plan:
-    """Read and check everything that an export starts from; see exporter.export_bundle for the arguments.
+    """Read and check everything that an export starts from.
+
+    Args:
+        adapters: folders adapters/<task>/, all trained on one backbone.
+        out: the bundle's folder.
+        merge: also write one self-contained graph per task.
+        shared: write the shared graph.
+        images: a folder of images to verify on; None takes those that training held back.
+        engine: what to verify on.
+        replace: whether tasks and graphs that stand at `out` may be dropped.
+        ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
+        precisions: of the graphs; each form is written in all of them.
+        calibration: a folder of images to measure ranges on, where a precision needs some; None takes those that
+            training kept.
+        explain: whether to tell, for each precision, how far each block lies from fp32.
 
     Raises:
         UsageError: nothing to export, no form or precision asked for, an unknown engine or device, a place that can't

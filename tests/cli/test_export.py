@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.manifest import Manifest
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.export import exporter
+from adaptertune_deploy.export.plan import Plan
 from tests.builders import make_task, with_parity, write_adapter
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
@@ -60,15 +60,15 @@ class Stub:
     """Stands for the exporter and keeps what it was asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: dict[str, Any] = {}
+        self.plans: list[Plan] = []
         monkeypatch.setattr(exporter, "export_bundle", self)
 
-    def __call__(self, folders: Sequence[Path], out: Path, **options: Any) -> Manifest:
-        self.asked = {"folders": folders, **options}
+    def __call__(self, plan: Plan, **options: Any) -> Manifest:
+        self.plans.append(plan)
         options["tell"]("a note")
-        if not out.exists():
-            shutil.copytree("bundle", out)
-        return with_parity(read_manifest(out))
+        if not plan.out.exists():
+            shutil.copytree("bundle", plan.out)
+        return with_parity(read_manifest(plan.out))
 
 
 @pytest.mark.parametrize("place", ["o ü 1", "mein Ordner ä/日本/bündel"])
@@ -101,8 +101,8 @@ def test_replace_and_json_are_handed_on(atd: Atd, monkeypatch: pytest.MonkeyPatc
     stub = Stub(monkeypatch)
     done = atd("export", "--adapters", "trees", "--replace", "--json")
     assert done.code == 0, done.err
-    assert stub.asked["replace"] is True
-    assert stub.asked["folders"] == [Path("adapters/trees")]
+    assert stub.plans[0].replace is True
+    assert [source.folder for source in stub.plans[0].sources] == [Path("adapters/trees")]
     assert [task["task"]["name"] for task in json.loads(done.out)["tasks"]] == ["birds", "cars"]
 
 
@@ -114,7 +114,7 @@ def test_the_candidate_is_handed_on(
 ) -> None:
     stub = Stub(monkeypatch)
     assert atd("export", "--adapters", "birds,cars", "--merge", *arguments).code == 0
-    assert stub.asked["ship"] == ship
+    assert stub.plans[0].ship == ship
 
 
 def test_the_adapter_of_a_task_of_rank_0_is_one_line(atd: Atd, folder: Path) -> None:

@@ -28,8 +28,8 @@ from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import exporter, torch_answers
-from adaptertune_deploy.export.exporter import export_bundle
 from adaptertune_deploy.export.merge import merged_graph
+from adaptertune_deploy.export.plan import plan_export
 from adaptertune_deploy.export.precision.table import is_calibrated
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
@@ -56,6 +56,15 @@ def folders(tmp_path: Path, backbone: Backbone, held: Sequence[Adapter]) -> list
         write_source(folder, adapter, backbone, records)
         made.append(folder)
     return made
+
+
+GIVEN_LATER = ("weights", "allow_random", "progress", "tell")
+
+
+def export(adapters: Sequence[Path], out: Path, **given: Any) -> Manifest:
+    """Plan an export, and carry it out."""
+    later = {name: given.pop(name) for name in GIVEN_LATER if name in given}
+    return exporter.export_bundle(plan_export(adapters, out, **given), **later)
 
 
 def write_source(
@@ -112,7 +121,7 @@ def test_a_bundle_of_both_forms(
     out = tmp_path / "bundle"
     told: list[tuple[str, int, int]] = []
     weights = tmp_path / "w.safetensors"
-    manifest = export_bundle(
+    manifest = export(
         folders, out, merge=True, weights=weights, progress=lambda what, done, total: told.append((what, done, total))
     )
     spec = backbone.spec
@@ -163,7 +172,7 @@ def test_the_shared_form_alone_takes_another_task_later(
     tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone
 ) -> None:
     out = tmp_path / "bundle"
-    manifest = export_bundle(folders, out)
+    manifest = export(folders, out)
     assert not (out / "merged").exists()
     assert [graph.form for graph in manifest.graphs] == ["shared"]
     assert {entry.graph for entry in manifest.parity} == {manifest.graphs[0].file}
@@ -189,10 +198,10 @@ def test_either_candidate_ships_without_training(
     out = tmp_path / "bundle"
     asked = {"merge": True, "ship": ship}
     if ship is None:  # beside two that ship their adapters
-        manifest = export_bundle(folders, out, **asked)  # type: ignore[arg-type]
+        manifest = export(folders, out, **asked)  # type: ignore[arg-type]
         assert [record.task.adapter.words for record in manifest.tasks] == ["head only", "rank 2", "rank 6"]
     else:
-        manifest = export_bundle(folders[:1], out, **asked)  # type: ignore[arg-type]
+        manifest = export(folders[:1], out, **asked)  # type: ignore[arg-type]
     record, (_, expected) = manifest.tasks[0], artefact.read_adapter(folders[0], ship)
     assert record.task == expected.task
     assert record.task.temperature == (1.0 if ship == "adapter" else 2.5)
@@ -207,7 +216,7 @@ def test_either_candidate_ships_without_training(
 def test_a_bundle_of_heads_only_takes_an_adapter_in_every_block_later(
     tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone
 ) -> None:
-    manifest = export_bundle(folders, tmp_path / "bundle", ship="head")
+    manifest = export(folders, tmp_path / "bundle", ship="head")
     assert [record.task.adapter.rank for record in manifest.tasks] == [0, 0, 0]
     assert manifest.slots == SLOTS == tuple(range(backbone.spec.depth))
     late = make_task("late", rank=8, blocks=SLOTS)
@@ -216,14 +225,14 @@ def test_a_bundle_of_heads_only_takes_an_adapter_in_every_block_later(
 
 
 def test_another_candidate_is_said_to_replace_the_first(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:
-    export_bundle(folders, tmp_path / "bundle")
+    export(folders, tmp_path / "bundle")
     told: list[str] = []
-    export_bundle(folders, tmp_path / "bundle", ship="head", tell=told.append)
+    export(folders, tmp_path / "bundle", ship="head", tell=told.append)
     assert told == [f"replaced tasks pets, flowers, digits of {tmp_path}/bundle/"]
 
 
 def test_the_merged_form_alone(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:
-    manifest = export_bundle(folders[:2], tmp_path / "bundle", merge=True, shared=False)
+    manifest = export(folders[:2], tmp_path / "bundle", merge=True, shared=False)
     assert [graph.form for graph in manifest.graphs] == ["merged", "merged"]
     assert not list((tmp_path / "bundle").glob("backbone*"))
     assert [entry.graph for entry in manifest.parity] == [graph.file for graph in manifest.graphs]
@@ -231,7 +240,7 @@ def test_the_merged_form_alone(tmp_path: Path, folders: list[Path], calls: list[
 
 def test_images_may_be_given_by_hand(tmp_path: Path, folders: list[Path], calls: list[Any]) -> None:
     files.write_bytes(tmp_path / "mine" / "a.jpg", encode(make_image(64, 64), "JPEG"))
-    manifest = export_bundle(folders, tmp_path / "bundle", images=tmp_path / "mine")
+    manifest = export(folders, tmp_path / "bundle", images=tmp_path / "mine")
     assert [entry.images for entry in manifest.parity] == [1, 1, 1]
 
 
@@ -248,18 +257,18 @@ def test_torch_is_compared_with_what_training_stored(
     give_reference(folders[1], pictures, answers)
     if shift:
         with pytest.raises(ParityError, match="task 'flowers': torch answers otherwise than when it was trained"):
-            export_bundle(folders, tmp_path / "bundle")
+            export(folders, tmp_path / "bundle")
         assert not (tmp_path / "bundle").exists()
     else:
-        assert len(export_bundle(folders, tmp_path / "bundle").parity) == 3
+        assert len(export(folders, tmp_path / "bundle").parity) == 3
 
 
 def test_a_task_is_verified_and_merged_when_it_is_added_as_at_export(
     tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone
 ) -> None:
     """The same bytes, and the same parity, without torch."""
-    whole = export_bundle(folders, tmp_path / "whole", merge=True)
-    export_bundle(folders[:1] + folders[2:], tmp_path / "bundle", merge=True)
+    whole = export(folders, tmp_path / "whole", merge=True)
+    export(folders[:1] + folders[2:], tmp_path / "bundle", merge=True)
     pictures = [path.read_bytes() for path in sorted((folders[1] / "samples").iterdir())]
     pixels = np.stack([preprocess(picture, backbone.preprocess) for picture in pictures])
     _, flowers = artefact.read_adapter(folders[1])
@@ -293,7 +302,7 @@ def test_every_precision_in_both_forms_and_for_a_task_that_comes_later(
 ) -> None:
     keep_for_calibration(folders)
     out, told = tmp_path / "bundle", list[str]()
-    manifest = export_bundle(folders, out, merge=True, precisions=tuple(Precision), tell=told.append)
+    manifest = export(folders, out, merge=True, precisions=tuple(Precision), tell=told.append)
     assert bundle.read_manifest(out) == manifest
     assert [(graph.precision, graph.form) for graph in manifest.graphs] == [
         (precision, form) for precision in Precision for form in ("shared", *["merged"] * 3)
@@ -345,22 +354,22 @@ def test_noise_is_nothing_to_calibrate_on(
     for number, pixels in enumerate(noise):
         files.write_bytes(tmp_path / "noise" / f"{number}.png", encode(Image.fromarray(pixels)))
     with pytest.raises(ExportError, match=r"^9 of 9 images to calibrate on are noise or blank"):
-        export_bundle(folders, tmp_path / "bundle", precisions=(Precision.FP16,), calibration=tmp_path / "noise")
+        export(folders, tmp_path / "bundle", precisions=(Precision.FP16,), calibration=tmp_path / "noise")
     assert not (tmp_path / "bundle").exists()
-    assert len(export_bundle(folders, tmp_path / "bundle", precisions=(Precision.INT8,)).graphs) == 1
+    assert len(export(folders, tmp_path / "bundle", precisions=(Precision.INT8,)).graphs) == 1
     with pytest.raises(UsageError, match=r"would drop the int8 graphs \(--precision fp32,int8 keeps them\); "):
-        export_bundle(folders, tmp_path / "bundle")
+        export(folders, tmp_path / "bundle")
 
 
 def test_an_older_bundle_stays_when_a_graph_differs(
     tmp_path: Path, folders: list[Path], calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "bundle"
-    export_bundle(folders, out)
+    export(folders, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     monkeypatch.setattr(torch_answers, "expected_logits", lambda *_: (np.zeros((4, 11), np.float32),))
     with pytest.raises(ParityError, match=r"graph of task 'flowers' differs from torch"):
-        export_bundle([folders[1]], out, merge=True, shared=False, replace=True)
+        export([folders[1]], out, merge=True, shared=False, replace=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapters", "bundle"]
 
@@ -390,7 +399,7 @@ def test_a_later_merged_graph_with_wrong_tensors_is_never_written(
 
     monkeypatch.setattr(exporter, "merged_graph", merged)
     with pytest.raises(ParityError, match=r"graph of task 'digits' differs from torch"):
-        export_bundle(folders, tmp_path / "bundle", merge=True)
+        export(folders, tmp_path / "bundle", merge=True)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -399,7 +408,7 @@ def test_a_graph_of_another_task_is_never_written(
 ) -> None:
     monkeypatch.setattr(exporter, "merged_graph", lambda *_: merged_graphs[0])
     with pytest.raises(FormatError, match="'pets'"):
-        export_bundle([folders[1]], tmp_path / "bundle", merge=True, shared=False)
+        export([folders[1]], tmp_path / "bundle", merge=True, shared=False)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -407,7 +416,7 @@ def test_a_bundle_is_replaced_only_when_nothing_goes_or_it_may(
     tmp_path: Path, folders: list[Path], calls: list[Any]
 ) -> None:
     out = tmp_path / "bundle"
-    first = export_bundle(folders, out, merge=True)
+    first = export(folders, out, merge=True)
     files.write_bytes(out / "plans" / "mine.plan", b"somebody's own")
     before = listing(out)
     for change, gone in (
@@ -416,13 +425,13 @@ def test_a_bundle_is_replaced_only_when_nothing_goes_or_it_may(
         ({"adapters": folders[:2], "merge": True, "shared": False}, "would drop task digits and the shared graph;"),
     ):
         with pytest.raises(UsageError, match=gone + ".*--replace"):
-            export_bundle(out=out, **change)  # type: ignore[arg-type]
+            export(out=out, **change)  # type: ignore[arg-type]
         assert listing(out) == before
     assert bundle.read_manifest(out) == first
     told: list[str] = []
-    second = export_bundle(folders, out, merge=True, tell=told.append)
+    second = export(folders, out, merge=True, tell=told.append)
     assert (second.files, told) == (first.files, [])
-    third = export_bundle(folders, out, replace=True)
+    third = export(folders, out, replace=True)
     assert listing(out) == sorted(["manifest.json", "plans/mine.plan", *third.files])
 
 
@@ -430,11 +439,11 @@ def test_a_task_that_was_trained_again_is_said_to_be_replaced(
     tmp_path: Path, folders: list[Path], calls: list[Any], backbone: Backbone, held: Sequence[Adapter]
 ) -> None:
     out = tmp_path / "bundle"
-    old = export_bundle(folders, out)
+    old = export(folders, out)
     again = Adapter(held[0].task, {name: value * np.float32(0.5) for name, value in held[0].tensors.items()})
     write_source(folders[0], again, backbone)
     told: list[str] = []
-    new = export_bundle(folders, out, images=folders[1] / "samples", tell=told.append)
+    new = export(folders, out, images=folders[1] / "samples", tell=told.append)
     assert told == [f"replaced task pets of {out}/"]
     assert listing(out) == sorted(["manifest.json", *new.files])
     assert old.tasks[0].file != new.tasks[0].file
@@ -445,7 +454,7 @@ def test_the_current_folder_may_be_the_bundle(
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    manifest = export_bundle(folders, Path("."))
+    manifest = export(folders, Path("."))
     assert listing(tmp_path / "empty") == sorted(["manifest.json", *manifest.files])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapters", "empty"]
 
@@ -455,7 +464,7 @@ def test_a_task_that_is_added_meanwhile_is_not_dropped(
 ) -> None:
     """It comes after the plan and before the lock."""
     out = tmp_path / "bundle"
-    export_bundle(folders, out)
+    export(folders, out)
     write_adapter(tmp_path / "late", make_task("late", blocks=(1,)), backbone.spec, backbone.preprocess)
     load = torch_answers.load_backbone
 
@@ -465,13 +474,13 @@ def test_a_task_that_is_added_meanwhile_is_not_dropped(
 
     monkeypatch.setattr(torch_answers, "load_backbone", slow)
     with pytest.raises(UsageError, match="would drop task late"):
-        export_bundle(folders, out)
+        export(folders, out)
     assert len(bundle.read_manifest(out).tasks) == 4
 
 
 def test_random_weights_are_used_only_when_asked_for(tmp_path: Path, folders: list[Path]) -> None:
     with pytest.raises(BackboneError, match="asks for random weights"):
-        export_bundle(folders, tmp_path / "bundle")
+        export(folders, tmp_path / "bundle")
 
 
 def test_deit_tiny_on_real_pets(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,10 +505,8 @@ def test_deit_tiny_on_real_pets(tmp_path: Path, shared_data: Path, monkeypatch: 
     photographs.mkdir()
     for path in sorted((shared_data / "pets").rglob("*.jpg"))[::8]:
         (photographs / path.name).symlink_to(path)
-    manifest = export_bundle(
-        folders[:1], tmp_path / "one", merge=True, shared=False, weights=weights, images=photographs
-    )
-    both = export_bundle(folders, tmp_path / "both", weights=weights, images=photographs)
+    manifest = export(folders[:1], tmp_path / "one", merge=True, shared=False, weights=weights, images=photographs)
+    both = export(folders, tmp_path / "both", weights=weights, images=photographs)
     assert both.slots == tuple(range(12))
     photographed = len(list(photographs.iterdir()))
     assert [report.images for report in manifest.parity] == [photographed]

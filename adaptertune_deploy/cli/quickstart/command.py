@@ -67,12 +67,14 @@ def _run(out: Path, rank: int, epochs: int) -> tuple[list[TrainResult], Manifest
     with console.loading("torch and onnx"):
         from adaptertune_deploy.cli.quickstart.served import ask_server
         from adaptertune_deploy.export.exporter import export_bundle
+        from adaptertune_deploy.export.plan import plan_export
 
     with console.progress_bars() as progress:
         trained = [_train(out / place.ADAPTERS, task, rank, epochs, progress) for task in TASKS]
         folders = [result.folder for result in trained]
         bundle = out / place.BUNDLE
-        manifest = export_bundle(folders, bundle, merge=True, replace=True, progress=progress)
+        plan = plan_export(folders, bundle, merge=True, replace=True)
+        manifest = export_bundle(plan, progress=progress)
         return trained, manifest, ask_server(bundle, folders, progress)
 
 
