@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -37,6 +37,10 @@ test-gpu: $(VENV)/.installed-dev
 # ten minutes. WHEELS=FOLDER brings packages that this Python lacks.
 gpu:
 	PYTHON=$(PYTHON) bash benchmarks/gpu.sh $(WHEELS)
+
+# The pictures of the page at / in docs/pictures, of what make quickstart left; needs Chromium on PATH.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.screenshots
 
 # 100,000 mutated requests against a server; the tests send 400 of them.
 fuzz: $(VENV)/.installed-dev

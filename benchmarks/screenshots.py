@@ -1,0 +1,150 @@
+"""Pictures of the page at /, for README and docs: `make screenshots`.
+
+    python -m benchmarks.screenshots --folder quickstart --out docs/pictures
+
+A server of the folder's bundle is started on a free port, and Chromium asks it about a sample that it offers. A picture
+shows the quickest of several requests, so that it says little of what else the machine did. Needs playwright and a
+browser on PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from adaptertune_deploy.core.errors import AtdError, UsageError
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.serve.about import read_about
+from adaptertune_deploy.serve.http.app import make_app
+from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.sessions.session import open_session
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ASKED = 10
+LARGEST = 150_000  # bytes of one picture
+WAIT_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture.
+
+    name: of its file.
+    scheme: "light" or "dark".
+    width, height: of the window in CSS pixels; a height of 0 takes the whole page.
+    scale: pixels of the picture for one CSS pixel.
+    """
+
+    name: str
+    scheme: str
+    width: int
+    height: int
+    scale: float
+
+
+SHOTS = (Shot("page-light.webp", "light", 1180, 952, 1.5), Shot("page-dark.webp", "dark", 1180, 952, 1.5))
+PHONE = Shot("page-phone.webp", "light", 390, 0, 2)
+
+
+def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int) -> list[Path]:
+    """Take pictures of the page that serves `folder`/bundle, and return their paths.
+
+    Args:
+        folder: what `atd quickstart` made: bundle/ and adapters/.
+        out: where the pictures go.
+        shots: which ones.
+        sample: place of the sample that is asked about, among those that the page offers.
+
+    Raises:
+        UsageError: no browser.
+    """
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        raise UsageError(f"no browser: none of {', '.join(BROWSERS)} is on PATH; on Debian: apt-get install chromium")
+    bundle = folder / "bundle"
+    session = open_session(bundle)
+    about = read_about(bundle, session.form, Precision.FP32, folder / "adapters")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with serving(make_app(session, about=about)) as url, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            return [_write(out / shot.name, _shoot(browser, f"{url}/", shot, sample)) for shot in shots]
+    finally:
+        session.close()
+
+
+def _shoot(browser: Browser, url: str, shot: Shot, sample: int) -> bytes:
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height or 844},
+        color_scheme="dark" if shot.scheme == "dark" else "light",
+        device_scale_factor=shot.scale,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(url)
+    page.locator(".state.good").wait_for()
+    best: tuple[float, bytes] | None = None
+    for _ in range(ASKED):
+        spent = _ask(page, sample)
+        if best is None or spent < best[0]:
+            best = spent, page.screenshot(full_page=not shot.height)
+    context.close()
+    assert best is not None
+    return best[1]
+
+
+def _ask(page: Page, sample: int) -> float:
+    """Ask about a sample; return the milliseconds that the server took."""
+    with page.expect_response("**/v1/predict*") as answered:
+        page.locator("#sample-list button").nth(sample).click()
+    spent = float(answered.value.json()["latency_ms"]["total"])
+    page.locator("#answers:not([aria-busy])").wait_for()
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(0, 0)
+    page.evaluate("scrollTo(0, 0)")
+    return spent
+
+
+def _write(path: Path, data: bytes) -> Path:
+    """Write a picture, without loss where that stays small."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.save(path, lossless=True, quality=100, method=6)
+    if path.stat().st_size > LARGEST:
+        image.save(path, quality=90, method=6)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("quickstart"), help="what atd quickstart made")
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
+    parser.add_argument("--sample", type=int, default=1, help="place of the sample to ask about")
+    parser.add_argument("--phone", action="store_true", help="the page on a phone too")
+    given = parser.parse_args(arguments)
+    try:
+        shots = (*SHOTS, PHONE) if given.phone else SHOTS
+        for path in take(given.folder, given.out, shots, given.sample):
+            print(f"wrote {path} ({path.stat().st_size:,} bytes)")
+    except AtdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

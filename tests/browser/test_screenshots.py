@@ -1,0 +1,38 @@
+"""benchmarks.screenshots: pictures of the page, small enough to be committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from adaptertune_deploy.core import adapter as adapters
+from adaptertune_deploy.core.samples import keep
+from benchmarks.screenshots import BROWSERS, LARGEST, Shot, take
+from tests.browser.conftest import GOLDEN, IMAGES
+
+SHOTS = (Shot("light.webp", "light", 700, 500, 1), Shot("dark.webp", "dark", 390, 0, 1))
+
+
+def test_pictures_are_taken_in_both_themes(tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    if not any(map(shutil.which, BROWSERS)):
+        pytest.skip("no browser on PATH; on Debian: apt-get install chromium")
+    folder = tmp_path / "golden"
+    shutil.copytree(GOLDEN, folder)
+    config = adapters.read_config(folder / "adapters" / "birds")
+    give = keep(folder / "adapters" / "birds", [(IMAGES[0].read_bytes(), ".png", "a bird")], travel=True)
+    adapters.write_config(folder / "adapters" / "birds", dataclasses.replace(config, samples=give))
+    light, dark = take(folder, tmp_path / "pictures", SHOTS, 0)
+    sizes, corners = [], []
+    for path in (light, dark):
+        with Image.open(path) as image:
+            sizes.append(image.size)
+            corners.append(image.convert("RGB").getpixel((2, 2)))
+        assert path.stat().st_size <= LARGEST
+    assert sizes[0] == (700, 500)
+    assert sizes[1][0] == 390
+    assert corners == [(255, 255, 255), (15, 18, 20)]
