@@ -24,6 +24,10 @@ ROUTES = {
     "/v2/models/{model}/trace/setting": {"GET", "POST"},
     "/v2/trace/setting": {"GET", "POST"},
     "/v2/models/stats": {"GET"},
+    # Refused here; see serve/http/repository.py.
+    "/v2/repository/index": {"POST"},
+    "/v2/repository/models/{model}/load": {"POST"},
+    "/v2/repository/models/{model}/unload": {"POST"},
     **{
         f"/v2/models/{{model}}{version}{path}": {"POST" if path == "/infer" else "GET"}
         for version in ("", "/versions/{version}")
