@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz soak reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -45,6 +45,12 @@ screenshots: $(VENV)/.installed-dev
 # 100,000 mutated requests against a server; the tests send 400 of them.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.serve.http.fuzz 100000
+
+# Ten minutes at twice the capacity with good and bad traffic, then a noisy task beside another; about fourteen minutes in
+# all, on a quiet machine of two cores or more. Writes docs/results/soak.md.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.soak_page
 
 # The tables of docs/reliability.md, made out of what the tests say that they try.
 reliability:

@@ -1,0 +1,100 @@
+"""The page docs/results/soak.md, made from the results of benchmarks.soak.
+
+python -m benchmarks.soak_page
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inference_page import judged
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
+PAGE = ROOT / "docs" / "results" / "soak.md"
+Facts = Mapping[str, Any]
+GOODPUT, HEALTH_MS, GROWTH_MB, P99 = 0.95, 100.0, 16.0, 2.0
+
+HEAD = """# Soak: twice the load, good requests and bad ones
+
+Written by `make soak` from `benchmarks/results/soak.json`; do not edit.
+
+A real `atd serve` with its engine on one core, clients and all else on the others. Its capacity is what clients get
+that ask as fast as they are answered. Then good requests come at twice that rate, whatever is answered, beside attacks
+one after another and 32 silent clients; each answer is compared with the one that was computed offline.
+"""
+
+
+def page(facts: Facts) -> str:
+    """Return the page as Markdown."""
+    return "\n".join([HEAD, *_load(facts), *_attacks(facts["overload"]), *_noisy(facts), *_machine(facts), ""])
+
+
+def _load(facts: Facts) -> Iterator[str]:
+    load, rates, health = facts["overload"], facts["capacity_rows_per_s"], facts["health"]
+    share = load["rows_per_s"] / rates["before"]
+    wrong = len(load["wrong"]) + len(load["attacks_wrong"])
+    missed = "" if share >= GOODPUT else ", **missed**"
+    yield f"## {load['seconds']:,.0f} seconds\n"
+    yield "| what | measured | expected |\n|---|---:|---:|"
+    yield f"| capacity before, after | {rates['before']:.1f}, {rates['after']:.1f} rows/s | |"
+    yield f"| requests sent | {load['sent']:,}, {load['sent'] / load['seconds']:.1f} a second | |"
+    counts = ", ".join(f"{times:,} x {status}" for status, times in sorted(load["statuses"].items()))
+    yield f"| answers | {counts} | 200 and 503 alone |"
+    yield f"| goodput to capacity | {load['rows_per_s']:.1f} rows/s = {share:.3f} | at least {GOODPUT:g}{missed} |"
+    yield f"| wrong answers | {wrong} | {judged(wrong, 0)} |"
+    longest = health["max_ms"]
+    yield f"| health, longest of {health['probes']:,} | {longest:.1f} ms | {judged(longest, HEALTH_MS)} |"
+    yield f"| health, p99 | {health['p99_ms']:.1f} ms | |"
+    yield f"| health not answered | {health['failed']} | {judged(health['failed'], 0)} |"
+    growth = load["memory_growth_mb"]
+    yield f"| memory, last quarter above the second | {growth:.1f} MB | {judged(growth, GROWTH_MB)} |"
+    yield ""
+
+
+def _attacks(load: Facts) -> Iterator[str]:
+    yield "## Attacks\n"
+    yield "0 is a connection that broke before an answer, or a client that waits for none.\n"
+    yield "| attack | what came |\n|---|---|"
+    for name, counts in load["attacks"].items():
+        yield f"| {name} | {', '.join(f'{times} x {status}' for status, times in counts.items())} |"
+    yield ""
+
+
+def _noisy(facts: Facts) -> Iterator[str]:
+    yield "## A noisy neighbour\n"
+    yield (
+        "A task asked one image at a time, alone and beside eight clients that ask 64 rows of another task. A row\n"
+        "waits for the run that goes on, and rides in the next one: the smaller `--max-batch`, the shorter both.\n"
+    )
+    yield "| --max-batch | p99 alone | p99 beside | ratio | at most | refused |\n|---:|---:|---:|---:|---:|---:|"
+    for size, found in facts["noisy_neighbour"].items():
+        ratio = found["beside_p99_ms"] / found["alone_p99_ms"]
+        target = judged(ratio, P99) if size == "1" else ""
+        refused = sum(times for status, times in found["quiet"].items() if status != "200")
+        times = f"{found['alone_p99_ms']:.1f} ms | {found['beside_p99_ms']:.1f} ms"
+        yield f"| {size} | {times} | {ratio:.2f} | {target} | {refused} |"
+    yield ""
+
+
+def _machine(facts: Facts) -> Iterator[str]:
+    machine = facts["machine"]
+    versions = ", ".join(f"{library} {version}" for library, version in machine["versions"].items())
+    yield "## Machine\n"
+    yield f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB; Python {machine['python']},"
+    yield f"{versions}"
+
+
+def main() -> None:
+    """Write the page from the results."""
+    if not RESULTS.exists():
+        raise SystemExit(f"{RESULTS} is not there; run make soak")
+    PAGE.write_text(page(json.loads(RESULTS.read_text())))
+    print(f"page written to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
