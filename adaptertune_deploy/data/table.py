@@ -29,7 +29,7 @@ LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 class Row:
     """Where a dataset is read.
 
-    module: its file below data.sources.
+    module: its file below data.sources, "torchvision.others".
     function: in that file, of the type Open.
     marker: what lies in a folder that --data-dir could name, so that such a folder is recognised when it is given
         as --dataset; None where the dataset lies in no folder.
@@ -49,7 +49,7 @@ class Row:
 
 
 def _other(marker: str) -> Row:
-    return Row("torchvision_others", "open_other", marker, named=True)
+    return Row("torchvision.others", "open_other", marker, named=True)
 
 
 TABLE: dict[str, Row] = {
@@ -65,7 +65,7 @@ TABLE: dict[str, Row] = {
     "imagenet-r": Row("imagenet_r", "open_imagenet_r", "imagenet-r/n01443537"),
     # without a download
     "digits": Row("digits", "open_digits", comes="comes with scikit-learn"),
-    "shapes": Row("shapes", "open_shapes", comes="is generated"),
+    "shapes": Row("drawn.shapes", "open_shapes", comes="is generated"),
     # others that torchvision downloads or reads
     "caltech101": _other("caltech101/101_ObjectCategories"),
     "country211": _other("country211/train"),

@@ -10,7 +10,7 @@ from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.data import downloads, listing
 from adaptertune_deploy.data.samples import Dataset, FileReader, Targets
-from adaptertune_deploy.data.sources.flowers_labels import LABELS
+from adaptertune_deploy.data.sources.labels.flowers import LABELS
 
 NAME = "flowers"
 FOLDER = "flowers-102"

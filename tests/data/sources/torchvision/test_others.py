@@ -1,4 +1,4 @@
-"""data.sources.torchvision_others: the same images and classes as torchvision's own class, item by item."""
+"""data.sources.torchvision.others: the same images and classes as torchvision's own class, item by item."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from scipy.io import savemat
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.samples import Split
-from adaptertune_deploy.data.sources import torchvision_others
-from adaptertune_deploy.data.sources.torchvision_facts import OTHERS
+from adaptertune_deploy.data.sources.torchvision import others
+from adaptertune_deploy.data.sources.torchvision.facts import OTHERS
 from tests.data.builders import make_folder, make_mnist, save_image
 
 TWO = {"beach": 2, "forest": 1}
@@ -237,7 +237,7 @@ def test_what_is_absent_is_asked_of_torchvision(tmp_path: Path, monkeypatch: pyt
             make_dtd(Path(root)) if not (Path(root) / "dtd").exists() else None
 
     with monkeypatch.context() as patch:
-        patch.setattr(torchvision_others, "_class", lambda other: Peer)
-        torchvision_others._download(OTHERS["dtd"], tmp_path)
+        patch.setattr(others, "_class", lambda other: Peer)
+        others._download(OTHERS["dtd"], tmp_path)
     assert asked == [{"split": "train"}, {"split": "val"}, {"split": "test"}]
     assert len(open_dataset("dtd", tmp_path).train) == 2

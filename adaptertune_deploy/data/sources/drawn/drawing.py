@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from adaptertune_deploy.data.samples import Pixels
-from adaptertune_deploy.data.sources.outlines import HOLES, OUTLINES, Points
+from adaptertune_deploy.data.sources.drawn.outlines import HOLES, OUTLINES, Points
 
 SIDE = 64
 SUPERSAMPLING = 2

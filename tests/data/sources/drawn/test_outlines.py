@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from adaptertune_deploy.data.sources.outlines import HOLES, OUTLINES
+from adaptertune_deploy.data.sources.drawn.outlines import HOLES, OUTLINES
 
 
 def area(points: np.ndarray) -> float:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptertune_deploy.data.sources import drawing
-from adaptertune_deploy.data.sources.outlines import OUTLINES
+from adaptertune_deploy.data.sources.drawn import drawing
+from adaptertune_deploy.data.sources.drawn.outlines import OUTLINES
 
 
 @pytest.mark.parametrize("label", sorted(OUTLINES))

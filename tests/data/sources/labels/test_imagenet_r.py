@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from adaptertune_deploy.data.sources.imagenet_r_labels import LABELS
+from adaptertune_deploy.data.sources.labels.imagenet_r import LABELS
 
 
 def test_ids_and_names_are_those_that_timm_knows() -> None:

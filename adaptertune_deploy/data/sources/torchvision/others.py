@@ -20,13 +20,13 @@ from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.data import downloads
 from adaptertune_deploy.data.samples import Dataset, FileReader, Pixels, Split, Targets
 from adaptertune_deploy.data.sources.stacks import StackReader
-from adaptertune_deploy.data.sources.torchvision_facts import OTHERS, Other
+from adaptertune_deploy.data.sources.torchvision.facts import OTHERS, Other
 
 STEP = 1000  # images between two reports of progress
 
 
 def open_other(name: str, data_dir: Path | None, task: str | None, allow_missing: bool, progress: Progress) -> Dataset:
-    """Open a dataset of torchvision_facts.OTHERS in the layout of torchvision's class.
+    """Open a dataset of facts.OTHERS in the layout of torchvision's class.
 
     Raises:
         DatasetError: a module that it needs is not installed, absent and not downloadable, laid out in another way,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from torchvision.datasets import Flowers102
 
-from adaptertune_deploy.data.sources.flowers_labels import LABELS
+from adaptertune_deploy.data.sources.labels.flowers import LABELS
 
 
 def test_the_names_are_those_of_torchvision_in_its_order() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torchvision.datasets
 
 from adaptertune_deploy.data.augment import PRESETS
-from adaptertune_deploy.data.sources.torchvision_facts import OTHERS, Other
+from adaptertune_deploy.data.sources.torchvision.facts import OTHERS, Other
 from adaptertune_deploy.data.table import TABLE
 
 
@@ -23,7 +23,7 @@ def test_torchvision_has_the_class_and_takes_the_arguments(name: str) -> None:
 
 
 def test_every_entry_is_a_row_of_the_table() -> None:
-    assert set(OTHERS) == {name for name, row in TABLE.items() if row.module == "torchvision_others"}
+    assert set(OTHERS) == {name for name, row in TABLE.items() if row.module == "torchvision.others"}
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)

@@ -1,0 +1,1 @@
+"""Names of classes that the datasets themselves lack."""

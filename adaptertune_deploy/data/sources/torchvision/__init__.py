@@ -1,0 +1,1 @@
+"""The datasets of torchvision that need no reader of their own."""
