@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -28,12 +27,12 @@ from adaptertune_deploy.serve.http.listener import listen, take_connections
 from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.uvicorn_config import uvicorn_config
 from adaptertune_deploy.serve.http.watch import Watch
+from adaptertune_deploy.serve.logs.readiness import ReadinessLog
 from adaptertune_deploy.serve.service import Service
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
 SIGNALS = (*URGENT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 TICK_S = 0.02
-logger = logging.getLogger(__name__)
 MARGIN_S = 1.0  # after the drain timeout, for answering that it has passed
 
 
@@ -54,7 +53,7 @@ class Server(uvicorn.Server):
         self._on_started = on_started
         self.unanswered = 0
         self._stop_at: float | None = None
-        self._said: str | None = ""  # the reason that was logged last
+        self._readiness = ReadinessLog()
         self._end: threading.Timer | None = None
         metrics = self.service.metrics
         self.watch = Watch(self.service.settings, lambda status: metrics.responded(UNKNOWN, status))
@@ -102,7 +101,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Decide, ten times a second, whether to end."""
-        self._log_readiness()
+        reason = self.service.not_ready
+        self._readiness.note(reason, ill=reason == self.service.batcher.health.problem)
         if self.service.draining:
             # What idles may be a proxy's, which sends more over it until it has noticed: closed when the delay is over.
             self.watch.draining = True
@@ -111,18 +111,6 @@ class Server(uvicorn.Server):
         if self._stop_at is not None and monotonic() >= self._stop_at:
             return True
         return await super().on_tick(counter)
-
-    def _log_readiness(self) -> None:
-        """Say when the server begins or ceases to be ready, and why."""
-        reason = self.service.not_ready
-        if reason == self._said:
-            return
-        self._said = reason
-        if reason is None:
-            logger.info("ready")
-        else:
-            ill = reason == self.service.batcher.health.problem
-            logger.log(logging.ERROR if ill else logging.INFO, "not ready: %s", reason)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, then end as uvicorn does; what takes too long is ended until then too."""

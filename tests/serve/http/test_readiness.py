@@ -14,9 +14,9 @@ from adaptertune_deploy.core.known_image import known_image, stored_answer
 from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.serve.batching import batcher
 from adaptertune_deploy.serve.batching.engine_health import FAILURES
-from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.logs import readiness
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import make_preprocess_spec
@@ -127,7 +127,7 @@ def test_the_log_says_which_tasks_were_proven_and_when_readiness_changes(
         wait_said("not ready: the engine failed")
         engine.error = None
         wait_ready(running)
-    said = [record.getMessage() for record in caplog.records if record.name in (server.__name__, batcher.__name__)]
+    said = [record.getMessage() for record in caplog.records if record.name in (readiness.__name__, batcher.__name__)]
     proof = (
         "warm, and answering as the bundle says: pets" if known else "warm only, since the bundle holds no answer of"
     )
