@@ -26,6 +26,7 @@ from adaptertune_deploy.serve.about import read_about
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.sessions.session import open_session
+from adaptertune_deploy.serve.told import Told
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -79,7 +80,7 @@ def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int) -> list[Pa
     about = read_about(bundle, session.form, Precision.FP32, folder / "adapters")
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with serving(make_app(session, about=about)) as url, sync_playwright() as playwright:
+        with serving(make_app(session, told=Told(about))) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             return [_write(out / shot.name, _shoot(browser, f"{url}/", shot, sample)) for shot in shots]
     finally:

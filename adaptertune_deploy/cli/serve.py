@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from adaptertune_deploy.engines.options import EngineOptions
-    from adaptertune_deploy.serve.about import About
     from adaptertune_deploy.serve.grpc.server import GrpcServer
     from adaptertune_deploy.serve.http.admin import Admin
     from adaptertune_deploy.serve.sessions.session import Session
     from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+    from adaptertune_deploy.serve.told import Told
 
 GrpcPort = Annotated[
     int | None, value("--grpc-port", "N", PLACES, "Listen for gRPC too, on this TCP port; 0 takes a free one.")
@@ -131,7 +132,7 @@ def serve(
     with _admin(admin) as changed_on, logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
             session, source = _open(bundle, names, form, asked, strict, watch)
-        app = make_app(session, bounds, _about(bundle, session.form, asked), source)
+        app = make_app(session, bounds, _told(bundle, session.form, asked), source)
         companions = [] if grpc_port is None else [grpc_server(app.state.service, host, grpc_port)]
         start = _Start(bundle, session, bounds, changed_on, companions, verbose)
         try:
@@ -234,13 +235,15 @@ def _has_terminal() -> bool:
     return True
 
 
-def _about(bundle: Path, form: str, asked: EngineOptions) -> About:
+def _told(bundle: Path, form: str, asked: EngineOptions) -> Told:
     """Return what the page tells people; images to try lie where the adapters do, if they are here."""
     from adaptertune_deploy.cli.terminal import next as following
     from adaptertune_deploy.engines.engine import graph_precision
     from adaptertune_deploy.serve.about import read_about
+    from adaptertune_deploy.serve.told import Told
 
-    return read_about(bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
+    read = functools.partial(read_about, bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
+    return Told(read(), read)
 
 
 def _grpc() -> type[GrpcServer]:

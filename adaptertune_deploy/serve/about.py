@@ -48,11 +48,13 @@ class AboutTask:
 
     bytes: size of its tensor file.
     accuracy: what training measured of it; None where nobody recorded that.
+    digests: SHA-256 of each file of which a server may have loaded it: its tensors, its merged graphs.
     samples: at most MOST_SAMPLES.
     """
 
     bytes: int
     accuracy: AccuracyRecord | None
+    digests: frozenset[str]
     samples: tuple[Sample, ...] = ()
 
 
@@ -97,7 +99,9 @@ def _about(folder: Path, manifest: Manifest, record: TaskRecord, trained: Path) 
         size = (folder / record.file).stat().st_size
     except OSError:
         size = 0  # a server that must have it says so
-    return AboutTask(size, record.accuracy, _samples(trained / record.task.name, manifest, record))
+    merged = (graph.sha256 for graph in manifest.graphs if graph.task == record.task.name)
+    shown = _samples(trained / record.task.name, manifest, record)
+    return AboutTask(size, record.accuracy, frozenset({record.sha256, *merged}), shown)
 
 
 def _samples(folder: Path, manifest: Manifest, record: TaskRecord) -> tuple[Sample, ...]:

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ import pytest
 from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.files import sha256_bytes
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.serve.about import About, AboutTask, Sample, read_about
+from adaptertune_deploy.serve.about import About, Sample, read_about
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.opened import OpenBundle
 from adaptertune_deploy.serve.sessions.session import open_session
+from adaptertune_deploy.serve.told import Told
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 IMAGES = sorted((GOLDEN / "images").glob("*.png"))
@@ -56,7 +57,7 @@ def chromium() -> Iterator[Any]:
 def site() -> Iterator[str]:
     """The address of a server of `birds` and `cars`, about which everything is known but the accuracy of `cars`."""
     session = open_session(GOLDEN / "bundle")
-    with serving(make_app(session, about=make_about())) as url:
+    with serving(make_app(session, told=Told(make_about()))) as url:
         wait_ready(url)
         yield url + "/"
     session.close()
@@ -67,9 +68,8 @@ def make_about() -> About:
     about = read_about(place, "shared", Precision.FP32, GOLDEN / "adapters")
     data = IMAGES[1].read_bytes()
     samples = (Sample(data, "image/png", "a bird", sha256_bytes(data)),)
-    birds = AboutTask(about.tasks["birds"].bytes, AccuracyRecord("squares", 20, 15), samples)
-    cars = AboutTask(about.tasks["cars"].bytes, None)
-    return About(about.backbone, about.graph_bytes, {"birds": birds, "cars": cars})
+    birds = replace(about.tasks["birds"], accuracy=AccuracyRecord("squares", 20, 15), samples=samples)
+    return replace(about, tasks={**about.tasks, "birds": birds})
 
 
 def wait_ready(url: str) -> None:

@@ -13,7 +13,7 @@ from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.samples import SampleRecord, keep
 from adaptertune_deploy.serve.about import LARGEST_SAMPLE, MOST_SAMPLES, read_about
-from tests.builders import make_adapter, make_task, write_adapter, write_bundle
+from tests.builders import make_adapter, make_task, write_adapter, write_bundle, write_merged
 
 PETS = make_task("pets")
 
@@ -50,6 +50,7 @@ def test_sizes_and_accuracy_are_the_bundles(place: Path) -> None:
     assert about.tasks["pets"].bytes == len((place / "bundle" / manifest.tasks[0].file).read_bytes())
     assert about.tasks["pets"].accuracy == AccuracyRecord("squares", 20, 16)
     assert about.tasks["birds"].accuracy is None
+    assert about.tasks["birds"].digests == {manifest.tasks[1].sha256}
     assert read_about(place / "bundle", "merged", Precision.FP32, place / "adapters").graph_bytes is None
 
 
@@ -81,3 +82,9 @@ def test_a_damaged_adapter_folder_gives_no_images(place: Path) -> None:
     give_samples(place / "adapters" / "pets", [(b"image", ".png", "a")])
     (place / "adapters" / "pets" / adapters.CONFIG_NAME).write_text("{")
     assert labels(place) == []
+
+
+def test_a_task_is_known_by_its_merged_graphs_too(place: Path) -> None:
+    manifest = write_merged(place / "bundle", bundle.read_manifest(place / "bundle"), {"birds": b"graph"})
+    about = read_about(place / "bundle", "merged", Precision.FP32, place / "adapters")
+    assert about.tasks["birds"].digests == {manifest.tasks[1].sha256, manifest.graphs[-1].sha256}

@@ -12,7 +12,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
-from adaptertune_deploy.serve.about import NOTHING, About
 from adaptertune_deploy.serve.http import page, repository, v2
 from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
 from adaptertune_deploy.serve.http.index import index
@@ -22,12 +21,13 @@ from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from adaptertune_deploy.serve.told import Told
 
 
 def make_app(
     session: Session,
     settings: Settings | None = None,
-    about: About = NOTHING,
+    told: Told | None = None,
     source: BundleSource | None = None,
 ) -> Starlette:
     """Return an application that answers from `session`, which stays the caller's to close.
@@ -38,7 +38,7 @@ def make_app(
     Args:
         session: see session.open_session.
         settings: limits; None for the defaults.
-        about: what the page tells people of the tasks.
+        told: what the page tells people of the tasks; None where nothing is known.
         source: where further tasks come from; None where there are none.
     """
     service = Service(session, settings or Settings(), source)
@@ -62,7 +62,7 @@ def make_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.service, app.state.about, app.state.page = service, about, page.read_page()
+    app.state.service, app.state.told, app.state.page = service, told or Told(), page.read_page()
     return app
 
 

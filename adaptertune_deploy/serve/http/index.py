@@ -16,6 +16,7 @@ from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.told import Told
 
 DIGITS = 4
 VARIES = {"Vary": "Accept", "Cache-Control": "no-store"}
@@ -27,20 +28,21 @@ async def index(request: Request) -> Response:
         return page.show_page(request)
     state = request.app.state
     endpoints = sorted({route.path for route in request.app.routes if isinstance(route, Route)})
-    return json_answer({**facts(state.service, state.about), "endpoints": endpoints}, headers=VARIES)
+    return json_answer({**await facts(state.service, state.told), "endpoints": endpoints}, headers=VARIES)
 
 
-def facts(service: Service, about: About) -> dict[str, Any]:
+async def facts(service: Service, told: Told) -> dict[str, Any]:
     """Return what a server is and serves; `not_ready` is null while requests should come."""
-    session, settings = service.session, service.settings
+    session, settings, tasks = service.session, service.settings, service.tasks.current
+    known = await told.of(tasks)
     return {
         **describe.server_metadata(),
         "not_ready": service.not_ready,
         "form": session.form,
         **describe.engine(session),
-        "backbone": _backbone(about),
+        "backbone": _backbone(told.about),
         "limits": {"rows": settings.largest_request, "bytes": settings.body_limit, "pixels": settings.max_pixels},
-        "tasks": {task.name: _task(task, about.tasks.get(task.name)) for task in service.tasks.current},
+        "tasks": {task.name: _task(task, known.get(task.name)) for task in tasks},
     }
 
 
@@ -59,7 +61,7 @@ def _task(task: ServedTask, about: AboutTask | None) -> dict[str, Any]:
         "rank": spec.adapter.rank,
         "blocks": list(spec.adapter.blocks),
     }
-    if about is None or task.version != 1:  # what is known beyond is of the content that the server started with
+    if about is None:
         return known
     samples = [
         {"path": f"samples/{task.name}/{place}", "label": sample.label} for place, sample in enumerate(about.samples)

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.serve.about import About
 from adaptertune_deploy.serve.http import static
+from adaptertune_deploy.serve.told import Told
 
 INDEX = "index.html"
 MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -55,8 +55,8 @@ async def show_file(request: Request) -> Response:
 
 async def show_sample(request: Request) -> Response:
     """Answer GET /samples/TASK/PLACE with an image to try."""
-    about: About = request.app.state.about
-    task = about.tasks.get(request.path_params["task"])
+    told: Told = request.app.state.told
+    task = told.about.tasks.get(request.path_params["task"])
     samples = {} if task is None else {str(place): sample for place, sample in enumerate(task.samples)}
     sample = samples.get(request.path_params["place"])
     if sample is None:

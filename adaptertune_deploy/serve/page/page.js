@@ -147,12 +147,16 @@ function showFooter({ name, version, endpoints }) {
   );
 }
 
-async function follow() {
+async function look() {
   try {
-    if (!document.hidden || !facts) showFacts(await readFacts());
+    showFacts(await readFacts());
   } catch {
     showState("the server does not answer", "bad");
   }
+}
+
+async function follow() {
+  if (!document.hidden || !facts) await look();
   setTimeout(follow, AGAIN_MS);
 }
 
@@ -164,4 +168,5 @@ new ResizeObserver(([{ contentRect }]) => {
 startPicture(take);
 startSnippets();
 find("camera").onclick = toggleCamera;
+addEventListener("focus", look);
 follow();

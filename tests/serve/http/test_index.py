@@ -12,17 +12,22 @@ from adaptertune_deploy.core.files import sha256_bytes
 from adaptertune_deploy.serve.about import About, AboutTask, Sample
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.told import Told
 from tests.builders import make_backbone_spec
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import make_shared
+
+UNREAD = frozenset({""})  # what was loaded of no file
 
 
 @pytest.fixture(scope="module")
 def told(png: bytes) -> Iterator[httpx.Client]:
     """A server about which everything is known of `pets` and nothing of the other tasks."""
-    pets = AboutTask(1234, AccuracyRecord("oxford", 200, 190), (Sample(png, "image/png", "cat", sha256_bytes(png)),))
+    pets = AboutTask(
+        1234, AccuracyRecord("oxford", 200, 190), UNREAD, (Sample(png, "image/png", "cat", sha256_bytes(png)),)
+    )
     about = About(make_backbone_spec(width=8, depth=4), 5_000_000, {"pets": pets})
-    with serving(make_app(make_shared(), about=about)) as url, httpx.Client(base_url=url) as client:
+    with serving(make_app(make_shared(), told=Told(about))) as url, httpx.Client(base_url=url) as client:
         yield client
 
 

@@ -13,6 +13,7 @@ from adaptertune_deploy.serve.about import About, AboutTask, Sample
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.told import Told
 from tests.serve.conftest import Running
 from tests.serve.fakes import make_shared
 
@@ -52,9 +53,9 @@ def test_nothing_else_is_served(server: Running, path: str) -> None:
 @pytest.fixture(scope="module")
 def sampled(png: bytes) -> Iterator[httpx.Client]:
     """A server with one image to try, of `pets`."""
-    pets = AboutTask(1, None, (Sample(png, "image/png", "cat", sha256_bytes(png)),))
+    pets = AboutTask(1, None, frozenset({""}), (Sample(png, "image/png", "cat", sha256_bytes(png)),))
     with (
-        serving(make_app(make_shared(), about=About(tasks={"pets": pets}))) as url,
+        serving(make_app(make_shared(), told=Told(About(tasks={"pets": pets})))) as url,
         httpx.Client(base_url=url) as client,
     ):
         yield client
