@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +24,7 @@ import numpy as np
 
 from adaptertune_deploy.bench.interleaved import time_interleaved
 from adaptertune_deploy.bench.machine import describe_machine
+from adaptertune_deploy.bench.memory import resident_mb
 from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import graph_facts, heads
@@ -159,8 +158,7 @@ def child(path: Path, kinds: Sequence[Kind], sessions: int) -> float:
         bench.rows()()
         held.append(bench)
     heap.give_back()
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{os.getpid()}/status").read_text())
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+    return resident_mb()
 
 
 def own_mb(spec: BackboneSpec, slots: Sequence[int], kind: Kind) -> float:

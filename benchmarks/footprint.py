@@ -27,6 +27,7 @@ from statistics import median
 from rich.console import Console
 
 from adaptertune_deploy.bench.machine import describe_machine
+from adaptertune_deploy.bench.memory import resident_mb
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.core.bundle import read_manifest
@@ -35,12 +36,6 @@ from adaptertune_deploy.core.publish import add_task
 RESULTS = Path(__file__).parent / "results" / "footprint.json"
 ATD = [sys.executable, "-m", "adaptertune_deploy"]
 REQUESTS = 100
-
-
-def resident_mb(pid: int) -> float:
-    """Return a process's resident memory in MB (10^6 bytes), from /proc."""
-    kilobytes = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(kilobytes[1]) * 1024 / 1e6 if kilobytes else 0.0
 
 
 def serve_memory(bundle: Path, image: bytes) -> dict[str, float]:

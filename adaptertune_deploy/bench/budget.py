@@ -42,11 +42,14 @@ class Budget:
         self._progress(f"measuring, {self._stage}", int(min(self.passed, self.seconds)), math.ceil(self.seconds))
 
     def enough(self, share: float, least: int = LEAST) -> Callable[[int], bool]:
-        """Return what ends rounds once they have taken this share of what is left now, and so many ran at least."""
+        """Return what ends rounds once they have taken this share of what is left now, and so many ran at least.
+
+        When the whole time is over, one round is enough.
+        """
         until = self.clock() + share * self.left
 
         def over(rounds: int) -> bool:
             self.say()
-            return rounds >= least and self.clock() >= until
+            return self.clock() >= until and rounds >= (least if self.left else 1)
 
         return over

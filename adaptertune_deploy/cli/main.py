@@ -10,6 +10,7 @@ import typer
 import adaptertune_deploy
 from adaptertune_deploy.cli import (
     add,
+    bench,
     data,
     doctor,
     evaluate,
@@ -52,6 +53,7 @@ app.command("inspect", cls=Command)(inspect.inspect)
 app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)
 app.command("serve", cls=Command)(serve.serve)
+app.command("bench", cls=Command)(bench.bench)
 app.command("tune", cls=Command)(tune.tune)
 app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(data.app, name="data")

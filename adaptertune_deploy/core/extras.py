@@ -14,6 +14,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "tensorrt": ("cuda-bindings", "tensorrt-cu13"),
     "tensorrt-rtx": ("cuda-bindings", "tensorrt-rtx"),
     "grpc": ("grpcio", "protobuf"),
+    "plot": ("matplotlib",),
     "hf": ("datasets",),
     "parquet": ("pyarrow",),
 }

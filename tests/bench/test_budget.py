@@ -22,6 +22,8 @@ def test_rounds_end_when_their_share_is_over_and_enough_of_them_ran() -> None:
     assert not over(100)
     clock.now = 5.0
     assert [over(rounds) for rounds in (0, LEAST - 1, LEAST)] == [False, False, True]
+    clock.now = 10.0
+    assert [over(rounds) for rounds in (0, 1)] == [False, True]  # the whole time is over
     assert [Budget(0, clock=clock).enough(1, least=1)(rounds) for rounds in (0, 1)] == [False, True]
 
 

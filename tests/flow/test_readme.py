@@ -118,7 +118,7 @@ def played(workspace: Workspace, shared_data: Path, tmp_path_factory: pytest.Tem
         if words[0] == "train":
             words = [*words, "--epochs", "1", "--folds", "1", *([] if given else ["--weights", str(weights)])]
             given = True
-        if words[0] == "tune":
+        if words[0] in ("bench", "tune"):
             words = [*words, "--time", "2"]
         done = subprocess.run(
             atd_command(*words), cwd=folder, env=variables, capture_output=True, text=True, timeout=600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ LINES = [
     line.partition("  #")[0] for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()
 ]
 COMMANDS = [shlex.split(line) for line in LINES if line.startswith("atd ")]
-QUICK = ("--time", "1")
+QUICK = ("--time", "0.5", "--engine", "onnxruntime")
 
 
 def serve(words: list[str], folder: Path, variables: dict[str, str]) -> str:
@@ -55,13 +56,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str
         )
         assert done.returncode == 0, (command, done.stderr)
         found.append((shlex.join(command), done.stdout, done.stderr))
+    assert {path.name for path in (folder / "bench").iterdir()} == {"bench.json", "bench.png"}
     return found
 
 
 def test_every_command_of_the_page_was_played(played: list[tuple[str, str, str]]) -> None:
     ran = [command for command, _, _ in played]
-    assert ran[:2] == ["atd tune", "atd tune --allow bf16,int8"]
-    assert {"atd serve", "atd serve --no-tuning"} <= set(ran)
+    assert {"atd bench", "atd tune", "atd tune --allow bf16,int8", "atd serve", "atd serve --no-tuning"} <= set(ran)
     assert not [error for _, _, error in played if "Traceback" in error]
 
 
@@ -71,6 +72,13 @@ def test_a_tuning_says_what_it_chose_and_a_server_follows_it_or_not(played: list
         assert re.search(r"^written to .*; atd serve follows it", printed[command][0], re.MULTILINE)
     assert "note: tuned: " in printed["atd serve"][1].splitlines()[0]
     assert "tuned" not in printed["atd serve --no-tuning"][1]
+
+
+def test_a_measurement_says_what_it_measured(played: list[tuple[str, str, str]]) -> None:
+    printed = {command: out for command, out, _ in played}
+    for form in ("shared", "merged"):
+        assert f"{form} fp32 onnxruntime" in printed["atd bench"]
+    assert json.loads(printed["atd bench --engine onnxruntime --precision fp32 --json"])["ran"]
 
 
 def test_links_lead_somewhere() -> None:

@@ -48,6 +48,8 @@ CASES: Complete = {
     "add adapters/t": ["adapters/trees"],
     "inspect b": ["bundle/"],
     "inspect bundle/b": ["bundle/backbone-fp32-ee7774d6.onnx"],
+    "bench b": ["bundle/"],
+    "bench --precision fp32,b": ["fp32,bf16"],
     "tune b": ["bundle/"],
     "tune --engine onnxruntime,o": ["onnxruntime,openvino"],
     "tune --allow bf16,int8": ["bf16,int8", "bf16,int8-qdq"],
