@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
+
+SOON = 1e-3  # seconds; a timer of 0 would be none
 
 
 class OutOfTimeError(BaseException):
@@ -12,21 +15,29 @@ class OutOfTimeError(BaseException):
 
 
 @contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError in the block once it took so long; in the main thread only, and not one in another.
+def deadline(seconds: float) -> Iterator[OutOfTimeError]:
+    """Raise the OutOfTimeError that it gives once the block took so long; in the main thread only.
 
-    A call into a library is ended when it returns; one that waits for a process is interrupted.
+    Blocks may lie in one another: the one whose time is over first raises its own. A call into a library is ended when
+    it returns; one that waits for a process is interrupted.
     """
+    error, started = OutOfTimeError(), time.monotonic()
 
     def end(number: int, frame: object) -> None:
-        raise OutOfTimeError
+        raise error
 
     if seconds <= 0:
-        raise OutOfTimeError
+        raise error
+    outer, _ = signal.getitimer(signal.ITIMER_REAL)
+    if 0 < outer <= seconds:
+        yield error
+        return
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        yield error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if outer:
+            signal.setitimer(signal.ITIMER_REAL, max(SOON, outer - (time.monotonic() - started)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import re
 import subprocess
 import sys
@@ -38,7 +39,9 @@ Found = TypeVar("Found")
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 TESTS = ("tests/gpu", "tests/flow/test_gpu.py")
 # stage -> how much of the time that is left it may take
-SHARES = {"machine": 0.15, "training": 0.25, "inference": 0.65, "tests": 1.0}
+SHARES = {"machine": 0.15, "training": 0.25, "inference": 0.75, "tests": 1.0}
+LONGEST = 3600.0  # seconds that anything is tried for
+OPENING = 100.0  # seconds: an engine that builds a plan for longer would leave the others none
 
 
 @dataclass
@@ -68,13 +71,19 @@ class Work:
         self.facts.setdefault("not_measured", []).append(text)
         self.console.print(f"not measured: {text}", markup=False)
 
-    def attempt(self, what: str, call: Callable[[], Found]) -> Found | None:
-        """Return what a call gives; None where it fails, which is kept and said."""
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001  a machine that nobody knows, with any library
-            self.lack(f"{what}: {_line(error)}")
-            return None
+    def attempt(self, what: str, call: Callable[[], Found], seconds: float = math.inf) -> Found | None:
+        """Return what a call gives; None where it fails or takes longer, which is kept and said."""
+        limit = min(seconds, LONGEST)
+        with deadline(limit) as over:
+            try:
+                return call()
+            except OutOfTimeError as error:
+                if error is not over:
+                    raise
+                self.lack(f"{what}: it took more than {limit:.0f} s")
+            except Exception as error:  # noqa: BLE001  a machine that nobody knows, with any library
+                self.lack(f"{what}: {_line(error)}")
+        return None
 
     def write(self) -> None:
         """Write what there is."""
@@ -145,16 +154,17 @@ def time_inference(work: Work) -> None:
     from benchmarks import gpu_inference
 
     engines = tuple(name for name in work.engines if work.attempt(name, partial(_check_engine, name, work.device)))
+    asked = gpu_inference.Asked(work.device, engines, work.rounds, max(work.batches))
+    opens = partial(work.attempt, seconds=OPENING)
     found: list[dict[str, Any]] = work.facts.setdefault("inference", [])
     with tempfile.TemporaryDirectory() as scratch:
         for name in work.models:
             graphs = work.attempt(f"graphs of {name}", partial(gpu_inference.make_graphs, name, Path(scratch)))
             if graphs is None:
                 continue
+            failed: set[gpu_inference.Key] = set()
             for batch in work.batches:
-                measure = partial(
-                    gpu_inference.measure_batch, name, graphs, batch, work.device, engines, work.rounds, work.attempt
-                )
+                measure = partial(gpu_inference.measure_batch, name, graphs, batch, asked, opens, failed)
                 timed = work.attempt(f"inference of {name} at batch {batch}", measure)
                 found += [dataclasses.asdict(entry) for entry in timed or ()]
                 work.write()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from benchmarks import backbones, forms
 from benchmarks.forms import Plain, Shared
 
 TASKS, RANK, CALIBRATING = 3, 8, 4
-ENGINES = ("onnxruntime", "tensorrt")
+SLOTS = 64  # of a plan, at least
 PRECISIONS = (Precision.FP32, Precision.FP16)
+Key = tuple[str, str, str]  # graph, engine, precision
 Attempt = Callable[[str, Callable[[], bool]], bool | None]
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -36,6 +37,21 @@ class Timed:
     engine: str
     precision: str
     milliseconds: Spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """On which device and engines graphs are timed, in how many rounds, and the largest batch."""
+
+    device: str
+    engines: tuple[str, ...]
+    rounds: int
+    largest: int
+
+    def options(self, engine: str, precision: Precision) -> EngineOptions:
+        """Return what an engine is asked for; one plan of TensorRT's takes every batch."""
+        plan = {"max_rows": str(self.largest), "slots": str(max(SLOTS, self.largest))}
+        return EngineOptions(engine, self.device, precision, settings=plan if engine.startswith("tensorrt") else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,24 +90,23 @@ def make_graphs(name: str, folder: Path) -> Graphs:
     return Graphs(made, merged)
 
 
-def openers(
-    graphs: Graphs, batch: int, device: str, engines: Sequence[str]
-) -> Iterator[tuple[tuple[str, str, str], Opener]]:
+def openers(graphs: Graphs, batch: int, asked: Asked) -> Iterator[tuple[Key, Opener]]:
     """Yield (graph, engine, precision) with how it is opened, torch's own pass first."""
     shared = graphs.shared[Precision.FP32]
     images = backbones.make_images(shared.backbone, batch)
     rows = [(row, row % TASKS) for row in range(batch)]
     for precision, kind in AUTOCAST.items():
-        yield ("plain", "torch", precision), partial(_torch, shared, images, device, kind)
-    for engine in engines:
+        yield ("plain", "torch", precision), partial(_torch, shared, images, asked.device, kind)
+    for engine in asked.engines:
         for precision, held in graphs.shared.items():
-            options = EngineOptions(engine, device, precision)
+            options = asked.options(engine, precision)
             yield ("shared", engine, precision.value), forms.open_shared(held, images, rows, options)
-        yield ("merged", engine, "fp32"), forms.open_alone(graphs.merged, images, EngineOptions(engine, device))
+        usual = asked.options(engine, Precision.FP32)
+        yield ("merged", engine, "fp32"), forms.open_alone(graphs.merged, images, usual)
 
 
 def measure_batch(
-    name: str, graphs: Graphs, batch: int, device: str, engines: Sequence[str], rounds: int, attempt: Attempt
+    name: str, graphs: Graphs, batch: int, asked: Asked, attempt: Attempt, failed: set[Key]
 ) -> list[Timed]:
     """Time everything that runs here at one batch size, interleaved.
 
@@ -99,17 +114,18 @@ def measure_batch(
         name: of the model.
         graphs: see make_graphs.
         batch: rows.
-        device: see EngineOptions.
-        engines: keys of the table of engines.
-        rounds: of runs.
+        asked: on what, and how often.
         attempt: given what is tried and a call, says whether it went well; else it has told why not.
+        failed: what did not run at a smaller batch and is not tried again; what does not now is added.
     """
-    working = {
-        key: opener
-        for key, opener in openers(graphs, batch, device, engines)
-        if attempt(f"{name}, batch {batch}, {' '.join(key)}", partial(_runs, opener))
-    }
-    seconds = time_interleaved({" ".join(key): opener for key, opener in working.items()}, rounds, openings=1)
+    working: dict[Key, Opener] = {}
+    for key, opener in openers(graphs, batch, asked):
+        if key not in failed:
+            if attempt(f"{name}, batch {batch}, {' '.join(key)}", partial(_runs, opener)):
+                working[key] = opener
+            else:
+                failed.add(key)
+    seconds = time_interleaved({" ".join(key): opener for key, opener in working.items()}, asked.rounds, openings=1)
     found = []
     for graph, engine, precision in working:
         taken = seconds[f"{graph} {engine} {precision}"]

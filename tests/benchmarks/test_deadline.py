@@ -40,6 +40,24 @@ def test_who_catches_exceptions_does_not_keep_it() -> None:
         swallow()
 
 
+def test_of_two_blocks_the_one_whose_time_is_over_raises() -> None:
+    with deadline(60) as outer, pytest.raises(OutOfTimeError) as raised, deadline(0.05) as inner:
+        signal.pause()
+    assert raised.value is inner
+    assert raised.value is not outer
+    with pytest.raises(OutOfTimeError) as raised, deadline(0.05) as outer, deadline(60) as inner:
+        signal.pause()
+    assert raised.value is outer
+
+
+def test_the_outer_block_goes_on_counting() -> None:
+    with deadline(60):
+        with deadline(30):
+            assert signal.getitimer(signal.ITIMER_REAL)[0] <= 30
+        assert 30 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
 @pytest.mark.parametrize("seconds", [0, -1.5])
 def test_no_time_at_all(seconds: float) -> None:
     with pytest.raises(OutOfTimeError), deadline(seconds):

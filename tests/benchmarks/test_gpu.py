@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,11 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from benchmarks import gpu
+from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines.options import parse_settings
+from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
+from benchmarks import gpu, gpu_inference
+from benchmarks.deadline import OutOfTimeError, deadline
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--models", "vit_pico_patch8_64", "--batches", "1,2", "--rounds", "2", "--device", "cpu"]
@@ -82,6 +87,15 @@ def test_a_stage_that_takes_too_long_ends_with_the_process_that_it_waits_for(
     document = json.loads(work.target.read_text())
     assert document["begun"]
     assert document["not_measured"] == ["machine: its time was over; what it measured until then is kept"]
+
+
+def test_what_takes_too_long_is_left_and_the_stage_goes_on(tmp_path: Path) -> None:
+    work = make_work(tmp_path)
+    assert work.attempt("a plan", signal.pause, seconds=0.05) is None
+    assert work.facts["not_measured"] == ["a plan: it took more than 0 s"]
+    with pytest.raises(OutOfTimeError), deadline(0.05):
+        work.attempt("another", signal.pause)
+    assert len(work.facts["not_measured"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -169,6 +183,16 @@ def test_a_stage_that_can_not_run_does_not_end_the_others(tmp_path: Path, monkey
     assert document["not_measured"] == ["inference: no such thing"]
     assert document["machine"] == "this one"
     assert set(document["seconds"]) == {"inference", "machine"}
+
+
+@pytest.mark.parametrize("largest", [2, 64, 1000])
+def test_one_plan_takes_every_batch(largest: int) -> None:
+    asked = gpu_inference.Asked("cuda", ("tensorrt",), 1, largest)
+    options = asked.options("tensorrt", Precision.FP16)
+    settings = parse_settings(TensorrtSettings, options.settings, "tensorrt")
+    assert (settings.max_rows, options.precision) == (largest, Precision.FP16)
+    assert settings.slots >= largest
+    assert not asked.options("onnxruntime", Precision.FP32).settings
 
 
 def test_the_tests_that_need_a_gpu_are_found() -> None:
