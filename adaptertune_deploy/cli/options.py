@@ -109,6 +109,16 @@ ImageSize = Annotated[
         "that of the adapters in --out on this backbone, else the backbone's own",
     ),
 ]
+Config = Annotated[
+    Path | None,
+    value(
+        "--config",
+        "FILE",
+        TRAINING,
+        "YAML file of settings, as a training leaves it in report/recipe.yaml; options that are typed win.",
+        "none",
+    ),
+]
 AllowRandom = Annotated[bool, typer.Option("--allow-random-backbone", hidden=True)]
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, table, text
 from adaptertune_deploy.cli.terminal.next import command
 from adaptertune_deploy.cli.train import (
@@ -34,6 +37,7 @@ SEEDS = "Train every rank on all images with so many seeds; the folds are traine
 
 
 def sweep(
+    context: typer.Context,
     dataset: Annotated[str, value("--dataset", "NAME", DATA, DATASETS, complete=completion.datasets)],
     task: Annotated[str | None, value("--task", "NAME", DATA, "Name of the task.", "the dataset's")] = None,
     allow_missing: options.AllowMissing = False,
@@ -54,6 +58,7 @@ def sweep(
         str, value("--precision", "NAME", TRAINING, PRECISIONS, complete=completion.training_precisions)
     ] = "auto",
     device: options.Device = "auto",
+    config: options.Config = None,
     resume: Annotated[bool, flag("--resume", TRAINING, RESUME)] = False,
     checkpoint_every: Annotated[float, value("--checkpoint-every", "SECONDS", TRAINING, CHECKPOINTS)] = 60.0,
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets TASK.json and TASK.png.")] = Path("sweeps"),
@@ -72,25 +77,13 @@ def sweep(
     atd sweep --dataset flowers --ranks 2,8,32 --seeds 1
     atd sweep --dataset pets --resume
     """
-    from adaptertune_deploy.train.recipe import Recipe
     from adaptertune_deploy.train.request import TrainRequest
 
-    recipe = Recipe(
-        placement=placement,
-        folds=folds,
-        seeds=seeds,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        lr=Recipe.lr if lr is None else lr,
-    )
     request = TrainRequest(
         dataset=dataset,
         backbone=backbone,
         out=out,
-        recipe=recipe,
+        recipe=recipe_of(context, config, seeds=seeds),
         task=task,
         data_dir=data_dir,
         weights=weights,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, text
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
@@ -44,6 +47,7 @@ Precision = Annotated[str, value("--precision", "NAME", TRAINING, PRECISIONS, co
 
 
 def train(
+    context: typer.Context,
     dataset: Annotated[str, value("--dataset", "NAME", DATA, DATASETS, complete=completion.datasets)],
     task: Annotated[str | None, value("--task", "NAME", DATA, "Name of the task.", "the dataset's")] = None,
     allow_missing: options.AllowMissing = False,
@@ -67,6 +71,7 @@ def train(
     precision: Precision = "auto",
     device: options.Device = "auto",
     workers: Annotated[int, value("--workers", "N", TRAINING, "Processes that read images; -1 chooses.")] = -1,
+    config: options.Config = None,
     resume: Annotated[bool, flag("--resume", TRAINING, RESUME)] = False,
     checkpoint_every: Annotated[float, value("--checkpoint-every", "SECONDS", TRAINING, CHECKPOINTS)] = 60.0,
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets the adapter folder.")] = Path("adapters"),
@@ -87,35 +92,16 @@ def train(
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
     atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
     atd train --dataset pets --rank auto
+    atd train --dataset pets --config adapters/flowers/report/recipe.yaml
     atd train --dataset pets --resume
     """
-    from adaptertune_deploy.train.recipe import Recipe
     from adaptertune_deploy.train.request import TrainRequest
 
-    given = {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "label_smoothing": label_smoothing}
-    width, search = options.rank(rank)
-    recipe = Recipe(
-        rank=width,
-        search=search,
-        alpha=alpha,
-        placement=placement,
-        ship=ship,
-        class_weights=class_weights,
-        folds=folds,
-        seeds=seeds,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        workers=workers,
-        **{name: number for name, number in given.items() if number is not None},
-    )
     request = TrainRequest(
         dataset=dataset,
         backbone=backbone,
         out=out,
-        recipe=recipe,
+        recipe=recipe_of(context, config),
         task=task,
         data_dir=data_dir,
         weights=weights,

@@ -44,6 +44,7 @@ HOMES = {
     "torchvision": {"data/"},
     "sklearn": {"data/sources/", "train/"},
     "matplotlib": {"report/"},
+    "yaml": {"train/recipe_file.py"},
     "starlette": {"serve/http/"},
     "uvicorn": {"serve/http/"},
     "httptools": {"serve/http/"},

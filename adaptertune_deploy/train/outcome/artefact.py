@@ -24,6 +24,7 @@ from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.reference import torch_logits
+from adaptertune_deploy.train import recipe_file
 from adaptertune_deploy.train.outcome.card import model_card
 from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.outcome.results import write_report
@@ -76,6 +77,7 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
             reference_sha256=write_reference(folder, _reference(run, config, tensors, [data for data, _, _ in images])),
         )
         write_report(folder / "report", measured, task.labels, recipe)
+        files.write_bytes(folder / "report" / recipe_file.NAME, recipe_file.dump(run.recipe))
         card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)
         files.write_bytes(folder / "README.md", card.encode())
         artefact.write_config(folder, config)
