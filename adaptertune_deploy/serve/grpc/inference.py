@@ -17,6 +17,7 @@ import grpc
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.grpc import infer_answer, infer_request
+from adaptertune_deploy.serve.grpc.identity import name_call
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.methods import answered, serialize
 from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
@@ -63,6 +64,7 @@ class Inference:
 
     async def _stream(self, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         """Answer ModelStreamInfer: one request after another, each with an answer or an error of its own."""
+        name_call(context)
         if self._streams == self._most:
             await context.abort(*status_of(RequestError(f"{self._most} streams are open, the most at a time", 503)))
         self._streams += 1

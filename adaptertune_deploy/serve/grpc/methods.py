@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.json_format import ParseDict
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.grpc.identity import name_call
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
 from adaptertune_deploy.serve.protocol import describe, lookup
@@ -119,6 +120,7 @@ def health_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
 
 async def answered(context: grpc.aio.ServicerContext, work: Awaitable[Any]) -> Any:
     """Return what some work returns, or end a call with the status of its error."""
+    name_call(context)
     try:
         return await work
     except Exception as error:  # noqa: BLE001  every one ends in a status
