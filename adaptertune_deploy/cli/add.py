@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptertune_deploy.cli import engines, options
+from adaptertune_deploy.cli import remote as servers
 from adaptertune_deploy.cli.options import OUTPUT, flag
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
+from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.manifest import Manifest, TaskRecord
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def add(
+    ctx: typer.Context,
     adapter: Annotated[
         Path,
         typer.Argument(
@@ -33,19 +36,22 @@ def add(
     precision: engines.Precision = "fp32",
     settings: engines.Settings = None,
     bundle: options.Bundle = Path("bundle"),
+    server: servers.Server = None,
     as_json: options.Json = False,
 ) -> None:
     """Add a trained task to a bundle, or replace the task of that name; needs no torch.
 
     The shared graph stays as it is. The task's answers on the images that training held back are compared with those
-    that torch gave then, where the images are on this machine; a task that differs is not added. A server that is
-    running keeps its tasks until it is restarted.
+    that torch gave then, where the images are on this machine; a task that differs is not added. A running server
+    follows the bundle with --watch. With --server the task is sent to a running server, which verifies and serves it
+    from memory: its bundle stays as it is.
 
     \b
     atd add adapters/flowers
     atd add adapters/flowers --bundle device/bundle
     atd add adapters/flowers --merge        also its graph of its own
     atd add adapters/flowers --ship head    the tuned probe, whatever training chose
+    atd add adapters/flowers --server http://127.0.0.1:8001
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
@@ -53,6 +59,10 @@ def add(
 
     chosen = options.candidate(ship)
     tasks.check_adapter_folder(adapter)
+    running = servers.remote(ctx, server)
+    if running is not None:
+        _send(running, adapter, chosen, merge, as_json)
+        return
     from adaptertune_deploy.engines.added import verification
 
     asked = engines.asked(engine, device, settings, precision) if engines.can_verify(engine) else None
@@ -72,10 +82,27 @@ def add(
     name = record.task.name
     console.print_line(f"added {name} to {bundle}/ ({cost}): {text.plural(len(held), 'task')}, the graph is unchanged")
     _say_parity(manifest, name, reason)
-    console.print_note("a running server keeps its tasks until it is restarted")
+    console.print_note("a running server serves it at once with --watch, else after a restart or SIGHUP")
     from adaptertune_deploy.cli.terminal import next as following
 
     console.print_next(*following.serving(bundle, held, following.sample_image(adapter)))
+
+
+def _send(running: servers.Remote, adapter: Path, ship: str | None, merge: bool, as_json: bool) -> None:
+    """Send a task to a running server, and say which version it is there."""
+    from adaptertune_deploy.core.adapter import read_config
+
+    if merge:
+        raise UsageError("--merge and --server: a running server takes no graphs; leave out one of them")
+    name, started = read_config(adapter).task.name, time.perf_counter()
+    running.load(name, {**servers.adapter_files(adapter), **({"ship": ship} if ship else {})})
+    seconds = time.perf_counter() - started
+    version = next(entry["version"] for entry in running.index() if (entry["name"], entry["state"]) == (name, "READY"))
+    if as_json:
+        console.print_json({"task": name, "version": version, "server": running.where, "seconds": round(seconds, 3)})
+    else:
+        console.print_line(f"{running.where} serves {name} as version {version} ({seconds:.2f} s)")
+        console.print_note("it is served from memory: the server's bundle holds what it held")
 
 
 def _merging() -> Merge:

@@ -28,7 +28,7 @@ def inspect(
     """Show what a file or folder holds, and whether it is whole: sizes, operators, dtypes, slots, hashes.
 
     Nothing is run. Every hash is compared with the bytes it stands for; the exit code is 1 where something is absent,
-    damaged or not what another file says of it. Which tasks a bundle answers, and how well, is shown by atd tasks.
+    damaged or not what another file says of it. Which tasks a bundle answers, and how well, is shown by atd list.
 
     \b
     atd inspect bundle

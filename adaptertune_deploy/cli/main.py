@@ -17,6 +17,7 @@ from adaptertune_deploy.cli import (
     export,
     inspect,
     predict,
+    remove,
     serve,
     sweep,
     train,
@@ -48,7 +49,8 @@ app.command("sweep", cls=Command)(sweep.sweep)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("export", cls=Command)(export.export)
 app.command("add", cls=Command)(add.add)
-app.command("tasks", cls=Command)(held.held)
+app.command("remove", cls=Command)(remove.remove)
+app.command("list", cls=Command)(held.held)
 app.command("inspect", cls=Command)(inspect.inspect)
 app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)

@@ -25,9 +25,10 @@ from adaptertune_deploy.core.manifest import (
     Manifest,
     TaskRecord,
     find_graph,
+    select_tasks,
     tensor_file,
 )
-from adaptertune_deploy.core.manifest_changes import Measured, with_measured, with_task
+from adaptertune_deploy.core.manifest_changes import Measured, with_measured, with_task, without
 
 LOCK_NAME = ".lock"
 # The shared graph's name has held its precision since format version 2.
@@ -191,6 +192,28 @@ def add_task(
             _tell_changes(folder, manifest, new, record, tell)
             writer.publish(new)
         return record
+
+
+def remove_task(folder: Path, name: str, tell: Tell = silent) -> Manifest:
+    """Remove a task from a bundle, with what was made and measured of it, and return the manifest without it.
+
+    Args:
+        folder: the bundle.
+        name: the task's.
+        tell: see `writing`.
+
+    Raises:
+        UsageError: the bundle holds no such task.
+        FormatError: the manifest can't be read.
+    """
+    bundle.check_there(folder)  # so that a mistyped folder is not made
+    with writing(folder, tell) as writer:
+        manifest = writer.old or bundle.read_manifest(folder)
+        (record,) = select_tasks(manifest, [name])
+        kept = tuple(held for held in manifest.tasks if held is not record)
+        new = dataclasses.replace(without(manifest, name), tasks=kept)
+        writer.publish(new)
+    return new
 
 
 def _with_merged(

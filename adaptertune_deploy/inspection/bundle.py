@@ -1,6 +1,6 @@
 """What a bundle holds, and whether each file is the one that the manifest vouches for.
 
-`atd tasks` answers another question: which tasks can be asked for, and how far their graphs lie from torch.
+`atd list` answers another question: which tasks can be asked for, and how far their graphs lie from torch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def inspect(path: Path) -> Inspected:
         ("images", f"{manifest.preprocess.size[0]} x {manifest.preprocess.size[1]}, {manifest.preprocess.crop_mode}"),
         ("slots", f"after {len(manifest.slots)} blocks: {', '.join(map(str, manifest.slots))}"),
         ("format", f"version {manifest.format_version}, written with {_versions(manifest)}"),
-        ("parity", f"{len(manifest.parity)} measurements; they are shown by: atd tasks"),
+        ("parity", f"{len(manifest.parity)} measurements; they are shown by: atd list"),
         ("size", Size(sum(sizes.values()))),
         *((("other files", ", ".join(others[:8])),) if others else ()),
     )

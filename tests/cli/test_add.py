@@ -36,7 +36,7 @@ def test_a_task_is_added_and_what_it_means_is_said(atd: Atd, folder: Path) -> No
     assert done.err.splitlines() == [
         "note: the tensors of trees were checked; its answers were not verified: adapters/trees holds none of torch's "
         "answers, it was trained by an older release",
-        "note: a running server keeps its tasks until it is restarted",
+        "note: a running server serves it at once with --watch, else after a restart or SIGHUP",
     ]
 
 
@@ -82,7 +82,10 @@ def answered(folder: Path) -> dict[str, Array]:
 
 def test_a_task_is_verified_before_it_is_added(atd: Atd, folder: Path, answered: dict[str, Array]) -> None:
     done = atd("add", "adapters/trees")
-    assert (done.code, done.err) == (0, "note: a running server keeps its tasks until it is restarted\n")
+    assert (done.code, done.err) == (
+        0,
+        "note: a running server serves it at once with --watch, else after a restart or SIGHUP\n",
+    )
     assert re.fullmatch(
         r"verified in fp32 on 4 images against torch's answers of the training: max diff \d\.\de-\d\d",
         done.out.splitlines()[1],

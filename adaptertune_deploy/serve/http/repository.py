@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adaptertune_deploy.core.adapter import SHIPS
 from adaptertune_deploy.core.errors import AtdError, RequestError
 from adaptertune_deploy.serve.http import typed_json
 from adaptertune_deploy.serve.http.body import read_body
@@ -30,6 +31,8 @@ class _Asked(msgspec.Struct):
     parameters: dict[str, msgspec.Raw] = {}
 
 
+FILE, SHIP = "file:", "ship"
+_TEXT = msgspec.json.Decoder(str)
 _ASKED = msgspec.json.Decoder(_Asked)
 
 
@@ -41,12 +44,15 @@ async def index(request: Request) -> Response:
 
 
 async def load(request: Request) -> Response:
-    """Answer POST /v2/repository/models/{model}/load."""
+    """Answer POST /v2/repository/models/{model}/load: out of the bundle, or out of the files that were sent.
+
+    As in Triton a parameter "file:NAME" holds a file in base64; NAME is one below the adapter folder.
+    """
     asked, name = await _asked(request), request.path_params["model"]
-    if asked.parameters:
-        raise RequestError(f"failed to load '{name:.80}', unknown parameter '{min(asked.parameters):.60}'")
+    sent, ship = _sent(asked, name)
+    loader = _service(request).loader
     try:
-        await _service(request).loader.load(name)
+        await (loader.put(name, sent, ship) if sent else loader.load(name))
     except RequestError:
         raise
     except AtdError as error:
@@ -86,6 +92,21 @@ def refusals() -> list[Route]:
 def _entry(entry: IndexEntry) -> dict[str, Any]:
     reason = {"reason": entry.reason} if entry.reason else {}
     return {"name": entry.name, "version": str(entry.version), "state": entry.state, **reason}
+
+
+def _sent(asked: _Asked, name: str) -> tuple[dict[str, str], str | None]:
+    """Return the files that a load was sent, and the candidate that is to ship of them."""
+    sent: dict[str, str] = {}
+    for key, value in asked.parameters.items():
+        if key != SHIP and not key.startswith(FILE):
+            raise RequestError(f"failed to load '{name:.80}', unknown parameter '{key:.60}'")
+        sent[key.removeprefix(FILE)] = typed_json.decode(value, _TEXT, f"parameter '{key:.60}' must be a string")
+    ship = sent.pop(SHIP, None)
+    if ship is not None and (ship not in SHIPS or not sent):
+        raise RequestError(
+            f"failed to load '{name:.80}', '{SHIP}' is one of {', '.join(SHIPS)}, of files that are sent"
+        )
+    return sent, ship
 
 
 async def _asked(request: Request) -> _Asked:

@@ -55,10 +55,11 @@ def check_answers(session: Answering, keys: Sequence[int], max_batch: int) -> No
         rows = known[start : start + max_batch]
         found = session.run(image, np.zeros(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
         for key, logits in zip(rows, found, strict=True):
-            _compare(stored[key], logits, session.engine)
+            compare(stored[key], logits, session.engine)
 
 
-def _compare(stored: StoredAnswer, found: Array, engine: EngineFacts) -> None:
+def compare(stored: StoredAnswer, found: Array, engine: EngineFacts) -> None:
+    """Raise EngineError when logits [C] are not those that are stored, within the tolerance of the precision."""
     expected = np.array(stored.logits)
     difference = np.abs(found.astype(np.float64) - expected)
     tolerance = TOLERANCES[engine.precision]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,8 @@ from adaptertune_deploy.core.errors import RequestError, did_you_mean
 from adaptertune_deploy.core.manifest import MERGED
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.serve.sessions.session import Session, try_out
+from adaptertune_deploy.serve.sessions.shared_session import SharedSession
+from adaptertune_deploy.serve.tasks import uploaded
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.index import Index, IndexEntry
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
@@ -72,6 +74,15 @@ class Loader:
             AtdError: it can't be loaded; what was served before still is.
         """
         await self.change(name, lambda served: self._read(name, served))
+
+    async def put(self, name: str, sent: Mapping[str, str], ship: str | None) -> None:
+        """Serve a task that a client sent; see tasks.uploaded.put.
+
+        Raises:
+            RequestError: 400, the files are not such a task, or this server runs merged graphs; 503, see load.
+            AtdError: see load.
+        """
+        await self.change(name, lambda served: self._put(name, sent, ship, served))
 
     async def change(self, name: str, prepare: Callable[[ServedTask | None], Loaded | None]) -> None:
         """Serve what a function puts into the session.
@@ -140,6 +151,14 @@ class Loader:
         if served is not None and served.digest == digest:
             return None
         return self.try_out(self._session.load(opener, known[name]))
+
+    def _put(self, name: str, sent: Mapping[str, str], ship: str | None, served: ServedTask | None) -> Loaded | None:
+        """Put a task that was sent into the session, unless it is what is served."""
+        if self.source is None or not isinstance(self._session, SharedSession):
+            raise RequestError("this server runs merged graphs; add the task to its bundle with: atd add --merge")
+        digest = "" if served is None else served.digest
+        key = uploaded.put(self._session, self.source.first.manifest, name, sent, ship, digest)
+        return None if key is None else self.try_out(key)
 
     def try_out(self, key: int) -> Loaded:
         """Let a task that was put into the session answer a gray image; one that can't is taken out again.

@@ -27,7 +27,7 @@ def cells(printed: str) -> list[list[str]]:
 
 
 def test_every_graph_is_shown_with_what_it_is_and_how_far_it_lies_from_torch(atd: Atd, measured: Path) -> None:
-    done = atd("tasks")
+    done = atd("list")
     assert (done.code, done.err) == (0, "")
     title, names, *rows = cells(done.out)
     assert title == ["bundle/: 2 tasks on vit_golden_patch8_32.random, graphs against torch"]
@@ -61,7 +61,7 @@ def test_a_graph_that_was_computed_in_another_precision_says_so(atd: Atd, measur
     manifest = read_manifest(measured)
     entry = replace(manifest.parity[0], engine="openvino", provider="CPU", precision=Precision.BF16)
     write_manifest(measured, replace(manifest, parity=(*manifest.parity, entry)))
-    rows = cells(atd("tasks").out)[2:4]
+    rows = cells(atd("list").out)[2:4]
     assert [row[:4] for row in rows] == [
         ["birds", "rank 2", "shared fp32", "onnxruntime CPU"],
         ["birds", "rank 2", "shared fp32", "openvino CPU in bf16"],
@@ -69,17 +69,17 @@ def test_a_graph_that_was_computed_in_another_precision_says_so(atd: Atd, measur
 
 
 def test_json_holds_the_records(atd: Atd, measured: Path) -> None:
-    document = json.loads(atd("tasks", "--json").out)
+    document = json.loads(atd("list", "--json").out)
     assert document == json.loads((measured / "manifest.json").read_text())
     assert [graph["precision"] for graph in document["graphs"]] == ["fp32"] * 3
 
 
 def test_a_task_without_its_file_is_shown_as_such(atd: Atd, measured: Path) -> None:
     (measured / read_manifest(measured).tasks[0].file).unlink()
-    assert "+ absent" in atd("tasks").out
+    assert "+ absent" in atd("list").out
 
 
 def test_no_bundle_is_one_line(atd: Atd) -> None:
-    done = atd("tasks", "--bundle", "images")
+    done = atd("list", "--bundle", "images")
     assert (done.code, done.out) == (1, "")
     assert done.err == "error: images: holds no manifest.json; make a bundle with: atd export\n"

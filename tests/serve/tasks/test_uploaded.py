@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.adapter import Adapter, read_config, write_config
+from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
+from adaptertune_deploy.core.manifest import Manifest
+from adaptertune_deploy.serve.sessions.shared_session import SharedSession
+from adaptertune_deploy.serve.tasks import uploaded
+from tests.builders import (
+    encode,
+    give_reference,
+    make_backbone_spec,
+    make_image,
+    make_task,
+    write_adapter,
+    write_bundle,
+)
+from tests.serve.fakes import SLOTS, WIDTH, indices, make_adapters, make_shared, random_images, reference
+from tests.serve.tasks.bundles import make_bundle, open_service, play
+
+BACKBONE = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
+IMAGES = [encode(make_image(seed=seed)) for seed in range(3)]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return write_bundle(tmp_path / "bundle", make_adapters(), backbone=BACKBONE)
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> tuple[Path, Adapter]:
+    """An adapter folder with samples, and what ships of it."""
+    folder = tmp_path / "trees"
+    adapter = write_adapter(folder, make_task("trees", classes=4, rank=2), BACKBONE, seed=9)
+    return folder, adapter
+
+
+def answered(folder: Path, adapter: Adapter, off: float = 0.0) -> None:
+    """Give the folder samples and torch's answers, which may be off by so much."""
+    spec = read_config(folder).preprocess
+    pixels = [preprocess.preprocess(image, spec) for image in IMAGES]
+    logits = np.stack([reference(image, adapter) for image in pixels]).astype(np.float32) + np.float32(off)
+    give_reference(folder, IMAGES, {"adapter": logits, "head": logits})
+
+
+def sent(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): base64.b64encode(path.read_bytes()).decode()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_task_that_is_sent_answers_as_its_files_say(manifest: Manifest, trees: tuple[Path, Adapter]) -> None:
+    folder, adapter = trees
+    session, images = make_shared(), random_images(1)
+    key = uploaded.put(session, manifest, "trees", sent(folder), None, "")
+    assert key == 3
+    (logits,) = session.run(images, indices(0), indices(key))
+    np.testing.assert_allclose(logits, reference(images[0], adapter), rtol=1e-4, atol=1e-5)
+    assert uploaded.put(session, manifest, "trees", sent(folder), None, session.digests[key]) is None
+    assert list(session.tasks) == [0, 1, 2, 3]
+
+
+def test_it_is_verified_on_the_images_that_come_along(manifest: Manifest, trees: tuple[Path, Adapter]) -> None:
+    folder, adapter = trees
+    session = make_shared()
+    answered(folder, adapter)
+    assert uploaded.put(session, manifest, "trees", sent(folder), None, "") == 3
+    answered(folder, adapter, off=0.1)
+    with pytest.raises(EngineError, match="task 'trees' answers otherwise"):
+        uploaded.put(session, manifest, "trees", sent(folder), None, "")
+    assert list(session.tasks) == [0, 1, 2, 3]
+
+
+def _other_backbone(folder: Path) -> dict[str, str]:
+    write_adapter(folder, make_task("trees"), make_backbone_spec(width=WIDTH, depth=len(SLOTS), sha256="c" * 64))
+    return sent(folder)
+
+
+def _other_labels(folder: Path) -> dict[str, str]:
+    config = read_config(folder)
+    write_config(folder, replace(config, task=replace(config.task, labels=("a", "b", "c", "d"))))
+    return sent(folder)
+
+
+def _with(**changed: str) -> Callable[[Path], dict[str, str]]:
+    return lambda folder: {**sent(folder), **{name.replace("__", "/"): text for name, text in changed.items()}}
+
+
+BAD = {
+    "a task of another name": (sent, "birds", "the files are of task 'trees', not of 'birds'"),
+    "another backbone": (_other_backbone, "trees", "export it into a bundle of its own"),
+    "other labels": (_other_labels, "trees", "labels"),
+    "no config": (lambda folder: {"adapter_model.safetensors": ""}, "trees", "adapter_config.json"),
+    "no base64": (lambda folder: {"adapter_config.json": "%%%"}, "trees", "'adapter_config.json' is not valid base64"),
+    "climbs": (lambda folder: {**sent(folder), "../x": ""}, "trees", "'../x' is no file of an adapter folder"),
+    "climbs on": (lambda folder: {**sent(folder), "samples/../../x": ""}, "trees", "is no file of an adapter folder"),
+    "absolute": (lambda folder: {**sent(folder), "/etc/x": ""}, "trees", "is no file of an adapter folder"),
+    "cut off": (_with(**{"adapter_model.safetensors": "AAAA"}), "trees", "adapter_model.safetensors"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "name", "message"), BAD.values(), ids=BAD)
+def test_what_is_no_such_task_is_refused_without_a_word_about_this_machine(
+    manifest: Manifest,
+    trees: tuple[Path, Adapter],
+    spoil: Callable[[Path], dict[str, str]],
+    name: str,
+    message: str,
+) -> None:
+    session = make_shared()
+    with pytest.raises(RequestError) as caught:
+        uploaded.put(session, manifest, name, spoil(trees[0]), None, "")
+    assert message in str(caught.value)
+    assert "/tmp" not in str(caught.value)
+    assert len(session.tasks) == 3
+
+
+def test_a_task_that_gives_nan_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = open_service(make_bundle(tmp_path / "bundle", monkeypatch))
+    folder = tmp_path / "trees"
+    monkeypatch.setattr("tests.builders.make_tensors", lambda shapes, seed=0: {
+        name: np.full(shape, 1e38, dtype=np.float32) for name, shape in shapes.items()
+    })  # fmt: skip
+    write_adapter(folder, make_task("trees"), BACKBONE)
+
+    async def body() -> None:
+        with pytest.raises(AtdError, match="'trees' gave logits that are NaN"):
+            await service.loader.put("trees", sent(folder), None)
+        assert len(service.session.tasks) == 3
+        assert service.tasks.current.get("trees") is None
+
+    play(service, body)
+
+
+def test_a_merged_server_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = open_service(make_bundle(tmp_path, monkeypatch), "merged")
+    assert not isinstance(service.session, SharedSession)
+
+    async def body() -> None:
+        with pytest.raises(RequestError, match="this server runs merged graphs"):
+            await asyncio.shield(service.loader.put("trees", {}, None))
+
+    play(service, body)
