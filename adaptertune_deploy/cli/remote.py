@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import typer
-from click.core import ParameterSource
 
 from adaptertune_deploy.cli.options import PLACES, value
 from adaptertune_deploy.core.errors import AtdError, UsageError

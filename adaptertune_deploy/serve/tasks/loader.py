@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
-from adaptertune_deploy.core.manifest import MERGED
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.serve.sessions.session import Session, try_out
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
@@ -23,7 +22,6 @@ from adaptertune_deploy.serve.tasks import uploaded
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.index import Index, IndexEntry
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
-from adaptertune_deploy.serve.tasks.memory import give_back
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 logger = logging.getLogger(__name__)
@@ -172,7 +170,5 @@ class Loader:
     def _let_go(self, key: int) -> None:
         try:
             self._session.unload(key)
-            if self._session.form == MERGED:  # an engine is closed; a slot of a bank is memory that stays
-                give_back()
         except Exception:
             logger.exception("a task could not be let go of")

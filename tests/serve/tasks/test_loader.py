@@ -22,8 +22,7 @@ from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import encode, make_image, make_preprocess_spec, put_graph
 from tests.serve import fakes
 from tests.serve.fakes import FakeEngine, make_adapters, make_shared, reference
-from tests.serve.tasks.bundles import another, drop, make_bundle, open_real, open_service, play, put, spoiled
-from tests.serve.tasks.test_memory import resident
+from tests.serve.tasks.bundles import another, drop, make_bundle, open_real, open_service, play, put, resident, spoiled
 
 IMAGE = encode(make_image())
 SETTLING = 300  # loads and unloads until the heap has found its shape
@@ -419,8 +418,8 @@ def test_memory_does_not_grow_with_loads_and_unloads(tmp_path: Path, form: str) 
                 sizes.append(resident())
 
     play(service, body, 600)
-    slope = np.polyfit(np.arange(len(sizes)), sizes, 1)[0]
-    assert slope < 200_000, sizes  # bytes a hundred cycles
+    # A leak is in every hundred cycles, a heap that still finds its shape in one or two of them.
+    assert np.median(np.diff(sizes)) < 100_000, sizes
 
 
 def test_a_fake_engine_gives_every_version_its_own_answer(folder: Path) -> None:
