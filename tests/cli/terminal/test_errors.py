@@ -24,8 +24,8 @@ CASES = {
     ("add",): "atd add needs ADAPTER: adapter folder, adapters/flowers for example",
     ("serve", "--port", "http"): "--port http: expected a whole number",
     ("trian",): (
-        "no command 'trian', only quickstart, train, evaluate, export, add, remove, list, inspect, upgrade, predict, serve, "
-        "doctor, data. Did you mean 'train'? See: atd --help"
+        "no command 'trian', only quickstart, train, evaluate, export, add, remove, list, inspect, upgrade, predict, "
+        "serve, doctor, data. Did you mean 'train'? See: atd --help"
     ),
     ("--verbose",): "atd has no option --verbose. Did you mean '--version'? See: atd --help",
 }
