@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
-from adaptertune_deploy.serve.http import page, repository, v2
+from adaptertune_deploy.serve.http import docs, page, repository, v2
 from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
 from adaptertune_deploy.serve.http.index import index
 from adaptertune_deploy.serve.http.responses import HANDLERS
@@ -53,10 +53,11 @@ def make_app(
         routes=[
             Route("/", index),
             *page.routes(),
-            Route("/metrics", show_metrics),
+            *docs.routes(),
             Route("/v1/predict", predict, methods=["POST"]),
             *v2.routes(),
             *repository.refusals(),
+            Route("/metrics", show_metrics),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,

@@ -19,6 +19,7 @@ TIMEOUT = "X-Request-Timeout"  # seconds
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 # A body that is to be unpacked takes as long as a large one.
 PACKED = 1 << 30
+NO_SUCH_TASK = 404  # what a form that names none of the tasks gets: no task's failure
 Parsed = TypeVar("Parsed")
 Answer = TypeVar("Answer")
 
@@ -49,6 +50,7 @@ async def take_in(
     tasks: Sequence[ServedTask],
     parse: Callable[[bytes], Parsed],
     work: Callable[[Parsed, float, Deadline], Coroutine[Any, Any, Answer]],
+    certain: bool = True,
 ) -> Answer:
     """Read, parse and answer one request about some tasks, which it holds until then.
 
@@ -57,6 +59,7 @@ async def take_in(
         tasks: of the current generation.
         parse: takes the decompressed body apart; may run in another thread.
         work: answers; given what `parse` returned, time.monotonic() at the first byte, and the deadline.
+        certain: whether the request asks all of these tasks; else its body says which of them.
 
     Raises:
         RequestError: 4xx; 503 where the server has no room for it; 504 when the deadline passes.
@@ -69,7 +72,7 @@ async def take_in(
             deadline = deadline_of(request, arrived, service.settings.request_timeout)
             encoding = request.headers.get("content-encoding", "")
             check_encoding(encoding)
-            service.batcher.check_room({task.name: 1 for task in tasks})
+            service.batcher.check_room({task.name: 1 for task in tasks} if certain else {})
             limit = service.settings.body_limit
             body = await deadline.within(read_body(request, limit, share), "the request was read")
 
@@ -82,6 +85,7 @@ async def take_in(
 
             parsed = await unless_gone(request, deadline.within(unpack(), "the request was parsed"))
         except Exception as error:
-            service.failed_early(tasks, error, arrived, gone=isinstance(error, ClientDisconnect))
+            if getattr(error, "status", None) != NO_SUCH_TASK:
+                service.failed_early(tasks, error, arrived, gone=isinstance(error, ClientDisconnect))
             raise
         return await unless_gone(request, work(parsed, arrived, deadline))

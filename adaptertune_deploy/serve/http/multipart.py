@@ -1,4 +1,4 @@
-"""The files of a multipart/form-data body (RFC 7578), taken apart in memory: nothing touches a disk."""
+"""The files and fields of a multipart/form-data body (RFC 7578), taken apart in memory: nothing touches a disk."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 MAX_NAME = 255
+MAX_FIELDS = 16
+MAX_FIELD = 4096  # bytes of one
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,25 @@ class Upload:
     data: bytes
 
 
+@dataclass(frozen=True)
+class Form:
+    """What a form holds.
+
+    uploads: its files, in order.
+    fields: the name and the text of every other part, in order.
+    """
+
+    uploads: tuple[Upload, ...]
+    fields: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass
 class _Collector:
-    """Gathers what the parser calls out; a part without a file name is refused, so is one file too many."""
+    """Gathers what the parser calls out; a part without any name is refused, so is one file or field too many."""
 
     limit: int
     uploads: list[Upload] = field(default_factory=list)
+    fields: list[tuple[str, str]] = field(default_factory=list)
     complete: bool = False
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
@@ -78,10 +93,23 @@ class _Collector:
 
     def _on_part_end(self) -> None:
         _, options = parse_options_header(self._disposition)
-        if b"filename" not in options:
-            raise RequestError("the form has a part without a file name; send images only, and options in the URL")
-        name = options[b"filename"].decode("utf-8", errors="replace")[:MAX_NAME]
-        self.uploads.append(Upload(name, bytes(self._data)))
+        if b"filename" in options:
+            name = options[b"filename"].decode("utf-8", errors="replace")[:MAX_NAME]
+            self.uploads.append(Upload(name, bytes(self._data)))
+        elif b"name" in options:
+            self._add_field(options[b"name"].decode("utf-8", errors="replace")[:MAX_NAME])
+        else:
+            raise RequestError("the form has a part with neither a file name nor a field's name; name every part")
+
+    def _add_field(self, name: str) -> None:
+        if len(self.fields) == MAX_FIELDS:
+            raise RequestError(f"the form holds more than {MAX_FIELDS} fields; send images, and options once")
+        if len(self._data) > MAX_FIELD:
+            raise RequestError(f"field '{name[:60]}' of the form has more than {MAX_FIELD:,} bytes")
+        try:
+            self.fields.append((name, self._data.decode()))
+        except UnicodeDecodeError:
+            raise RequestError(f"field '{name[:60]}' of the form is not valid UTF-8") from None
 
     def _on_end(self) -> None:
         self.complete = True
@@ -92,8 +120,8 @@ def is_multipart(content_type: str) -> bool:
     return content_type.split(";")[0].strip().lower() == "multipart/form-data"
 
 
-def parse(body: bytes, content_type: str, limit: int) -> list[Upload]:
-    """Return the files of a form, in order.
+def parse(body: bytes, content_type: str, limit: int) -> Form:
+    """Return the files and fields of a form.
 
     Args:
         body: the whole body.
@@ -101,7 +129,7 @@ def parse(body: bytes, content_type: str, limit: int) -> list[Upload]:
         limit: the most files that are taken.
 
     Raises:
-        RequestError: 400 for a malformed or cut form, or a part that is no file; 413 for too many files.
+        RequestError: 400 for a malformed or cut form, or one without a file; 413 for too many files.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not 0 < len(boundary) <= MAX_BOUNDARY:
@@ -117,4 +145,4 @@ def parse(body: bytes, content_type: str, limit: int) -> list[Upload]:
         raise RequestError("the multipart form ends before its closing boundary; send it again in full")
     if not collector.uploads:
         raise RequestError("the form holds no file; send at least one image")
-    return collector.uploads
+    return Form(tuple(collector.uploads), tuple(collector.fields))

@@ -1,9 +1,10 @@
 """POST /v1/predict: images in, labels out.
 
     curl --data-binary @cat.jpg 'http://127.0.0.1:8000/v1/predict?tasks=pets,flowers&top_k=5'
-    curl -F a=@cat.jpg -F b=@rose.jpg 'http://127.0.0.1:8000/v1/predict?tasks=pets,flowers'
+    curl -F a=@cat.jpg -F b=@rose.jpg -F tasks=pets,flowers http://127.0.0.1:8000/v1/predict
 
-The body is one encoded image, or a multipart form of several. The whole request is refused when one image is bad.
+The body is one encoded image, or a multipart form of several; parameters stand in the URL or in the form. The whole
+request is refused when one image is bad.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,6 +23,7 @@ from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.multipart import Upload
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.service import Served, Service
+from adaptertune_deploy.serve.tasks.generation import Generation
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 PARAMETERS = ("tasks", "top_k")
@@ -32,7 +33,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Question:
-    """What the URL asks: tasks of the current generation, in the order asked, and labels per answer."""
+    """What is asked: tasks of the current generation, in the order asked, and labels per answer."""
 
     tasks: tuple[ServedTask, ...]
     top_k: int
@@ -41,39 +42,52 @@ class Question:
 async def predict(request: Request) -> Response:
     """Answer POST /v1/predict."""
     service: Service = request.app.state.service
-    question = parse_question(request.query_params, service)
+    current, asked = service.tasks.current, request.query_params.multi_items()
+    question = parse_question(asked, current)
     content_type = request.headers.get("content-type", "")
+    is_form = multipart.is_multipart(content_type)
 
-    def parse(body: bytes) -> list[Upload]:
-        if multipart.is_multipart(content_type):
-            return multipart.parse(body, content_type, service.settings.largest_request)
-        return [Upload("", body)]
+    def parse(body: bytes) -> tuple[Question, Sequence[Upload]]:
+        if not is_form:
+            return question, [Upload("", body)]
+        form = multipart.parse(body, content_type, service.settings.largest_request)
+        return parse_question([*asked, *form.fields], current), form.uploads
 
-    async def work(uploads: list[Upload], arrived: float, deadline: Deadline) -> tuple[list[Upload], Served]:
-        return uploads, await service.answer([upload.data for upload in uploads], question.tasks, arrived, deadline)
+    async def work(
+        parsed: tuple[Question, Sequence[Upload]], arrived: float, deadline: Deadline
+    ) -> tuple[Question, Sequence[Upload], Served]:
+        found, uploads = parsed
+        images = [upload.data for upload in uploads]
+        return found, uploads, await service.answer(images, found.tasks, arrived, deadline)
 
-    uploads, served = await take_in(request, question.tasks, parse, work)
-    return json_answer(_document(question, uploads, served))
+    # Which tasks a form asks may stand in the form.
+    certain = not is_form or "tasks" in dict(asked)
+    return json_answer(_document(*await take_in(request, question.tasks, parse, work, certain)))
 
 
-def parse_question(query: QueryParams, service: Service) -> Question:
-    """Read the URL's parameters; without `tasks` every task answers.
+def parse_question(values: Sequence[tuple[str, str]], current: Generation) -> Question:
+    """Read the parameters of a request, from its URL and its form; without `tasks` every task answers.
+
+    Args:
+        values: names and texts.
+        current: the tasks that may be asked.
 
     Raises:
         RequestError: 404 for an unknown task, 400 for anything else that is wrong.
     """
-    for name in query:
+    given: dict[str, str] = {}
+    for name, text in values:
         if name not in PARAMETERS:
             raise RequestError(
                 f"unknown parameter '{name[:60]}', only {', '.join(PARAMETERS)}.{did_you_mean(name[:60], PARAMETERS)}"
             )
-        if len(query.getlist(name)) > 1:
+        if name in given:
             raise RequestError(f"parameter '{name}' is given twice; give it once")
-    return Question(_parse_tasks(query.get("tasks"), service), _parse_top_k(query.get("top_k")))
+        given[name] = text
+    return Question(_parse_tasks(given.get("tasks"), current), _parse_top_k(given.get("top_k")))
 
 
-def _parse_tasks(text: str | None, service: Service) -> tuple[ServedTask, ...]:
-    current = service.tasks.current
+def _parse_tasks(text: str | None, current: Generation) -> tuple[ServedTask, ...]:
     if text is None and len(current):
         return tuple(current)
     if text is None:
@@ -86,7 +100,7 @@ def _parse_tasks(text: str | None, service: Service) -> tuple[ServedTask, ...]:
         task = current.get(name)
         if task is None:
             known = ", ".join(current.names) or "none"
-            raise RequestError(f"no task '{name[:60]}', only {known}.{service.nearest(name[:60])}", 404)
+            raise RequestError(f"no task '{name[:60]}', only {known}.{did_you_mean(name[:60], current.names)}", 404)
         found.append(task)
     return tuple(found)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.http.multipart import Upload, is_multipart, parse
+from adaptertune_deploy.serve.http.multipart import MAX_FIELD, MAX_FIELDS, Form, Upload, is_multipart, parse
 from tests.serve.fakes import status_of
 
 BOUNDARY = "multipart/form-data; boundary=xyz"
@@ -25,22 +25,35 @@ def form(*files: tuple[str, bytes]) -> tuple[bytes, str]:
     return request.read(), request.headers["content-type"]
 
 
+def field(value: bytes, times: int = 1) -> bytes:
+    return b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n%b\r\n' % value * times + b"--xyz--\r\n"
+
+
+def test_fields_come_with_their_names_in_order() -> None:
+    request = httpx.Request(
+        "POST", "http://x/", data={"tasks": "pets", "top_k": "\u00e9"}, files=[("image", ("a", b"1"))]
+    )
+    found = parse(request.read(), request.headers["content-type"], 5)
+    assert found == Form((Upload("a", b"1"),), (("tasks", "pets"), ("top_k", "\u00e9")))
+
+
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=5))
 def test_the_files_of_a_real_clients_form_come_back_in_order(contents: list[bytes]) -> None:
     body, content_type = form(*((f"{place}.png", data) for place, data in enumerate(contents)))
-    assert parse(body, content_type, 5) == [Upload(f"{place}.png", data) for place, data in enumerate(contents)]
+    uploads = tuple(Upload(f"{place}.png", data) for place, data in enumerate(contents))
+    assert parse(body, content_type, 5) == Form(uploads)
 
 
 def test_line_ends_and_boundary_look_alikes_in_the_data_survive() -> None:
     data = b"\r\n--xy\r\n--\r\n\r\r\n-"
     body = b'--xyz\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n' + data + b"\r\n--xyz--\r\n"
-    assert parse(body, BOUNDARY, 1) == [Upload("b", data)]
+    assert parse(body, BOUNDARY, 1) == Form((Upload("b", data),))
 
 
 @pytest.mark.case("D12", "a file name that climbs", "never used as a path")
 def test_a_file_name_is_only_a_name() -> None:
     body, content_type = form(("../../etc/" + "x" * 300, b"data"))
-    (upload,) = parse(body, content_type, 1)
+    (upload,) = parse(body, content_type, 1).uploads
     assert len(upload.name) == 255
 
 
@@ -61,8 +74,11 @@ def test_too_many_files_are_refused() -> None:
         (b"", BOUNDARY, "ends before its closing boundary"),
         (b"no form", BOUNDARY, "not a valid multipart form"),
         (b'--xyz\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\ncut', BOUNDARY, "ends before"),
-        (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n', BOUNDARY, "without a file name"),
-        (b"--xyz\r\nX-Other: 1\r\n\r\n1\r\n--xyz--\r\n", BOUNDARY, "without a file name"),
+        (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n', BOUNDARY, "holds no file"),
+        (b"--xyz\r\nX-Other: 1\r\n\r\n1\r\n--xyz--\r\n", BOUNDARY, "neither a file name nor a field's name"),
+        (field(b"\xff"), BOUNDARY, "field 'a' of the form is not valid UTF-8"),
+        (field(b"x" * (MAX_FIELD + 1)), BOUNDARY, "field 'a' of the form has more than 4,096 bytes"),
+        (field(b"x", MAX_FIELDS + 1), BOUNDARY, "more than 16 fields"),
     ],
 )
 def test_what_is_no_form_of_files_is_refused(body: bytes, content_type: str, message: str) -> None:

@@ -12,7 +12,9 @@ from tests.serve.http.wire import HEAD, Wire, post
 
 ROUTES = {
     "/": {"GET"},
+    "/docs": {"GET"},
     "/metrics": {"GET"},
+    "/openapi.json": {"GET"},
     "/page/{file}": {"GET"},
     "/samples/{task}/{place}": {"GET"},
     "/v1/predict": {"POST"},

@@ -108,9 +108,52 @@ def test_one_bad_image_refuses_its_request_by_place(server: Running, png: bytes)
     assert response.json()["error"].startswith("image 2 of 2: ")
 
 
-def test_a_form_with_a_plain_field_is_refused(server: Running, png: bytes) -> None:
-    response = server.client.post("/v1/predict", data={"tasks": "pets"}, files={"image": png})
-    assert (response.status_code, "without a file name" in response.json()["error"]) == (400, True)
+def test_a_form_may_say_what_is_asked(server: Running, png: bytes) -> None:
+    file = [("image", ("a.png", png))]
+    by_url = server.client.post("/v1/predict?tasks=digits,pets&top_k=1", files=file).json()
+    by_form = server.client.post("/v1/predict", data={"tasks": "digits,pets", "top_k": "1"}, files=file).json()
+    both = server.client.post("/v1/predict?top_k=1", data={"tasks": "digits,pets"}, files=file).json()
+    assert by_form["images"] == both["images"] == by_url["images"]
+    assert list(by_form["images"][0]["tasks"]) == ["digits", "pets"]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "status", "message"),
+    [
+        ("tasks=pets", {"tasks": "pets"}, 400, "parameter 'tasks' is given twice; give it once"),
+        ("", {"tasks": "pet"}, 404, "no task 'pet', only pets, flowers, digits. Did you mean 'pets'?"),
+        ("", {"task": "pets"}, 400, "unknown parameter 'task', only tasks, top_k. Did you mean 'tasks'?"),
+        ("", {"top_k": "x"}, 400, "parameter 'top_k' is 'x', expected a whole number from 1"),
+    ],
+)
+def test_a_wrong_form_is_refused_in_one_line(
+    server: Running, png: bytes, query: str, fields: dict[str, str], status: int, message: str
+) -> None:
+    response = server.client.post(f"/v1/predict?{query}", data=fields, files=[("image", ("a", png))])
+    assert (response.status_code, response.json()) == (status, {"error": message})
+
+
+def test_a_form_about_a_task_that_there_is_not_is_no_tasks_failure(launch: Launcher, png: bytes) -> None:
+    running = launch()
+    files = [("image", ("a", png))]
+    assert running.client.post("/v1/predict", data={"tasks": "cars"}, files=files).status_code == 404
+    assert running.client.post("/v1/predict", data={"tasks": "pets", "top_k": "x"}, files=files).status_code == 400
+    counted = [sum(entry.failures.values()) for entry in running.service.statistics.tasks.values()]
+    assert counted == [1, 1, 1]  # the second asked for every task until its form was read
+
+
+def test_a_form_that_asks_one_task_needs_no_room_for_others(launch: Launcher, png: bytes) -> None:
+    running = launch(settings=Settings(max_batch=1, max_request_rows=2, task_queue_limit=2))
+    running.engine.gate.clear()
+    files = [("image", ("a", png))] * 2
+    with ThreadPoolExecutor(2) as threads:
+        full = threads.submit(running.client.post, "/v1/predict?tasks=pets", files=files)
+        running.engine.wait_entered()
+        other = threads.submit(running.client.post, "/v1/predict", data={"tasks": "digits"}, files=files)
+        while running.service.batcher.admitted < 4:
+            pass
+        running.engine.gate.set()
+        assert [answer.result().status_code for answer in (full, other)] == [200, 200]
 
 
 def test_too_many_rows_are_refused(server: Running, png: bytes) -> None:
