@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.core.spec import HEAD_ONLY, TaskSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.engines.engine_facts import facts_of
+from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.protocol import lookup
 from adaptertune_deploy.serve.protocol.models import Model
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.settings import Settings
-from tests.builders import make_preprocess_spec
+from adaptertune_deploy.serve.tasks.loader import Loaded
+from tests.builders import make_adapter, make_backbone_spec
 from tests.serve.conftest import Running, make_client, wait_ready
-from tests.serve.fakes import FakeEngine
+from tests.serve.fakes import WIDTH, FakeEngine, make_shared
 
+SAME = "same"  # content under a name, so that it keeps its version
 FOLDER = Path(__file__).with_name("golden")
 LINES: list[dict[str, Any]] = [
     json.loads(line) for line in (FOLDER / "triton-2.51-wire.jsonl").read_text().splitlines()
@@ -47,24 +52,20 @@ def content(part: Mapping[str, Any]) -> Content:
     return Content({name.lower(): value for name, value in part.get("headers", {}).items()}, body)
 
 
-class GoldenSession:
-    """Both models in one session; see sessions.session.Session."""
+def make_session(patch: pytest.MonkeyPatch) -> SharedSession:
+    """Return a session with both models."""
+    labels = {name: (FOLDER / "models" / name / "labels.txt").read_text().split() for name in ("ident", "img")}
+    specs = [TaskSpec(name, tuple(found), HEAD_ONLY) for name, found in labels.items()]
+    session = make_shared(adapters=[make_adapter(spec, make_backbone_spec(width=WIDTH)) for spec in specs])
 
-    form = "shared"
-
-    def __init__(self) -> None:
-        labels = {name: (FOLDER / "models" / name / "labels.txt").read_text().split() for name in ("ident", "img")}
-        self.tasks = {key: TaskSpec(name, tuple(labels[name]), HEAD_ONLY) for key, name in enumerate(labels)}
-        self.digests = dict.fromkeys(self.tasks, "")
-        self.preprocess = make_preprocess_spec()
-        self.engine = facts_of(FakeEngine())
-
-    def run(self, images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
+    def run(images: Array, image: npt.NDArray[np.int64], task: npt.NDArray[np.int64]) -> list[Array]:
         rows = images.reshape(len(images), -1)
-        return [rows[place, : len(self.tasks[key].labels)] for place, key in zip(image, task, strict=True)]
+        return [rows[place, : len(session.tasks[key].labels)] for place, key in zip(image, task, strict=True)]
 
-    def close(self) -> None:
-        pass
+    patch.setattr(SharedSession, "digests", property(lambda held: dict.fromkeys(held.tasks, SAME)))
+    patch.setattr(session, "run", run)
+    patch.setattr(session, "unload", lambda key: None)  # the same comes again
+    return session
 
 
 async def measured(encoded: Sequence[bytes], deadline: object) -> Array:
@@ -72,9 +73,24 @@ async def measured(encoded: Sequence[bytes], deadline: object) -> Array:
     return np.array([[len(data), data[0] if data else 0, 0] for data in encoded], dtype=np.float32)
 
 
+def load_again(service: Service) -> Callable[[str], Awaitable[None]]:
+    """Return what loads either model, in the place of loading it from a bundle."""
+    session, load = service.session, service.loader.load
+
+    keys = {spec.name: key for key, spec in session.tasks.items()}
+
+    async def loaded(name: str) -> None:
+        if name not in keys:
+            return await load(name)
+        again = Loaded(keys[name], session.tasks[keys[name]], SAME)
+        return await service.loader.change(name, lambda served: None if served else again)
+
+    return loaded
+
+
 @contextmanager
-def golden_server() -> Iterator[Running]:
-    """Serve both models under their recorded names, inputs and outputs."""
+def golden_server() -> Iterator[tuple[Running, httpx.Client]]:
+    """Serve both models under their recorded names, inputs and outputs; yields a client of the admin listener too."""
     found = lookup.find
 
     def find(service: Service, name: str, version: str = "") -> Model:
@@ -85,9 +101,19 @@ def golden_server() -> Iterator[Running]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lookup, "find", find)
-        app = make_app(GoldenSession(), Settings(max_request_rows=8))  # type: ignore[arg-type]
-        patch.setattr(app.state.service.images, "load", measured)
-        with serving(app) as url, make_client(url) as client:
-            running = Running(url, client, FakeEngine(), app.state.service)
+        app = make_app(make_session(patch), Settings(max_request_rows=8))
+        service = app.state.service
+        patch.setattr(service.images, "load", measured)
+        patch.setattr(service.loader, "load", load_again(service))
+        nothing = SimpleNamespace(manifest=SimpleNamespace(tasks=()))
+        patch.setattr(service.loader, "source", SimpleNamespace(read=lambda: nothing))  # a bundle without tasks
+        admin = bind_admin("127.0.0.1:0", None)
+        where = admin.where
+        with (
+            serving(app, admin=admin) as url,
+            make_client(url) as client,
+            make_client(where) as changes,
+        ):
+            running = Running(url, client, FakeEngine(), service)
             wait_ready(running)
-            yield running
+            yield running, changes

@@ -168,7 +168,7 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Running]:
-    with golden_server() as running:
+    with golden_server() as (running, _):
         yield running
 
 

@@ -64,6 +64,14 @@ SAYS = {
     "binary-size-negative": "'binary_data_size' must lie between 0 and",
     "shared-memory-status": "Not Found",
 }
+REPOSITORY_SAYS = {
+    "index-get": "Method Not Allowed",
+    "load-unknown": "failed to load 'nope'",
+    "load-traversal": "Not Found",  # a name is one part of a path
+    **dict.fromkeys(
+        ("model-ready-after-unload", "infer-after-unload", "config-after-unload"), "unknown model: 'ident' is not found"
+    ),
+}
 # case -> status, where the recording's own line leaves it open
 OPEN = {"infer-bytes-json": 200, "live-head": 200, "root": 200, "logging-get": 200, "shared-memory-status": 404}
 # Answered with 200, and another document than Triton's: health says so in JSON, the page is ours, base64 is decoded.
@@ -91,15 +99,14 @@ PLAIN = [line for line in LINES if not is_about_the_repository(line)]
 
 @pytest.fixture(scope="module")
 def golden() -> Iterator[Running]:
-    with golden_server() as running:
+    with golden_server() as (running, _):
         yield running
 
 
-def ask(server: Running, line: dict[str, Any]) -> httpx.Response:
+def ask(client: httpx.Client, line: dict[str, Any]) -> httpx.Response:
     request, sent = line["request"], content(line["request"])
-    return server.client.request(
-        request["method"], f"{server.url}{request['path']}", headers=dict(sent.headers), content=sent.body
-    )
+    address = f"{str(client.base_url).rstrip('/')}{request['path']}"  # as it is: httpx would resolve its dots
+    return client.request(request["method"], address, headers=dict(sent.headers), content=sent.body)
 
 
 def parts(found: Content) -> tuple[Any, bytes]:
@@ -121,7 +128,7 @@ def comparable(document: Any, of: Any) -> Any:
 
 @pytest.mark.parametrize("line", PLAIN, ids=lambda line: line["case"])
 def test_an_answer_is_tritons(golden: Running, line: dict[str, Any]) -> None:
-    case, response = line["case"], ask(golden, line)
+    case, response = line["case"], ask(golden.client, line)
     expected = line["atd"].get("status", OPEN.get(case))
     assert response.status_code == expected
     if expected != 200:
@@ -154,6 +161,23 @@ def test_nothing_agrees_for_want_of_a_look() -> None:
     assert len(PLAIN) + sum(map(is_about_the_repository, LINES)) == 88
 
 
+def test_what_is_about_the_repository_is_tritons_on_the_admin_listener_in_its_order() -> None:
+    asked = [line for line in LINES if is_about_the_repository(line)]
+    assert len(asked) == 13
+    with golden_server() as (running, admin):
+        for line in asked:
+            repository = line["request"]["path"].startswith("/v2/repository/")
+            response, case = ask(admin if repository else running.client, line), line["case"]
+            allowed = {400, 404} if case == "load-traversal" else {line["atd"]["status"]}
+            assert response.status_code in allowed, case
+            if response.status_code != 200:
+                assert re.search(REPOSITORY_SAYS[case], response.json()["error"]), case
+            elif case.startswith("index"):
+                assert response.json() == json.loads(content(line["response"]).body)
+            else:
+                assert response.content == b""
+
+
 def test_what_the_descriptions_say_is_compared(golden: Running) -> None:
     for case, keys in {
         "model-metadata": {"name", "versions", "inputs", "outputs"},
@@ -162,4 +186,4 @@ def test_what_the_descriptions_say_is_compared(golden: Running) -> None:
     }.items():
         (line,) = (line for line in LINES if line["case"] == case)
         recorded = json.loads(content(line["response"]).body)
-        assert keys <= set(comparable(recorded, ask(golden, line).json()))
+        assert keys <= set(comparable(recorded, ask(golden.client, line).json()))
