@@ -69,7 +69,7 @@ class Work:
     def lack(self, text: str) -> None:
         """Keep what could not be measured, and say it."""
         self.facts.setdefault("not_measured", []).append(text)
-        self.console.print(f"not measured: {text}", markup=False)
+        self.console.print(f"not measured: {text}", markup=False, soft_wrap=True)
 
     def attempt(self, what: str, call: Callable[[], Found], seconds: float = math.inf) -> Found | None:
         """Return what a call gives; None where it fails or takes longer, which is kept and said."""
@@ -134,7 +134,7 @@ def run_tests(work: Work) -> None:
         return
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     work.facts["tests"] = {**counts, "exit_code": done.returncode, "not_passed": failed[:20]}
-    work.console.print(f"tests: {lines[-1]}", markup=False)
+    work.console.print(f"tests: {lines[-1]}", markup=False, soft_wrap=True)
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
