@@ -11,6 +11,7 @@ from tests.cli.conftest import Atd
 COMMANDS = [
     "quickstart",
     "train",
+    "sweep",
     "evaluate",
     "export",
     "add",
@@ -20,6 +21,8 @@ COMMANDS = [
     "upgrade",
     "predict",
     "serve",
+    "bench",
+    "tune",
     "doctor",
 ]
 GROUPS = {"data": ["check"]}
@@ -45,6 +48,9 @@ DEFAULTS = {
     "add": ["--engine", "onnxruntime", "--device", "cpu", "--precision", "fp32", "--bundle", "bundle"],
     "remove": ["--bundle", "bundle", "--server", "the bundle"],
     "list": ["--bundle", "bundle", "--server", "the bundle"],
+    "sweep": ["--ranks", "1,2,4,8,16,32", "--seeds", "3", "--backbone", "deit_tiny_patch16_224.fb_in1k", "--out", "sweeps"],
+    "tune": ["--allow", "fp32 alone", "--time", "60.0"],
+    "bench": [],
     "inspect": [],
     "doctor": [],
     "upgrade": [],
