@@ -10,7 +10,6 @@ The transform repeats timm.data.create_transform(is_training=False) without torc
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from adaptertune_deploy.core.errors import ImageError, RequestError
+from adaptertune_deploy.core.image_reader import ImageReader
 from adaptertune_deploy.core.orientation import upright
 from adaptertune_deploy.core.pillow_state import reading_header
 from adaptertune_deploy.core.spec import PreprocessSpec
@@ -186,18 +186,6 @@ def normalised(pixels: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArr
     return result
 
 
-class _Checked(io.BytesIO):
-    """Bytes that are read only as long as a check lets them; Pillow's decoders read block by block."""
-
-    def __init__(self, data: bytes, check: Callable[[], None]) -> None:
-        super().__init__(data)
-        self._check = check
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._check()
-        return super().read(size)
-
-
 def _block(size: int, pixels: int) -> int:
     """Return how many bytes to decode at a time: about those of a quarter of a megapixel."""
     return min(max(size * 250_000 // max(1, pixels), 512), ImageFile.MAXBLOCK)
@@ -209,8 +197,7 @@ def _open(data: bytes, max_pixels: int | None, check: Callable[[], None] | None 
         raise ImageError("the image is empty (0 bytes); send a JPEG, PNG, WebP, BMP or GIF file")
     try:
         with reading_header(max_pixels):
-            file = io.BytesIO(data) if check is None else _Checked(data, check)
-            return Image.open(file, formats=FORMATS)
+            return Image.open(ImageReader(data, check), formats=FORMATS)
     except RequestError:
         raise
     except Image.DecompressionBombError as error:

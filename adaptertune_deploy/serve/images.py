@@ -16,6 +16,7 @@ import numpy as np
 
 from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, RequestError
+from adaptertune_deploy.core.jpeg_scans import scans
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batching.budget import Budget
@@ -24,6 +25,7 @@ from adaptertune_deploy.serve.settings import Settings
 
 PORTION = 262_144  # bytes of images whose headers are read before another request has its turn
 LARGE = 4_000_000  # pixels; a few tenths of a second where an image is made to be slow
+SCANS = 16  # of a JPEG; programs write up to about a dozen
 NEVER = Deadline()
 
 
@@ -129,10 +131,9 @@ class ImagePool:
             if sizes and read > PORTION:
                 break
             try:
-                width, height = preprocess.size_of(encoded[place], self._settings.max_pixels)
+                sizes.append(_cost(encoded[place], self._settings.max_pixels))
             except ImageError as error:
                 raise _named(error, place, len(encoded)) from None
-            sizes.append(width * height)
         return sizes
 
     def _begin(self) -> None:
@@ -176,6 +177,20 @@ class ImagePool:
             work.pixels[place] = preprocess.transform(image, self._spec)
         except ImageError as error:
             raise _named(error, place, len(work.encoded)) from None
+
+
+def _cost(data: bytes, most: int) -> int:
+    """Return an image's pixels, from its header; as often as they are gone over where that is more often than usual."""
+    width, height = preprocess.size_of(data, most)
+    found = scans(data)
+    cost = width * height * max(1, -(-found // SCANS))
+    if cost > most:
+        raise ImageError(
+            f"the image's {width} x {height} pixels come in {found:,} scans, as much work as {cost:,} pixels, expected "
+            f"at most {most:,}; save it anew",
+            413,
+        )
+    return cost
 
 
 def _named(error: ImageError, place: int, count: int) -> ImageError:

@@ -20,6 +20,7 @@ from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
+from tests.core.test_jpeg_scans import repeated
 from tests.serve.fakes import WAIT_S
 
 SPEC = make_preprocess_spec()
@@ -219,6 +220,22 @@ def test_pixels_are_counted_before_they_are_decoded(monkeypatch: pytest.MonkeyPa
         gates.going.release(10)
         await asyncio.gather(*waiting)
         assert pool.budget.used == 0
+        pool.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.case(
+    "D9", "a progressive JPEG of hundreds of scans", "413 where it is as much work as an image of too many pixels"
+)
+def test_the_scans_of_a_jpeg_are_counted() -> None:
+    async def play() -> None:
+        pool = ImagePool(SPEC, Settings(max_pixels=1_000_000))
+        usual = encode(make_image(990, 990), "JPEG", progressive=True)
+        await pool.load([usual, repeated(make_image(90, 90), 500)])
+        with pytest.raises(ImageError, match=r"^image 2 of 2: .* come in 510 scans, as much work as 31,") as caught:
+            await pool.load([usual, repeated(make_image(990, 990), 500)])
+        assert caught.value.status == 413
         pool.close()
 
     asyncio.run(play())

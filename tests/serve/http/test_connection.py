@@ -232,6 +232,24 @@ def test_who_stops_in_a_request_is_told_and_let_go_of(launch: Launcher, sent: by
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2]) == {"error": error}
 
 
+@pytest.mark.case("A6", "a head or a body that comes byte by byte", "408 at its limit, closed")
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET / HTTP/1.1\r\nA: ", b"x"),
+        (POST + HEAD + b"Content-Length: 100000\r\n\r\n", b"x"),
+        (POST + HEAD + CHUNKED + b"\r\n", b"1\r\nx\r\n"),
+    ],
+)
+def test_who_sends_byte_by_byte_is_let_go_of(launch: Launcher, begin: bytes, piece: bytes) -> None:
+    running = launch(settings=SLOW)
+    with Wire(running.port) as wire:
+        wire.send(begin)
+        while not select.select([wire.socket], [], [], 0.002)[0]:
+            wire.send(piece)
+        assert statuses(wire.read_all()) == [408]
+
+
 @pytest.mark.case("A6", "silent and idle connections", "closed")
 @pytest.mark.parametrize("sent", [b"", LIVE, b"\r\n"])
 def test_who_asks_nothing_is_let_go_of(launch: Launcher, sent: bytes) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import functools
+import gc
 import gzip
 import json
 import re
 import socket
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +24,8 @@ from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S, FakeEngine, make_adapters, reference
+from tests.serve.http.test_infer_request import WRONG_DOCUMENTS
+from tests.serve.http.wire import Wire, statuses
 
 UNKNOWN = "Request for unknown model: 'nope' is not found"
 
@@ -218,6 +222,56 @@ def test_wrong_requests_harm_nobody(
     assert re.search(message, error)
     assert server.client.get("/v2/health/live").status_code == 200
     assert server.client.post("/v2/models/pets/infer", json=json_request(png)).content == before
+
+
+@pytest.mark.case("C1", "every wrong document of the parser's tests, over the wire", "400, the next answer is the same")
+def test_wrong_documents_harm_nobody(server: Running, png: bytes) -> None:
+    before = server.client.post("/v2/models/pets/infer", json=json_request(png)).content
+    for document, _ in WRONG_DOCUMENTS:
+        assert server.client.post("/v2/models/pets/infer", json=document).status_code == 400, document
+    assert server.client.get("/v2/health/live").status_code == 200
+    assert server.client.post("/v2/models/pets/infer", json=json_request(png)).content == before
+
+
+@pytest.mark.case("C6", "a hundred damaged compressed bodies", "400, no memory stays")
+def test_damaged_compressed_bodies_leave_nothing(server: Running, png: bytes) -> None:
+    packed = gzip.compress(json.dumps(json_request(png)).encode(), mtime=0)
+
+    def send(count: int) -> None:
+        for place in range(count):
+            damaged = bytearray(packed[: len(packed) - place % 50])
+            damaged[20 + 7 * place % (len(damaged) - 20)] ^= 0x55
+            headers = {"Content-Encoding": "gzip"}
+            response = server.client.post("/v2/models/pets/infer", content=bytes(damaged), headers=headers)
+            assert response.status_code == 400
+
+    send(20)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    send(100)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 500_000
+    assert server.service.bytes.used == 0
+
+
+@pytest.mark.case("C7", "`Expect: 100-continue` before 90 MB", "413 without being asked for")
+def test_a_body_that_is_too_large_is_not_asked_for(server: Running) -> None:
+    head = f"POST /v2/models/pets/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 90000000\r\n{HEADER_LENGTH}: 0\r\n"
+    with Wire(server.port) as wire:
+        answer = wire.send(head.encode(), b"Expect: 100-continue\r\n\r\n").read_all()
+    assert statuses(answer) == [413]
+
+
+@pytest.mark.case("D8", "images of 1 x 1, 3 x 3 and 20,000 x 1 pixels, over the wire", "what they are offline")
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 20_000), (20_000, 1)])
+def test_tiny_and_narrow_images(server: Running, size: tuple[int, int]) -> None:
+    image = encode(make_image(*size))
+    response = server.client.post("/v2/models/pets/infer", json=json_request(image))
+    assert response.status_code == 200
+    np.testing.assert_allclose(response.json()["outputs"][0]["data"], logits_of(image), rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_over_the_limit_is_refused(server: Running, png: bytes) -> None:

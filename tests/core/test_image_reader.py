@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+
+from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.errors import ImageError, RequestError
+from adaptertune_deploy.core.image_reader import BYTES_A_PIECE, PIECES, ImageReader
+from tests.builders import encode, make_image
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*before: bytes) -> bytes:
+    """Return a PNG with whole chunks before its pixels."""
+    whole = encode(make_image())
+    place = whole.index(b"IDAT") - 4
+    return whole[:place] + b"".join(before) + whole[place:]
+
+
+MANY = 2_000_000
+SLOW = {
+    "padding of a JPEG": b"\xff\xd8" + b"\xff" * MANY,
+    "segments of a JPEG": b"\xff\xd8" + b"\xff\xe1\x00\x02" * (MANY // 4),
+    "bytes between segments of a JPEG": b"\xff\xd8" + b"\xff\x00" * (MANY // 2),
+    "chunks of a PNG": png(chunk(b"prVt") * (MANY // 12)),
+    "chunks of pixels of a PNG": png(chunk(b"IDAT") * (MANY // 12)),
+    "comments of a GIF": b"GIF89a\x08\x00\x08\x00\x00\x00\x00" + b"\x21\xfe\x01a\x00" * (MANY // 5),
+}
+
+
+@pytest.mark.case(
+    "D9", "20 MB, or 20 kB compressed, of padding, segments or chunks around an image", "400 after some thousands"
+)
+@pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
+def test_an_image_in_too_many_pieces_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match="too many small pieces") as caught:
+        preprocess.decode(data)
+    assert caught.value.status == 400
+
+
+def test_a_file_with_much_beside_its_pixels_is_read() -> None:
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+        preprocess.decode(encode(make_image(900, 700), kind))
+    preprocess.decode(png(*[chunk(b"tEXt", b"key\0value")] * 1000))
+
+
+def test_pieces_are_counted_and_checked() -> None:
+    reader = ImageReader(bytes(10 * BYTES_A_PIECE))
+    for _ in range(PIECES + 10):
+        reader.read(1)
+    with pytest.raises(ImageError):
+        reader.read(1)
+
+    def check() -> None:
+        raise RequestError("enough")
+
+    with pytest.raises(RequestError, match=r"^enough$"):
+        ImageReader(b"x", check).read()
