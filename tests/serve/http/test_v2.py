@@ -55,14 +55,13 @@ def test_health_and_metadata(server: Running) -> None:
     assert names == ["pets", "flowers", "digits"]
 
 
-@pytest.mark.case("C12", "routes for shared memory, logging and the repository", "404")
+@pytest.mark.case("C12", "routes for shared memory and logging", "404")
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
         ("GET", "/v2/", 404, "Not Found"),
         ("GET", "/v2/nonsense", 404, "Not Found"),
         ("GET", "/v2/systemsharedmemory/status", 404, "Not Found"),
-        ("POST", "/v2/repository/index", 404, "Not Found"),
         ("GET", "/v2/models/nope", 404, UNKNOWN),
         ("GET", "/v2/models/nope__tensor", 404, "Request for unknown model: 'nope__tensor' is not found"),
         (
