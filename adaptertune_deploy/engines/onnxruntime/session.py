@@ -47,6 +47,7 @@ def open_session(graph: bytes, where: str, provider: str, options: EngineOptions
     session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
     _check_provider(session, provider)
     if provider != CPU:
+        _check_gpu(session, provider, gpu, where)
         _check_nodes(session, provider, where)
     return session
 
@@ -72,6 +73,13 @@ def _check_provider(session: Any, provider: str) -> None:
             f"CUDA and {other} match: pip install --force-reinstall 'adaptertune-deploy[{extras}]', or choose "
             "--device cpu"
         )
+
+
+def _check_gpu(session: Any, provider: str, gpu: int, where: str) -> None:
+    """Refuse a session on another GPU than was asked for."""
+    found = session.get_provider_options().get(provider, {}).get("device_id", str(gpu))
+    if found != str(gpu):
+        raise EngineError(f"{where}: {provider} runs on GPU {found}, {gpu} was asked for; choose --device cuda:N")
 
 
 def _check_nodes(session: Any, provider: str, where: str) -> None:

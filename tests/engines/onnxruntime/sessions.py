@@ -72,7 +72,11 @@ def assignment(parts: Parts) -> list[Any]:
 
 
 def with_tensorrt(
-    monkeypatch: pytest.MonkeyPatch, version: str | None, loads: bool, parts: Parts | None = ((TENSORRT, ["Gather"]),)
+    monkeypatch: pytest.MonkeyPatch,
+    version: str | None,
+    loads: bool,
+    parts: Parts | None = ((TENSORRT, ["Gather"]),),
+    gpu: str = "0",
 ) -> list[list[Any]]:
     """Have ONNX Runtime offer TensorRT's provider, and give a session with it or, silently, without.
 
@@ -81,6 +85,7 @@ def with_tensorrt(
         version: of the TensorRT that is installed.
         loads: whether the session has the provider.
         parts: which nodes the session's providers take; None for a release that does not tell.
+        gpu: which one the session says that it runs on.
     """
     asked: list[list[Any]] = []
     real = ort.InferenceSession
@@ -91,6 +96,7 @@ def with_tensorrt(
             super().__init__(graph, options, providers=[CPU], **rest)
             if loads:
                 self.get_providers = lambda: [TENSORRT, CUDA, CPU]
+                self.get_provider_options = lambda: {TENSORRT: {"device_id": gpu}, CUDA: {"device_id": gpu}, CPU: {}}
             self.get_provider_graph_assignment_info = None if parts is None else lambda: assignment(parts)
 
     cuda_double.install(monkeypatch)

@@ -137,6 +137,13 @@ def test_a_session_on_a_gpu_records_its_nodes_and_keeps_weights_out_of_the_arena
         assert options.get_session_config_entry(name) == "1"
 
 
+def test_another_gpu_than_was_asked_for_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tensorrt(monkeypatch, "10.13.3.9", loads=True, gpu="1")
+    with pytest.raises(EngineError) as caught:
+        open_ort(lookup(), "cuda:0", 0, "tensorrt")
+    assert str(caught.value) == f"bundle/g.onnx: {TENSORRT} runs on GPU 1, 0 was asked for; choose --device cuda:N"
+
+
 def test_a_provider_that_takes_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with_tensorrt(monkeypatch, "10.13.3.9", loads=True, parts=[(CUDA, ["MatMul", "Add"]), (CPU, ["Shape"])])
     with pytest.raises(EngineError) as caught:
