@@ -58,7 +58,7 @@ SHOTS = (Shot("page-light.webp", "light", 1180, 952, 1.5), Shot("page-dark.webp"
 PHONE = Shot("page-phone.webp", "light", 390, 0, 2)
 
 
-def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int) -> list[Path]:
+def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int, asked: int = ASKED) -> list[Path]:
     """Take pictures of the page that serves `folder`/bundle, and return their paths.
 
     Args:
@@ -66,6 +66,7 @@ def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int) -> list[Pa
         out: where the pictures go.
         shots: which ones.
         sample: place of the sample that is asked about, among those that the page offers.
+        asked: how often; the quickest request is shown.
 
     Raises:
         UsageError: no browser.
@@ -82,12 +83,12 @@ def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int) -> list[Pa
     try:
         with serving(make_app(session, told=Told(about))) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            return [_write(out / shot.name, _shoot(browser, f"{url}/", shot, sample)) for shot in shots]
+            return [_write(out / shot.name, _shoot(browser, f"{url}/", shot, sample, asked)) for shot in shots]
     finally:
         session.close()
 
 
-def _shoot(browser: Browser, url: str, shot: Shot, sample: int) -> bytes:
+def _shoot(browser: Browser, url: str, shot: Shot, sample: int, asked: int) -> bytes:
     context = browser.new_context(
         viewport={"width": shot.width, "height": shot.height or 844},
         color_scheme="dark" if shot.scheme == "dark" else "light",
@@ -99,7 +100,7 @@ def _shoot(browser: Browser, url: str, shot: Shot, sample: int) -> bytes:
     page.goto(url)
     page.locator(".state.good").wait_for()
     best: tuple[float, bytes] | None = None
-    for _ in range(ASKED):
+    for _ in range(asked):
         spent = _ask(page, sample)
         if best is None or spent < best[0]:
             best = spent, page.screenshot(full_page=not shot.height)

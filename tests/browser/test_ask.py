@@ -19,7 +19,7 @@ from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.settings import Settings
 from tests.browser.conftest import IMAGES, Opener, Visit, expected, wait_ready
-from tests.builders import encode, make_adapter, make_backbone_spec, make_image
+from tests.builders import encode, make_adapter, make_backbone_spec, make_image, make_task
 from tests.serve.fakes import SLOTS, WIDTH, FakeEngine, make_shared
 
 # Makes a file in the page and gives it to an event, as a drop and a paste do.
@@ -106,7 +106,7 @@ def test_what_is_no_picture_is_refused_in_plain_words_where_it_was(visit: Opener
     found.pick({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
     assert found.trouble() == "The data is not a JPEG, PNG, WebP, BMP or GIF image."
     assert found.page.locator("#drop #trouble[role=alert]").is_visible()
-    assert found.page.locator(".bars").count() == 0
+    assert found.page.locator(".card .nothing").all_inner_texts() == ["no answer", "no answer"]
     found.pick(IMAGES[0])  # and the next one is answered
     assert found.answers() == expected(IMAGES[0].read_bytes())
     assert found.page.locator("#trouble").is_hidden()
@@ -178,6 +178,22 @@ def test_a_picture_too_large_is_said_before_it_is_sent(visit: Opener, strange: t
     found.pick({"name": "large.png", "mimeType": "image/png", "buffer": b"x" * 5001})
     assert found.trouble() == "The picture has 5.0\u00a0kB; this server takes at most 5.0\u00a0kB."
     assert found.questions == []
+
+
+def test_of_many_tasks_a_dozen_is_asked_and_the_others_are_found_by_name(visit: Opener) -> None:
+    backbone = make_backbone_spec(width=WIDTH, depth=len(SLOTS))
+    adapters = [make_adapter(make_task(f"line-{place}"), backbone, place) for place in range(14)]
+    with serving(make_app(make_shared(adapters=adapters))) as url:
+        wait_ready(url)
+        found = visit(f"{url}/")
+        found.pick(IMAGES[0])
+        assert list(found.answers()) == [f"line-{place}" for place in range(12)]
+        found.page.get_by_role("searchbox", name="Find a task").fill("13")
+        assert found.page.locator(".chip:visible").all_inner_texts() == ["line-13"]
+        found.page.get_by_role("checkbox", name="line-13").check(force=True)
+        found.page.get_by_role("article", name="line-13").locator(".bars").wait_for()
+        assert len(found.answers()) == 13
+        assert "and 10 more" in found.page.locator("#drawing").inner_text()
 
 
 def test_a_server_that_is_gone_is_said(visit: Opener) -> None:

@@ -26,7 +26,7 @@ def test_pictures_are_taken_in_both_themes(tmp_path: Path) -> None:
     config = adapters.read_config(folder / "adapters" / "birds")
     give = keep(folder / "adapters" / "birds", [(IMAGES[0].read_bytes(), ".png", "a bird")], travel=True)
     adapters.write_config(folder / "adapters" / "birds", dataclasses.replace(config, samples=give))
-    light, dark = take(folder, tmp_path / "pictures", SHOTS, 0)
+    light, dark = take(folder, tmp_path / "pictures", SHOTS, sample=0, asked=2)
     sizes, corners = [], []
     for path in (light, dark):
         with Image.open(path) as image:

@@ -25,9 +25,9 @@ export function showAnswers(place, tasks) {
   }));
 }
 
-export function showWaiting(place, names) {
+export function showNothing(place, names, why) {
   cards.clear();
-  place.replaceChildren(...names.map((name) => makeCard(name, element("p", { class: "nothing" }, "no picture yet")).root));
+  place.replaceChildren(...names.map((name) => makeCard(name, element("p", { class: "nothing" }, why)).root));
 }
 
 function makeCard(name, ...inside) {

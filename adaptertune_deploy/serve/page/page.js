@@ -1,6 +1,6 @@
 // The page: brings picture, tasks and answers together.
 
-import { showAnswers, showTiming, showWaiting, spoken } from "./answers.js";
+import { showAnswers, showNothing, showTiming, spoken } from "./answers.js";
 import { isOn, startCamera, stopCamera } from "./camera.js";
 import { setOrder } from "./colours.js";
 import { draw } from "./drawing.js";
@@ -12,6 +12,7 @@ import { showSnippets, startSnippets } from "./snippets.js";
 import { chosen, showChooser, showSamples, showTable } from "./tasks.js";
 
 const AGAIN_MS = 5000;
+const MOST_TICKED = 12; // of themselves; a person may tick more
 
 let facts = null;
 let picture = null; // { blob, name } that was asked about last
@@ -36,7 +37,7 @@ async function ask() {
     if (!(error instanceof Refused)) throw error;
     showTrouble(error.message);
     find("timing").hidden = true;
-    showWaiting(find("answers"), tasks);
+    showNothing(find("answers"), tasks, "no answer");
     return error.again || (error.status ? 1000 : 0);
   } finally {
     if (mine === asking) find("answers").removeAttribute("aria-busy");
@@ -106,18 +107,20 @@ function showFacts(found) {
   facts = found;
   showState(found.not_ready ?? "ready", found.not_ready ? "wait" : "good");
   if (same) return;
-  // A task that came is ticked; what a person chose among the others stays.
+  // What a person chose stays; a task that came is ticked as long as those are few.
   const on = new Set(chosen());
-  const ticked = new Set(names.filter((name) => !before?.includes(name) || on.has(name)).slice(0, found.limits.rows));
+  const kept = names.filter((name) => on.has(name));
+  const room = Math.max(0, Math.min(found.limits.rows, MOST_TICKED) - kept.length);
+  const ticked = new Set([...kept, ...names.filter((name) => !before?.includes(name)).slice(0, room)]);
   setOrder(names);
   showLead(found);
   draw(find("drawing"), found);
-  showChooser(names, ticked, () => (picture ? ask() : showWaiting(find("answers"), chosen())));
+  showChooser(names, ticked, () => (picture ? ask() : showNothing(find("answers"), chosen(), "no picture yet")));
   showSamples(found.tasks, takeSample);
   showTable(found.tasks);
   showFooter(found);
   if (picture) ask();
-  else showWaiting(find("answers"), [...ticked]);
+  else showNothing(find("answers"), [...ticked], "no picture yet");
 }
 
 function showLead({ backbone, form, tasks }) {
