@@ -16,6 +16,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_bundle(tmp_path, monkeypatch)
 
 
+@pytest.mark.case(
+    "C9", "load and unload on the public listener, with the token, and on the admin listener without it", "403, 401"
+)
 def test_each_listener_does_its_own(folder: Path) -> None:
     with swapping(folder) as running:
         assert running.admin.get("/v2").json()["extensions"] == ["model_repository"]

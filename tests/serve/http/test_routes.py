@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.serve.conftest import Running
-from tests.serve.http.wire import HEAD, Wire, post
+from tests.serve.http.swapping import TOKEN, swapping
+from tests.serve.http.wire import HEAD, Wire, ask, post
+from tests.serve.tasks.bundles import make_bundle
 
 ROUTES = {
     "/": {"GET"},
@@ -80,8 +84,18 @@ class Watcher:
 
     def __init__(self) -> None:
         self.watching = False
-        self.seen: list[object] = []
+        self.seen: list[tuple[str, object]] = []
         sys.addaudithook(self._hear)
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Watch for the length of a `with` block."""
+        self.seen.clear()
+        self.watching = True
+        try:
+            yield
+        finally:
+            self.watching = False
 
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
         if self.watching and event in (
@@ -92,14 +106,12 @@ class Watcher:
             "subprocess.Popen",
             "shutil.copyfile",
         ):
-            self.seen.append((event, *arguments[:1]))
+            self.seen.append((event, arguments[0]))
 
 
 @pytest.fixture(scope="module")
-def watcher() -> Iterator[Watcher]:
-    found = Watcher()
-    yield found
-    found.watching = False
+def watcher() -> Watcher:
+    return Watcher()
 
 
 @pytest.mark.case(
@@ -117,20 +129,39 @@ def test_a_strange_name_opens_no_file(server: Running, watcher: Watcher, name: b
     predict = post("/v1/predict?tasks=NAME", b"", close).replace(b"NAME", name)
     with Wire(server.port) as wire:  # what is loaded when it is first needed is loaded
         wire.send(predict).read_all()
-    watcher.seen.clear()
-    watcher.watching = True
-    try:
+    with watcher.watch():
         for request in (*requests, infer, predict):
             with Wire(server.port) as wire:
                 status, document = wire.send(request).read_answer()
             assert (status in (400, 404)) or _is_a_model(name), (request[:60], status)
             if not _is_a_model(name):
                 assert list(document) == ["error"]
-    finally:
-        watcher.watching = False
     assert watcher.seen == []
 
 
 def _is_a_model(name: bytes) -> bool:
     """Whether a path with this name means a model that there is: the slash is decoded before the path is read."""
     return name == b"pets%2Fversions%2F1"
+
+
+@pytest.mark.case(
+    "C8",
+    "model names that climb, to the admin listener's load and unload",
+    "400 or 404; no file beside the bundle's is opened",
+)
+def test_a_strange_name_loads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watcher: Watcher) -> None:
+    folder = make_bundle(tmp_path, monkeypatch)
+    close, token = b"Connection: close\r\n", f"Authorization: Bearer {TOKEN}\r\n".encode()
+    with swapping(folder) as running:
+        port = running.admin.base_url.port
+        assert port is not None
+        assert running.change("pets", "load").status_code == 200  # what is imported then is there from then on
+        with watcher.watch():
+            for name in NAMES:
+                for verb in ("load", "unload"):
+                    request = post(f"/v2/repository/models/NAME/{verb}", b"", close, token).replace(b"NAME", name)
+                    (status,) = ask(port, request)
+                    # As in Triton, what is not loaded can be unloaded.
+                    assert status in ((400, 404) if verb == "load" else (200, 400, 404)), (name[:40], verb, status)
+        assert all(Path(str(place)).is_relative_to(folder) for _, place in watcher.seen), watcher.seen
+        assert {entry[0] for entry in running.index(ready=True)} == {"pets", "flowers", "digits"}
