@@ -36,6 +36,8 @@ def test_every_file_is_listed_and_whole(folder: Path) -> None:
 def test_facts_are_those_of_the_manifest(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     said = json.loads(json.dumps(inspect(folder).facts))
+    for task in manifest["tasks"]:
+        task.setdefault("accuracy", None)  # absent where nobody recorded one
     assert {name: said[name] for name in manifest} == manifest
 
 
