@@ -252,3 +252,28 @@ def test_a_camera_that_is_forbidden_is_said(visit: Opener) -> None:
     found.page.locator("#camera-note:not([hidden])").wait_for()
     assert found.page.locator("#camera-note").inner_text() == "This browser does not let the page use the camera."
     assert found.page.get_by_role("button", name="Use the camera").get_attribute("aria-pressed") == "false"
+
+
+def test_a_camera_that_is_stopped_before_it_began_stays_off(visit: Opener) -> None:
+    found = visit(permissions=["camera"])
+    tracks = (
+        "() => { const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices); window.opened = []; "
+    )
+    tracks += "navigator.mediaDevices.getUserMedia = async (wish) => { const made = await real(wish); "
+    tracks += "window.opened.push(...made.getTracks()); return made; }; }"
+    found.page.evaluate(tracks)
+    found.page.evaluate(
+        "() => { for (let press = 0; press < 4; press += 1) document.getElementById('camera').click(); }"
+    )
+    found.page.wait_for_function("() => window.opened.length === 2")
+    found.page.wait_for_function("() => window.opened.every((track) => track.readyState === 'ended')")
+    assert found.page.locator("#video").is_hidden()
+    assert found.page.get_by_role("button", name="Use the camera").get_attribute("aria-pressed") == "false"
+    assert found.questions == []
+
+
+def test_a_sample_that_is_gone_is_said(visit: Opener) -> None:
+    found = visit()
+    found.page.route("**/samples/**", lambda route: route.fulfill(status=404, body="{}"))
+    found.page.get_by_role("button", name="birds: a bird").click()
+    assert found.trouble() == "The server has this picture no longer."

@@ -172,7 +172,7 @@ def test_the_keyboard_alone_reaches_everything_in_order(visit: Opener) -> None:
     found = asked(visit)
     found.page.evaluate("document.activeElement.blur()")
     order = []
-    for _ in range(14):
+    for _ in range(15):
         found.page.keyboard.press("Tab")
         if found.page.evaluate("document.activeElement === document.body"):
             break
@@ -180,7 +180,7 @@ def test_the_keyboard_alone_reaches_everything_in_order(visit: Opener) -> None:
     buttons = ["Skip to the picture", "system", "Choose a picture", "Use the camera", "birds: a bird", "birds", "cars"]
     assert order[:8] == [*buttons, "curl"]
     assert order[8] == "Copy"
-    assert order[10:12] == ["Metrics", "Open Inference Protocol"]
+    assert order[10:13] == ["API", "Metrics", "Open Inference Protocol"]
 
 
 def test_the_keyboard_alone_asks_and_chooses(visit: Opener) -> None:

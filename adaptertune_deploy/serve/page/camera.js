@@ -5,20 +5,32 @@ import { find } from "./element.js";
 const LONGEST = 640; // pixels of a frame that is sent; backbones see less
 const QUALITY = 0.9;
 
+let turn = 0; // one more for every start and every stop: what belongs to an older one ends by itself
+let on = false;
 let stream = null;
 
-export const isOn = () => stream !== null;
+export const isOn = () => on;
 
 // `ask(blob)` resolves to the milliseconds to wait before the next frame; `changed(reason)` is called when the camera
-// went on, with "", and when it went off by itself, with why.
+// goes on, with "", and when it goes off by itself, with why.
 export async function startCamera(ask, changed) {
   if (!navigator.mediaDevices?.getUserMedia) {
     changed("browsers give a page the camera only over https or from localhost");
     return;
   }
+  const mine = turn += 1;
+  on = true;
+  changed("");
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+    const opened = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+    if (mine !== turn) {
+      end(opened);
+      return;
+    }
+    stream = opened;
   } catch (error) {
+    if (mine !== turn) return;
+    on = false;
     changed(error.name === "NotAllowedError" ? "this browser does not let the page use the camera" : "no camera was found");
     return;
   }
@@ -26,20 +38,20 @@ export async function startCamera(ask, changed) {
     stopCamera();
     changed("the camera was taken away");
   });
-  changed("");
-  await watch(stream, ask);
+  await watch(mine, ask);
 }
 
-async function watch(opened, ask) {
+async function watch(mine, ask) {
   const video = find("video");
-  video.srcObject = opened;
-  await video.play();
+  video.srcObject = stream;
+  await video.play().catch(() => {}); // stopped before it began
+  if (mine !== turn) return;
   video.hidden = false;
   find("canvas").hidden = find("hint").hidden = true;
-  while (stream === opened) {
+  while (mine === turn) {
     if (!document.hidden && video.videoWidth) {
       const frame = await grab(video);
-      if (stream !== opened) break;
+      if (mine !== turn) return;
       await pause(await ask(frame));
     }
     await next();
@@ -47,10 +59,16 @@ async function watch(opened, ask) {
 }
 
 export function stopCamera() {
-  for (const track of stream?.getTracks() ?? []) track.stop();
+  turn += 1;
+  on = false;
+  end(stream);
   stream = null;
   find("video").hidden = true;
   find("video").srcObject = null;
+}
+
+function end(opened) {
+  for (const track of opened?.getTracks() ?? []) track.stop();
 }
 
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });

@@ -73,7 +73,11 @@ async function take(blob, name) {
 }
 
 async function takeSample({ path, label, task }) {
-  const answer = await fetch(path);
+  const answer = await fetch(path).catch(() => null);
+  if (!answer?.ok) {
+    showTrouble(answer ? "the server has this picture no longer" : "the server does not answer; is it still running?");
+    return;
+  }
   const blob = await answer.blob();
   const kind = blob.type.split("/")[1].replace("jpeg", "jpg");
   await take(blob, `${task}-${label.replace(/[^A-Za-z0-9]+/g, "-")}.${kind}`);
