@@ -15,7 +15,7 @@ USUAL := "not slow and not gpu and not tensorrt"
 ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-export tensorrt-bindings fuzz soak reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -107,6 +107,13 @@ bench-infer: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.infer
 	$(BIN)/python -m benchmarks.bank
 	$(BIN)/python -m benchmarks.inference_page
+
+# ATD_BENCH_DATA: flowers/ and weights/ as above. Trains and exports once into ATD_BENCH_WORK, then asks; about an hour on two
+# cores, and goes on where it stopped. The timing part wants a quiet machine; about half an hour.
+bench-precision: bench-precision-answers bench-precision-timing
+
+bench-precision-answers bench-precision-timing: bench-precision-%: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.precision --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors --work $(or $(ATD_BENCH_WORK),precision-run) --only $*
 
 # Time and memory of an export, time of atd add; adds them to the page.
 bench-export: $(VENV)/.installed-dev

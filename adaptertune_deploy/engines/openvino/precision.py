@@ -15,6 +15,7 @@ COMPUTED = {"f32": Precision.FP32, "f16": Precision.FP16, "bf16": Precision.BF16
 INTEGERS = ("i8", "u8")
 QUANTISED = (Precision.INT8, Precision.INT8_QDQ)
 PRODUCTS = ("FullyConnected", "MatMul")
+ADAPTER = ".adapter."  # part of the names of products that no graph in int8 quantises
 
 
 def floats(options: EngineOptions, settings: OpenVinoSettings) -> Precision:
@@ -34,6 +35,8 @@ def floats(options: EngineOptions, settings: OpenVinoSettings) -> Precision:
 def computed(compiled: Any, said: Precision) -> Precision:
     """Return what most matrix products of a model run in; what its other operators do, where it has none.
 
+    Those of adapters don't count where the graph is in int8: they never are.
+
     Args:
         compiled: the model.
         said: its graph's precision, which tells one kind of int8 from the other.
@@ -44,7 +47,8 @@ def computed(compiled: Any, said: Precision) -> Precision:
     kinds: Counter[str] = Counter()
     for operator in compiled.get_runtime_model().get_ops():
         facts = operator.get_rt_info()
-        if facts["layerType"].astype(str) in PRODUCTS:
+        is_adapter = said in QUANTISED and ADAPTER in operator.get_friendly_name()
+        if facts["layerType"].astype(str) in PRODUCTS and not is_adapter:
             kinds[facts["runtimePrecision"].astype(str)] += 1
     kind = kinds.most_common(1)[0][0] if kinds else kept(compiled)
     if kind in INTEGERS:

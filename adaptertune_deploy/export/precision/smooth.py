@@ -4,6 +4,9 @@ A few channels of an activation are far larger than the rest and would take the 
 factor for each channel, with the weight's rows multiplied by it, the product is the same (SmoothQuant, arXiv
 2211.10438). How much goes to the weight, and how much of the range is worth covering, is tried out on rows that were
 kept from the calibration images.
+
+int8 without a zero point covers as much below zero as above, of which GELU's values, hardly below zero, use half. Moved
+by a constant to the middle of the range they use all of it; what that takes from the product is added to its bias.
 """
 
 from __future__ import annotations
@@ -26,16 +29,20 @@ class Scaling:
     """How what a product multiplies becomes int8.
 
     factor: float32 [K], what each channel is divided by and the weight's row multiplied with.
-    largest: magnitude that int8 covers, after the division.
+    centre: what int8 calls 0, after the division.
+    largest: distance from there that int8 covers.
     error: of the products in int8, as a share of their size.
     """
 
     factor: Array
+    centre: float
     largest: float
     error: float
 
 
-def choose(rows: Array, sizes: Array, weights: Sequence[Array], alphas: Sequence[float] = ALPHAS) -> Scaling:
+def choose(
+    rows: Array, sizes: Array, weights: Sequence[Array], alphas: Sequence[float] = ALPHAS, centred: bool = False
+) -> Scaling:
     """Return the best scaling of those that are tried.
 
     Args:
@@ -43,6 +50,7 @@ def choose(rows: Array, sizes: Array, weights: Sequence[Array], alphas: Sequence
         sizes: float32 [K], the largest magnitude of each channel on all images.
         weights: float32 [K, N] each, all that multiply it.
         alphas: shares to try.
+        centred: whether the values may be moved.
     """
     weight = np.concatenate(weights, axis=1)
     exact = rows @ weight
@@ -51,13 +59,16 @@ def choose(rows: Array, sizes: Array, weights: Sequence[Array], alphas: Sequence
     for alpha in alphas:
         factor = factors(sizes, weight, alpha)
         held = quantised("", weight * factor[:, None])
-        short = held.values * held.scale
-        largest = float((sizes / factor).max()) or 1.0
+        short, even = held.values * held.scale, rows / factor
+        least = float(even.min()) if centred else None
         for covered in COVERED:
-            step = covered * largest / LEVELS
-            rounded = np.clip(np.rint(rows / (factor * step)), -LEVELS, LEVELS) * np.float32(step)
+            largest = covered * (float((sizes / factor).max()) or 1.0)
+            centre = 0.0 if least is None else (largest + max(least, -largest)) / 2
+            largest -= centre
+            step = np.float32(largest / LEVELS)
+            rounded = np.clip(np.rint((even - np.float32(centre)) / step), -LEVELS, LEVELS) * step + np.float32(centre)
             error = float(np.linalg.norm(rounded @ short - exact)) / size
-            found.append(Scaling(factor, covered * largest, error))
+            found.append(Scaling(factor, centre, largest, error))
     return min(found, key=lambda scaling: scaling.error)
 
 

@@ -28,18 +28,20 @@ class Value:
         return self.text
 
 
-def compiled(hint: str, *operators: tuple[str, str]) -> Any:
-    """Return a model of operators (type, what it runs in), as far as it is asked about itself."""
+def compiled(hint: str, *operators: tuple[str, ...]) -> Any:
+    """Return a model of operators (type, what it runs in, its name), as far as it is asked about itself."""
     held = [
         SimpleNamespace(
-            get_rt_info=lambda of=(kind, runs): {"layerType": Value(of[0]), "runtimePrecision": Value(of[1])}
+            get_rt_info=lambda of=(kind, runs): {"layerType": Value(of[0]), "runtimePrecision": Value(of[1])},
+            get_friendly_name=lambda name=name: name,
         )
-        for kind, runs in operators
+        for kind, runs, name in (operator if len(operator) == 3 else (*operator, "") for operator in operators)
     ]
     model = SimpleNamespace(get_ops=lambda: held)
     return SimpleNamespace(get_runtime_model=lambda: model, get_property=lambda name: Value(hint))
 
 
+ADAPTER = ("MatMul", "f32", "blocks.3.adapter.MatMul")
 F32, HALF, BYTE = ("FullyConnected", "f32"), ("FullyConnected", "bf16"), ("FullyConnected", "i8")
 REST = [("Gather", "bf16"), ("Softmax", "bf16"), ("Reorder", "i8"), ("Input", "f32")]
 
@@ -52,6 +54,8 @@ REST = [("Gather", "bf16"), ("Softmax", "bf16"), ("Reorder", "i8"), ("Input", "f
         ("bf16", [F32, ("MatMul", "f32"), *REST], FP32, FP32),  # the hint alone proves nothing
         ("f32", [BYTE, BYTE, ("MatMul", "u8"), F32], INT8_QDQ, INT8_QDQ),
         ("f32", [BYTE], INT8, INT8),
+        ("f32", [ADAPTER, ADAPTER, BYTE], INT8_QDQ, INT8_QDQ),
+        ("f32", [ADAPTER, ADAPTER, BYTE], FP32, FP32),
         ("f32", [F32, F32, BYTE], INT8, FP32),
         ("f32", [BYTE], FP32, INT8),  # quantised without a word
         ("bf16", REST, FP32, BF16),
@@ -60,7 +64,7 @@ REST = [("Gather", "bf16"), ("Softmax", "bf16"), ("Reorder", "i8"), ("Input", "f
     ],
 )
 def test_a_model_is_in_what_most_of_its_products_run_in(
-    hint: str, operators: list[tuple[str, str]], said: Precision, expected: Precision
+    hint: str, operators: list[tuple[str, ...]], said: Precision, expected: Precision
 ) -> None:
     assert computed(compiled(hint, *operators), said) is expected
     assert kept(compiled(hint)) == hint

@@ -52,9 +52,11 @@ def test_a_scale_covers_what_was_measured_or_a_little_less(made: OnnxFile, range
     for source, sizes in ranges.channels.items():
         node = makers[f"{source}.int8"]
         factor = np.ones_like(sizes)
-        if node.input[0] == f"{source}.even":
+        if node.input[0] in (f"{source}.even", f"{source}.centred"):
             factor = 1 / array(made.tensors[f"{source}.factor"])
         covered = float(array(made.tensors[node.input[1]])) * 127
+        if node.input[0] == f"{source}.centred":
+            covered -= float(array(made.tensors[f"{source}.centre"]))
         if makers[source].op_type != "LayerNormalization":
             assert 0.69 < covered / (sizes / factor).max() < 1.01
 
@@ -75,6 +77,33 @@ def test_evening_out_changes_no_product(file: OnnxFile, made: OnnxFile, ranges: 
         exact = array(file.tensors[f"{layer}.weight"])
         scaled = exact * factor[:, None]
         assert np.abs(weight - scaled).max() <= np.abs(scaled).max() / 2 / 126
+
+
+def test_what_centring_takes_away_is_in_the_bias(file: OnnxFile, made: OnnxFile) -> None:
+    """The constant times the weight, as it is in int8, comes back with the bias."""
+    makers, before = nodes_by_output(made), nodes_by_output(file)
+    for block in (0, 1):
+        source, layer = f"blocks.{block}.mlp.act.Gelu", f"blocks.{block}.mlp.fc2"
+        centre = float(array(made.tensors[f"{source}.centre"]))
+        assert centre < 0
+        assert list(makers[f"{source}.centred"].input) == [f"{source}.even", f"{source}.centre"]
+        (product,) = (n for n in made.model.graph.node if n.input[:1] == [f"{source}.dequantised"])
+        (reader,) = (n for n in made.model.graph.node if product.output[0] in n.input)
+        (bias,) = (name for name in reader.input if name in made.tensors)
+        (old,) = (name for name in before[reader.output[0]].input if name in file.tensors)
+        weight = array(made.tensors[f"{layer}.weight.int8"]) * array(made.tensors[f"{layer}.weight.scale"])
+        lacking = array(made.tensors[bias]) - array(file.tensors[old])
+        np.testing.assert_allclose(lacking, -centre * weight.sum(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_products_that_round_too_much_stay(
+    file: OnnxFile, made: OnnxFile, ranges: Ranges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8_qdq, "KEPT", 0.0)
+    kept = int8_qdq.make(file, ranges)
+    assert kept.model.graph.node == file.model.graph.node
+    assert kept.tensors.keys() <= file.tensors.keys()
+    assert sum(n.op_type == "QuantizeLinear" for n in made.model.graph.node) == LINEAR
 
 
 def test_a_norm_that_somebody_else_reads_keeps_its_scale(file: OnnxFile, ranges: Ranges) -> None:

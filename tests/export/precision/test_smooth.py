@@ -52,6 +52,22 @@ def test_a_factor_changes_no_product_and_zeros_get_none(alpha: float) -> None:
         np.testing.assert_allclose(sizes_of(rows / factor)[usable], 1, rtol=1e-6)
 
 
+def test_what_lies_on_one_side_of_zero_uses_all_of_the_range() -> None:
+    rows = np.abs(ROWS).astype(np.float32) - np.float32(0.1)
+    plain = choose(rows, sizes_of(rows), [WEIGHT])
+    found = choose(rows, sizes_of(rows), [WEIGHT], centred=True)
+    assert plain.centre == 0
+    assert found.error < 0.8 * plain.error
+    even = rows / found.factor
+    assert found.centre - found.largest == pytest.approx(even.min(), abs=1e-5)
+    assert 0.69 * even.max() < found.centre + found.largest < 1.01 * even.max()
+
+
+def test_what_lies_on_both_sides_stays_about_where_it_is() -> None:
+    found = choose(ROWS, sizes_of(ROWS), [WEIGHT], centred=True)
+    assert abs(found.centre) < 0.3 * found.largest
+
+
 def test_rows_of_zeros_give_a_scale_all_the_same() -> None:
     found = choose(np.zeros((4, 32), np.float32), np.zeros(32, np.float32), [WEIGHT])
     assert (found.largest > 0, found.error) == (True, 0)
