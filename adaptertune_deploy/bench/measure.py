@@ -133,8 +133,9 @@ class _Measurement:
 
     def answer(self, known: Sequence[Known]) -> None:
         """Compare every way's answers with torch's; a way that does not open is dropped."""
-        for way, setup in list(self.ways.items()):
-            self.budget.say(f"answers of {way.words}")
+        wanted = list(self.ways.items())
+        for place, (way, setup) in enumerate(wanted):
+            self.budget.say(f"answers, {place + 1} of {len(wanted)}")
             try:
                 found = self._agreement(way, setup, known)
             except AtdError as error:
@@ -164,7 +165,7 @@ class _Measurement:
         """Measure what each engine does at most in each precision."""
         wanted = {(way.engine, way.precision): setup for way, setup in self.ways.items()}
         for place, (key, setup) in enumerate(wanted.items()):
-            self.budget.say(f"the limit of {setup.words}")
+            self.budget.say(f"limits, {place + 1} of {len(wanted)}")
             share = LIMITS_SHARE / (len(wanted) - place)
             side = SIDE if self.plan.device in ("auto", "cpu") else GPU_SIDE
             try:

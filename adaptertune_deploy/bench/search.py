@@ -108,7 +108,7 @@ class _Search:
     def look(self, setups: Sequence[Setup], end: float) -> None:
         """Check setups and time them at the untuned server's batch, until a share of the whole time is over."""
         for place, setup in enumerate(setups):
-            self.budget.say(setup.words)
+            self.budget.say(f"{setup.engine} {setup.precision}")
             if self.looked and self.budget.passed >= end * self.budget.seconds:
                 reason = f"not tried: {self.budget.seconds:g} s were too short; give --time more"
                 self.left_out.append(LeftOut(setup.engine, setup.precision, setup.threads, reason))
@@ -150,7 +150,7 @@ class _Search:
 
     def grow(self, setup: Setup, share: float) -> None:
         """Time a setup at other batches, in ascending order until larger ones bring less."""
-        self.budget.say(f"batches of {setup.words}")
+        self.budget.say(f"{setup.engine} {setup.precision}")
         best, worse = 0.0, 0
         with contextlib.closing(self.open(setup)) as trial:
             sizes = [batch for batch in self.space.batches if trial.limits.takes(batch)]

@@ -24,6 +24,7 @@ BATCHES = "Rows of a run to try, comma-separated."
 LATENCY = "Of three runs in four at most; larger batches take longer and answer more images a second."
 NO_BOUND = "no bound"
 MOST_NAMED = 4
+FINAL = "final"  # ran side by side with the untuned server
 
 
 def tune(
@@ -120,8 +121,7 @@ def show(bundle: Path, found: Tuning, path: Path) -> None:
     from adaptertune_deploy.cli.terminal import next as following
 
     console.print_line(found.machine.words)
-    words = [table.Words(name) for name in ("engine", "precision")]
-    columns: list[table.Column] = [*words, "threads", "batch", "ms", "images/s", "same top-1", table.Words("")]
+    columns: list[table.Column] = [table.Words("engine"), "batch", "ms", "images/s", "same top-1", ""]
     table.show(console.out, "", columns, list(_rows(found)))
     for line in _left_out(found):
         console.print_line(line)
@@ -144,20 +144,16 @@ def _rows(found: Tuning) -> Iterator[tuple[str, ...]]:
         if (entry.setup, entry.batch) not in final:
             yield _row(entry, same.get((entry.engine, entry.precision), ""), "")
     for entry in sorted(found.evidence.final, key=lambda entry: entry.images_per_second):
-        names = [
-            *(["untuned"] if entry == found.evidence.final[0] else []),
-            *(["chosen"] if entry == found.choice else []),
-        ]
-        yield _row(entry, same.get((entry.engine, entry.precision), ""), ", ".join(names) or "side by side")
+        marks = {"untuned": found.evidence.final[0], "chosen": found.choice}
+        names = ", ".join(name for name, marked in marks.items() if entry == marked)
+        yield _row(entry, same.get((entry.engine, entry.precision), ""), names or FINAL)
 
 
 def _row(entry: Tried, same: str, note: str) -> tuple[str, ...]:
     spread = entry.milliseconds
     milliseconds = f"{spread.median:.1f} [{spread.low:.1f}, {spread.high:.1f}]"
     return (
-        entry.engine,
-        str(entry.precision),
-        _threads(entry.threads),
+        entry.setup.words,
         str(entry.batch),
         milliseconds,
         f"{entry.images_per_second:.1f}",
@@ -176,10 +172,6 @@ def _left_out(found: Tuning) -> Iterator[str]:
     for reason, names in reasons.items():
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         yield f"out: {', '.join(names[:MOST_NAMED])}{more}: {reason}"
-
-
-def _threads(count: int) -> str:
-    return str(count) if count else "auto"
 
 
 def _sentence(found: Tuning) -> str:

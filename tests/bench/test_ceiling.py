@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
-import onnx
 import pytest
 
 from adaptertune_deploy.bench import ceiling
@@ -29,6 +28,7 @@ def expected() -> np.ndarray:
 
 @pytest.mark.parametrize("precision", Precision)
 def test_the_graph_is_plain_and_valid_in_every_precision(precision: Precision) -> None:
+    onnx = pytest.importorskip("onnx")
     data = product_graph(precision, SIDE)
     check_plain(data, "product")
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)

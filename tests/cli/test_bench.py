@@ -100,7 +100,7 @@ def test_progress_is_drawn_on_a_terminal_and_nothing_when_piped(atd: Atd, monkey
 
     monkeypatch.setattr(console, "progress_bars", Bars)
     atd("bench", "--form", "shared", "--json", *QUICK)
-    assert {"measuring, answers of shared fp32 onnxruntime", "measuring, memory, 1 of 2"} <= set(told)
+    assert {"measuring, answers, 1 of 1", "measuring, memory, 1 of 2"} <= set(told)
     assert "measuring, times with 1 task" in told
 
 

@@ -119,7 +119,7 @@ def played(workspace: Workspace, shared_data: Path, tmp_path_factory: pytest.Tem
             words = [*words, "--epochs", "1", "--folds", "1", *([] if given else ["--weights", str(weights)])]
             given = True
         if words[0] in ("bench", "tune"):
-            words = [*words, "--time", "2"]
+            words = [*words, "--time", "2", "--engine", "onnxruntime"]
         done = subprocess.run(
             atd_command(*words), cwd=folder, env=variables, capture_output=True, text=True, timeout=600
         )
