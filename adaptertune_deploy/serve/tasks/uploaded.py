@@ -5,6 +5,7 @@ The bundle stays as it is: a server that is started again serves what the bundle
 
 from __future__ import annotations
 
+import base64
 import binascii
 import tempfile
 from collections.abc import Mapping
@@ -91,6 +92,6 @@ def _path(folder: Path, file: str) -> Path:
 
 def _decoded(file: str, text: str) -> bytes:
     try:
-        return binascii.a2b_base64(text, strict_mode=True) if text else b""
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise RequestError(f"file '{file:.80}' is not valid base64") from None

@@ -48,7 +48,9 @@ DEFAULTS = {
     "add": ["--engine", "onnxruntime", "--device", "cpu", "--precision", "fp32", "--bundle", "bundle"],
     "remove": ["--bundle", "bundle", "--server", "the bundle"],
     "list": ["--bundle", "bundle", "--server", "the bundle"],
-    "sweep": ["--ranks", "1,2,4,8,16,32", "--seeds", "3", "--backbone", "deit_tiny_patch16_224.fb_in1k", "--out", "sweeps"],
+    "sweep": [
+        "--ranks", "1,2,4,8,16,32", "--seeds", "3", "--backbone", "deit_tiny_patch16_224.fb_in1k", "--out", "sweeps",
+    ],
     "tune": ["--allow", "fp32 alone", "--time", "60.0"],
     "bench": [],
     "inspect": [],
