@@ -70,6 +70,7 @@ Strict = Annotated[
     typer.Option(
         "--strict/--lenient",
         help="Whether a damaged task stops the start, or is left out with a note.",
+        show_default="--strict",
         rich_help_panel=DATA,
     ),
 ]

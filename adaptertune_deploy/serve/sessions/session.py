@@ -271,7 +271,8 @@ def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None
         return
     count = len(keys)
     alone = range(count) if session.form == "merged" else range(1)
-    sizes = [*(rows for rows in session.engine.limits.rows if 1 < rows < max_batch), max_batch]
+    sizes = [rows for rows in session.engine.limits.rows if 1 < rows < max_batch]
+    sizes += [max_batch] if max_batch > 1 else []
     batches = [[place] for place in alone] + [[row % count for row in range(size)] for size in sizes]
     batches += [list(range(start, min(start + max_batch, count))) for start in range(max_batch, count, max_batch)]
     for places in batches:

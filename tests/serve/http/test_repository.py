@@ -17,7 +17,7 @@ from adaptertune_deploy.core.adapter import Adapter
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve import fakes
 from tests.serve.fakes import make_adapters, reference
-from tests.serve.http.swapping import Swapping, swapping
+from tests.serve.http.swapping import TOKEN, Swapping, swapping
 from tests.serve.tasks.bundles import another, drop, make_bundle, put, spoiled
 
 IMAGE = encode(make_image())
@@ -104,6 +104,22 @@ def test_the_body_is_looked_at(running: Swapping, body: bytes, status: int, text
     assert answer.status_code == status
     assert text in answer.text
     assert running.admin.post("/v2/repository/index", content=b'{"ready":3}').status_code == 400
+
+
+def test_nvidias_client_loads_and_unloads(running: Swapping) -> None:
+    triton = pytest.importorskip("tritonclient.http")
+    utils = pytest.importorskip("tritonclient.utils")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with triton.InferenceServerClient(running.admin.base_url.netloc.decode()) as client:
+        client.unload_model("pets", headers=headers)
+        states = {entry["name"]: entry["state"] for entry in client.get_model_repository_index(headers=headers)}
+        assert states == {"digits": "READY", "flowers": "READY", "pets": "UNAVAILABLE"}
+        client.load_model("pets", headers=headers)
+        check(infer(running.client), make_adapters()[0], 1)
+        with pytest.raises(utils.InferenceServerException, match="failed to load 'nope'"):
+            client.load_model("nope", headers=headers)
+        with pytest.raises(utils.InferenceServerException, match="send the server's token"):
+            client.get_model_repository_index()
 
 
 def swap_under_load(running: Swapping, swaps: int, change: Callable[[int], Adapter]) -> int:
