@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from time import monotonic
 
@@ -134,6 +135,13 @@ class Service:
     ) -> None:
         """Count a request that failed before `answer` was called; `gone` says that its client left."""
         self.statistics.failed(tasks, "CANCELED" if gone else _reason(error), monotonic() - arrived)
+
+    @contextmanager
+    def making(self, tasks: Sequence[ServedTask]) -> Iterator[None]:
+        """Count the time of a `with` block, which makes an answer out of logits; the caller holds the tasks."""
+        start = monotonic()
+        yield
+        self.statistics.made(tasks, monotonic() - start)
 
     async def answer(
         self,

@@ -39,7 +39,6 @@ class Timing:
     queue_s: float
     preprocess_s: float
     infer_s: float
-    output_s: float = 0.0
     read_s: float = 0.0
 
 
@@ -107,7 +106,11 @@ class Statistics:
             entry.queue.add(timing.queue_s)
             entry.compute_input.add(timing.preprocess_s)
             entry.compute_infer.add(timing.infer_s)
-            entry.compute_output.add(timing.output_s)
+
+    def made(self, tasks: Iterable[ServedTask], seconds: float) -> None:
+        """Count the making of an answer for each of its tasks."""
+        for task in tasks:
+            self.tasks[task.identity].compute_output.add(seconds)
 
     def failed(self, tasks: Iterable[ServedTask], reason: str, seconds: float) -> None:
         """Count a failed request for each of its tasks; `reason` is one of REASONS."""

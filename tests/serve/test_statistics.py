@@ -22,6 +22,8 @@ def test_a_request_counts_for_each_of_its_tasks() -> None:
     assert pets == statistics.tasks["digits", 1]
     assert (pets.success, pets.queue) == (Tally(1, 10_000_000), Tally(1, 1_000_000))
     assert (pets.compute_input, pets.compute_infer) == (Tally(1, 2_000_000), Tally(1, 6_000_000))
+    statistics.made(served(0), 0.0005)
+    assert (pets.compute_output, statistics.tasks["digits", 1].compute_output) == (Tally(1, 500_000), Tally())
     assert pets.pending == 1
     statistics.ended(served(0, 2))
     assert pets.pending == 0

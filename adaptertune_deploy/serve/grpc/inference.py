@@ -56,11 +56,15 @@ class Inference:
     async def _one(self, context: grpc.aio.ServicerContext) -> Any:
         arrived = monotonic()
         deadline = self._deadline(context, arrived)
-        async with self._reading:
-            data = await deadline.within(context.read(), "the request was read")
+        data = await deadline.within(self._read(context), "the request was read")
         if data is grpc.aio.EOF:
             raise RequestError("the call has no message; send a ModelInferRequest")
         return await self._answer(data, arrived, deadline)
+
+    async def _read(self, context: grpc.aio.ServicerContext) -> Any:
+        """Return the call's message once there is room for it."""
+        async with self._reading:
+            return await context.read()
 
     async def _stream(self, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         """Answer ModelStreamInfer: one request after another, each with an answer or an error of its own."""
@@ -110,7 +114,8 @@ class Inference:
                     raise
                 deadline = deadline.sooner(arrived, parsed.timeout_s)
                 served = await service.answer(parsed.images, [model.task], arrived, deadline, parsed.priority)
-                return infer_answer.answer(parsed, model, served.logits)
+                with service.making([model.task]):
+                    return infer_answer.answer(parsed, model, served.logits)
         finally:
             self.pending -= 1
 

@@ -12,8 +12,8 @@ from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.grpc.identity import name_call
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
-from adaptertune_deploy.serve.protocol import describe, lookup
-from adaptertune_deploy.serve.protocol.fixed_settings import LOGGING, TRACING, check_unchanged
+from adaptertune_deploy.serve.protocol import describe, fixed_settings, lookup
+from adaptertune_deploy.serve.protocol.fixed_settings import TRACING, check_unchanged
 from adaptertune_deploy.serve.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
@@ -71,9 +71,10 @@ def log_settings(service: Service, request: Any) -> Any:
     """Answer LogSettings."""
     kinds = {name: value.WhichOneof("parameter_choice") for name, value in request.settings.items()}
     given = {name: getattr(request.settings[name], kind) if kind else None for name, kind in kinds.items()}
-    check_unchanged(given, LOGGING)
+    fixed = fixed_settings.log_settings()
+    check_unchanged(given, fixed)
     parameters = {bool: "bool_param", int: "uint32_param", str: "string_param"}
-    settings = {name: {parameters[type(value)]: value} for name, value in LOGGING.items()}
+    settings = {name: {parameters[type(value)]: value} for name, value in fixed.items()}
     return _filled("LogSettingsResponse", {"settings": settings})
 
 

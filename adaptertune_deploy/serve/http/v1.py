@@ -53,16 +53,15 @@ async def predict(request: Request) -> Response:
         form = multipart.parse(body, content_type, service.settings.largest_request)
         return parse_question([*asked, *form.fields], current), form.uploads
 
-    async def work(
-        parsed: tuple[Question, Sequence[Upload]], arrived: float, deadline: Deadline
-    ) -> tuple[Question, Sequence[Upload], Served]:
+    async def work(parsed: tuple[Question, Sequence[Upload]], arrived: float, deadline: Deadline) -> dict[str, object]:
         found, uploads = parsed
-        images = [upload.data for upload in uploads]
-        return found, uploads, await service.answer(images, found.tasks, arrived, deadline)
+        served = await service.answer([upload.data for upload in uploads], found.tasks, arrived, deadline)
+        with service.making(found.tasks):
+            return _document(found, uploads, served)
 
     # Which tasks a form asks may stand in the form.
     certain = not is_form or "tasks" in dict(asked)
-    return json_answer(_document(*await take_in(request, question.tasks, parse, work, certain)))
+    return json_answer(await take_in(request, question.tasks, parse, work, certain))
 
 
 def parse_question(values: Sequence[tuple[str, str]], current: Generation) -> Question:

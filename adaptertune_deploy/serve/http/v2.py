@@ -89,7 +89,8 @@ async def infer(request: Request) -> Response:
     async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
         deadline = deadline.sooner(arrived, parsed.timeout_s)
         served = await service.answer(parsed.images, [model.task], arrived, deadline, parsed.priority)
-        return infer_answer.answer(parsed, model, served.logits)
+        with service.making([model.task]):
+            return infer_answer.answer(parsed, model, served.logits)
 
     content, headers = await take_in(request, [model.task], parse, work)
     return Response(content, headers=headers)

@@ -14,7 +14,7 @@ from adaptertune_deploy.serve.http import typed_json
 from adaptertune_deploy.serve.http.body import read_body
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.protocol import lookup
-from adaptertune_deploy.serve.protocol.fixed_settings import LOGGING, TRACING, check_unchanged
+from adaptertune_deploy.serve.protocol.fixed_settings import TRACING, check_unchanged, log_settings
 from adaptertune_deploy.serve.service import Service
 
 LIMIT = 4096  # bytes
@@ -23,7 +23,7 @@ _SETTINGS: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str,
 
 async def logging(request: Request) -> Response:
     """Answer GET and POST /v2/logging."""
-    return await _answer(request, LOGGING)
+    return await _answer(request, log_settings())
 
 
 async def tracing(request: Request) -> Response:

@@ -5,20 +5,14 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
 
-# This server writes warnings and errors to its standard error, and traces nothing.
-LOGGING: Mapping[str, bool | int | str] = {
-    "log_file": "",
-    "log_info": True,
-    "log_warning": True,
-    "log_error": True,
-    "log_verbose_level": 0,
-    "log_format": "default",
-}
+logger = logging.getLogger(__name__)
+# Nothing is traced.
 TRACING: Mapping[str, str | list[str]] = {
     "trace_file": "",
     "trace_level": ["OFF"],
@@ -27,6 +21,18 @@ TRACING: Mapping[str, str | list[str]] = {
     "log_frequency": "0",
     "trace_mode": "triton",
 }
+
+
+def log_settings() -> dict[str, bool | int | str]:
+    """Return which lines this server writes, all of them to its standard error."""
+    return {
+        "log_file": "",
+        "log_info": logger.isEnabledFor(logging.INFO),
+        "log_warning": logger.isEnabledFor(logging.WARNING),
+        "log_error": logger.isEnabledFor(logging.ERROR),
+        "log_verbose_level": int(logger.isEnabledFor(logging.DEBUG)),
+        "log_format": "default",
+    }
 
 
 def check_unchanged(given: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:

@@ -13,10 +13,9 @@ import pytest
 from adaptertune_deploy.core import preprocess
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import FakeEngine, make_adapters, reference
+from tests.serve.grpc.conftest import Called, Serving
 
 pytest.importorskip("grpc", reason="grpcio is not installed")
-
-from tests.serve.grpc.conftest import Called, Serving
 
 
 @pytest.fixture(scope="session")

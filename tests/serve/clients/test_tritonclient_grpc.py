@@ -93,8 +93,8 @@ def test_errors_reach_the_user_as_text(client: Any, images: list[Path]) -> None:
         client.infer("nope", [image_input(b"x")])
     with pytest.raises(error, match=r"INVALID_ARGUMENT\].*image"):
         client.infer("pets", [image_input(b"no image")])
-    with pytest.raises(error, match=r"PERMISSION_DENIED\] setting 'log_info' is fixed"):
-        client.update_log_settings({"log_info": False})
+    with pytest.raises(error, match=r"PERMISSION_DENIED\] setting 'log_error' is fixed"):
+        client.update_log_settings({"log_error": False})
 
 
 def test_asyncio(both: Called, images: list[Path]) -> None:

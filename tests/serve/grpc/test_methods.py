@@ -56,6 +56,7 @@ def test_statistics_are_those_of_http(launch: Launcher, png: bytes) -> None:
     (document,) = called.http.get("/v2/models/pets__tensor/stats").json()["model_stats"]
     assert within(found, document)
     assert (found["inference_count"], found["inference_stats"]["success"]["count"]) == ("2", "1")
+    assert int(found["inference_stats"]["compute_output"]["ns"]) > 0
     names = [entry.name for entry in called.call("ModelStatistics").model_stats]
     assert names == ["pets", "flowers", "digits"]
 
@@ -73,8 +74,8 @@ def test_a_model_that_is_not_there_is_not_found(server: Called, method: str) -> 
 def test_settings_are_read_and_not_changed(server: Called) -> None:
     logging = server.call("LogSettings").settings
     assert (logging["log_error"].bool_param, logging["log_format"].string_param) == (True, "default")
-    assert server.call("LogSettings", settings={"log_info": {"bool_param": True}}).settings == logging
-    assert server.failure("LogSettings", settings={"log_info": {"bool_param": False}})[0] is (
+    assert server.call("LogSettings", settings={"log_error": {"bool_param": True}}).settings == logging
+    assert server.failure("LogSettings", settings={"log_error": {"bool_param": False}})[0] is (
         grpc.StatusCode.PERMISSION_DENIED
     )
     tracing = server.call("TraceSetting").settings

@@ -64,7 +64,11 @@ def originals() -> list[bytes]:
     document = json.dumps({"id": "1", "inputs": [{**entry, "data": [base64.b64encode(png).decode()]}]}).encode()
     pixels = {"name": "images", "shape": [1, 3, 32, 32], "datatype": "FP32", "data": [0.5] * 3072}
     head = json.dumps({"inputs": [{**entry, "parameters": {"binary_data_size": len(pack([png]))}}]}).encode()
-    form = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n' + png + b"\r\n--b--\r\n"
+    raw = bytes(3072 * 4)
+    tensor = {name: pixels[name] for name in ("name", "shape", "datatype")}
+    tensors = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}]}).encode()
+    field = b'--b\r\nContent-Disposition: form-data; name="top_k"\r\n\r\n2\r\n'
+    form = field + b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n' + png + b"\r\n--b--\r\n"
     infer = b"POST /v2/models/pets/infer HTTP/1.1\r\n"
     chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (png[:100], png[100:])) + b"0\r\n\r\n"
     length = b"Inference-Header-Content-Length: %d\r\n"
@@ -77,6 +81,8 @@ def originals() -> list[bytes]:
         _post(infer.replace(b"pets", b"pets__tensor"), json.dumps({"inputs": [pixels]}).encode()),
         _post(b"POST /v1/predict?tasks=pets&top_k=2 HTTP/1.1\r\n", png),
         _post(b"POST /v1/predict HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n", form),
+        _post(b"POST /v2/models/pets__tensor/infer HTTP/1.1\r\n" + length % len(tensors), tensors + raw),
+        _post(b"POST /v2/logging HTTP/1.1\r\n", b'{"log_error": true}'),
         b"POST /v1/predict HTTP/1.1\r\n" + HEAD + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n" + chunked,
     ]
 

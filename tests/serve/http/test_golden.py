@@ -87,7 +87,7 @@ OWN = {
 IDENTITY = {"platform", "backend", "extensions", "parameters"}
 # How a server batches and on what it runs is its own.
 RUNS = {"dynamic_batching", "instance_group", "default_model_filename"}
-COUNTS = {"last_inference", "inference_count", "execution_count", "count", "ns", "batch_stats"}
+COUNTS = {"last_inference", "inference_count", "execution_count", "count", "ns", "batch_stats", "log_info"}
 
 
 def is_about_the_repository(line: dict[str, Any]) -> bool:

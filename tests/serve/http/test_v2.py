@@ -305,7 +305,8 @@ def test_statistics_count_requests_rows_and_runs(launch: Launcher, png: bytes) -
     running.client.post("/v2/models/pets/infer", json=json_request(png, png, png))
     stats = running.client.get("/v2/models/pets/stats").json()["model_stats"][0]
     assert (stats["inference_count"], stats["execution_count"]) == (3, 2)
-    assert stats["inference_stats"]["success"]["count"] == 1
+    assert stats["inference_stats"]["success"]["count"] == stats["inference_stats"]["compute_output"]["count"] == 1
+    assert stats["inference_stats"]["compute_output"]["ns"] > 0
     assert [entry["batch_size"] for entry in stats["batch_stats"]] == [1, 2]
 
 

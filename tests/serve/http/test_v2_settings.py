@@ -22,7 +22,7 @@ def test_settings_can_be_read_and_set_to_what_they_are(server: Running) -> None:
 @pytest.mark.parametrize(
     ("path", "content", "status", "text"),
     [
-        (LOGGING, b'{"log_info": false}', 403, "setting 'log_info' is fixed"),
+        (LOGGING, b'{"log_error": false}', 403, "setting 'log_error' is fixed"),
         (TRACING, b'{"trace_level": ["TIMESTAMPS"]}', 403, "setting 'trace_level' is fixed"),
         (TRACING, b'{"nothing": 1}', 400, "unknown setting 'nothing'"),
         (LOGGING, b"[]", 400, "must be a JSON object"),
