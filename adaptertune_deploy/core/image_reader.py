@@ -14,7 +14,7 @@ from adaptertune_deploy.core.errors import ImageError
 # Of any file, and of each so many of its bytes: segments and chunks are mostly kilobytes, and a block is 512 bytes.
 PIECES, BYTES_A_PIECE = 20_000, 256
 # A run-length encoded BMP is read run by run: two pieces each, half a microsecond.
-PIECES_OF_BMP = 500_000
+PIECES_OF_BMP = 200_000
 
 
 class ImageReader(io.BytesIO):
