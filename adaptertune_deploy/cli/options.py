@@ -165,8 +165,9 @@ def rank(text: str) -> tuple[int, str]:
         return int(word), GIVEN
     except ValueError:
         searches = [name for name in SEARCHES if name != GIVEN]
+        near = did_you_mean(word, searches)
         raise UsageError(
-            f"--rank {text:.60}: expected a whole number, {' or '.join(searches)}.{did_you_mean(word, searches)}"
+            f"--rank {text:.60}: expected a whole number, {' or '.join(searches)}{near and '.'}{near}"
         ) from None
 
 

@@ -9,9 +9,9 @@ from tests.cli.conftest import Atd
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME"
 CASES = {
     ("train",): f"atd train needs --dataset: {DATASETS}",
-    ("train", "--dataset", "pets", "--rank", "eight"): "--rank eight: expected a whole number",
-    ("train", "--dataset", "pets", "--rank=eight"): "--rank eight: expected a whole number",
-    ("train", "--rank", "8.5", "--dataset", "pets"): "--rank 8.5: expected a whole number",
+    ("train", "--dataset", "pets", "--rank", "eight"): "--rank eight: expected a whole number, auto or auto:fast",
+    ("train", "--dataset", "pets", "--rank=eight"): "--rank eight: expected a whole number, auto or auto:fast",
+    ("train", "--rank", "8.5", "--dataset", "pets"): "--rank 8.5: expected a whole number, auto or auto:fast",
     ("train", "--dataset", "pets", "--lr", "fast"): "--lr fast: expected a number",
     ("train", "--dataset", "pets", "--rnk", "8"): "atd train has no option --rnk. "
     "Did you mean '--rank'? See: atd train --help",
@@ -24,8 +24,8 @@ CASES = {
     ("add",): "atd add needs ADAPTER: adapter folder, adapters/flowers for example",
     ("serve", "--port", "http"): "--port http: expected a whole number",
     ("trian",): (
-        "no command 'trian', only quickstart, train, evaluate, export, add, remove, list, inspect, upgrade, predict, "
-        "serve, doctor, data. Did you mean 'train'? See: atd --help"
+        "no command 'trian', only quickstart, train, sweep, evaluate, export, add, remove, list, inspect, upgrade, "
+        "predict, serve, bench, tune, doctor, data. Did you mean 'train'? See: atd --help"
     ),
     ("--verbose",): "atd has no option --verbose. Did you mean '--version'? See: atd --help",
 }
