@@ -11,8 +11,6 @@ PIP := $(BIN)/python $(INSTALL)
 # A worker that dies ends the run: replaced, its group of tests may wait for it forever.
 WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
-# In a process of their own: late in a worker that has run thousands of tests, one of these ended it without a word.
-ALONE := tests/engines/openvino
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
 .PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak reliability clean
@@ -21,8 +19,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(WORKERS) -m $(USUAL) --ignore=$(ALONE) --durations=15 --cov --cov-report=
-	$(BIN)/python -m pytest -m $(USUAL) $(ALONE) --cov --cov-append --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest $(WORKERS) -m $(USUAL) --durations=15 --cov --cov-report=term --cov-fail-under=90
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from adaptertune_deploy.core import bank, graph_facts
@@ -167,7 +168,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
         core, layout = ov.Core(), openvino_model.bank_of(signature, where)
         bfloat16 = floats(options, settings) is Precision.BF16
         model = openvino_model.read_model(core, graph, layout, bfloat16, where)
-        compiled = core.compile_model(model, CPU, _config(options, settings))
+        compiled = _compile(core, model, _config(options, settings))
         precision, rest = openvino_precision.computed(compiled, said), openvino_precision.kept(compiled)
         if precision in QUANTISED and rest != HINTS[Precision(settings.rest)]:
             raise EngineError(f"{where}: OpenVINO computes the rest in {rest}, {settings.rest} was asked for")
@@ -179,6 +180,16 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
 def check_installed(options: EngineOptions, settings: OpenVinoSettings) -> None:
     """Raise UsageError as open_graph does; every installation runs on the CPU."""
     floats(options, settings)
+
+
+def _compile(core: Any, model: Any, config: Mapping[str, str | int]) -> Any:
+    """Compile a model in a thread that ends with it.
+
+    OpenVINO gives the thread that compiles a stack for signal handlers, and takes it away with the model: models that
+    close in another order leave the thread with one that is gone, and the next signal ends the process without a word.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(core.compile_model, model, CPU, config).result()
 
 
 def _config(options: EngineOptions, settings: OpenVinoSettings) -> dict[str, str | int]:
