@@ -28,7 +28,7 @@ from adaptertune_deploy.export.precision.ranges import Ranges
 from adaptertune_deploy.export.precision.ranges import measure as measure_ranges
 from adaptertune_deploy.export.precision.table import graph_in
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
-from benchmarks import forms
+from benchmarks import backbones, forms
 from benchmarks.forms import Shared
 
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
@@ -93,7 +93,7 @@ def openers_of(
 ) -> dict[str, Opener]:
     """Return how to open each form in each arm for so many rows; those of the shared form mix the tasks."""
     (backbone,) = {shared.backbone for shared, _ in graphs.values()}
-    images, rows = forms.make_images(backbone, batch), [(row, row % TASKS) for row in range(batch)]
+    images, rows = backbones.make_images(backbone, batch), [(row, row % TASKS) for row in range(batch)]
     found: dict[str, Opener] = {}
     for name, options in arms.items():
         shared, merged = graphs[graph_precision(options)]
@@ -115,7 +115,7 @@ def described(seconds: Mapping[str, list[float]]) -> dict[str, Any]:
 
 def _backbone(name: str, weights: Path) -> Backbone:
     if name != REAL:
-        return forms.random_backbone(name)
+        return backbones.random_backbone(name)
     return load_backbone(f"{name}.fb_in1k", weights)
 
 
