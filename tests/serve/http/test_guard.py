@@ -1,15 +1,24 @@
+"""serve.http.guard: who may change what a server answers."""
+
 from __future__ import annotations
+
+import asyncio
 
 import httpx
 import pytest
 from starlette.responses import Response
-from starlette.testclient import TestClient
 
 from adaptertune_deploy.serve.http.guard import Guard
 
 
+async def post(token: str | None, headers: list[tuple[str, str]]) -> httpx.Response:
+    transport = httpx.ASGITransport(Guard(Response("changed"), token))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        return await client.post("/", headers=httpx.Headers(headers))
+
+
 def ask(token: str | None, headers: list[tuple[str, str]]) -> int:
-    answer = TestClient(Guard(Response("changed"), token)).post("/", headers=httpx.Headers(headers))
+    answer = asyncio.run(post(token, headers))
     if answer.status_code != 200:
         assert list(answer.json()) == ["error"]
         assert "s3cret" not in answer.text
