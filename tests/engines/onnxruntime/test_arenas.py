@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def test_the_system_has_it_back() -> None:
+def give_back() -> tuple[int, list[str], bool]:
+    """Return the bytes that the system has back after a large run and many small ones, what runs were told, and
+    whether the answers stayed."""
     session = Watched(ort.InferenceSession(golden_graph("birds"), providers=[CPU]))
     engine = OrtEngine(session, CPU, 0, "g")
     images = np.zeros((MANY, 3, 32, 32), np.float32)
@@ -67,6 +70,13 @@ def test_the_system_has_it_back() -> None:
     first = engine.run({bank.IMAGES: images[:1]})[bank.LOGITS]
     for _ in range(CALM - 1):
         last = engine.run({bank.IMAGES: images[:1]})[bank.LOGITS]
-    assert session.told == [""] * CALM + ["cpu:0"]
-    assert largest - resident() > 20e6  # 40 MB when this process does nothing else
-    np.testing.assert_array_equal(first, last)
+    return largest - resident(), session.told, bool(np.array_equal(first, last))
+
+
+def test_the_system_has_it_back() -> None:
+    """In a process that does nothing else: memory that others freed before would hide what is given back."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        freed, told, same = pool.apply(give_back)
+    assert told == [""] * CALM + ["cpu:0"]
+    assert freed > 20e6  # 40 MB where this was measured
+    assert same
