@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -36,6 +38,25 @@ class Wire:
         found = bytearray()
         while data := self.socket.recv(65_536):
             found += data
+        return bytes(found)
+
+    def read_while_sending(self, data: bytes) -> bytes:
+        """Send on a thread of its own, and return what comes meanwhile until the server closes.
+
+        A server that has answered takes the rest only up to a bound, so sending may end before all is sent.
+        """
+        found = bytearray()
+
+        def send() -> None:
+            with contextlib.suppress(ConnectionError):
+                self.socket.sendall(data)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        with contextlib.suppress(ConnectionError):
+            while data_read := self.socket.recv(65_536):
+                found += data_read
+        sending.join()
         return bytes(found)
 
     def read_answer(self) -> tuple[int, Any]:
@@ -83,7 +104,7 @@ def ask(port: int, *parts: bytes) -> list[int]:
 def refusal(port: int, *parts: bytes) -> tuple[int, str]:
     """Send bytes that must be refused with one JSON error, after which the server closes; return status and text."""
     with Wire(port) as wire:
-        answer = wire.send(*parts).read_all()
+        answer = wire.read_while_sending(b"".join(parts))
     head, _, body = answer.partition(b"\r\n\r\n")
     (status,) = statuses(answer)
     assert b"content-type: application/json" in head.lower()
