@@ -72,7 +72,7 @@ def test_differences_are_counted() -> None:
 
 
 def test_both_forms_are_timed_in_every_arm_against_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = precision_timing.forms.random_backbone("vit_pico_patch8_64")
+    backbone = precision_timing.backbones.random_backbone("vit_pico_patch8_64")
     monkeypatch.setattr(precision_timing, "_backbone", lambda name, weights: backbone)
     size = backbone.spec.image_size
     monkeypatch.setattr(

@@ -19,7 +19,8 @@ from tests.flow.terminal import OnTerminal
 from tests.train.runs import make_pictures
 
 PICO = "vit_pico_patch8_64.atd_formula"
-TRAIN = ("train", "--dataset", "trees", "--backbone", PICO, "--rank", "2", "--checkpoint-every", "0.001")
+SETTINGS = ("--backbone", PICO, "--rank", "2", "--folds", "2", "--epochs", "20", "--checkpoint-every", "0.001")
+TRAIN = ("train", "--dataset", "trees", *SETTINGS)
 MOMENTS = 20
 
 
@@ -58,7 +59,7 @@ def resume(folder: Path) -> str:
 )
 def test_a_stopped_training_goes_on(number: signal.Signals, code: int, folder: Path, whole: str) -> None:
     with OnTerminal(folder, *TRAIN) as running:
-        running.wait_for("fold 2 of 3")
+        running.wait_for("fold 2 of 2")
         running.process.send_signal(number)
         assert running.end() == code
     assert "Traceback" not in running.shown
