@@ -18,6 +18,10 @@ PAGE = ROOT / "docs" / "results" / "soak.md"
 Facts = Mapping[str, Any]
 GOODPUT, HEALTH_MS, GROWTH_MB, P99 = 0.95, 100.0, 16.0, 2.0
 
+# How a good request without an answer begins in the results, and how an attack ends that found no room: under twice the
+# load that is as right an answer as the refusal that it asks for.
+UNANSWERED, NO_ROOM = "0:", ": 503"
+
 HEAD = """# Soak: twice the load, good requests and bad ones
 
 Written by `make soak` from `benchmarks/results/soak.json`; do not edit.
@@ -36,7 +40,8 @@ def page(facts: Facts) -> str:
 def _load(facts: Facts) -> Iterator[str]:
     load, rates, health = facts["overload"], facts["capacity_rows_per_s"], facts["health"]
     share = load["rows_per_s"] / rates["before"]
-    wrong = len(load["wrong"]) + len(load["attacks_wrong"])
+    unanswered = sum(one.startswith(UNANSWERED) for one in load["wrong"])
+    wrong = len(load["wrong"]) - unanswered + sum(not one.endswith(NO_ROOM) for one in load["attacks_wrong"])
     missed = "" if share >= GOODPUT else ", **missed**"
     yield f"## {load['seconds']:,.0f} seconds\n"
     yield "| what | measured | expected |\n|---|---:|---:|"
@@ -46,6 +51,7 @@ def _load(facts: Facts) -> Iterator[str]:
     yield f"| answers | {counts} | 200 and 503 alone |"
     yield f"| goodput to capacity | {load['rows_per_s']:.1f} rows/s = {share:.3f} | at least {GOODPUT:g}{missed} |"
     yield f"| wrong answers | {wrong} | {judged(wrong, 0)} |"
+    yield f"| good requests whose connection was closed without one | {unanswered} | {judged(unanswered, 0)} |"
     longest = health["max_ms"]
     yield f"| health, longest of {health['probes']:,} | {longest:.1f} ms | {judged(longest, HEALTH_MS)} |"
     yield f"| health, p99 | {health['p99_ms']:.1f} ms | |"
@@ -57,7 +63,10 @@ def _load(facts: Facts) -> Iterator[str]:
 
 def _attacks(load: Facts) -> Iterator[str]:
     yield "## Attacks\n"
-    yield "0 is a connection that broke before an answer, or a client that waits for none.\n"
+    yield (
+        "0 is a connection that broke before an answer, or a client that waits for none; 503 says that there is no\n"
+        "room, which under such a load is as right an answer.\n"
+    )
     yield "| attack | what came |\n|---|---|"
     for name, counts in load["attacks"].items():
         yield f"| {name} | {', '.join(f'{times} x {status}' for status, times in counts.items())} |"

@@ -33,6 +33,7 @@ def test_the_page_says_what_was_measured() -> None:
         "| answers | 28,800 x 200, 31,200 x 503 | 200 and 503 alone |",
         "| goodput to capacity | 48.0 rows/s = 0.960 | at least 0.95 |",
         "| wrong answers | 0 | 0 |",
+        "| good requests whose connection was closed without one | 0 | 0 |",
         "| health, longest of 6,000 | 42.0 ms | 100 |",
         "| memory, last quarter above the second | 1.2 MB | 16 |",
         "| noise | 7 x 400 |",
@@ -49,6 +50,7 @@ def test_the_page_says_what_was_measured() -> None:
     [
         ("overload", "rows_per_s", 47.0),
         ("overload", "wrong", ["pets: classes []"]),
+        ("overload", "wrong", ["0: b\"IncompleteReadError('0 bytes read')\""]),
         ("overload", "attacks_wrong", ["noise: 500"]),
         ("overload", "memory_growth_mb", 17.0),
         ("health", "max_ms", 101.0),
@@ -69,3 +71,12 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "soak.json").write_text(json.dumps(FACTS))
     soak_page.main()
     assert (tmp_path / "soak.md").read_text() == soak_page.page(FACTS)
+
+
+def test_an_attack_that_finds_no_room_is_answered_rightly() -> None:
+    text = soak_page.page({**FACTS, "overload": {**FACTS["overload"], "attacks_wrong": ["a gzip bomb: 503"]}})
+    assert "| wrong answers | 0 | 0 |" in text.splitlines()
+
+
+def test_the_page_is_made_from_the_results() -> None:
+    assert soak_page.PAGE.read_text() == soak_page.page(json.loads(soak_page.RESULTS.read_text()))
