@@ -126,13 +126,8 @@ def run(request: TrainRequest, ranks: tuple[int, ...]) -> Sweep:
     for note in check_train(request):
         console.print_note(note)
     task = request.task or task_of(request.dataset)
-    told = interrupts.outcome(request.out / f"{task}.json")
-
-    def outcome() -> str:
-        goes_on = is_stopped(request.out, task)
-        return f"{told()}; the same command with --resume goes on where it stopped" if goes_on else told()
-
-    with interrupts.stoppable(outcome):
+    told = interrupts.outcome(request.out / f"{task}.json", lambda: is_stopped(request.out, task))
+    with interrupts.stoppable(told):
         with console.loading("torch"):
             from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 

@@ -135,13 +135,8 @@ def run(request: TrainRequest) -> TrainResult:
     from adaptertune_deploy.train.stopped import is_stopped
 
     task = request.task or task_of(request.dataset)
-    told = interrupts.outcome(request.out / task / CONFIG_NAME)
-
-    def outcome() -> str:
-        goes_on = is_stopped(request.out, task)
-        return f"{told()}; the same command with --resume goes on where it stopped" if goes_on else told()
-
-    with interrupts.stoppable(outcome):
+    told = interrupts.outcome(request.out / task / CONFIG_NAME, lambda: is_stopped(request.out, task))
+    with interrupts.stoppable(told):
         with console.loading("torch"):
             from adaptertune_deploy.train.trainer import train_task
 

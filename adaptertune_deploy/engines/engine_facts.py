@@ -25,6 +25,17 @@ class EngineFacts:
         """What people read: "onnxruntime 1.32.0 on cpu in fp32"."""
         return f"{self.engine} {self.version} on {self.device} in {self.precision}"
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """What a program reads, name -> word."""
+        return {
+            "engine": self.engine,
+            "engine_version": self.version,
+            "provider": self.provider,
+            "device": self.device,
+            "precision": self.precision.value,
+        }
+
 
 def facts_of(engine: Engine) -> EngineFacts:
     """Return the facts of an opened engine."""

@@ -245,13 +245,4 @@ def _reason(error: BaseException) -> str:
 
 def _words(session: Session) -> dict[str, str]:
     """Return what runs, name -> word."""
-    runs = session.engine
-    return {
-        "engine": runs.engine,
-        "engine_version": runs.version,
-        "provider": runs.provider,
-        "device": runs.device,
-        "precision": runs.precision.value,
-        "form": session.form,
-        "backbone": session.backbone,
-    }
+    return {**session.engine.parts, "form": session.form, "backbone": session.backbone}

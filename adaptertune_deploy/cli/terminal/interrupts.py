@@ -67,18 +67,20 @@ def stoppable(kept: Callable[[], str]) -> Iterator[None]:
         raise Interrupted(f"stopped; {kept()}", 128 + _raised[0]) from None
 
 
-def outcome(file: Path) -> Callable[[], str]:
+def outcome(file: Path, goes_on: Callable[[], bool] = lambda: False) -> Callable[[], str]:
     """Return a function that says what has become of a folder.
 
     Args:
         file: the one that work on the folder writes last: manifest.json or adapter_config.json.
+        goes_on: tells whether --resume can go on with the work.
     """
     written = watch(file)
 
     def kept() -> str:
         if written():
             return f"{file.parent}/ is complete"
-        return f"nothing was written, {file.parent}/ is as it was" if file.exists() else "nothing was written"
+        said = f"nothing was written, {file.parent}/ is as it was" if file.exists() else "nothing was written"
+        return f"{said}; the same command with --resume goes on where it stopped" if goes_on() else said
 
     return kept
 

@@ -40,14 +40,7 @@ def model_metadata(model: Model, session: Session) -> dict[str, Any]:
 
 def engine(session: Session) -> dict[str, str]:
     """Return what runs the graphs, read back from the engine."""
-    runs = session.engine
-    return {
-        "engine": runs.engine,
-        "engine_version": runs.version,
-        "provider": runs.provider,
-        "device": runs.device,
-        "precision": runs.precision.value,
-    }
+    return session.engine.parts
 
 
 def _parameters(task: TaskSpec, session: Session) -> dict[str, object]:
