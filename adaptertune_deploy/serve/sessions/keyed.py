@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.core.stored_answer import StoredAnswer
 
 Value = TypeVar("Value")
 
@@ -66,3 +68,45 @@ class Keyed(Generic[Value]):
         if missing:
             raise EngineError(f"the session holds no task {min(missing)}")
         return {key: items[key] for key in set(task.tolist())}
+
+
+class Held(Protocol):
+    """What a session keeps of a task besides what runs it."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file that holds it."""
+
+    @property
+    def answer(self) -> StoredAnswer | None:
+        """What it is known to answer, where that is known."""
+
+
+HeldTask = TypeVar("HeldTask", bound=Held)
+
+
+class Holder(Generic[HeldTask]):
+    """The part of a session that says which tasks it holds; see session.Session."""
+
+    def __init__(self) -> None:
+        """Begin with no task."""
+        self._held: Keyed[HeldTask] = Keyed()
+
+    @property
+    def tasks(self) -> Mapping[int, TaskSpec]:
+        """See session.Session."""
+        return {key: held.spec for key, held in self._held.items.items()}
+
+    @property
+    def digests(self) -> Mapping[int, str]:
+        """See session.Session."""
+        return {key: held.digest for key, held in self._held.items.items()}
+
+    @property
+    def answers(self) -> Mapping[int, StoredAnswer]:
+        """See session.Session."""
+        return {key: held.answer for key, held in self._held.items.items() if held.answer is not None}

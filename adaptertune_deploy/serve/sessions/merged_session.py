@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import EngineFacts, facts_of
-from adaptertune_deploy.serve.sessions.keyed import Keyed
+from adaptertune_deploy.serve.sessions.keyed import Holder
 from adaptertune_deploy.serve.sessions.opener import Opener
 
 
@@ -30,7 +29,7 @@ class _Held:
     engine: Engine
 
 
-class MergedSession:
+class MergedSession(Holder[_Held]):
     """Answers a mixed batch with one engine run per task in it; see session.Session.
 
     Attributes:
@@ -44,22 +43,7 @@ class MergedSession:
         """Begin with no task; the backbone's name and `preprocess` are those of all."""
         self.backbone = backbone
         self.preprocess = preprocess
-        self._held: Keyed[_Held] = Keyed()
-
-    @property
-    def tasks(self) -> Mapping[int, TaskSpec]:
-        """See session.Session."""
-        return {key: held.spec for key, held in self._held.items.items()}
-
-    @property
-    def digests(self) -> Mapping[int, str]:
-        """See session.Session."""
-        return {key: held.digest for key, held in self._held.items.items()}
-
-    @property
-    def answers(self) -> Mapping[int, StoredAnswer]:
-        """See session.Session."""
-        return {key: held.answer for key, held in self._held.items.items() if held.answer is not None}
+        super().__init__()
 
     def digest(self, opener: Opener, record: TaskRecord) -> str:
         """See session.Session.digest: that of the graph."""

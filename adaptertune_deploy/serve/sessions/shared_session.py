@@ -19,7 +19,7 @@ from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import facts_of
 from adaptertune_deploy.engines.handle import Handle
-from adaptertune_deploy.serve.sessions.keyed import Keyed
+from adaptertune_deploy.serve.sessions.keyed import Holder
 from adaptertune_deploy.serve.sessions.opener import Opener
 
 
@@ -34,7 +34,7 @@ class _Held:
     head: Head
 
 
-class SharedSession:
+class SharedSession(Holder[_Held]):
     """Answers rows of any mixture of tasks in one engine run; see session.Session."""
 
     form = "shared"
@@ -61,26 +61,11 @@ class SharedSession:
         """
         self._bank = SlotBank(engine, slots, backbone.width, backbone.features)
         self._bank.reserve(ranks)
-        self._held: Keyed[_Held] = Keyed()
+        super().__init__()
         self.backbone = backbone.name
         self.preprocess = preprocess
         self.engine = facts_of(engine)
         self._engine = engine
-
-    @property
-    def tasks(self) -> Mapping[int, TaskSpec]:
-        """See session.Session."""
-        return {key: held.spec for key, held in self._held.items.items()}
-
-    @property
-    def digests(self) -> Mapping[int, str]:
-        """See session.Session."""
-        return {key: held.digest for key, held in self._held.items.items()}
-
-    @property
-    def answers(self) -> Mapping[int, StoredAnswer]:
-        """See session.Session."""
-        return {key: held.answer for key, held in self._held.items.items() if held.answer is not None}
 
     def digest(self, opener: Opener, record: TaskRecord) -> str:
         """See session.Session.digest: that of the tensor file."""
