@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,14 @@ RECIPE = Recipe(
     rank=2, placement="last:2", epochs=1, batch_size=8, folds=2, lr=5e-3, precision="fp32", device="cpu", workers=0
 )
 NOTHING_LEARNED = Fit((), 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no other module have decoded these pictures before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")

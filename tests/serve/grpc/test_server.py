@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,11 +46,16 @@ def held(settings: Settings) -> Iterator[tuple[Called, Server, Future[None]]]:
 
 
 def refused(called: Called) -> bool:
-    """Return whether the server takes no call any more."""
-    try:
-        called.call("ServerLive")
-    except grpc.RpcError as error:
-        return bool(error.code() is grpc.StatusCode.UNAVAILABLE)
+    """Return whether the server takes no call any more.
+
+    Each look has a connection of its own: one that the kernel took just before the listener was closed gets no word of
+    the server, and a channel waits 20 seconds for it.
+    """
+    with grpc.insecure_channel(called.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        try:
+            dataclasses.replace(called, channel=channel).call("ServerLive", timeout=2)
+        except grpc.RpcError as error:
+            return bool(error.code() is grpc.StatusCode.UNAVAILABLE)
     return False
 
 
