@@ -27,9 +27,9 @@ import numpy as np
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.manifest import FORMS, select_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.significance import paired
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.datasets import open_dataset

@@ -114,7 +114,7 @@ def serve(
     atd serve --admin 127.0.0.1:8001        tasks come and go by: atd add, atd remove --server
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.serve.http.address import bind
+    from adaptertune_deploy.serve.http.wire.address import bind
     from adaptertune_deploy.serve.logs.setup import LogOptions, logging_to_stderr
 
     options.check_form(form)
@@ -148,7 +148,7 @@ def serve(
 def _admin(where: str | None) -> Iterator[Admin | None]:
     """Hold the admin listener, where one is asked for."""
     from adaptertune_deploy.serve.http import admin
-    from adaptertune_deploy.serve.http.address import release
+    from adaptertune_deploy.serve.http.wire.address import release
 
     if where is None:
         yield None
@@ -190,7 +190,7 @@ class _Start:
 
     def announce(self, at: str, number: int) -> None:
         """Print where it is, what it answers, and what an operator should know."""
-        from adaptertune_deploy.serve.http.address import is_loopback
+        from adaptertune_deploy.serve.http.wire.address import is_loopback
 
         bounds, session = self.bounds, self.session
         names = [task.name for task in session.tasks.values()]
@@ -212,7 +212,7 @@ class _Start:
 
     def _say_limits(self) -> None:
         """Say which limits can't hold here."""
-        from adaptertune_deploy.serve.http.watch import capacity
+        from adaptertune_deploy.serve.http.wire.watch import capacity
 
         batch, runs = self.bounds.max_batch, self.session.engine
         most = runs.limits.max_rows

@@ -17,7 +17,7 @@ import numpy as np
 from adaptertune_deploy.core import files, samples, tensors
 from adaptertune_deploy.core.adapter import ADAPTER, CONFIG_NAME, HEAD, AdapterConfig
 from adaptertune_deploy.core.errors import FormatError, ImageError
-from adaptertune_deploy.core.preprocess import MAX_OFFLINE_PIXELS, preprocess
+from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS, preprocess
 from adaptertune_deploy.core.tensors import Array
 
 REFERENCE_NAME = "reference.safetensors"

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.spec import PreprocessSpec
 
 Box: TypeAlias = tuple[int, int, int, int]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.augment import sample_generator, training_transform
 from adaptertune_deploy.data.pixels.cache import PixelCache
@@ -138,7 +138,7 @@ def evaluation_loader(
     pin: bool = False,
     progress: Progress = silent,
 ) -> EvaluationLoader:
-    """Return a split's batches, preprocessed by core.preprocess as the server does it.
+    """Return a split's batches, preprocessed by core.images.preprocess as the server does it.
 
     Args:
         split: the images.

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 
 from PIL import Image
 
-from adaptertune_deploy.core import files, preprocess
+from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError, ImageError
+from adaptertune_deploy.core.images import preprocess
 
 
 class EncodedReader(ABC):

@@ -8,11 +8,11 @@ import numpy as np
 
 from adaptertune_deploy.core import bundle, heads
 from adaptertune_deploy.core.adapter import Adapter, read_config
+from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.known_image import known_image, stored_answer
 from adaptertune_deploy.core.manifest import GraphRecord, Manifest
 from adaptertune_deploy.core.manifest_changes import Measured
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.publish import Verify
 from adaptertune_deploy.core.reference import KnownAnswers, known_answers
 from adaptertune_deploy.core.stored_answer import StoredAnswer

@@ -64,7 +64,7 @@ def read_images(paths: Sequence[Path], spec: PreprocessSpec, purpose: str = "ver
     """
     import numpy as np
 
-    from adaptertune_deploy.core.preprocess import MAX_OFFLINE_PIXELS, preprocess
+    from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS, preprocess
 
     rows = []
     for path in paths:

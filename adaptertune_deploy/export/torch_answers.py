@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.known_image import known_image
-from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array

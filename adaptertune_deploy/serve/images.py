@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, RequestError
-from adaptertune_deploy.core.jpeg_scans import scans
+from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.images.jpeg_scans import scans
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batching.budget import Budget

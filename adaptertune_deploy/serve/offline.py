@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, UsageError, did_you_mean
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.sessions.session import Session
 

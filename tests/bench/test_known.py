@@ -11,7 +11,7 @@ from adaptertune_deploy.bench import known
 from adaptertune_deploy.bench.known import find_known, images_for
 from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.bundle import read_manifest
-from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.images.preprocess import preprocess
 from tests.bench.golden import GOLDEN, golden_logits
 from tests.builders import write_adapter
 

@@ -15,7 +15,7 @@ from adaptertune_deploy.serve.sessions.session import open_session
 from benchmarks.http_client import Answers, Connection, Connections, Question, cycle, percentile, questions
 from benchmarks.soak import picture
 from tests.serve.conftest import Running, server  # noqa: F401
-from tests.serve.http.wire import LIVE
+from tests.serve.http.raw_http import LIVE
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "bundle"
 QUESTION = Question("pets", b"png", {0: 0.7, 1: 0.2, 2: 0.1})

@@ -15,8 +15,8 @@ import pytest
 from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core import publish, tensors
 from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.core.preprocess import preprocess
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import engine
 from adaptertune_deploy.engines.options import ON_CPU

@@ -20,7 +20,7 @@ from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.serve.http import server
-from adaptertune_deploy.serve.http.address import is_loopback
+from adaptertune_deploy.serve.http.wire.address import is_loopback
 from tests.cli.conftest import Atd, Done
 
 

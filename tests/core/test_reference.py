@@ -11,7 +11,7 @@ import pytest
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.preprocess import preprocess
+from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.reference import REFERENCE_NAME, known_answers, read_reference, write_reference
 from adaptertune_deploy.core.tensors import Array
 from tests.builders import encode, give_reference, make_image, make_task, write_adapter

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.data.augment import PRESETS, crop_box, sample_generator, training_transform
 from tests.builders import make_image, make_preprocess_spec

@@ -195,7 +195,7 @@ def test_orientation_sizes_and_ways_of_storing(folder: Path) -> None:
 
 
 def test_photographs_too_large_for_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adaptertune_deploy.core import preprocess
+    from adaptertune_deploy.core.images import preprocess
 
     monkeypatch.setattr(preprocess, "MAX_PIXELS", 600 * 500)
     monkeypatch.setattr(images, "MAX_PIXELS", 600 * 500)

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError, UsageError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data import loader
 from adaptertune_deploy.data.augment import sample_generator, training_transform
 from adaptertune_deploy.data.loader import Batch, TrainingLoader, evaluation_loader, training_loader

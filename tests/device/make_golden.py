@@ -18,8 +18,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from adaptertune_deploy.core import bundle, files, publish, tensors
-from adaptertune_deploy.core import preprocess as images
 from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, read_adapter
+from adaptertune_deploy.core.images import preprocess as images
 from adaptertune_deploy.core.manifest import FORMAT_VERSION, Manifest
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.export.merge import merged_graph

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess, tensors
+from adaptertune_deploy.core import tensors
 from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.publish import add_task
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU

@@ -16,8 +16,8 @@ from adaptertune_deploy.cli import main
 from adaptertune_deploy.serve.batching.engine_health import FAILURES, EngineHealth
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.app import make_app
-from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.http.wire.phase import Phase
 from adaptertune_deploy.serve.settings import Settings, variable
 from tests.docs.test_guides import check_options, commands
 from tests.serve.fakes import FakeEngine, make_shared

@@ -11,9 +11,9 @@ import pytest
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bundle, tensors
 from adaptertune_deploy.core.errors import FormatError, ParityError
+from adaptertune_deploy.core.images.preprocess import normalised, preprocess
 from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.core.preprocess import normalised, preprocess
 from adaptertune_deploy.core.reference import KnownAnswers
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine

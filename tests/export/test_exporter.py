@@ -17,10 +17,10 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import BackboneError, ExportError, FormatError, ParityError, UsageError
+from adaptertune_deploy.core.images.preprocess import normalised, preprocess
 from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.preprocess import normalised, preprocess
 from adaptertune_deploy.core.reference import KnownAnswers, known_answers
 from adaptertune_deploy.core.samples import CALIBRATION_NAME, SampleRecord
 from adaptertune_deploy.core.tensors import Array

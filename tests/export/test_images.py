@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.preprocess import preprocess, transform
+from adaptertune_deploy.core.images.preprocess import preprocess, transform
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.export import images
 from adaptertune_deploy.export.images import find_images, read_images

@@ -10,8 +10,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.known_image import known_image
-from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.export import torch_answers
 from adaptertune_deploy.export.images import read_images

@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
-from adaptertune_deploy.core import bank, bundle, heads, preprocess, publish, tensors
+from adaptertune_deploy.core import bank, bundle, heads, publish, tensors
 from adaptertune_deploy.core.errors import ExportError, FormatError, ParityError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract

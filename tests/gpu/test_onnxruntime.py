@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, preprocess, tensors
+from adaptertune_deploy.core import bank, tensors
 from adaptertune_deploy.core.bundle import read_graph, read_manifest
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.cuda.driver import ask_driver

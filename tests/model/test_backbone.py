@@ -16,8 +16,8 @@ import timm
 import torch
 from torch import nn
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import BackboneError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import backbone_depth, load_backbone, weights_sha256
 from adaptertune_deploy.model.names import FAMILIES

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.model.adapted import pooled_features
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import load_backbone

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import EngineError, ImageError, UsageError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.embed import check_file, embed, write
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import WIDTH, FakeEngine, make_adapters, make_merged, make_shared, reference

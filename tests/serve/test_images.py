@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import ImageError, RequestError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve import images
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
-from tests.core.test_jpeg_scans import repeated
+from tests.core.images.test_jpeg_scans import repeated
 from tests.serve.fakes import WAIT_S
 
 SPEC = make_preprocess_spec()

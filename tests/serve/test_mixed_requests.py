@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import AtdError, EngineError, ImageError, RequestError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.mixed_requests import Answered, Asked, MixedRequests
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import FakeEngine, make_adapters, make_shared, reference

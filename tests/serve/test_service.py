@@ -7,8 +7,9 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, preprocess
+from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.service import Service

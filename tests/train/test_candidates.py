@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import TrainingError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.loader import TrainingLoader
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Pixels, Split

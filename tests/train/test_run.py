@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.folds import fold_of
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.run import EVALUATION_BATCH

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-from adaptertune_deploy.core.orientation import UPRIGHT
-from adaptertune_deploy.core.preprocess import MAX_PIXELS
+from adaptertune_deploy.core.images.orientation import UPRIGHT
+from adaptertune_deploy.core.images.preprocess import MAX_PIXELS
 from adaptertune_deploy.data.findings.finding import ERROR, NOTE, WARNING, Finding, counted, first
 from adaptertune_deploy.data.looks.scan import Look
 

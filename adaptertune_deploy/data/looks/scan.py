@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.orientation import UPRIGHT, orientation_of
+from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.images.orientation import UPRIGHT, orientation_of
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.looks.fingerprint import Fingerprint, fingerprint
 from adaptertune_deploy.data.samples import Split

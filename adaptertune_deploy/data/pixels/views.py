@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError, ImageError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.data.samples import Pixels, Split
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.data.samples import Dataset, FileReader, Split
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-# Servers take no TIFF (core.preprocess.FORMATS), and what can't be served is not learnt from.
+# Servers take no TIFF (core.images.preprocess.FORMATS), and what can't be served is not learnt from.
 TIFF_SUFFIXES = (".tif", ".tiff")
 NO_TIFF = "TIFF is not read, since servers don't take it; convert to PNG"
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

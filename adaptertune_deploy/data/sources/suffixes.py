@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# How a file starts -> the suffix of its name; the formats of core.preprocess.
+# How a file starts -> the suffix of its name; the formats of core.images.preprocess.
 SIGNATURES = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n\x1a\n": ".png",

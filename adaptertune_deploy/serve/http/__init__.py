@@ -1,1 +1,1 @@
-"""The wire: what a client sees of a service, over HTTP."""
+"""What is answered over HTTP, and to whom; how bytes come and go is in wire/."""

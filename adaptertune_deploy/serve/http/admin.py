@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.serve.http import repository, v2
-from adaptertune_deploy.serve.http.address import bind, bind_unix, is_loopback
 from adaptertune_deploy.serve.http.app import Application
 from adaptertune_deploy.serve.http.guard import Guard
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
+from adaptertune_deploy.serve.http.v2 import endpoints, repository
+from adaptertune_deploy.serve.http.wire.address import bind, bind_unix, is_loopback
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.service import Service
 
@@ -45,8 +45,8 @@ class Admin:
         app = Application(
             routes=[
                 Route("/v2", metadata),
-                Route("/v2/health/live", v2.live),
-                Route("/v2/health/ready", v2.ready),
+                Route("/v2/health/live", endpoints.live),
+                Route("/v2/health/ready", endpoints.ready),
                 *repository.routes(),
             ],
             middleware=[Middleware(Guard, token=self.token)],

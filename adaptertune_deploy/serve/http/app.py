@@ -12,11 +12,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
-from adaptertune_deploy.serve.http import docs, page, repository, v2
+from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
 from adaptertune_deploy.serve.http.index import index
+from adaptertune_deploy.serve.http.openapi import page as described
 from adaptertune_deploy.serve.http.responses import HANDLERS
 from adaptertune_deploy.serve.http.v1 import predict
+from adaptertune_deploy.serve.http.v2 import endpoints, repository
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
@@ -53,9 +55,9 @@ def make_app(
         routes=[
             Route("/", index),
             *page.routes(),
-            *docs.routes(),
+            *described.routes(),
             Route("/v1/predict", predict, methods=["POST"]),
-            *v2.routes(),
+            *endpoints.routes(),
             *repository.refusals(),
             Route("/metrics", show_metrics),
         ],

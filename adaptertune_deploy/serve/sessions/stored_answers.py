@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.precision import TOLERANCES
-from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.core.tensors import Array

@@ -14,8 +14,8 @@ import adaptertune_deploy
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import files
 from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
-from adaptertune_deploy.core.preprocess import MAX_OFFLINE_PIXELS
-from adaptertune_deploy.core.preprocess import preprocess as preprocessed
+from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS
+from adaptertune_deploy.core.images.preprocess import preprocess as preprocessed
 from adaptertune_deploy.core.reference import write_reference
 from adaptertune_deploy.core.samples import CALIBRATION_NAME, keep
 from adaptertune_deploy.core.tensors import Array

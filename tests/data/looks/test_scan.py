@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.looks import scan as scanning
 from adaptertune_deploy.data.looks.fingerprint import fingerprint
 from adaptertune_deploy.data.looks.scan import Look, scan

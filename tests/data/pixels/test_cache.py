@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.pixels import cache as pixels
 from adaptertune_deploy.data.pixels.cache import CHUNK, WHAT, PixelCache
 from adaptertune_deploy.data.pixels.shelf import SUFFIX

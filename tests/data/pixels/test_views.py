@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.pixels.views import Reduced, Served, make
 from adaptertune_deploy.data.samples import FileReader, Split
 from tests.builders import encode, make_image, make_preprocess_spec

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import DatasetError, UsageError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES

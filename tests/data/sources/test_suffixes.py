@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.sources.suffixes import SIGNATURES, suffix_of
 from tests.builders import encode, make_image
 

@@ -13,10 +13,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from adaptertune_deploy.core import bank, preprocess, tensors
+from adaptertune_deploy.core import bank, tensors
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver

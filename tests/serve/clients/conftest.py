@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.fakes import FakeEngine, make_adapters, reference
 from tests.serve.grpc.conftest import Called, Serving

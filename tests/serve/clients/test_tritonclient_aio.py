@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from tests.builders import make_preprocess_spec
 from tests.serve.clients.conftest import expected
 from tests.serve.grpc.conftest import Called

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.conftest import Running
 from tests.serve.fakes import make_adapters, reference

@@ -9,8 +9,8 @@ import grpc
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.methods import SERVICE
 from adaptertune_deploy.serve.settings import Settings

@@ -29,7 +29,7 @@ from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image
 from tests.serve.fakes import FakeEngine, make_shared
-from tests.serve.http.wire import HEAD, LIVE, Wire, statuses
+from tests.serve.http.raw_http import HEAD, LIVE, Wire, statuses
 
 SETTINGS = Settings(header_timeout=0.05, body_grace=0.05, keep_alive=0.05, min_body_rate=10**9)
 ALLOWED = {*range(200, 300), *range(400, 500), 503, 504, 505}

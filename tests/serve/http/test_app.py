@@ -11,7 +11,7 @@ from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import FakeEngine, make_shared
-from tests.serve.http.wire import refusal
+from tests.serve.http.raw_http import refusal
 
 
 def test_metrics_are_plain_text(server: Running, png: bytes) -> None:

@@ -16,7 +16,7 @@ from adaptertune_deploy.serve.logs.setup import ACCESS
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S
-from tests.serve.http.wire import Wire
+from tests.serve.http.raw_http import Wire
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 METRICS = re.compile(r'atd_http_responses_total\{route="([^"]*)",status="(\d+)"\} (\d+)\.0')

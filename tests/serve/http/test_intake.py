@@ -11,17 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from adaptertune_deploy.core import preprocess
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.http.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.http.intake import arrival, deadline_of
+from adaptertune_deploy.serve.http.v2.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S
+from tests.serve.http.raw_http import HEAD, Wire
 from tests.serve.http.test_body import make_request
-from tests.serve.http.test_v2 import json_request
-from tests.serve.http.wire import HEAD, Wire
+from tests.serve.http.v2.test_endpoints import json_request
 
 INFER = "/v2/models/pets/infer"
 POST = b"POST /v2/models/pets/infer HTTP/1.1\r\n"

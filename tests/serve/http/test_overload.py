@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S, asked, make_adapters, reference, wait_until
-from tests.serve.http.wire import Wire, post
+from tests.serve.http.raw_http import Wire, post
 
 IMAGES = [encode(make_image(seed=seed)) for seed in range(4)]
 TASKS = ("pets", "flowers", "digits")

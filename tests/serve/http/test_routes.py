@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.serve.conftest import Running
+from tests.serve.http.raw_http import HEAD, Wire, ask, post
 from tests.serve.http.swapping import TOKEN, swapping
-from tests.serve.http.wire import HEAD, Wire, ask, post
 from tests.serve.tasks.bundles import make_bundle
 
 ROUTES = {
@@ -30,7 +30,7 @@ ROUTES = {
     "/v2/models/{model}/trace/setting": {"GET", "POST"},
     "/v2/trace/setting": {"GET", "POST"},
     "/v2/models/stats": {"GET"},
-    # Refused here; see serve/http/repository.py.
+    # Refused here; see serve/http/v2/repository.py.
     "/v2/repository/index": {"POST"},
     "/v2/repository/models/{model}/load": {"POST"},
     "/v2/repository/models/{model}/unload": {"POST"},

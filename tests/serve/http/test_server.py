@@ -19,18 +19,18 @@ import pytest
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.http import server
-from adaptertune_deploy.serve.http.address import bind
 from adaptertune_deploy.serve.http.app import make_app
-from adaptertune_deploy.serve.http.phase import Phase
 from adaptertune_deploy.serve.http.server import serve, serving
+from adaptertune_deploy.serve.http.wire.address import bind
+from adaptertune_deploy.serve.http.wire.phase import Phase
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
-from tests.serve.http.test_watch import watched
-from tests.serve.http.wire import LIVE, Wire, statuses
+from tests.serve.http.raw_http import LIVE, Wire, statuses
+from tests.serve.http.wire.test_watch import watched
 from tests.serve.tasks.bundles import FAKE, another, make_bundle, put
 
 ROOT = Path(__file__).parents[3]

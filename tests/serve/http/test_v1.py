@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import preprocess
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image

@@ -11,9 +11,9 @@ import pytest
 
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.known_image import NAME, known_image, stored_answer
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.preprocess import normalised
 from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import engine as engines

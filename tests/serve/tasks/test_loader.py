@@ -11,9 +11,10 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle, preprocess
+from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, RequestError
+from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.settings import Settings

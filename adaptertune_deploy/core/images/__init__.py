@@ -1,0 +1,1 @@
+"""From the bytes of an image file to what the network takes, the same in training and in service; no torch."""

@@ -1,0 +1,1 @@
+"""What the server says about its own endpoints: an OpenAPI description, and a page of it."""

@@ -1,0 +1,1 @@
+"""Open Inference Protocol v2 as HTTP carries it, with the extensions of Triton."""

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import select
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
+from adaptertune_deploy.serve.http.wire.watch import Watch
+from adaptertune_deploy.serve.settings import Settings
+from tests.serve.conftest import Launcher
+from tests.serve.fakes import WAIT_S, wait_until
+from tests.serve.http.raw_http import HEAD, LIVE, Wire, statuses
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.case("A6", "silent connections up to the limit, or such with 15 kB of a head", "others are answered")
+@pytest.mark.parametrize("sent", [b"", LIVE[:-2] + b"A: " + b"x" * 15_000])
+def test_silent_connections_make_room_for_those_that_ask(launch: Launcher, sent: bytes) -> None:
+    running = launch(settings=Settings(max_connections=4))
+    running.client.close()
+    with ExitStack() as stack:
+        silent = [stack.enter_context(Wire(running.port)) for _ in range(20)]
+        for wire in silent:
+            with suppress(ConnectionError):
+                wire.send(sent)
+        for _ in range(3):
+            with Wire(running.port) as wire:
+                assert wire.send(LIVE).read_answer() == (200, {"live": True})
+        wait_until(lambda: len(select.select([wire.socket for wire in silent], [], [], 0)[0]) >= 16)
+
+
+@pytest.mark.case(
+    "A6", "more clients that wait for answers than connections", "503 for the next one, the others answered"
+)
+def test_where_every_connection_is_owed_an_answer_the_next_one_is_told(launch: Launcher, png: bytes) -> None:
+    running = launch(settings=Settings(max_connections=2))
+    running.client.close()
+    running.engine.gate.clear()
+    request = b"POST /v1/predict HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % len(png) + png
+    with Wire(running.port) as first, Wire(running.port) as second:
+        first.send(request)
+        running.engine.wait_entered()
+        second.send(request)
+        while running.service.batcher.admitted < 6:
+            pass
+        with Wire(running.port) as third:
+            answer = third.read_all()
+        assert statuses(answer) == [503]
+        assert b"Retry-After: 1" in answer
+        assert answer.endswith(b'{"error":"every connection is taken; try again later"}')
+        running.engine.gate.set()
+        assert [wire.read_answer()[0] for wire in (first, second)] == [200, 200]
+
+
+@pytest.mark.case("A6", "descriptors used up otherwise", "one line of log, patience")
+def test_running_out_of_descriptors_is_met_with_patience(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line of log, one connection let go of and one wait for each failure; then it goes on."""
+    failures = [errno.EMFILE, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE]
+    made: list[str] = []
+    slept: list[float] = []
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        accept, sleep = loop.sock_accept, asyncio.sleep
+        ended = asyncio.Event()
+
+        async def failing(listener: socket.socket) -> tuple[socket.socket, Any]:
+            if failures:
+                raise OSError(failures.pop(0), "Too many open files")
+            return await accept(listener)
+
+        async def noted(seconds: float) -> None:
+            if asyncio.get_running_loop() is not loop:  # a server that is ending in another thread
+                await sleep(seconds)
+                return
+            slept.append(seconds)
+            await sleep(0)
+
+        class Taken(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                made.append("taken")
+                transport.close()
+                ended.set()
+
+        monkeypatch.setattr(loop, "sock_accept", failing)
+        monkeypatch.setattr(asyncio, "sleep", noted)
+        watch = Watch(Settings())
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listen(listener)
+            task = loop.create_task(take_connections(listener, watch, Taken))  # type: ignore[arg-type]
+            with socket.create_connection(listener.getsockname(), WAIT_S):
+                await asyncio.wait_for(ended.wait(), WAIT_S)
+            task.cancel()
+
+    asyncio.run(play())
+    assert made == ["taken"]
+    assert len(slept) == 3
+    assert caplog.text.count("connections can't be taken") == 1
+
+
+FEW = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+from tests.serve.http.held_server import main
+main()
+"""
+
+
+@pytest.mark.case("A6", "more silent connections than descriptors", "others are answered, nothing is logged")
+def test_a_process_with_few_descriptors_goes_on_answering() -> None:
+    command = [sys.executable, "-c", FEW, "fine"]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child,
+        ExitStack() as stack,
+    ):
+        stack.callback(child.kill)
+        assert child.stdout is not None
+        assert child.stderr is not None
+        port = int(child.stdout.readline().removeprefix("listening "))
+        for _ in range(200):
+            stack.enter_context(Wire(port))
+        for _ in range(3):
+            with Wire(port) as wire:
+                assert wire.send(LIVE).read_answer()[0] == 200
+        child.kill()
+        assert child.stderr.read() == ""
