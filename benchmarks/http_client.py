@@ -94,10 +94,18 @@ def post(path: str, body: bytes, headers: bytes = b"") -> bytes:
 
 
 class Connection:
-    """One connection, opened when it is needed and kept."""
+    """One connection, opened when it is needed and kept.
+
+    A server may close one that idles while a request is under way to it. RFC 9112, section 9.3.1 has a client ask again
+    on a new connection then, once, since no answer had begun and asking twice changes nothing.
+
+    Attributes:
+        asked_again: requests of which that was so.
+    """
 
     def __init__(self, port: int) -> None:
         """Know the server's port on this machine."""
+        self.asked_again = 0
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -116,6 +124,19 @@ class Connection:
             self._streams = None
 
     async def _ask(self, request: bytes) -> tuple[int, bytes]:
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # the server closed it while it idled
+        kept = self._streams is not None
+        try:
+            return await self._exchange(request)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            if not kept or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
+                raise
+        self.close()
+        self.asked_again += 1
+        return await self._exchange(request)
+
+    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -133,8 +154,14 @@ class Connections:
 
     def __init__(self, port: int, most: int) -> None:
         """Open none yet."""
-        self._free = [Connection(port) for _ in range(most)]
+        self._all = [Connection(port) for _ in range(most)]
+        self._free = list(self._all)
         self.short = 0  # questions for which none was free
+
+    @property
+    def asked_again(self) -> int:
+        """Requests that were asked again; see Connection."""
+        return sum(connection.asked_again for connection in self._all)
 
     async def ask(self, request: bytes) -> tuple[int, bytes] | None:
         """Return status and body of an answer; None where every connection is in use."""

@@ -94,6 +94,7 @@ async def overload(server: Server, asked: Sequence[Question], rate: float, secon
         "seconds": round(elapsed, 1),
         "sent": sent,
         "not_sent": connections.short,
+        "asked_again": connections.asked_again,
         "rows_per_s": round(answered / elapsed, 2),
         "statuses": found.statuses,
         "wrong": found.wrong,

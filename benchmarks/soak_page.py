@@ -52,6 +52,8 @@ def _load(facts: Facts) -> Iterator[str]:
     yield f"| goodput to capacity | {load['rows_per_s']:.1f} rows/s = {share:.3f} | at least {GOODPUT:g}{missed} |"
     yield f"| wrong answers | {wrong} | {judged(wrong, 0)} |"
     yield f"| good requests whose connection was closed without one | {unanswered} | {judged(unanswered, 0)} |"
+    if "asked_again" in load:
+        yield f"| of all, asked again since an idle connection was closed meanwhile | {load['asked_again']} | |"
     longest = health["max_ms"]
     yield f"| health, longest of {health['probes']:,} | {longest:.1f} ms | {judged(longest, HEALTH_MS)} |"
     yield f"| health, p99 | {health['p99_ms']:.1f} ms | |"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adaptertune_deploy.serve.opened import OpenBundle
 from adaptertune_deploy.serve.sessions.session import open_session
+from adaptertune_deploy.serve.settings import Settings
 from benchmarks.http_client import Answers, Connection, Connections, Question, cycle, percentile, questions
 from benchmarks.soak import picture
-from tests.serve.conftest import Running, server  # noqa: F401
+from tests.serve.conftest import Launcher, Running, launch, server  # noqa: F401
 from tests.serve.http.raw_http import LIVE
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "bundle"
@@ -81,6 +84,72 @@ def test_connections_are_kept_and_one_that_breaks_is_told(server: Running) -> No
         return [*statuses, (await absent.ask(LIVE))[0]]
 
     assert asyncio.run(play()) == [200, 200, 400, 200, 0]
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+BEGUN = b"HTTP/1.1 2"
+
+
+async def against(scripts: list[list[bytes]], times: int) -> tuple[list[int], int]:
+    """Ask so often over one client's connection; return the statuses, and how often it asked again.
+
+    Args:
+        scripts: of every connection that the server takes what it answers, request by request; the one after the last
+            is read, and then the connection is closed, as it is after an answer that is not whole.
+        times: that the client asks.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        script = scripts.pop(0)
+        for answer in script:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        if BEGUN not in script:
+            with suppress(EOFError):
+                await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    serving: list[Any] = []
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        connection = Connection(listening.sockets[0].getsockname()[1])
+        statuses = [(await connection.ask(LIVE))[0] for _ in range(times)]
+        connection.close()
+        await asyncio.gather(*serving)
+        assert not scripts
+        return statuses, connection.asked_again
+
+
+@pytest.mark.parametrize(
+    ("scripts", "statuses", "asked_again"),
+    [
+        ([[OK], [OK]], [200, 200], 1),
+        ([[OK], []], [200, 0], 1),  # once and no more
+        ([[]], [0], 0),  # a new connection, which did not idle
+        ([[OK, BEGUN]], [200, 0], 0),  # an answer had begun
+    ],
+)
+def test_a_request_that_met_the_end_of_an_idle_connection_is_asked_once_more(
+    scripts: list[list[bytes]], statuses: list[int], asked_again: int
+) -> None:
+    assert asyncio.run(against(scripts, len(statuses))) == (statuses, asked_again)
+
+
+def test_a_connection_that_was_closed_while_it_idled_is_not_used(launch: Launcher) -> None:  # noqa: F811
+    running = launch(settings=Settings(keep_alive=0.02))
+
+    async def play() -> tuple[int, int, int]:
+        connection = Connection(running.port)
+        first = (await connection.ask(LIVE))[0]
+        assert connection._streams is not None
+        await connection._streams[0].read()  # until the server closes it
+        second = (await connection.ask(LIVE))[0]
+        connection.close()
+        return first, second, connection.asked_again
+
+    assert asyncio.run(play()) == (200, 200, 0)
 
 
 def test_no_more_connections_are_used_than_there_are(server: Running) -> None:  # noqa: F811

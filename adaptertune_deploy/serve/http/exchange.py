@@ -17,6 +17,7 @@ from adaptertune_deploy.serve.logs.setup import ACCESS
 from adaptertune_deploy.serve.service import Service
 
 UNKNOWN = "unknown"  # the route of a path that there is not, or of a request that no handler sees
+LAST = "last"  # in a scope's state: a function that tells whether the connection had better close after the answer
 REFUSED = "refused"  # in a scope's state: the status with which the connection answered in place of the application
 PROBES = ("/v2/health/live", "/v2/health/ready", "/metrics")
 logger = logging.getLogger(ACCESS)
@@ -30,6 +31,10 @@ def paths_of(routes: list[Any]) -> Callable[[Scope], str]:
     return lambda scope: known.get((scope.get("endpoint"), frozenset(scope.get("path_params", {}))), UNKNOWN)
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass
 class _Seen:
     """What went out so far. status: 0 before the answer began. size: bytes of its body."""
@@ -41,7 +46,8 @@ class _Seen:
 class Exchange:
     """The outermost application: whatever answers inside, also to a fault of our own, its answer passes here.
 
-    While the server drains every answer says `Connection: close`, so that clients reconnect elsewhere.
+    While the server drains every answer says `Connection: close`, so that clients reconnect elsewhere; so it does while
+    connections are scarce, so that nobody has to be cut off.
     """
 
     def __init__(self, app: ASGIApp, service: Service, path_of: Callable[[Scope], str]) -> None:
@@ -55,15 +61,16 @@ class Exchange:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, seen = scope.get("state", {}).get("arrived", monotonic()), _Seen()
+        state = scope.get("state", {})
+        began, is_last, seen = state.get("arrived", monotonic()), state.get(LAST, _never), _Seen()
         context = identify(scope["headers"])
         current.set(context)  # for the rest of this request's task, a fault of which is logged at its very end
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seen.status = scope.get("state", {}).get(REFUSED, message["status"])
+                seen.status = state.get(REFUSED, message["status"])
                 self._service.metrics.responded(self._path_of(scope), seen.status)
-                closing = [(b"connection", b"close")] if self._service.draining else []
+                closing = [(b"connection", b"close")] if self._service.draining or is_last() else []
                 message["headers"] = [*message.get("headers", []), *answer_headers(context), *closing]
             else:
                 seen.size += len(message.get("body", b""))

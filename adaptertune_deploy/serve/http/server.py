@@ -141,6 +141,7 @@ class Server(uvicorn.Server):
         return len(self.server_state.tasks) + sum(companion.pending for companion in self._companions)
 
     async def _until_answered(self, until: float) -> None:
+        await asyncio.sleep(TICK_S)  # what has come and is not read yet is a request too
         while (self._pending() or self.watch.unsent()) and monotonic() < until:
             await asyncio.sleep(TICK_S)
 

@@ -18,12 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.http.exchange import REFUSED
+from adaptertune_deploy.serve.http.exchange import LAST, REFUSED
 from adaptertune_deploy.serve.http.responses import raw_error
 from adaptertune_deploy.serve.http.wire import framing
 from adaptertune_deploy.serve.http.wire.lingering import Lingering
 from adaptertune_deploy.serve.http.wire.phase import Phase
-from adaptertune_deploy.serve.http.wire.watch import Watch
+from adaptertune_deploy.serve.http.wire.watch import UNASKED, Watch
 
 # A client that sends requests ahead of their answers has so many of them taken apart at a time.
 MAX_AHEAD = 16
@@ -169,7 +169,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hand the request to the application, which may answer before its body is read."""
         framing.check_head(self.parser.get_http_version(), self.headers)
-        self.scope["state"]["arrived"] = self._arrived
+        self.scope["state"].update({"arrived": self._arrived, LAST: self._gives_way})
         self._part = Phase.BODY
         super().on_headers_complete()
         self._reusable = self.cycle.keep_alive
@@ -215,6 +215,14 @@ class Connection(HttpToolsProtocol):
 
     # How it ends.
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Leave it to the watch, which looks whether a request has come."""
+
+    def shutdown(self) -> None:
+        """Close, or answer what is asked and close then; so too what has come and is not read yet."""
+        if not (self.phase in UNASKED and self.lingering.arrived()):
+            super().shutdown()
+
     def refuse(self, error: RequestError) -> None:
         """Answer with an error in place of the request that is being read, and close; Watch calls it."""
         self._refuse(error)
@@ -243,6 +251,10 @@ class Connection(HttpToolsProtocol):
         self.lingering.write(raw_error(str(error), error.status))
         self.lingering.linger()
         self._enter(Phase.ENDING)
+
+    def _gives_way(self) -> bool:
+        """Whether the next answer had better be the last one here; no request may be lost by that."""
+        return self._watch.scarce and not (self.pipeline or self._held or self.lingering.arrived())
 
     def _owes(self) -> bool:
         """Whether an answer is owed to a request whose head was read."""

@@ -7,12 +7,14 @@ closed first, a bounded rest of the upload is thrown away, and then the connecti
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any
 
 MAX_DISCARDED = 1 << 20
+GONE = select.POLLERR | select.POLLHUP | getattr(select, "POLLRDHUP", 0)  # the last one is Linux' alone
 
 
 class Lingering(asyncio.Transport):
@@ -33,7 +35,7 @@ class Lingering(asyncio.Transport):
 
     def close(self) -> None:
         """Close, after a while where the client is still sending."""
-        if self.ending:
+        if self.is_closing():
             return
         if self._unread():
             self.linger()
@@ -48,6 +50,15 @@ class Lingering(asyncio.Transport):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._transport.resume_reading()
+
+    def arrived(self) -> bool:
+        """Return whether the client is there and has sent what the event loop had no turn to read yet."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is None or self._transport.is_closing():
+            return False
+        poll = select.poll()  # needs no descriptor of its own, of which there may be none left
+        poll.register(connection, select.POLLIN | GONE)
+        return any(found & select.POLLIN and not found & GONE for _, found in poll.poll(0))
 
     def discard(self, size: int) -> None:
         """Throw away so many bytes; after a mebibyte nothing is read any more."""

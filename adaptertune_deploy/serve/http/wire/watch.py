@@ -17,6 +17,9 @@ from adaptertune_deploy.serve.settings import Settings
 RESERVED_DESCRIPTORS = 64
 # The order in which connections make room: those that owe the server nothing but a request come first.
 GIVING_WAY = (Phase.ENDING, Phase.OPENED, Phase.IDLE, Phase.HEAD, Phase.BODY)
+UNASKED = (Phase.OPENED, Phase.IDLE)
+# Where less than one of so many connections is left, answers ask their clients to let go.
+SCARCE = 8
 LINGER_S = 2.0
 SWEEPS = 4  # within the shortest time limit
 
@@ -66,6 +69,11 @@ class Watch:
     def __len__(self) -> int:
         return len(self._where)
 
+    @property
+    def scarce(self) -> bool:
+        """Whether hardly any connection is left."""
+        return SCARCE * (self.capacity - len(self)) < self.capacity
+
     def count(self, phase: Phase) -> int:
         """Return how many connections are in a phase."""
         return len(self._phases[phase])
@@ -88,11 +96,21 @@ class Watch:
         self._on_refused(status)
 
     def make_room(self) -> bool:
-        """Close the connection that has kept this server waiting for longest; False when all are owed an answer."""
+        """Close the connection that has kept this server waiting for longest; False when all are owed an answer.
+
+        One that waits for a request is passed over where that has come and is not read yet. Nor is it reset: its client
+        might lose the last answer.
+        """
         for phase in GIVING_WAY:
             for connection in self._phases[phase]:
+                unasked = phase in UNASKED
+                if unasked and connection.lingering.arrived():
+                    continue
                 self.leave(connection)
-                connection.abort()
+                if unasked and not connection.lingering.unsent():
+                    connection.lingering.close()
+                else:
+                    connection.abort()
                 return True
         return False
 
@@ -137,7 +155,9 @@ def _body_s(settings: Settings, connection: Watched) -> float:
 
 
 def _close(connection: Watched) -> None:
-    connection.lingering.close()
+    """Close, unless a request has come in this very moment: the client would find no answer to it."""
+    if not connection.lingering.arrived():
+        connection.lingering.close()
 
 
 def _head_late(connection: Watched) -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import select
 import socket
 import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from time import monotonic
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.server import ServerState
 
 from adaptertune_deploy.serve.http.wire import watch
-from adaptertune_deploy.serve.http.wire.connection import MAX_AHEAD
+from adaptertune_deploy.serve.http.wire.connection import MAX_AHEAD, Connection
 from adaptertune_deploy.serve.http.wire.phase import Phase
+from adaptertune_deploy.serve.http.wire.uvicorn_config import uvicorn_config
+from adaptertune_deploy.serve.http.wire.watch import Watch
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
@@ -22,6 +34,7 @@ from tests.serve.http.raw_http import HEAD, LIVE, Wire, ask, refusal, statuses
 POST = b"POST /v2/models/pets/infer HTTP/1.1\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 CLOSE = b"Connection: close\r\n"
+ROOT = b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n"
 ONE_ANSWER = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -263,10 +276,11 @@ def test_a_slow_engine_is_no_slow_client(launch: Launcher, png: bytes) -> None:
     """Nothing but the client's own part of the work is timed on the wire."""
     running = launch(settings=SLOW)
     running.engine.gate.clear()
-    with Wire(running.port) as wire, Wire(running.port) as late:
+    with Wire(running.port) as wire:
         wire.send(b"POST /v1/predict HTTP/1.1\r\n", HEAD, b"Content-Length: %d\r\n\r\n" % len(png), png)
         running.engine.wait_entered()
-        assert late.send(b"GET / HTTP/1.1\r\n").read_all()  # much later than any limit
+        with Wire(running.port) as late:
+            late.read_all()  # much later than any limit
         running.engine.gate.set()
         assert wire.read_answer()[0] == 200
 
@@ -282,6 +296,107 @@ def test_a_client_that_does_not_take_its_answer_is_let_go_of(launch: Launcher, m
         poll.register(wire.socket, 0)  # errors are told all the same
         assert poll.poll(WAIT_S * 1000)
         assert wire.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
+
+
+async def answer(request: Request) -> Response:
+    return Response("answer")
+
+
+def read_answer(client: socket.socket) -> None:
+    """Take the answer of `answer`, which may come in pieces."""
+    found = b""
+    while not found.endswith(b"answer"):
+        data = client.recv(65_536)
+        assert data, "closed without an answer"
+        found += data
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[tuple[socket.socket, Connection, Watch]]:
+    """Give a client's socket, its other end on the loop of this very test, and the watch over that."""
+    config = uvicorn_config(Starlette(routes=[Route("/", answer)]), settings, lifespan="off")
+    config.load()
+    loop, watch = asyncio.get_running_loop(), Watch(settings)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.settimeout(WAIT_S)
+        make = partial(Connection, config, ServerState(), {}, loop, watch)
+        _, connection = await loop.connect_accepted_socket(make, ours)
+        theirs.sendall(ROOT)
+        await asyncio.to_thread(read_answer, theirs)
+        yield theirs, connection, watch
+        watch.abort_all()
+        await asyncio.sleep(0)
+
+
+def ends_of_idleness(watch: Watch, connection: Connection) -> list[Callable[[], object]]:
+    """Return every way in which a server ends a connection that waits for a request."""
+    return [
+        lambda: watch.end_overdue(monotonic() + 1000),
+        watch.make_room,
+        connection.shutdown,
+        connection.timeout_keep_alive_handler,
+    ]
+
+
+@pytest.mark.case("A6", "a request that comes in the moment in which its idle connection is to be closed", "answered")
+@pytest.mark.parametrize("end", range(4))
+def test_a_request_that_has_come_is_answered_though_its_connection_was_to_be_closed(end: int) -> None:
+    """Between the client's sending and the server's closing the event loop has no turn in which to read."""
+
+    async def play() -> None:
+        async with connected(Settings()) as (client, connection, watch):
+            client.sendall(ROOT)
+            ends_of_idleness(watch, connection)[end]()
+            await asyncio.to_thread(read_answer, client)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("end", range(3))  # the last one is uvicorn's own timer, which ends none any more
+def test_a_connection_on_which_nothing_has_come_is_closed(end: int) -> None:
+    async def play() -> None:
+        async with connected(Settings()) as (client, connection, watch):
+            ends_of_idleness(watch, connection)[end]()
+            assert await asyncio.to_thread(client.recv, 1) == b""
+
+    asyncio.run(play())
+
+
+@pytest.mark.case("A6", "a request whose head or body makes room for another client", "its place is free")
+@pytest.mark.parametrize("part", [ROOT[:20], POST + HEAD + b"Content-Length: 9\r\n\r\nab"])
+def test_a_connection_that_was_closed_in_a_request_is_not_counted_any_more(part: bytes) -> None:
+    async def play() -> None:
+        async with connected(Settings()) as (client, _, watch):
+            client.sendall(part)
+            while watch.count(Phase.IDLE):
+                await asyncio.sleep(0)
+            assert watch.make_room()
+            assert await asyncio.to_thread(client.recv, 1) == b""
+            assert len(watch) == 0
+
+    asyncio.run(play())
+
+
+@pytest.mark.case("A6", "hardly any connection left", "answers say `Connection: close`, none is cut off")
+def test_answers_say_that_connections_are_scarce(launch: Launcher) -> None:
+    running = launch(settings=Settings(max_connections=2))
+    running.client.close()
+    with Wire(running.port) as first:
+        assert first.send(LIVE).read_answer()[0] == 200
+        with Wire(running.port) as second:
+            last = second.send(LIVE).read_all()
+            assert b"connection: close" in last.lower()
+        assert first.send(LIVE).read_answer()[0] == 200
+
+
+def test_no_request_sent_ahead_is_lost_where_connections_are_scarce(launch: Launcher) -> None:
+    running = launch(settings=Settings(max_connections=1))
+    running.client.close()
+    with Wire(running.port) as wire:
+        answers = wire.send(LIVE * (MAX_AHEAD + 3)).read_all()
+    assert statuses(answers) == [200] * (MAX_AHEAD + 3)
+    assert answers.lower().count(b"connection: close") == 1
 
 
 def test_a_body_that_breaks_off_is_a_client_that_left(launch: Launcher) -> None:

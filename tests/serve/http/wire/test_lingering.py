@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from adaptertune_deploy.serve.http.wire.lingering import MAX_DISCARDED, Lingering
@@ -90,3 +91,23 @@ def test_the_rest_is_the_transports() -> None:
     assert transport.done == ["pause_reading", "resume_reading"]
     assert lingering.unsent() == 7
     assert lingering.get_extra_info("peername") == ("127.0.0.1", 1)
+
+
+def test_what_a_client_sent_is_seen_before_it_is_read_and_its_end_is_no_request() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = FakeTransport()
+        lingering = Lingering(transport, lambda: False)
+        assert not lingering.arrived()
+        transport._extra["socket"] = ours  # type: ignore[attr-defined]
+        assert not lingering.arrived()
+        theirs.send(b"x")
+        assert lingering.arrived()
+        assert lingering.arrived()
+        theirs.shutdown(socket.SHUT_WR)
+        assert not lingering.arrived()
+        ours.recv(1)
+        assert not lingering.arrived()
+        transport.done.append("close")
+        theirs.close()
+        assert not lingering.arrived()

@@ -15,6 +15,15 @@ from tests.serve.http.wire.test_lingering import FakeTransport
 SETTINGS = Settings(header_timeout=10, keep_alive=75, body_grace=5, min_body_rate=100, answer_timeout=30)
 
 
+class Asked(Lingering):
+    """Whether a request has come is said by the connection."""
+
+    connection: FakeConnection
+
+    def arrived(self) -> bool:
+        return self.connection.asked
+
+
 @dataclass(eq=False)
 class FakeConnection:
     phase: Phase
@@ -22,7 +31,8 @@ class FakeConnection:
     received: int = 0
     fate: str = ""
     pending: int = 0
-    lingering: Lingering = field(init=False)
+    asked: bool = False
+    lingering: Asked = field(init=False)
 
     def __post_init__(self) -> None:
         connection = self
@@ -37,7 +47,8 @@ class FakeConnection:
             def __getattribute__(self, name: str) -> object:
                 return object.__getattribute__(self, name)
 
-        self.lingering = Lingering(Transport(), lambda: False)
+        self.lingering = Asked(Transport(), lambda: False)
+        self.lingering.connection = self
 
     def refuse(self, error: RequestError) -> None:
         self.fate = str(error.status)
@@ -80,16 +91,43 @@ def test_who_waits_longest_makes_room_and_nobody_who_is_owed_an_answer() -> None
     assert (len(watch), watch.count(Phase.BODY)) == (6, 2)
     gone = []
     while watch.make_room():
-        gone.append(next(c for c in connections if c.fate == "aborted" and c not in gone))
+        gone.append(next(c for c in connections if c.fate and c not in gone))
     assert [connections.index(connection) for connection in gone] == [3, 5, 1, 0, 4]
+    assert [connection.fate for connection in gone] == ["closed", "closed", "closed", "aborted", "aborted"]
     assert len(watch) == 1
+
+
+def test_whose_request_has_come_does_not_make_room_and_idles_no_more() -> None:
+    watch, (asking, idle, opened, head) = watched(Phase.IDLE, Phase.IDLE, Phase.OPENED, Phase.HEAD)
+    for connection in (asking, opened, head):
+        connection.asked = True
+    watch.end_overdue(1e9)
+    assert (asking.fate, idle.fate, opened.fate, head.fate) == ("", "closed", "", "408")
+    watch.leave(idle)
+    assert watch.make_room()  # of a request that is being read more may have come, and who came first is not known
+    assert (asking.fate, opened.fate, head.fate) == ("", "", "aborted")
+    assert not watch.make_room()
+
+
+def test_who_has_not_taken_an_answer_makes_room_at_once() -> None:
+    watch, (connection,) = watched(Phase.IDLE)
+    connection.pending = 1
+    assert watch.make_room()
+    assert connection.fate == "aborted"
+
+
+def test_connections_are_scarce_when_less_than_an_eighth_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, _ = watched(*[Phase.IDLE] * 14)
+    for room, scarce in ((14, True), (15, True), (16, False), (17, False)):
+        monkeypatch.setattr(watch, "capacity", room)
+        assert watch.scarce is scarce, room
 
 
 def test_a_connection_that_asks_anew_waits_anew() -> None:
     watch, (first, second) = watched(Phase.IDLE, Phase.IDLE)
     watch.enter(first)
     watch.make_room()
-    assert (first.fate, second.fate) == ("", "aborted")
+    assert (first.fate, second.fate) == ("", "closed")
 
 
 def test_an_answer_that_is_not_taken_ends_its_connection() -> None:
