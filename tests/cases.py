@@ -50,6 +50,11 @@ KNOWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 # (case, what is not done of it, and why)
 NOT_DONE: tuple[tuple[str, str], ...] = (
     ("A8", "A client that half-closes after its request gets no answer: who gives up looks the same."),
+    (
+        "A6",
+        "gRPC's library bounds a head only once the client has acknowledged the server's settings; one that never does "
+        "may stop the process for seconds with a head of megabytes. A proxy in front keeps such clients out.",
+    ),
     ("B7", "Loads and unloads of one name are asked for by 32 at once three times each, not a thousand times."),
     ("B9", "There are as many slots as tasks, so none is ever given up for another."),
     ("B10", "A disk that stops answering is not tried: nothing is read from it once the server is ready."),

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import engines, limits, options, tuned
+from adaptertune_deploy.cli import engines, limits, listeners, options, tuned
 from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
     from adaptertune_deploy.engines.options import EngineOptions
-    from adaptertune_deploy.serve.grpc.server import GrpcServer
-    from adaptertune_deploy.serve.http.admin import Admin
     from adaptertune_deploy.serve.sessions.session import Session
     from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
     from adaptertune_deploy.serve.told import Told
 
-GrpcPort = Annotated[
-    int | None, value("--grpc-port", "N", PLACES, "Listen for gRPC too, on this TCP port; 0 takes a free one.")
-]
 LogFormat = Annotated[
     str,
     value(
@@ -53,17 +47,6 @@ LogLevel = Annotated[
     ),
 ]
 AccessLog = Annotated[bool, flag("--access-log", OUTPUT, "A line of log for every request.", variable="ATD_ACCESS_LOG")]
-AdminAddress = Annotated[
-    str | None,
-    value(
-        "--admin",
-        "ADDRESS",
-        PLACES,
-        "HOST:PORT or path of a Unix socket on which tasks are loaded and unloaded; token: $ATD_ADMIN_TOKEN.",
-        "nowhere",
-        variable="ATD_ADMIN",
-    ),
-]
 Follow = Annotated[bool, flag("--watch", DATA, "Follow the bundle: what atd add changes there is served at once.")]
 Strict = Annotated[
     bool,
@@ -84,8 +67,9 @@ def serve(
     bundle: options.Bundle = Path("bundle"),
     host: Annotated[str, value("--host", "ADDRESS", PLACES, "Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, value("--port", "N", PLACES, "TCP port; 0 takes a free one.")] = 8000,
-    grpc_port: GrpcPort = None,
-    admin: AdminAddress = None,
+    grpc_port: listeners.GrpcPort = None,
+    admin: listeners.AdminHttp = None,
+    admin_grpc: listeners.AdminGrpc = None,
     watch: Follow = False,
     strict: Strict = True,
     form: options.Form = "auto",
@@ -124,40 +108,23 @@ def serve(
     asked, bounds = (asked, bounds) if no_tuning else tuned.follow(ctx, bundle, form, asked, bounds)
     # What can't be used is found before a graph is loaded.
     bind(host, port).close()
-    if grpc_port is not None:
-        grpc_server = _grpc()
-        bind(host, grpc_port, "--grpc-port").close()
+    places = listeners.Listeners(host, grpc_port, admin, admin_grpc)
+    places.check()
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
 
-    with _admin(admin) as changed_on, logging_to_stderr(log):
+    with places.http_admin() as changed_on, logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
             session, source = _open(bundle, names, form, asked, strict, watch)
         app = make_app(session, bounds, _told(bundle, session.form, asked), source)
-        companions = [] if grpc_port is None else [grpc_server(app.state.service, host, grpc_port)]
-        start = _Start(bundle, session, bounds, changed_on, companions, verbose)
+        companions = places.grpc(app.state.service)
+        start = _Start(bundle, session, bounds, partial(places.announce, changed_on, companions), verbose)
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
                 run_server(app, host, port, start.announce, companions, changed_on, hangup_reloads=not _has_terminal())
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")
-
-
-@contextmanager
-def _admin(where: str | None) -> Iterator[Admin | None]:
-    """Hold the admin listener, where one is asked for."""
-    from adaptertune_deploy.serve.http import admin
-    from adaptertune_deploy.serve.http.wire.address import release
-
-    if where is None:
-        yield None
-        return
-    bound = admin.bind_admin(where, os.environ.get(admin.TOKEN))
-    try:
-        yield bound
-    finally:
-        release(bound.listener)
 
 
 def _open(
@@ -184,8 +151,7 @@ class _Start:
     bundle: Path
     session: Session
     bounds: Settings
-    admin: Admin | None
-    companions: Sequence[GrpcServer]
+    announce_others: Callable[[], None]
     verbose: bool
 
     def announce(self, at: str, number: int) -> None:
@@ -197,13 +163,9 @@ class _Start:
         url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
         what = f"{', '.join(names)} from {self.bundle}/ ({session.form} form, {session.engine.words})"
         console.print_line(f"serving {what} on {url}", copied=True)
-        for companion in self.companions:
-            console.print_note(f"gRPC on {at}:{companion.port}")
         if not is_loopback(at):
             console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
-        if self.admin is not None:
-            guard = "for who has the token" if self.admin.token else "for everybody on this machine who reaches it"
-            console.print_note(f"tasks come and go on {self.admin.where}, {guard}")
+        self.announce_others()
         self._say_limits()
         if self.verbose:
             for line in limits.lines(bounds):
@@ -243,20 +205,8 @@ def _told(bundle: Path, form: str, asked: EngineOptions) -> Told:
     from adaptertune_deploy.serve.about import read_about
     from adaptertune_deploy.serve.told import Told
 
-    read = functools.partial(read_about, bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
+    read = partial(read_about, bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
     return Told(read(), read)
-
-
-def _grpc() -> type[GrpcServer]:
-    """Return the gRPC server, whose library is an extra."""
-    # Its own log has a line for every call that it refuses, as many as clients like.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        from adaptertune_deploy.serve.grpc.server import GrpcServer
-    except ModuleNotFoundError as error:
-        needed = "pip install 'adaptertune-deploy[grpc]'"
-        raise AtdError(f"--grpc-port needs {error.name}, which is not installed; {needed}") from None
-    return GrpcServer
 
 
 def _print_request(bundle: Path, names: list[str], url: str) -> None:

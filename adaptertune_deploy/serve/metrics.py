@@ -68,6 +68,7 @@ class Metrics:
         for name, _ in statistics.tasks:
             self.add(name)
         self._responses = Counter("atd_http_responses", "Answers", ["route", "status"], registry=registry)
+        self._calls = Counter("atd_grpc_responses", "Ends of calls", ["method", "code"], registry=registry)
         words = {"version": adaptertune_deploy.__version__, **(runs or {})}
         Gauge("atd_build_info", "Always 1; what runs", list(words), registry=registry).labels(**words).set(1)
 
@@ -92,6 +93,10 @@ class Metrics:
     def responded(self, route: str, status: int) -> None:
         """Count an answer of a route, or a refusal by the connection itself."""
         self._responses.labels(route, str(status)).inc()
+
+    def called(self, method: str, code: str) -> None:
+        """Count the end of a call over gRPC."""
+        self._calls.labels(method, code).inc()
 
     def answered(self, tasks: Iterable[str], timing: Timing) -> None:
         """Observe an answered request, for each task that it asked."""

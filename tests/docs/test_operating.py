@@ -34,8 +34,10 @@ def rows(heading: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A real server that is ready and has answered once."""
-    with serving(make_app(make_shared(FakeEngine()))) as url:
+    """A real server that is ready and has answered once, and a call over gRPC too as far as its metrics know."""
+    app = make_app(make_shared(FakeEngine()))
+    app.state.service.metrics.called("ServerLive", "OK")
+    with serving(app) as url:
         while httpx.get(f"{url}/v2/health/ready").status_code != 200:
             pass
         httpx.get(f"{url}/nothing")

@@ -7,27 +7,13 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol.float_tensor import checked
 from adaptertune_deploy.serve.protocol.inference import UNPACK, Images, InferRequest, check
 from adaptertune_deploy.serve.protocol.models import BYTES, Model
 
 ENOUGH = 2  # inputs and outputs that are read: one is too many already
-
-
-def decode(data: bytes) -> Any:
-    """Return a ModelInferRequest.
-
-    Raises:
-        RequestError: 400.
-    """
-    try:
-        return message("ModelInferRequest").FromString(data)
-    except DecodeError:
-        raise RequestError("the message is no ModelInferRequest of the Open Inference Protocol") from None
 
 
 def read(request: Any, model: Model, largest: int) -> InferRequest:

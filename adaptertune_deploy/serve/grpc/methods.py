@@ -1,19 +1,19 @@
-"""The methods of inference.GRPCInferenceService but those of inference, and of gRPC's health checking."""
+"""The methods of inference.GRPCInferenceService and of gRPC's health checking, and which of them a listener has."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import grpc
 from google.protobuf.json_format import ParseDict
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.grpc.identity import name_call
+from adaptertune_deploy.serve.grpc import inference, repository
+from adaptertune_deploy.serve.grpc.calls import Call, Calls, Method
 from adaptertune_deploy.serve.grpc.messages import message
-from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
 from adaptertune_deploy.serve.protocol import describe, fixed_settings, lookup
 from adaptertune_deploy.serve.protocol.fixed_settings import TRACING, check_unchanged
+from adaptertune_deploy.serve.protocol.repository import EXTENSION
 from adaptertune_deploy.serve.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
@@ -42,6 +42,11 @@ def model_ready(service: Service, request: Any) -> Any:
 def server_metadata(service: Service, request: Any) -> Any:
     """Answer ServerMetadata."""
     return _filled("ServerMetadataResponse", describe.server_metadata())
+
+
+def admin_metadata(service: Service, request: Any) -> Any:
+    """Answer ServerMetadata where tasks are changed."""
+    return _filled("ServerMetadataResponse", {**describe.server_metadata(), "extensions": [EXTENSION]})
 
 
 def model_metadata(service: Service, request: Any) -> Any:
@@ -95,8 +100,7 @@ def health_check(service: Service, request: Any) -> Any:
     return response(status=response.NOT_SERVING if service.not_ready else response.SERVING)
 
 
-Method = Callable[[Service, Any], Any]
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[str, Callable[[Service, Any], Any]] = {
     "ServerLive": server_live,
     "ServerReady": server_ready,
     "ModelReady": model_ready,
@@ -107,43 +111,36 @@ METHODS: Mapping[str, Method] = {
     "LogSettings": log_settings,
     "TraceSetting": trace_setting,
 }
+ADMIN_METHODS = {**{name: METHODS[name] for name in ("ServerLive", "ServerReady")}, "ServerMetadata": admin_metadata}
 
 
-def handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
-    """Return the handlers of GRPCInferenceService's methods."""
-    return {name: _handler(service, method, message(f"{name}Request")) for name, method in METHODS.items()}
+def public_calls(service: Service) -> Calls:
+    """Return what answers whoever reaches the server."""
+    refused = dict.fromkeys(repository.ANSWERS, repository.elsewhere)
+    methods = {**_described(METHODS), **_changing(refused), f"/{SERVICE}/ModelInfer": inference.method()}
+    return Calls(service, methods, {f"/{SERVICE}/ModelStreamInfer": inference.stream()})
 
 
-def health_handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
-    """Return the handlers of the health service."""
-    return {"Check": _handler(service, health_check, message("HealthCheckRequest", "grpc.health.v1"))}
+def admin_calls(service: Service, token: str | None) -> Calls:
+    """Return what answers those who change the server's tasks; see serve.http.admin."""
+    return Calls(service, {**_described(ADMIN_METHODS), **_changing(repository.ANSWERS)}, token=token)
 
 
-async def answered(context: grpc.aio.ServicerContext, work: Awaitable[Any]) -> Any:
-    """Return what some work returns, or end a call with the status of its error."""
-    name_call(context)
-    try:
-        return await work
-    except Exception as error:  # noqa: BLE001  every one ends in a status
-        log_if_internal(error)
-        status = status_of(error)
-    return await context.abort(*status)  # raises
+def _described(answers: Mapping[str, Callable[[Service, Any], Any]]) -> dict[str, Method]:
+    """Return methods that need no more than their request, and gRPC's own health checking."""
+    found = {f"/{SERVICE}/{name}": _at_once(message(f"{name}Request"), answer) for name, answer in answers.items()}
+    return {**found, f"/{HEALTH}/Check": _at_once(message("HealthCheckRequest", "grpc.health.v1"), health_check)}
 
 
-def serialize(response: Any) -> bytes:
-    """Return a message's bytes."""
-    data: bytes = response.SerializeToString()
-    return data
+def _changing(answers: Mapping[str, Callable[[Service, Call], Awaitable[Any]]]) -> dict[str, Method]:
+    return {f"/{SERVICE}/{name}": Method(message(f"{name}Request"), answer) for name, answer in answers.items()}
 
 
-def _handler(service: Service, method: Method, request: Any) -> grpc.RpcMethodHandler:
-    async def work(given: Any) -> Any:
-        return method(service, given)
+def _at_once(request: Any, answer: Callable[[Service, Any], Any]) -> Method:
+    async def work(service: Service, call: Call) -> Any:
+        return answer(service, call.request)
 
-    async def call(given: Any, context: grpc.aio.ServicerContext) -> Any:
-        return await answered(context, work(given))
-
-    return grpc.unary_unary_rpc_method_handler(call, request.FromString, serialize)
+    return Method(request, work)
 
 
 def _filled(name: str, document: Mapping[str, Any]) -> Any:

@@ -11,17 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.serve.admin_access import check_address
 from adaptertune_deploy.serve.http.app import Application
 from adaptertune_deploy.serve.http.guard import Guard
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
 from adaptertune_deploy.serve.http.v2 import endpoints, repository
-from adaptertune_deploy.serve.http.wire.address import bind, bind_unix, is_loopback
+from adaptertune_deploy.serve.http.wire.address import bind, bind_unix
 from adaptertune_deploy.serve.protocol import describe
+from adaptertune_deploy.serve.protocol import repository as repository_protocol
 from adaptertune_deploy.serve.service import Service
-
-TOKEN = "ATD_ADMIN_TOKEN"
-REPOSITORY = "model_repository"
 
 
 @dataclass(frozen=True)
@@ -59,30 +57,16 @@ class Admin:
 
 async def metadata(request: Request) -> Response:
     """Answer GET /v2."""
-    return json_answer({**describe.server_metadata(), "extensions": [REPOSITORY]})
+    return json_answer({**describe.server_metadata(), "extensions": [repository_protocol.EXTENSION]})
 
 
 def bind_admin(where: str, token: str | None) -> Admin:
     """Return the admin listener of an address.
 
-    Args:
-        where: HOST:PORT, or the path of a Unix socket, which has a "/" in it.
-        token: which requests must have; None for none.
-
     Raises:
-        UsageError: an address that can't be used, that others than this machine reach though there is no token, or a
-            token that no header can hold.
+        UsageError: see admin_access.check_address; or the address can't be used.
     """
-    if token is not None and (not token.isascii() or not token.isprintable() or not token.strip()):
-        raise UsageError(f"{TOKEN}: expected printable ASCII characters")
-    if "/" in where:
-        return Admin(bind_unix(where), token)
-    host, _, port = where.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal():
-        raise UsageError(f"--admin {where}: expected HOST:PORT, such as 127.0.0.1:8001, or the path of a Unix socket")
-    if token is None and not is_loopback(host):
-        raise UsageError(
-            f"--admin {where}: others than this machine reach this address; set {TOKEN}, or listen on 127.0.0.1"
-        )
-    return Admin(bind(host, int(port[:6]), "--admin"), token)
+    address = check_address(where, token)
+    if address.port is None:
+        return Admin(bind_unix(address.host), token)
+    return Admin(bind(address.host, address.port, "--admin"), token)

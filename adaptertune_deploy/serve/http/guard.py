@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adaptertune_deploy.serve.admin_access import NEEDED, lets_in
 from adaptertune_deploy.serve.http.responses import error_answer
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="adaptertune-deploy"'}
@@ -20,7 +19,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         """Guard an application; without a token everybody may ask who reaches it."""
         self._app = app
-        self._expected = None if token is None else b"Bearer " + token.encode()
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -31,9 +30,5 @@ class Guard:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if any(name == b"origin" for name, _ in headers):
             return error_answer("requests of web pages are refused here", 403)
-        if self._expected is None:
-            return None
         given = [value for name, value in headers if name == b"authorization"]
-        if len(given) == 1 and hmac.compare_digest(given[0], self._expected):
-            return None
-        return error_answer("send the server's token as 'Authorization: Bearer TOKEN'", 401, CHALLENGE)
+        return None if lets_in(self._token, given) else error_answer(NEEDED, 401, CHALLENGE)

@@ -73,7 +73,7 @@ class Loader:
         """
         await self.change(name, lambda served: self._read(name, served))
 
-    async def put(self, name: str, sent: Mapping[str, str], ship: str | None) -> None:
+    async def put(self, name: str, sent: Mapping[str, bytes], ship: str | None) -> None:
         """Serve a task that a client sent; see tasks.uploaded.put.
 
         Raises:
@@ -150,7 +150,7 @@ class Loader:
             return None
         return self.try_out(self._session.load(opener, known[name]))
 
-    def _put(self, name: str, sent: Mapping[str, str], ship: str | None, served: ServedTask | None) -> Loaded | None:
+    def _put(self, name: str, sent: Mapping[str, bytes], ship: str | None, served: ServedTask | None) -> Loaded | None:
         """Put a task that was sent into the session, unless it is what is served."""
         if self.source is None or not isinstance(self._session, SharedSession):
             raise RequestError("this server runs merged graphs; add the task to its bundle with: atd add --merge")

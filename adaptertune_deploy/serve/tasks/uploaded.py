@@ -5,8 +5,6 @@ The bundle stays as it is: a server that is started again serves what the bundle
 
 from __future__ import annotations
 
-import base64
-import binascii
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +27,7 @@ MOST = 8  # images on which a task is verified
 
 
 def put(
-    session: SharedSession, manifest: Manifest, name: str, sent: Mapping[str, str], ship: str | None, served: str
+    session: SharedSession, manifest: Manifest, name: str, sent: Mapping[str, bytes], ship: str | None, served: str
 ) -> int | None:
     """Put a task into a session, verified against torch's answers where those and their images were sent.
 
@@ -37,7 +35,7 @@ def put(
         session: which is to hold it.
         manifest: of the bundle whose graph runs.
         name: the task's.
-        sent: path below the adapter folder -> the file in base64.
+        sent: path below the adapter folder -> the file's content.
         ship: the candidate, one of core.adapter.SHIPS; None takes the one that training chose.
         served: digest of what is served under the name now; "" for nothing.
 
@@ -50,8 +48,8 @@ def put(
     """
     with tempfile.TemporaryDirectory(prefix="atd-") as place:
         folder = Path(place)
-        for file, text in sent.items():
-            files.write_bytes(_path(folder, file), _decoded(file, text))
+        for file, content in sent.items():
+            files.write_bytes(_path(folder, file), content)
         try:
             config, adapter = adapters.read_adapter(folder, ship)
             known = known_answers(folder, config, ship, MOST)
@@ -88,10 +86,3 @@ def _path(folder: Path, file: str) -> Path:
     if file in PLAIN or (file.startswith(SAMPLES) and samples.FILE_NAME.fullmatch(file.removeprefix(SAMPLES))):
         return folder / file
     raise RequestError(f"'{file:.80}' is no file of an adapter folder that a server takes: {', '.join(PLAIN)}")
-
-
-def _decoded(file: str, text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(f"file '{file:.80}' is not valid base64") from None

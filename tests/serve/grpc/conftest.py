@@ -14,7 +14,7 @@ import pytest
 
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.methods import SERVICE
-from adaptertune_deploy.serve.grpc.server import GrpcServer
+from adaptertune_deploy.serve.grpc.server import GrpcServer, admin_server
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.service import Service
@@ -33,6 +33,12 @@ class Called:
     target: str
     engine: FakeEngine
     service: Service
+    companion: GrpcServer
+
+    @property
+    def open_calls(self) -> int:
+        calls = self.companion._calls
+        return 0 if calls is None else calls._open
 
     def call(self, method: str, data: Any = None, timeout: float = WAIT_S, **fields: Any) -> Any:
         """Return the answer to a method's request, which is given as bytes or by its fields."""
@@ -74,24 +80,34 @@ def server() -> Iterator[Called]:
         yield stack.enter_context(Serving(FakeEngine(), None))
 
 
+@pytest.fixture
+def admin() -> Iterator[Called]:
+    """The admin listener of a warm server, whose token is "a token"."""
+    with ExitStack() as stack:
+        yield stack.enter_context(Serving(FakeEngine(), None, "a token"))
+
+
 class Serving:
     """A warm server for the length of a `with` block."""
 
-    def __init__(self, engine: FakeEngine, settings: Settings | None) -> None:
-        self._engine = engine
+    def __init__(self, engine: FakeEngine, settings: Settings | None, token: str | None = None) -> None:
+        """Prepare a server; with a token its admin listener is called."""
+        self._engine, self._token = engine, token
         self._app = make_app(make_shared(engine), settings)
         self._stack = ExitStack()
 
     def __enter__(self) -> Called:
         service = self._app.state.service
         companion = GrpcServer(service, "127.0.0.1", 0)
+        if self._token is not None:
+            companion = admin_server(service, "127.0.0.1", 0, self._token)
         url = self._stack.enter_context(serving(self._app, companions=[companion]))
         client = self._stack.enter_context(make_client(url))
         wait_ready(Running(url, client, self._engine, service))
         self._engine.forget()
         target = f"127.0.0.1:{companion.port}"
         channel = self._stack.enter_context(grpc.insecure_channel(target, [("grpc.max_send_message_length", -1)]))
-        return Called(client, channel, target, self._engine, service)
+        return Called(client, channel, target, self._engine, service, companion)
 
     def __exit__(self, *what: object) -> None:
         self._stack.close()

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.grpc.infer_request import decode, read
+from adaptertune_deploy.serve.grpc.calls import decode
+from adaptertune_deploy.serve.grpc.infer_request import read
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
@@ -20,11 +21,12 @@ PETS = image_model(ServedTask(0, make_task("pets")))
 PIXELS = tensor_model(ServedTask(0, make_task("pets")), make_preprocess_spec(size=(1, 2)))
 IMAGE = {"name": "image", "datatype": "BYTES", "shape": [2, 1]}
 ROWS = {"name": "images", "datatype": "FP32", "shape": [2, 3, 1, 2]}
+REQUEST = message("ModelInferRequest")
 VALUES = np.arange(12, dtype=np.float32)
 
 
 def request(*inputs: dict[str, Any], **fields: Any) -> Any:
-    return decode(message("ModelInferRequest")(inputs=list(inputs), **fields).SerializeToString())
+    return decode(REQUEST, REQUEST(inputs=list(inputs), **fields).SerializeToString())
 
 
 def test_images_come_as_contents_and_in_binary_form() -> None:
@@ -104,4 +106,4 @@ def test_mutated_bytes_give_a_request_or_a_request_error(data: st.DataObject) ->
     for place, value in data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=4)):
         changed[place] = value
     cut = bytes(changed[: data.draw(st.integers(0, len(whole)))])
-    assert status_of(lambda: read(decode(cut), PIXELS, 8)) in (None, 400)
+    assert status_of(lambda: read(decode(REQUEST, cut), PIXELS, 8)) in (None, 400)

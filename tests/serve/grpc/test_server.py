@@ -42,7 +42,7 @@ def held(settings: Settings) -> Iterator[tuple[Called, Server, Future[None]]]:
         target = f"127.0.0.1:{companion.port}"
         channel = stack.enter_context(grpc.insecure_channel(target))
         client = stack.enter_context(make_client(f"http://127.0.0.1:{listener.getsockname()[1]}"))
-        yield Called(client, channel, target, engine, app.state.service), server, running
+        yield Called(client, channel, target, engine, app.state.service, companion), server, running
 
 
 def refused(called: Called) -> bool:

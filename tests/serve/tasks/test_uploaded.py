@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,12 +51,8 @@ def answered(folder: Path, adapter: Adapter, off: float = 0.0) -> None:
     give_reference(folder, IMAGES, {"adapter": logits, "head": logits})
 
 
-def sent(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): base64.b64encode(path.read_bytes()).decode()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+def sent(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_task_that_is_sent_answers_as_its_files_say(manifest: Manifest, trees: tuple[Path, Adapter]) -> None:
@@ -82,31 +77,30 @@ def test_it_is_verified_on_the_images_that_come_along(manifest: Manifest, trees:
     assert list(session.tasks) == [0, 1, 2, 3]
 
 
-def _other_backbone(folder: Path) -> dict[str, str]:
+def _other_backbone(folder: Path) -> dict[str, bytes]:
     write_adapter(folder, make_task("trees"), make_backbone_spec(width=WIDTH, depth=len(SLOTS), sha256="c" * 64))
     return sent(folder)
 
 
-def _other_labels(folder: Path) -> dict[str, str]:
+def _other_labels(folder: Path) -> dict[str, bytes]:
     config = read_config(folder)
     write_config(folder, replace(config, task=replace(config.task, labels=("a", "b", "c", "d"))))
     return sent(folder)
 
 
-def _with(**changed: str) -> Callable[[Path], dict[str, str]]:
-    return lambda folder: {**sent(folder), **{name.replace("__", "/"): text for name, text in changed.items()}}
+def _with(**changed: bytes) -> Callable[[Path], dict[str, bytes]]:
+    return lambda folder: {**sent(folder), **{name.replace("__", "/"): data for name, data in changed.items()}}
 
 
 BAD = {
     "a task of another name": (sent, "birds", "the files are of task 'trees', not of 'birds'"),
     "another backbone": (_other_backbone, "trees", "export it into a bundle of its own"),
     "other labels": (_other_labels, "trees", "labels"),
-    "no config": (lambda folder: {"adapter_model.safetensors": ""}, "trees", "adapter_config.json"),
-    "no base64": (lambda folder: {"adapter_config.json": "%%%"}, "trees", "'adapter_config.json' is not valid base64"),
-    "climbs": (lambda folder: {**sent(folder), "../x": ""}, "trees", "'../x' is no file of an adapter folder"),
-    "climbs on": (lambda folder: {**sent(folder), "samples/../../x": ""}, "trees", "is no file of an adapter folder"),
-    "absolute": (lambda folder: {**sent(folder), "/etc/x": ""}, "trees", "is no file of an adapter folder"),
-    "cut off": (_with(**{"adapter_model.safetensors": "AAAA"}), "trees", "adapter_model.safetensors"),
+    "no config": (lambda folder: {"adapter_model.safetensors": b""}, "trees", "adapter_config.json"),
+    "climbs": (lambda folder: {**sent(folder), "../x": b""}, "trees", "'../x' is no file of an adapter folder"),
+    "climbs on": (lambda folder: {**sent(folder), "samples/../../x": b""}, "trees", "is no file of an adapter folder"),
+    "absolute": (lambda folder: {**sent(folder), "/etc/x": b""}, "trees", "is no file of an adapter folder"),
+    "cut off": (_with(**{"adapter_model.safetensors": b"\0\0\0"}), "trees", "adapter_model.safetensors"),
 }
 
 
@@ -114,7 +108,7 @@ BAD = {
 def test_what_is_no_such_task_is_refused_without_a_word_about_this_machine(
     manifest: Manifest,
     trees: tuple[Path, Adapter],
-    spoil: Callable[[Path], dict[str, str]],
+    spoil: Callable[[Path], dict[str, bytes]],
     name: str,
     message: str,
 ) -> None:

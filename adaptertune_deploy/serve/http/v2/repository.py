@@ -1,27 +1,23 @@
-"""The repository extension: which tasks there are, loading and unloading them, in Triton's shapes.
-
-https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
-"""
+"""The repository extension over HTTP; see protocol.repository."""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import binascii
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.core.adapter import SHIPS
-from adaptertune_deploy.core.errors import AtdError, RequestError
+from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http import typed_json
 from adaptertune_deploy.serve.http.body import read_body
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
+from adaptertune_deploy.serve.protocol import repository
 from adaptertune_deploy.serve.service import Service
-from adaptertune_deploy.serve.tasks.index import READY, IndexEntry
 
 ROOT = "/v2/repository"
-ELSEWHERE = "tasks are loaded and unloaded on the admin listener only; start the server with: atd serve --admin"
 
 
 class _Asked(msgspec.Struct):
@@ -31,48 +27,43 @@ class _Asked(msgspec.Struct):
     parameters: dict[str, msgspec.Raw] = {}
 
 
-FILE, SHIP = "file:", "ship"
 _TEXT = msgspec.json.Decoder(str)
 _ASKED = msgspec.json.Decoder(_Asked)
 
 
 async def index(request: Request) -> Response:
-    """Answer POST /v2/repository/index: every version with its state, those that are ready where that is asked."""
-    asked = await _asked(request)
-    entries = _service(request).loader.index()
-    return json_answer([_entry(entry) for entry in entries if entry.state == READY or not asked.ready])
+    """Answer POST /v2/repository/index."""
+    service = _service(request)
+    with service.bytes.share() as share:
+        asked = _parse(await read_body(request, service.settings.body_limit, share))
+    return json_answer(repository.index(service, asked.ready))
 
 
 async def load(request: Request) -> Response:
-    """Answer POST /v2/repository/models/{model}/load: out of the bundle, or out of the files that were sent.
+    """Answer POST /v2/repository/models/{model}/load; a file is sent in base64."""
+    service, name = _service(request), request.path_params["model"]
 
-    As in Triton a parameter "file:NAME" holds a file in base64; NAME is one below the adapter folder.
-    """
-    asked, name = await _asked(request), request.path_params["model"]
-    sent, ship = _sent(asked, name)
-    loader = _service(request).loader
-    try:
-        await (loader.put(name, sent, ship) if sent else loader.load(name))
-    except RequestError:
-        raise
-    except AtdError as error:
-        return error_answer(f"failed to load '{name:.80}': {error}", 500)
+    def parse(body: bytes) -> repository.Sent:
+        return repository.read_load(name, _parse(body).parameters, _text, _content)
+
+    with service.bytes.share() as share:
+        body = await read_body(request, service.settings.body_limit, share)
+        await repository.load(service, name, await service.parsing.call(len(body), parse, body))
     return Response()
 
 
 async def unload(request: Request) -> Response:
-    """Answer POST /v2/repository/models/{model}/unload; what is not served counts as unloaded."""
-    asked, name = await _asked(request), request.path_params["model"]
-    unknown = asked.parameters.keys() - {"unload_dependents"}  # nothing depends on a task
-    if unknown:
-        raise RequestError(f"failed to unload '{name:.80}', unknown parameter '{min(unknown):.60}'")
-    await _service(request).loader.unload(name)
+    """Answer POST /v2/repository/models/{model}/unload."""
+    service = _service(request)
+    with service.bytes.share() as share:
+        asked = _parse(await read_body(request, service.settings.body_limit, share))
+    await repository.unload(service, request.path_params["model"], asked.parameters)
     return Response()
 
 
 async def elsewhere(request: Request) -> Response:
     """Refuse what only the admin listener does."""
-    return error_answer(ELSEWHERE, 403)
+    return error_answer(repository.ELSEWHERE, 403)
 
 
 def routes() -> list[Route]:
@@ -89,34 +80,22 @@ def refusals() -> list[Route]:
     return [Route(route.path, elsewhere, methods=["POST"]) for route in routes()]
 
 
-def _entry(entry: IndexEntry) -> dict[str, Any]:
-    reason = {"reason": entry.reason} if entry.reason else {}
-    return {"name": entry.name, "version": str(entry.version), "state": entry.state, **reason}
+def _text(key: str, value: msgspec.Raw) -> str:
+    return typed_json.decode(value, _TEXT, f"parameter '{key:.60}' must be a string")
 
 
-def _sent(asked: _Asked, name: str) -> tuple[dict[str, str], str | None]:
-    """Return the files that a load was sent, and the candidate that is to ship of them."""
-    sent: dict[str, str] = {}
-    for key, value in asked.parameters.items():
-        if key != SHIP and not key.startswith(FILE):
-            raise RequestError(f"failed to load '{name:.80}', unknown parameter '{key:.60}'")
-        sent[key.removeprefix(FILE)] = typed_json.decode(value, _TEXT, f"parameter '{key:.60}' must be a string")
-    ship = sent.pop(SHIP, None)
-    if ship is not None and (ship not in SHIPS or not sent):
-        raise RequestError(
-            f"failed to load '{name:.80}', '{SHIP}' is one of {', '.join(SHIPS)}, of files that are sent"
-        )
-    return sent, ship
+def _content(key: str, value: msgspec.Raw) -> bytes:
+    try:
+        return base64.b64decode(_text(key, value), validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(f"parameter '{key:.80}' is not valid base64") from None
 
 
-async def _asked(request: Request) -> _Asked:
-    service = _service(request)
-    with service.bytes.share() as share:
-        body = await read_body(request, service.settings.body_limit, share)
-        if not body:
-            return _Asked()
-        typed_json.check(body)
-        return typed_json.decode(body, _ASKED, "the request must be a JSON object with 'ready' or 'parameters'")
+def _parse(body: bytes) -> _Asked:
+    if not body:
+        return _Asked()
+    typed_json.check(body)
+    return typed_json.decode(body, _ASKED, "the request must be a JSON object with 'ready' or 'parameters'")
 
 
 def _service(request: Request) -> Service:

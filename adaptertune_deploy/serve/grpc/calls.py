@@ -1,0 +1,237 @@
+"""Calls on their way to the methods that answer them: let in, read within limits, answered, ended with a status.
+
+Every method takes its one message itself, so that one that never comes, or is none, has an end and a status of its own;
+only what is larger than a message may be, and what is compressed, is gRPC's to refuse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.admin_access import NEEDED, lets_in
+from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.grpc.exchange import Exchange
+from adaptertune_deploy.serve.grpc.places import Place, Places
+from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
+from adaptertune_deploy.serve.service import Service
+
+SHORT_PLACES = 4  # for the messages of methods other than inference: nobody who sends images slowly is in their way
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request of a call.
+
+    request: its message.
+    size: bytes of that.
+    arrived: when it came, a time.monotonic() value.
+    deadline: the sooner of the server's and the client's.
+    """
+
+    request: Any
+    size: int
+    arrived: float
+    deadline: Deadline
+
+
+@dataclass(frozen=True)
+class Method:
+    """What answers one method.
+
+    request: the class of its messages.
+    answer: returns a message.
+    large: whether its messages hold images.
+    """
+
+    request: Any
+    answer: Callable[[Service, Call], Awaitable[Any]]
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What answers one method that takes one request after another.
+
+    request: the class of its messages.
+    answer: returns the message that answers a request.
+    failed: returns the message that says an error's text, after which the stream goes on.
+    """
+
+    request: Any
+    answer: Callable[[Service, Call], Awaitable[Any]]
+    failed: Callable[[str], Any]
+
+
+class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
+    """Takes every call of one listener; belongs to the event loop.
+
+    Attributes:
+        pending: requests whose message was read and that are not answered.
+
+    Args:
+        service: answers.
+        methods: by their paths.
+        streams: by their paths.
+        token: which each call must have; None for none.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        methods: Mapping[str, Method],
+        streams: Mapping[str, Stream] | None = None,
+        token: str | None = None,
+    ) -> None:
+        self.pending = 0
+        self._service, self._methods, self._streams, self._token = service, methods, dict(streams or {}), token
+        settings, self._open = service.settings, 0
+        most = max(1, settings.bytes_limit // settings.body_limit)
+        self._large, self._short = (Places(count, settings.body_grace) for count in (most, min(most, SHORT_PLACES)))
+        self._streaming = Places(most, settings.body_grace)
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """Return what answers a call; see grpc.GenericRpcHandler."""
+        path: str = details.method
+        if path in self._streams:
+
+            async def streamed(_: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+                async for data in self._stream(path, context):
+                    yield data
+
+            return grpc.stream_stream_rpc_method_handler(streamed)
+
+        async def once(_: Any, context: grpc.aio.ServicerContext) -> bytes:
+            return await self._once(path, context)
+
+        return grpc.stream_unary_rpc_method_handler(once)
+
+    async def _once(self, path: str, context: grpc.aio.ServicerContext) -> bytes:
+        method = self._methods.get(path)
+        exchange, status = Exchange(context, path, method is not None), (grpc.StatusCode.OK, "")
+        with self._ending(exchange):
+            try:
+                self._let_in(context)
+                if method is None:
+                    raise RequestError("Method not found!", 501)
+                data: bytes = (await self._answer(method, context, exchange.arrived)).SerializeToString()
+                exchange.size = len(data)
+                return data
+            except Exception as error:  # noqa: BLE001  every one ends in a status
+                log_if_internal(error)
+                status = status_of(error)
+                exchange.code = status[0]
+        await context.abort(*status)
+        raise AssertionError  # abort raises
+
+    async def _answer(self, method: Method, context: grpc.aio.ServicerContext, arrived: float) -> Any:
+        deadline = self._deadline(context, arrived)
+        places = self._large if method.large else self._short
+        data = await deadline.within(_read_one(places, context), "the request was read")
+        return await self._work(method, data, arrived, deadline)
+
+    async def _stream(self, path: str, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        stream, exchange = self._streams[path], Exchange(context, path, known=True)
+        status = (grpc.StatusCode.OK, "")
+        with self._ending(exchange):
+            try:
+                self._let_in(context)
+                async with self._streaming.take(patient=False) as place:
+                    async for data in self._messages(place, context):
+                        answer = (await self._streamed(stream, data, context)).SerializeToString()
+                        exchange.size += len(answer)
+                        yield answer
+                return
+            except RequestError as error:
+                status = status_of(error)
+                exchange.code = status[0]
+        await context.abort(*status)
+
+    async def _messages(self, place: Place, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        """Yield messages until the client ends the stream, or sends none for as long as a connection may idle."""
+        while True:
+            try:
+                data = await place.read(context, self._service.settings.keep_alive)
+            except asyncio.TimeoutError:
+                return
+            if data is grpc.aio.EOF:
+                return
+            yield data
+
+    async def _streamed(self, stream: Stream, data: bytes, context: grpc.aio.ServicerContext) -> Any:
+        arrived = monotonic()
+        try:
+            method = Method(stream.request, stream.answer)
+            return await self._work(method, data, arrived, self._deadline(context, arrived))
+        except Exception as error:  # noqa: BLE001  of this request; the stream goes on
+            log_if_internal(error)
+            return stream.failed(status_of(error)[1])
+
+    async def _work(self, method: Method, data: bytes, arrived: float, deadline: Deadline) -> Any:
+        service = self._service
+        self.pending += 1
+        try:
+            with service.bytes.share() as share:
+                share.grow(len(data))
+                request = await service.parsing.call(len(data), decode, method.request, data)
+                return await method.answer(service, Call(request, len(data), arrived, deadline))
+        finally:
+            self.pending -= 1
+
+    def _let_in(self, context: grpc.aio.ServicerContext) -> None:
+        """Raise RequestError for a call without the token, and for one too many."""
+        most = self._service.settings.max_connections
+        if self._open > most:
+            raise RequestError(f"{most} calls are open, the most at a time; try again later", 503)
+        if self._token is not None:
+            metadata = context.invocation_metadata() or ()
+            given = [value.encode() for key, value in metadata if key == "authorization" and isinstance(value, str)]
+            if not lets_in(self._token, given):
+                raise RequestError(NEEDED, 401)
+
+    @contextmanager
+    def _ending(self, exchange: Exchange) -> Iterator[None]:
+        """Count a call as open, and see that its end is known."""
+        self._open += 1
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            exchange.code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            self._open -= 1
+            exchange.end(self._service.metrics)
+
+    def _deadline(self, context: grpc.aio.ServicerContext, arrived: float) -> Deadline:
+        """Return the sooner of the server's deadline and the client's."""
+        return Deadline(arrived + self._service.settings.request_timeout).sooner(arrived, context.time_remaining())
+
+
+async def _read_one(places: Places, context: grpc.aio.ServicerContext) -> bytes:
+    """Return a call's message once there is a place for it."""
+    async with places.take() as place:
+        data = await place.read(context)
+    if data is grpc.aio.EOF:
+        raise RequestError("the call has no message; send one")
+    return bytes(data)
+
+
+def decode(kind: Any, data: bytes) -> Any:
+    """Return a message of a class.
+
+    Raises:
+        RequestError: 400.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise RequestError(f"the message is no {kind.DESCRIPTOR.name} of the Open Inference Protocol") from None
