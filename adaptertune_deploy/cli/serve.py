@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import engines, limits, listeners, options, tuned
+from adaptertune_deploy.cli import engines, limits, listeners, on_ray, options, tuned
 from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
-from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adaptertune_deploy.engines.options import EngineOptions
+    from adaptertune_deploy.serve.opening import Opening
     from adaptertune_deploy.serve.sessions.session import Session
-    from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
-    from adaptertune_deploy.serve.told import Told
 
 LogFormat = Annotated[
     str,
@@ -79,6 +77,8 @@ def serve(
     threads: options.Threads = 0,
     settings: engines.Settings = None,
     no_tuning: tuned.NoTuning = False,
+    ray: on_ray.OnRay = False,
+    replicas: on_ray.Replicas = None,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",
     access_log: AccessLog = False,
@@ -96,6 +96,7 @@ def serve(
     curl --data-binary @cat.jpg 'localhost:8000/v1/predict?tasks=pets'
     atd serve --watch                       what atd add changes in bundle/ is served at once
     atd serve --admin 127.0.0.1:8001        tasks come and go by: atd add, atd remove --server
+    atd serve --ray --replicas 4 --watch    on as many cores or machines as Ray has
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.http.wire.address import bind
@@ -103,20 +104,28 @@ def serve(
 
     options.check_form(form)
     log = LogOptions(log_format, log_level, access_log)
+    places = listeners.Listeners(host, grpc_port, admin, admin_grpc)
+    count = on_ray.checked(ray, replicas, port, places, device)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
+    if count:
+        bind(host, port).close()
+        on_ray.serve(_opening(bundle.resolve(), names, form, asked, strict, watch), bounds, log, count, host, port)
+        return
     asked, bounds = (asked, bounds) if no_tuning else tuned.follow(ctx, bundle, form, asked, bounds)
     # What can't be used is found before a graph is loaded.
     bind(host, port).close()
-    places = listeners.Listeners(host, grpc_port, admin, admin_grpc)
     places.check()
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
 
     with places.http_admin() as changed_on, logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
-            session, source = _open(bundle, names, form, asked, strict, watch)
-        app = make_app(session, bounds, _told(bundle, session.form, asked), source)
+            opened = _opening(bundle, names, form, asked, strict, watch).open()
+        session = opened.session
+        for name, error in opened.source.left_out.items():
+            console.print_note(f"{name} is left out: {error}")
+        app = make_app(session, bounds, opened.told, opened.source)
         companions = places.grpc(app.state.service)
         start = _Start(bundle, session, bounds, partial(places.announce, changed_on, companions), verbose)
         try:
@@ -127,21 +136,15 @@ def serve(
     console.print_stopped("stopped; every accepted request was answered")
 
 
-def _open(
+def _opening(
     bundle: Path, names: list[str] | None, form: str, asked: EngineOptions, strict: bool, watch: bool
-) -> tuple[Session, BundleSource]:
-    """Open the tasks, and what they are followed by; what a lenient start leaves out is said."""
-    from adaptertune_deploy.core.bundle import read_manifest
-    from adaptertune_deploy.serve.sessions.opener import Opener
-    from adaptertune_deploy.serve.sessions.session import open_from
-    from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+) -> Opening:
+    """Return what is to be served; images to try lie where the adapters do, if they are here."""
+    from adaptertune_deploy.cli.terminal import next as following
+    from adaptertune_deploy.serve.opening import Opening
 
-    opener = Opener(bundle, read_manifest(bundle), asked)
-    left_out: dict[str, AtdError] | None = None if strict else {}
-    session = open_from(opener, names, form, left_out)
-    for name, error in (left_out or {}).items():
-        console.print_note(f"{name} is left out: {error}")
-    return session, BundleSource(opener, session.form, names, left_out, watch)
+    named = None if names is None else tuple(names)
+    return Opening(bundle, named, form, asked, strict, watch, bundle.parent / following.ADAPTERS)
 
 
 @dataclass(frozen=True)
@@ -196,17 +199,6 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _told(bundle: Path, form: str, asked: EngineOptions) -> Told:
-    """Return what the page tells people; images to try lie where the adapters do, if they are here."""
-    from adaptertune_deploy.cli.terminal import next as following
-    from adaptertune_deploy.engines.engine import graph_precision
-    from adaptertune_deploy.serve.about import read_about
-    from adaptertune_deploy.serve.told import Told
-
-    read = partial(read_about, bundle, form, graph_precision(asked), bundle.parent / following.ADAPTERS)
-    return Told(read(), read)
 
 
 def _print_request(bundle: Path, names: list[str], url: str) -> None:

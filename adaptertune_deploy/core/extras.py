@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "plot": ("matplotlib",),
     "hf": ("datasets",),
     "parquet": ("pyarrow",),
+    "ray": ("ray",),
 }
 # Any one of these lets atd predict, serve and add work.
 ENGINE_EXTRAS = ("cpu", "gpu", "openvino", "tensorrt", "tensorrt-rtx")
@@ -28,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "add --merge": ("export",),
     "upgrade": ("export",),
     "serve --grpc-port": ("grpc",),
+    "serve --ray": ("ray",),
     "quickstart": ("cpu", "train", "export"),
     "train --dataset hf:OWNER/NAME": ("hf",),
     "train --dataset LIST.parquet": ("parquet",),

@@ -28,6 +28,7 @@ from adaptertune_deploy.serve.tasks.follower import Follower
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.loader import Loader
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 NEVER = Deadline()
 
@@ -53,10 +54,12 @@ class Service:
         draining: set to make the server say that it is not ready while it goes on answering.
     """
 
-    def __init__(self, session: Session, settings: Settings, source: BundleSource | None = None) -> None:
+    def __init__(
+        self, session: Session, settings: Settings, source: BundleSource | None = None, number: Numbering = counted
+    ) -> None:
         """Take a session, which stays the caller's to close; batches get no larger than its engine takes.
 
-        Its tasks are version 1 of what they are; `source` is where others come from.
+        `source` is where further tasks come from, `number` gives each content under a name its version.
         """
         self.session = session
         settings = self.settings = fitting(settings, session.engine.limits)
@@ -65,11 +68,11 @@ class Service:
         self.parsing = ParsePool()
         self.images = ImagePool(session.preprocess, settings)
         digests = session.digests
-        served = [ServedTask(key, spec, digest=digests[key]) for key, spec in session.tasks.items()]
+        served = [ServedTask(key, spec, number(0, digests[key]), digests[key]) for key, spec in session.tasks.items()]
         self.statistics = Statistics(served)
         self.metrics = Metrics(self.statistics, _words(session))
         self.tasks = LiveTasks(served, self._published, self._released)
-        self.loader = Loader(session, self.tasks, settings.max_batch, source)
+        self.loader = Loader(session, self.tasks, settings.max_batch, source, number)
         self.follower = None if source is None else Follower(session, source, self.loader)
         self._following: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None

@@ -50,6 +50,7 @@ HOMES = {
     "httptools": {"serve/http/"},
     "msgspec": {"serve/http/"},
     "grpc": {"serve/grpc/"},
+    "ray": {"serve/ray/deployment.py"},
     "google": {"serve/grpc/"},
     "typer": {"cli/"},
     "rich": {"cli/"},

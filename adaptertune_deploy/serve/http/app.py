@@ -23,6 +23,7 @@ from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 from adaptertune_deploy.serve.told import Told
 
 
@@ -31,6 +32,7 @@ def make_app(
     settings: Settings | None = None,
     told: Told | None = None,
     source: BundleSource | None = None,
+    number: Numbering = counted,
 ) -> Starlette:
     """Return an application that answers from `session`, which stays the caller's to close.
 
@@ -42,8 +44,9 @@ def make_app(
         settings: limits; None for the defaults.
         told: what the page tells people of the tasks; None where nothing is known.
         source: where further tasks come from; None where there are none.
+        number: gives each content of a task its version.
     """
-    service = Service(session, settings or Settings(), source)
+    service = Service(session, settings or Settings(), source, number)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

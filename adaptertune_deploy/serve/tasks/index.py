@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
 UNLOADED = "unloaded"
@@ -35,19 +36,19 @@ class IndexEntry:
 class Index:
     """What was tried with each name; belongs to the event loop."""
 
-    def __init__(self, tasks: LiveTasks) -> None:
+    def __init__(self, tasks: LiveTasks, number: Numbering = counted) -> None:
         """Begin with the tasks that are served."""
-        self._tasks = tasks
+        self._tasks, self._number = tasks, number
         self._latest = {task.name: (task.digest, task.version) for task in tasks.current}
         self._loading: set[str] = set()
         self._unloaded: set[str] = set()
         self._failed: dict[str, str] = {}
 
     def version(self, name: str, digest: str) -> int:
-        """Return the version of a content: the latest one again where it is that, else the next."""
+        """Return the version of a content: the latest one again where it is that, else what the numbering gives."""
         before, version = self._latest.get(name, ("", 0))
         if not digest or digest != before:
-            version += 1
+            version = self._number(version, digest)
         self._latest[name] = digest, version
         return version
 

@@ -23,6 +23,7 @@ from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.index import Index, IndexEntry
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,21 @@ class Loader:
         tasks: what requests get.
         max_batch: rows of the largest run that a merged graph is warmed up with.
         source: where tasks come from; None where nothing can be loaded.
+        number: gives each other content under a name its version.
     """
 
-    def __init__(self, session: Session, tasks: LiveTasks, max_batch: int, source: BundleSource | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        tasks: LiveTasks,
+        max_batch: int,
+        source: BundleSource | None = None,
+        number: Numbering = counted,
+    ) -> None:
         self.source = source
         self._session, self._tasks = session, tasks
         self._max_batch = max_batch if session.form == "merged" else 1
-        self._index = Index(tasks)
+        self._index = Index(tasks, number)
         for name, error in ({} if source is None else source.left_out).items():
             self._index.failed(name, error)
         self._turn = asyncio.Lock()
