@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -104,6 +104,13 @@ bench-infer: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.infer
 	$(BIN)/python -m benchmarks.bank
 	$(BIN)/python -m benchmarks.inference_page
+
+# A server over HTTP against its own engine, at half load and beside NVIDIA's tritonserver, and swaps in traffic; about
+# twelve minutes on a quiet machine of two cores. Writes docs/results/serving.md and its picture.
+bench-serve: $(VENV)/.installed-dev $(VENV)-triton/.installed
+	$(BIN)/python -m benchmarks.swaps --swaps 300
+	$(BIN)/python -m benchmarks.serve
+	$(BIN)/python -m benchmarks.serve_page
 
 # ATD_BENCH_DATA: flowers/ and weights/ as above. Trains and exports once into ATD_BENCH_WORK, then asks; about an hour on two
 # cores, and goes on where it stopped. The timing part wants a quiet machine; about half an hour.

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +45,33 @@ def served(bundle: Path, max_batch: int) -> Iterator[Server]:
     Raises:
         RuntimeError: at the end, the server did not end well.
     """
-    command = [sys.executable, "-m", "adaptertune_deploy", "serve", "--bundle", str(bundle), "--port", "0"]
-    command += ["--threads", "1", "--max-batch", str(max_batch), "--drain-delay", "0"]
+    with started(command(bundle, "--threads", "1", "--max-batch", str(max_batch))) as server:
+        yield server
+
+
+def command(bundle: Path, *words: str) -> list[str]:
+    """Return the command that serves a bundle on a free port, with further options."""
+    serve = [sys.executable, "-m", "adaptertune_deploy", "serve", "--bundle", str(bundle)]
+    return [*serve, "--port", "0", "--drain-delay", "0", *words]
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str]) -> Iterator[Server]:
+    """Run a server for the length of a `with` block, which begins when it is ready.
+
+    Args:
+        command: whose first line ends in a colon and the port, 0 where it could not start.
+
+    Raises:
+        RuntimeError: at the end, the server did not end well.
+    """
     with tempfile.TemporaryFile("w+") as log:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child:
             assert child.stdout is not None
             try:
                 line = child.stdout.readline()
                 port = int(line.rpartition(":")[2] or 0)
-                while port and asyncio.run(_status(port, READY)) != 200:
+                while port and ask(Connection(port), READY)[0] != 200:
                     pass
                 if port:
                     yield Server(child.pid, port)
@@ -64,6 +82,11 @@ def served(bundle: Path, max_batch: int) -> Iterator[Server]:
             raise RuntimeError(f"the server ended with {child.returncode}: {log.read()[-2000:]}")
 
 
-async def _status(port: int, request: bytes) -> int:
-    with contextlib.closing(Connection(port)) as connection:
-        return (await connection.ask(request))[0]
+def ask(connection: Connection, request: bytes) -> tuple[int, bytes]:
+    """Return status and body of one answer, status 0 where none came, and close the connection."""
+
+    async def asking() -> tuple[int, bytes]:
+        with contextlib.closing(connection):
+            return await connection.ask(request)
+
+    return asyncio.run(asking())

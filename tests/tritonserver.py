@@ -1,81 +1,31 @@
-"""NVIDIA's own tritonserver on loopback ports.
-
-It comes out of the package nvidia-pytriton, in an environment of its own (`make triton-server`), since its Python
-backend was built for numpy 1.
-"""
+"""NVIDIA's tritonserver (benchmarks.serving.tritonserver) for tests, which are skipped where it is not installed."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
 
+from benchmarks.serving import tritonserver as server
 from tests.flow.waiting import wait_until_ready
-
-ROOT = Path(__file__).parents[1]
-HOME = Path(os.environ.get("ATD_TRITON", ROOT / ".venv-triton"))
-
-
-def package(name: str) -> Path:
-    """Return a folder of the server's environment, or skip the test."""
-    found = sorted(HOME.glob(f"lib/python3*/site-packages/{name}"))
-    if not found:
-        pytest.skip(f"no tritonserver in {HOME}; make one with: make triton-server")
-    return found[0]
 
 
 def make_backends(folder: Path) -> Path:
     """Return a folder of backends with the one for Python, or skip the test."""
-    server = package("pytriton") / "tritonserver"
-    shutil.copytree(server / "backends" / "python", folder / "python")
-    version = server.parents[2].name.removeprefix("python")
-    if find_library(f"python{version}") is None:
-        pytest.skip(f"the loader knows no libpython{version}.so, which Triton's Python backend needs")
-    stub = folder / "python" / "triton_python_backend_stub"
-    shutil.copyfile(server / "python_backend_stubs" / version / stub.name, stub)
-    stub.chmod(0o755)
-    return folder
+    try:
+        return server.make_backends(folder)
+    except server.NoTritonError as error:
+        pytest.skip(str(error))
 
 
 @contextmanager
 def tritonserver(backends: Path, repositories: Sequence[Path], log: Path, *words: str) -> Iterator[str]:
     """Run the server for the length of a `with` block; yields HOST:PORT of its HTTP."""
-    program = package("pytriton") / "tritonserver" / "bin" / "tritonserver"
-    program.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [
-        *(f"--model-repository={repository}" for repository in repositories),
-        f"--backend-directory={backends}",
-        "--http-address=127.0.0.1",
-        f"--http-port={port}",
-        "--allow-grpc=false",
-        "--allow-metrics=false",
-        "--exit-timeout-secs=5",
-        *words,
-    ]
-    variables = {
-        **os.environ,
-        "PATH": f"{HOME / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "LD_LIBRARY_PATH": str(package("nvidia_pytriton.libs")),
-    }
-    with (
-        log.open("w") as stream,
-        subprocess.Popen([program, *options], env=variables, stderr=stream, stdout=stream) as running,
-    ):
+    with server.tritonserver(backends, repositories, log, *words) as (running, port):
         try:
             wait_until_ready(f"http://127.0.0.1:{port}", tries=1000, server=running)
-            yield f"127.0.0.1:{port}"
         except AssertionError:
             raise AssertionError(log.read_text()[-4000:]) from None
-        finally:
-            running.terminate()
+        yield f"127.0.0.1:{port}"

@@ -1,0 +1,1 @@
+"""What benchmarks.serve measures, one file each, and the clients and processes that it takes."""
