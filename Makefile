@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -47,6 +47,11 @@ fuzz: $(VENV)/.installed-dev
 # all, on a quiet machine of two cores or more. Writes docs/results/soak.md.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.soak_page
+
+# The noisy task beside another one alone, beside what make soak measured on this machine; three minutes.
+noisy: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.soak --noisy
 	$(BIN)/python -m benchmarks.soak_page
 
 # The tables of docs/reliability.md, made out of what the tests say that they try.

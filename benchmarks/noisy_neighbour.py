@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from benchmarks.http_client import Answers, Connection, Question, cycle, percentile
+from benchmarks.served import served
 
 CLIENTS, ROWS = 8, 64
+# How a server is started: what its options say of --max-batch -> these.
+WAYS: Mapping[str, tuple[str, ...]] = {"found at the start": (), "8": ("--max-batch", "8")}
+
+
+def neighbours(bundle: Path, asked: Sequence[Question], seconds: float) -> dict[str, Any]:
+    """Return what `noisy` does, way by way."""
+    found = {}
+    for way, options in WAYS.items():
+        with served(bundle, *options) as server:
+            found[way] = asyncio.run(noisy(server.port, asked, seconds))
+    return found
 
 
 async def noisy(port: int, asked: Sequence[Question], seconds: float) -> dict[str, Any]:
@@ -43,7 +56,7 @@ async def noisy(port: int, asked: Sequence[Question], seconds: float) -> dict[st
         return taken, found
 
     alone, _ = await whisper(lambda: True)
-    shouting = [asyncio.ensure_future(shout()) for _ in range(8)]
+    shouting = [asyncio.ensure_future(shout()) for _ in range(CLIENTS)]
     beside, answers = await whisper(lambda: statuses[200] > 0)
     for task in shouting:
         task.cancel()

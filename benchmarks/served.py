@@ -39,13 +39,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(bundle: Path, max_batch: int) -> Iterator[Server]:
-    """Serve a bundle for the length of a `with` block, the engine on one thread.
+def served(bundle: Path, *options: str) -> Iterator[Server]:
+    """Serve a bundle for the length of a `with` block, the engine on one thread, with further options.
 
     Raises:
         RuntimeError: at the end, the server did not end well.
     """
-    with started(command(bundle, "--threads", "1", "--max-batch", str(max_batch))) as server:
+    with started(command(bundle, "--threads", "1", "--no-tuning", *options)) as server:
         yield server
 
 

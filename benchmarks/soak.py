@@ -1,6 +1,7 @@
 """Ten minutes at twice what a server can do, with good requests and bad ones, and what a noisy task does to another.
 
-    python -m benchmarks.soak       (make soak)
+    python -m benchmarks.soak               (make soak)
+    python -m benchmarks.soak --noisy       (make noisy: the last part alone)
 
 A real `atd serve` on this machine, its engine on one core, the clients and all else on the others: on a quiet machine
 of two cores or more. First its capacity: clients that ask as fast as they are answered. Then good requests come at
@@ -33,7 +34,7 @@ from adaptertune_deploy.serve.sessions.session import open_session
 from benchmarks.bad_traffic import Tally, attacks, harm
 from benchmarks.health_probe import probing
 from benchmarks.http_client import Answers, Connection, Connections, Question, cycle, percentile, questions
-from benchmarks.noisy_neighbour import noisy
+from benchmarks.noisy_neighbour import neighbours
 from benchmarks.served import Server, served
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
@@ -140,23 +141,37 @@ def picture(place: int) -> bytes:
     return buffer.getvalue()
 
 
-def measure(bundle: Path, seconds: float, warm_s: float, most_per_s: float) -> dict[str, Any]:
-    """Return everything; see the module."""
+def known(bundle: Path) -> list[Question]:
+    """Return questions about the bundle's tasks, with the answers that it gives offline."""
     images = [picture(place) for place in range(IMAGES)]
     with contextlib.closing(OpenBundle(open_session(bundle, options=EngineOptions(threads=1)))) as opened:
-        asked = questions(opened, images)
-    with served(bundle, 8) as server, probing(server.port) as probes:
+        return questions(opened, images)
+
+
+def measure(bundle: Path, seconds: float, warm_s: float, most_per_s: float) -> dict[str, Any]:
+    """Return everything; see the module."""
+    asked = known(bundle)
+    with served(bundle) as server, probing(server.port) as probes:
         rate, before = asyncio.run(capacity(server.port, asked, warm_s))
         load = asyncio.run(overload(server, asked, min(2 * rate, most_per_s), seconds))
         after, _ = asyncio.run(capacity(server.port, asked, warm_s))
     load["memory_growth_mb"] = growth(load.pop("memory_mb"))
     load["wrong"] = [*before.wrong, *load["wrong"]]
-    loud = {}
-    for max_batch in (1, 8):
-        with served(bundle, max_batch) as server:
-            loud[str(max_batch)] = asyncio.run(noisy(server.port, asked, warm_s))
+    loud = neighbours(bundle, asked, warm_s)
     rates = {"before": round(rate, 2), "after": round(after, 2)}
     return {"capacity_rows_per_s": rates, "overload": load, "health": health(probes), "noisy_neighbour": loud}
+
+
+def before(results: Path) -> dict[str, Any]:
+    """Return what was measured before.
+
+    Raises:
+        SystemExit: nothing was, or it was on another machine: one page tells of one.
+    """
+    facts: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    if facts.get("machine") != json.loads(json.dumps(asdict(describe_machine()))):
+        raise SystemExit(f"{results} is not of this machine with these versions; run all of it, without --noisy")
+    return facts
 
 
 def main(arguments: list[str]) -> None:
@@ -166,11 +181,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--warm", type=float, default=30, help="seconds of each other part (default: %(default)s)")
     parser.add_argument("--most", type=float, default=2000, help="requests a second at most (default: %(default)s)")
     parser.add_argument("--bundle", type=Path, help=f"to serve; else one of {MODEL} with random tasks is made")
+    parser.add_argument("--noisy", action="store_true", help="the noisy neighbour alone, beside earlier results")
     parser.add_argument("--json", type=Path, default=RESULTS, help="file for the numbers (default: %(default)s)")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = given.bundle or make_bundle(Path(scratch))
-        facts = {"machine": asdict(describe_machine()), **measure(bundle, given.seconds, given.warm, given.most)}
+        if given.noisy:
+            facts = {**before(given.json), "noisy_neighbour": neighbours(bundle, known(bundle), given.warm)}
+        else:
+            facts = {"machine": asdict(describe_machine()), **measure(bundle, given.seconds, given.warm, given.most)}
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(facts, indent=2) + "\n")
     print(json.dumps(facts, indent=2))

@@ -24,7 +24,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import USUAL
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import Session, open_records
-from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.settings import FOUND_BATCH
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 
@@ -144,5 +144,5 @@ def thread_counts(cores: int) -> tuple[int, ...]:
 
 
 def usual_batch() -> int:
-    """Return the largest batch of a server that nobody tuned."""
-    return Settings().max_batch
+    """Return the largest batch of a server that nobody tuned; it may find that a smaller one is as fast."""
+    return FOUND_BATCH

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ import typer
 from adaptertune_deploy.cli.options import LIMITS
 from adaptertune_deploy.serve.settings import COUNT, Settings, option, variable
 
-TYPES: dict[str, type] = {"int": int, "float": float}
+TYPES: dict[str, Any] = {"int": int, "float": float, "int | None": int | None}
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,15 +40,14 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def lines(settings: Settings) -> list[str]:
-    """Return every limit as "--name value unit", for people who ask which ones hold."""
-    units = {limit.name: limit.metadata["unit"] for limit in fields(settings)}
-    words = {name: "" if unit == COUNT else f" {unit.lower()}" for name, unit in units.items()}
-    return [f"{option(name)} {_number(settings, name)}{word}" for name, word in words.items()]
+    """Return every limit as "--name value unit", or what holds otherwise, for people who ask which ones hold."""
+    return [f"{option(limit.name)} {_words(settings, limit)}" for limit in fields(settings)]
 
 
-def _number(settings: Settings, name: str) -> str:
-    value = getattr(settings, name)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _words(settings: Settings, limit: Field[Any]) -> str:
+    value, unit = getattr(settings, limit.name), limit.metadata["unit"]
+    number = limit.metadata["otherwise"] if value is None else f"{value:g}" if isinstance(value, float) else value
+    return f"{number}" if unit == COUNT else f"{number} {unit.lower()}"
 
 
 def _parameters() -> list[inspect.Parameter]:
@@ -63,6 +62,7 @@ def _parameters() -> list[inspect.Parameter]:
                     option(limit.name),
                     metavar=limit.metadata["unit"],
                     help=limit.metadata["text"],
+                    show_default=limit.metadata["otherwise"] or True,
                     envvar=variable(limit.name),
                     rich_help_panel=LIMITS,
                 ),

@@ -87,7 +87,8 @@ def serve(
     """Serve tasks over HTTP and gRPC: POST /v1/predict, and the Open Inference Protocol v2 for tritonclient and KServe.
 
     Where atd tune has measured this bundle on this machine, engine, precision, threads and --max-batch are its choice,
-    unless they are given.
+    unless they are given. Else batches get as large as pays: the start times a few, and takes the smallest that has
+    hardly fewer images a second than the best.
 
     SIGHUP makes a server that no terminal started read its bundle again, as --watch does by itself.
 
@@ -181,7 +182,7 @@ class _Start:
 
         batch, runs = self.bounds.max_batch, self.session.engine
         most = runs.limits.max_rows
-        if not runs.limits.takes(batch):
+        if batch is not None and not runs.limits.takes(batch):
             console.print_note(
                 f"--max-batch {batch}: {runs.engine} takes {most} rows of one run, so batches have {most}"
             )

@@ -21,7 +21,7 @@ from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.parsing import ParsePool
 from adaptertune_deploy.serve.sessions.session import Session
-from adaptertune_deploy.serve.settings import Settings, fitting
+from adaptertune_deploy.serve.settings import Settings, largest_batch
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.follower import Follower
@@ -62,7 +62,7 @@ class Service:
         `source` is where further tasks come from, `number` gives each content under a name its version.
         """
         self.session = session
-        settings = self.settings = fitting(settings, session.engine.limits)
+        self.settings = settings
         self.draining = False
         self.bytes = Budget(settings.bytes_limit, "bytes of bodies")
         self.parsing = ParsePool()
@@ -72,7 +72,8 @@ class Service:
         self.statistics = Statistics(served)
         self.metrics = Metrics(self.statistics, _words(session))
         self.tasks = LiveTasks(served, self._published, self._released)
-        self.loader = Loader(session, self.tasks, settings.max_batch, source, number)
+        most = largest_batch(settings, session.engine.limits)
+        self.loader = Loader(session, self.tasks, most, source, number)
         self.follower = None if source is None else Follower(session, source, self.loader)
         self._following: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -88,8 +89,13 @@ class Service:
         rows = self.batcher.waiting
         text = "Rows accepted and not yet answered"
         show_each("atd_queue_rows", text, "task", lambda: {name: rows[name] for name in self.tasks.current.names})
-        limits = {field.name: float(getattr(self.settings, field.name)) for field in fields(self.settings)}
-        show_each("atd_limit", "What the server was started with; see atd serve --help", "limit", lambda: limits)
+        limits = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
+        show_each(
+            "atd_limit",
+            "The limits that hold; see atd serve --help",
+            "limit",
+            lambda: {**limits, "max_batch": self.batcher.rows},
+        )
 
     @property
     def not_ready(self) -> str | None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.engines.limits import Limits
 
 MAX_BATCH = 4096
+FOUND_BATCH = 8  # of the largest batch that a warm-up takes by itself
 ROWS, BYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "PIXELS", "SECONDS", "N"
 
 
-def _limit(default: float, unit: str, text: str, least: float = 1) -> Any:
-    """Declare a limit: its default, unit, meaning, and the least value that it may have."""
-    return field(default=default, metadata={"unit": unit, "text": text, "least": least})
+def _limit(default: float | None, unit: str, text: str, least: float = 1, otherwise: str = "") -> Any:
+    """Declare a limit: its default, unit, meaning, the least value that it may have, and what None means."""
+    return field(default=default, metadata={"unit": unit, "text": text, "least": least, "otherwise": otherwise})
 
 
 @dataclass(frozen=True)
 class Settings:
     """What one server accepts and how it works it off. A row is one image asked for one task."""
 
-    max_batch: int = _limit(8, ROWS, "Rows of one engine run; a larger request rides in several.")
+    max_batch: int | None = _limit(
+        None,
+        ROWS,
+        "Rows of one engine run; a larger request rides in several.",
+        otherwise=f"found at the start, at most {FOUND_BATCH}",
+    )
     max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than may wait.")
     queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
     task_queue_limit: int = _limit(64, ROWS, "Those of one task; beyond it: 503, while other tasks are taken.")
@@ -47,11 +53,13 @@ class Settings:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value, least = getattr(self, limit.name), limit.metadata["least"]
+            if value is None:
+                continue
             if not least <= value < float("inf"):
                 unit = " seconds" if limit.metadata["unit"] == SECONDS else ""
                 found = f"{value:g}" if isinstance(value, float) else value
                 raise UsageError(f"{option(limit.name)} {found}: expected at least {least:g}{unit}")
-        if self.max_batch > MAX_BATCH:
+        if self.max_batch is not None and self.max_batch > MAX_BATCH:
             raise UsageError(f"{option('max_batch')} {self.max_batch}: expected at most {MAX_BATCH}")
 
     @property
@@ -60,10 +68,10 @@ class Settings:
         return min(self.max_request_rows, self.queue_limit, self.task_queue_limit)
 
 
-def fitting(settings: Settings, limits: Limits) -> Settings:
-    """Return the settings with batches no larger than an engine takes."""
-    most = limits.max_rows
-    return settings if most is None or most >= settings.max_batch else replace(settings, max_batch=most)
+def largest_batch(settings: Settings, limits: Limits) -> int:
+    """Return the rows of the largest run that there may be: as asked for, or as may be found, if an engine takes it."""
+    wanted = FOUND_BATCH if settings.max_batch is None else settings.max_batch
+    return min(wanted, limits.max_rows or wanted)
 
 
 def option(name: str) -> str:

@@ -16,7 +16,7 @@ from adaptertune_deploy.bench.tuning import Tuning, find_tuning, graphs_hash, wr
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.settings import FOUND_BATCH
 from tests.bench.golden import give_answers
 from tests.bench.planted import ticking
 
@@ -38,7 +38,7 @@ def test_a_bundle_is_tuned_and_checked_against_torch(folder: Path, form: str) ->
     assert (checked.images, checked.same) == (8, 8)
     assert checked.of_tolerance < 1
     assert found.evidence.left_out == ()
-    assert found.evidence.final[0].batch == usual_batch() == Settings().max_batch
+    assert found.evidence.final[0].batch == usual_batch() == FOUND_BATCH
     assert {entry.threads for entry in found.evidence.looked} == {0, 1}
     assert found.choice in found.evidence.final
     assert (found.form, found.measured) == (form, "2026-01-02 03:04 UTC")

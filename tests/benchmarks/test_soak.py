@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.bench.machine import describe_machine
 from benchmarks import soak, soak_page
 from benchmarks.bad_traffic import attacks
 from benchmarks.http_client import Question
@@ -37,6 +39,31 @@ def test_good_and_bad_traffic_together(tmp_path: Path, capsys: pytest.CaptureFix
         assert (set(found["quiet"]), found["wrong"]) == ({"200"}, [])
         assert found["noisy"]["200"] > 0
     assert "| wrong answers | 0 | 0 |" in soak_page.page(facts)
+
+
+def test_the_noisy_neighbour_alone_goes_beside_what_this_machine_did_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, started = tmp_path / "soak.json", []
+
+    def stand_in(bundle: Path, asked: list[Question], seconds: float) -> dict[str, str]:
+        started.append((bundle, len(asked), seconds))
+        return {"8": "new"}
+
+    monkeypatch.setattr(soak, "neighbours", stand_in)
+    arguments = ["--bundle", str(GOLDEN), "--noisy", "--warm", "3", "--json", str(target)]
+    with pytest.raises(SystemExit, match="is not of this machine with these versions; run all of it"):
+        soak.main(arguments)
+    machine = json.loads(json.dumps(asdict(describe_machine())))
+    earlier = {"machine": machine, "overload": "old", "noisy_neighbour": {"1": "old", "8": "old"}}
+    target.write_text(json.dumps(earlier))
+    soak.main(arguments)
+    assert json.loads(target.read_text()) == {**earlier, "noisy_neighbour": {"8": "new"}}
+    ((bundle, count, seconds),) = started
+    assert (bundle, count > 0, seconds) == (GOLDEN, True, 3.0)
+    target.write_text(json.dumps({**earlier, "machine": {**machine, "cores": 999}}))
+    with pytest.raises(SystemExit):
+        soak.main(arguments)
 
 
 def test_growth_is_that_of_the_end_over_the_beginning() -> None:

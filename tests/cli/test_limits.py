@@ -29,7 +29,8 @@ def test_every_limit_is_an_option_and_a_variable_in_the_help(atd: Atd) -> None:
     shown = "".join(atd("serve", "--help").out.split())
     for limit in dataclasses.fields(Settings):
         assert f"{option(limit.name)}{limit.metadata['unit']}" in shown
-        assert f"[default:{limit.default}][${variable(limit.name)}]" in shown
+        default = "".join(limit.metadata["otherwise"].split()) or limit.default
+        assert f"[default:{default}][${variable(limit.name)}]" in shown
 
 
 def test_a_variable_sets_a_limit_and_an_option_wins_over_it(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +41,8 @@ def test_a_variable_sets_a_limit_and_an_option_wins_over_it(atd: Atd, monkeypatc
 
 def test_limits_are_printed_with_their_units() -> None:
     found = lines(Settings())
-    assert "--max-batch 8 rows" in found
+    assert "--max-batch found at the start, at most 8 rows" in found
+    assert "--max-batch 3 rows" in lines(Settings(max_batch=3))
     assert "--keep-alive 75 seconds" in found
     assert "--decode-threads 2" in found
     assert len(found) == len(dataclasses.fields(Settings))

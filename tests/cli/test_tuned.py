@@ -56,7 +56,7 @@ def test_a_tuning_is_followed_and_said_in_one_line(atd: Atd, monkeypatch: pytest
 def test_it_is_ignored_where_that_is_asked_for(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
     _, notes = serve(atd, monkeypatch, "--no-tuning")
     assert not [note for note in notes if "tun" in note]
-    assert "note: --max-batch 8 rows" in notes
+    assert "note: --max-batch found at the start, at most 8 rows" in notes
 
 
 def test_options_win_over_it_one_by_one(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_another_engine_than_was_measured_makes_it_void(
 ) -> None:
     _, notes = serve(atd, monkeypatch, *arguments)
     assert notes[0] == f"note: the tuning of bundle/ is not followed: {option} asks for something else"
-    assert "note: --max-batch 8 rows" in notes
+    assert "note: --max-batch found at the start, at most 8 rows" in notes
 
 
 def test_the_other_form_has_a_tuning_of_its_own(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_tuning_of_another_machine_is_said_and_not_followed(
         "note: the tuning of bundle/ is not followed: it was measured 2026-01-02 03:04 UTC on another machine (here "
         f"{cores} cores, there {cores + 7})"
     )
-    assert "note: --max-batch 8 rows" in notes
+    assert "note: --max-batch found at the start, at most 8 rows" in notes
 
 
 def test_a_damaged_tuning_stops_no_server(atd: Atd, monkeypatch: pytest.MonkeyPatch, written: Path) -> None:

@@ -154,5 +154,6 @@ def test_the_nearest_task_is_found_by_name() -> None:
 
 
 def test_batches_are_no_larger_than_the_engine_takes() -> None:
-    service = Service(make_shared(FakeEngine(limits=Limits(max_rows=3))), Settings(max_batch=8))
-    assert service.settings.max_batch == 3
+    for settings in (Settings(max_batch=8), Settings()):
+        batcher = Service(make_shared(FakeEngine(limits=Limits(max_rows=3))), settings).batcher
+        assert (batcher.rows, batcher.most) == (3, 3)

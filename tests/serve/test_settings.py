@@ -6,14 +6,15 @@ import pytest
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.serve.settings import Settings, fitting, option, variable
+from adaptertune_deploy.serve.settings import FOUND_BATCH, Settings, largest_batch, option, variable
 
 
 def test_defaults_are_the_documented_limits() -> None:
     settings = Settings()
     assert settings.body_limit == 20_000_000
     assert settings.keep_alive > 60  # what load balancers keep a connection for
-    assert settings.queue_limit >= settings.max_request_rows >= settings.max_batch
+    assert settings.queue_limit >= settings.max_request_rows >= FOUND_BATCH
+    assert settings.max_batch is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,6 @@ def test_names_for_people() -> None:
 
 
 def test_batches_get_no_larger_than_the_engine_takes() -> None:
-    settings = Settings(max_batch=8)
-    assert fitting(settings, Limits()) is settings
-    assert fitting(settings, Limits(max_rows=8)) is settings
-    assert fitting(settings, Limits(max_rows=3)) == Settings(max_batch=3)
+    for wanted in (Settings(max_batch=8), Settings()):
+        assert [largest_batch(wanted, Limits(max_rows=most)) for most in (None, 8, 3)] == [8, 8, 3]
+    assert largest_batch(Settings(max_batch=32), Limits()) == 32

@@ -1,19 +1,21 @@
 """The queue before the engine: rows of all requests that wait ride together, whatever their tasks.
 
-One worker runs one batch at a time. Of what waits when it gets free, up to `max_batch` rows in fair order are the next
-batch; when nothing is running a request starts at once, so an idle server adds no delay. Everything but the engine run
-itself happens on the event loop, so the queue needs no lock.
+One worker runs one batch at a time. Of what waits when it gets free, up to `rows` rows in fair order are the next
+batch; when nothing is running a request starts at once, so an idle server adds no delay. How many rows that are is
+found at the start, where nobody said it. Everything but the engine run itself happens on the event loop, so the queue
+needs no lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, perf_counter
 
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
@@ -21,10 +23,11 @@ from adaptertune_deploy.serve.batching.admission import Admission
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
 from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.batching.engine_health import EngineHealth
-from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, FairQueue
+from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, Alongside, FairQueue, any_number
+from adaptertune_deploy.serve.batching.run_times import RunTimes, time_runs
 from adaptertune_deploy.serve.batching.waiting import within
 from adaptertune_deploy.serve.sessions.session import Session, warm_up
-from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.settings import Settings, largest_batch
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
@@ -42,18 +45,39 @@ class Batcher:
         failure: why it can't be, or None.
         health: of the engine since.
         abandoned: whether what waits or runs was given up.
+        most: rows of the largest run; only rows about an image that runs anyway bring a batch beyond `rows`.
+        rows: of a batch at most.
+        times: how long runs take here; None until the session is warm, or where it held no task then.
     """
 
     def __init__(
-        self, session: Session, tasks: LiveTasks, settings: Settings, on_batch: Callable[[BatchRecord], None]
+        self,
+        session: Session,
+        tasks: LiveTasks,
+        settings: Settings,
+        on_batch: Callable[[BatchRecord], None],
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """Make a batcher; `on_batch` is called on the event loop after every batch that succeeded."""
+        """Make a batcher.
+
+        Args:
+            session: runs the batches.
+            tasks: what requests get.
+            settings: without `max_batch` the smallest batch is found that has hardly fewer images a second than the
+                best (run_times).
+            on_batch: called on the event loop after every batch that succeeded.
+            clock: returns seconds; the runs of the warm-up are timed by it.
+        """
         self.warm = False
         self.failure: Exception | None = None
         self.health = EngineHealth(settings.run_timeout)
         self._session = session
         self._tasks = tasks
-        self._max_batch = settings.max_batch
+        self.rows = self.most = largest_batch(settings, session.engine.limits)
+        self.times: RunTimes | None = None
+        self._finds = settings.max_batch is None
+        self._alongside: Alongside = any_number
+        self._clock = clock
         self._admission = Admission(lambda: len(tasks.current), settings)
         self._on_batch = on_batch
         self._queue = FairQueue()
@@ -155,7 +179,8 @@ class Batcher:
 
     async def _work(self) -> None:
         try:
-            await self._warm_up(self._max_batch)
+            await self._warm_up(self.most)
+            await self._time_runs()
         except Exception as error:
             trace = None if isinstance(error, AtdError) else error
             logger.error("the engine failed its first run: %s", error, exc_info=trace)
@@ -187,8 +212,21 @@ class Batcher:
             loop, keys = asyncio.get_running_loop(), [task.key for task in tasks]
             await loop.run_in_executor(self._thread, warm_up, self._session, max_batch, keys)
 
+    async def _time_runs(self) -> None:
+        """Learn in the engine's thread how long runs take, and how large batches should be where nobody said it."""
+        tasks = tuple(self._tasks.current)[:1]
+        with self._tasks.hold(tasks):
+            for task in tasks:
+                work = functools.partial(time_runs, self._session, task.key, self.most, self._finds, self._clock)
+                self.times = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+                self._alongside = functools.cache(self.times.alongside)
+                self.rows = self.times.smallest_fast() if self._finds else self.most
+
     def _say_warm(self) -> None:
-        """Say which tasks were tried on an answer that is known, and which were only warmed."""
+        """Say how large batches are, which tasks were tried on an answer that is known, and which were only warmed."""
+        if self.times is not None and self._finds:
+            rates = ", ".join(f"{images}: {rate:.4g}" for images, rate in self.times.rates.items())
+            logger.info("batches have %d rows at most; images/s by the images of a run: %s", self.rows, rates)
         known, names = self._session.answers, {task.key: task.name for task in self._tasks.current}
         proven = [name for key, name in names.items() if key in known]
         unproven = [name for key, name in names.items() if key not in known]
@@ -205,7 +243,7 @@ class Batcher:
 
     def _take(self) -> list[Part]:
         """Take the next batch; a request that does not fit whole is split."""
-        parts = self._queue.take(self._max_batch)
+        parts = self._queue.take(self.rows, self.most, self._alongside)
         for part in parts:
             if part.start == 0:
                 part.job.queue_s = monotonic() - part.job.submitted

@@ -3,27 +3,45 @@
 Start-time fair queueing (Goyal, Vin, Cheng 1996) over tasks by name: a task that has been away gets no credit for it,
 and one that floods the queue delays only itself. Within a task, priority and then arrival decide: a priority of one's
 own can't hold up the tasks of others. Rows of one request that ride in one batch lie side by side.
+
+A fair order alone does not keep tasks from hurting each other: a row waits for the run that goes on and for the rest
+of its own, and both are as long as their rows are many. So while a task is around that has few rows waiting, or had
+some a moment ago, tasks that have many get as many of them into a run as make it hardly longer. When all have many, or
+one is alone, runs are as large as they may be.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from time import monotonic
 
 from adaptertune_deploy.serve.batching.batch import Job, Part
 
 PRIORITIES = 3
 DEFAULT_PRIORITY = 2
+AROUND_S = 10.0
+MANY = 2  # times the rows of whoever has the fewest
 Key = tuple[str, ...]
+Alongside = Callable[[int, int], int]
+
+
+def any_number(images: int, most: int) -> int:
+    """Let a run have as many images as it may: nobody knows how long runs take."""
+    return most
 
 
 class FairQueue:
     """Jobs of which rows wait; belongs to the event loop."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """Begin empty; `clock` returns seconds."""
         self._queues: dict[Key, list[Job]] = {}
         self._served: defaultdict[str, int] = defaultdict(int)
+        self._waiting: Counter[str] = Counter()
+        self._around: dict[str, float] = {}
+        self._time = clock
         self._clock = 0
         self._arrivals = 0
 
@@ -38,11 +56,12 @@ class FairQueue:
         """Add a job."""
         self._arrivals += 1
         job.arrival = self._arrivals
-        key = _key(job)
-        waiting = {task for other in self._queues for task in other}
+        key, now = _key(job), self._time()
         for task in key:
-            if task not in waiting:
+            if not self._waiting[task]:
                 self._served[task] = max(self._served[task], self._clock)
+            self._around[task] = now
+        self._waiting.update(task.name for task in job.task[job.taken :])
         bisect.insort(self._queues.setdefault(key, []), job, key=_order)
 
     def remove(self, job: Job) -> None:
@@ -51,26 +70,60 @@ class FairQueue:
         queue = self._queues.get(key, [])
         if job in queue:
             queue.remove(job)
+            self._waiting.subtract(task.name for task in job.task[job.taken :])
             if not queue:
                 del self._queues[key]
 
-    def take(self, space: int) -> list[Part]:
-        """Take so many rows, or all where fewer wait; parts come in the order of their requests' arrival."""
+    def take(self, space: int, most: int = 0, alongside: Alongside = any_number) -> list[Part]:
+        """Take so many rows, or all where fewer wait; parts come in the order of their requests' arrival.
+
+        Args:
+            space: rows.
+            most: rows that there may be where others ask about an image of these: it runs once for all of them.
+            alongside: tells how many images a run may have in all, and take hardly longer than with so many; see
+                run_times.RunTimes.alongside.
+        """
         begun: dict[Job, int] = {}
-        while self._queues and space:
-            key = min(self._queues, key=self._turn)
+        crowded = self._crowded(alongside(1, space))
+        left: set[Key] = set()
+        taken = modest = 0
+        while taken < space and (key := self._next(left)) is not None:
             job = self._queues[key][0]
             if job.future.done():
                 self.remove(job)
                 continue
+            heavy = not crowded.isdisjoint(key)
+            if heavy and taken >= alongside(max(1, modest), space):
+                left.add(key)
+                continue
             begun.setdefault(job, job.taken)
             self._clock = self._turn(key)[0]
-            self._served[job.task[job.taken].name] += 1
-            job.taken += 1
-            space -= 1
-            if job.taken == len(job.task):
-                self.remove(job)
+            self._take_row(job)
+            taken, modest = taken + 1, modest + (not heavy)
+        for job in begun:
+            while taken < most and 0 < job.taken < len(job.task) and job.image[job.taken] == job.image[job.taken - 1]:
+                self._take_row(job)
+                taken += 1
         return [Part(job, start, job.taken) for job, start in sorted(begun.items(), key=lambda item: item[0].arrival)]
+
+    def _take_row(self, job: Job) -> None:
+        name = job.task[job.taken].name
+        self._served[name] += 1
+        self._waiting[name] -= 1
+        self._around[name] = self._time()
+        job.taken += 1
+        if job.taken == len(job.task):
+            self.remove(job)
+
+    def _crowded(self, few: int) -> set[str]:
+        """Return the tasks that have many rows waiting, more than a few and more than another one that is around."""
+        since = self._time() - AROUND_S
+        self._around = {task: at for task, at in self._around.items() if at >= since or self._waiting[task]}
+        fewest = min((self._waiting[task] for task in self._around), default=0)
+        return {task for task in self._around if self._waiting[task] > max(few, MANY * fewest)}
+
+    def _next(self, left: set[Key]) -> Key | None:
+        return min((key for key in self._queues if key not in left), key=self._turn, default=None)
 
     def _turn(self, key: Key) -> tuple[int, int]:
         return max(self._served[task] for task in key), self._queues[key][0].arrival

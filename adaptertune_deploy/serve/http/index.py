@@ -11,6 +11,7 @@ from starlette.routing import Route
 from adaptertune_deploy.core.accuracy import AccuracyRecord
 from adaptertune_deploy.core.significance import wilson
 from adaptertune_deploy.serve.about import About, AboutTask
+from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.protocol import describe
@@ -41,9 +42,16 @@ async def facts(service: Service, told: Told) -> dict[str, Any]:
         "form": session.form,
         **describe.engine(session),
         "backbone": _backbone(told.about),
+        "batch": _batch(service.batcher),
         "limits": {"rows": settings.largest_request, "bytes": settings.body_limit, "pixels": settings.max_pixels},
         "tasks": {task.name: _task(task, known.get(task.name)) for task in tasks},
     }
+
+
+def _batch(batcher: Batcher) -> dict[str, Any]:
+    """Return the rows of a batch at most, and images a second by the images of a run, timed at the start."""
+    rates = {} if batcher.times is None else batcher.times.rates
+    return {"rows": batcher.rows, "images_per_s": {str(images): round(rate, 1) for images, rate in rates.items()}}
 
 
 def _backbone(about: About) -> dict[str, Any] | None:

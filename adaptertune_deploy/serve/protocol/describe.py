@@ -48,8 +48,10 @@ def _parameters(task: TaskSpec, session: Session) -> dict[str, object]:
     return {**own, **engine(session)}
 
 
-def model_config(model: Model, session: Session, settings: Settings) -> dict[str, Any]:
+def model_config(model: Model, session: Session, settings: Settings, rows: int) -> dict[str, Any]:
     """Return a model's configuration with the keys that Triton's clients read; dims leave the batch out.
+
+    `rows` is how many an engine run has at most.
 
     github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md
     """
@@ -86,7 +88,7 @@ def model_config(model: Model, session: Session, settings: Settings) -> dict[str
         "batch_input": [],
         "batch_output": [],
         "dynamic_batching": {
-            "preferred_batch_size": [settings.max_batch],
+            "preferred_batch_size": [rows],
             "max_queue_delay_microseconds": 0,
             "preserve_ordering": False,
             "priority_levels": PRIORITIES,

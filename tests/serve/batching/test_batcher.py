@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
@@ -20,6 +21,7 @@ from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.batching.engine_health import FAILURES
 from adaptertune_deploy.serve.settings import Settings
+from tests.serve.batching.timed import Timed
 from tests.serve.fakes import (
     WAIT_S,
     FakeEngine,
@@ -44,7 +46,8 @@ class Bench:
         self.engine = FakeEngine()
         self.batches: list[BatchRecord] = []
         settings = Settings(max_batch=max_batch, queue_limit=queue_limit, task_queue_limit=queue_limit)
-        self.batcher = Batcher(make_shared(self.engine), live(0, 1, 2), settings, self.batches.append)
+        always = itertools.count().__next__  # every run takes as long: none is made longer by more rows
+        self.batcher = Batcher(make_shared(self.engine), live(0, 1, 2), settings, self.batches.append, always)
 
     def submit(self, *tasks: int, seed: int = 0, deadline: float = math.inf) -> Future:
         """Ask one random image for these tasks."""
@@ -202,7 +205,7 @@ def test_a_deadline_does_not_touch_a_request_that_already_runs() -> None:
 def test_a_deadline_passes_between_the_parts_of_a_split_request() -> None:
     async def body(bench: Bench) -> None:
         bench.engine.gate.clear()
-        split = bench.submit(*[0, 1, 2] * 3, deadline=monotonic() + 0.01)
+        split = bench.submit(*[0, 1, 2] * 3, deadline=monotonic() + 0.3)  # it has begun by then on any machine
         await bench.entered()
         with pytest.raises(RequestError, match="deadline passed while the request waited for the engine") as caught:
             await split
@@ -412,3 +415,32 @@ def test_a_failed_warm_up_fails_what_waits_and_refuses_the_rest(caplog: pytest.L
 
     asyncio.run(asyncio.wait_for(play(), WAIT_S))
     assert "no such device" in caplog.text
+
+
+async def warm(timed: Timed, settings: Settings, *tasks: int) -> Batcher:
+    """Return a batcher that has warmed up and ended."""
+    made = Batcher(timed.session, live(*tasks), settings, lambda batch: None, timed.clock)
+    made.start()
+    while not made.warm:
+        await asyncio.sleep(0)
+    await made.drain()
+    return made
+
+
+def test_where_nobody_says_how_large_batches_are_the_warm_up_finds_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    cpu = asyncio.run(warm(Timed(lambda rows: 0.02 * rows), Settings(), 0, 1))
+    assert (cpu.rows, cpu.most) == (1, 8)
+    assert "batches have 1 rows at most; images/s by the images of a run: 1: 50, 2: 50" in caplog.text
+    gpu = asyncio.run(warm(Timed(lambda rows: 0.002), Settings(), 0))
+    assert gpu.rows == 8
+
+
+def test_what_was_asked_for_stays(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    asked_for = asyncio.run(warm(Timed(lambda rows: 0.02 * rows), Settings(max_batch=6), 0))
+    assert (asked_for.rows, asked_for.most) == (6, 6)
+    assert asked_for.times is not None  # what a noisy task may add to a run depends on it
+    assert "batches have" not in caplog.text
+    without_tasks = asyncio.run(warm(Timed(lambda rows: 0.02), Settings()))
+    assert (without_tasks.rows, without_tasks.times) == (8, None)

@@ -39,6 +39,7 @@ def test_every_answer_is_counted_and_every_queue_shown(
         assert f"\n{line}\n" in text
     assert re.search(r'\natd_connections{phase="answer"} [1-9]', text)
     assert f'\natd_limit{{limit="queue_limit"}} {Settings().queue_limit}.0\n' in text
+    assert f'\natd_limit{{limit="max_batch"}} {running.service.batcher.rows}.0\n' in text
 
 
 def test_unknown_paths_and_methods_are_json_errors(server: Running) -> None:

@@ -44,7 +44,7 @@ def test_a_model_takes_images_and_gives_logits() -> None:
 
 def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     session = make_shared(FakeEngine(provider="TensorRT", device="cuda:1", precision=Precision.FP16))
-    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_batch=4, max_request_rows=16))
+    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_request_rows=16), 4)
     assert config["max_batch_size"] == 16
     assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
         ("image", "TYPE_STRING", [1])
@@ -56,7 +56,7 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     (group,) = config["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_GPU", [1])
     assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
-    (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings())["instance_group"]
+    (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings(), 8)["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
 
 
@@ -68,7 +68,7 @@ def test_a_tensor_model_takes_pixels_as_many_as_a_body_holds() -> None:
         "flowers__tensor",
         [{"name": "images", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
     )
-    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4))
+    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4), 8)
     (tensor,) = config["input"]
     assert (tensor["data_type"], tensor["format"], tensor["dims"]) == ("TYPE_FP32", "FORMAT_NCHW", [3, 32, 32])
     assert config["max_batch_size"] == 4
@@ -79,7 +79,7 @@ def test_a_head_only_says_so() -> None:
     session = make_shared(adapters=[make_adapter(task)])
     expected = {"adapter": "head only", "rank": 0, "temperature": 1.25, **RUNS}
     assert describe.model_metadata(image_model(ServedTask(0, task)), session)["parameters"] == expected
-    assert describe.model_config(image_model(ServedTask(0, task)), session, Settings())["parameters"] == {
+    assert describe.model_config(image_model(ServedTask(0, task)), session, Settings(), 8)["parameters"] == {
         "adapter": {"string_value": "head only"},
         "rank": {"string_value": "0"},
         "temperature": {"string_value": "1.25"},

@@ -61,7 +61,8 @@ async def model_ready(request: Request) -> Response:
 async def model_config(request: Request) -> Response:
     """Answer GET /v2/models/{model}[/versions/{version}]/config."""
     service = _service(request)
-    return json_answer(describe.model_config(_model(request), service.session, service.settings))
+    rows = service.batcher.rows
+    return json_answer(describe.model_config(_model(request), service.session, service.settings, rows))
 
 
 async def model_statistics(request: Request) -> Response:
