@@ -23,6 +23,7 @@ from PIL import Image
 from adaptertune_deploy.core.errors import AtdError, UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.serve.about import read_about
+from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.sessions.session import open_session
@@ -45,6 +46,7 @@ class Shot:
     scheme: "light" or "dark".
     width, height: of the window in CSS pixels; a height of 0 takes the whole page.
     scale: pixels of the picture for one CSS pixel.
+    admin: whether it is the form of the admin listener's page.
     """
 
     name: str
@@ -52,9 +54,15 @@ class Shot:
     width: int
     height: int
     scale: float
+    admin: bool = False
 
 
-SHOTS = (Shot("page-light.webp", "light", 1180, 952, 1.5), Shot("page-dark.webp", "dark", 1180, 952, 1.5))
+SHOTS = (
+    Shot("page-light.webp", "light", 1180, 952, 1.5),
+    Shot("page-dark.webp", "dark", 1180, 952, 1.5),
+    Shot("page-admin.webp", "light", 1180, 952, 1.5, admin=True),
+)
+TOKEN = "only for a picture"
 PHONE = Shot("page-phone.webp", "light", 390, 0, 2)
 
 
@@ -80,15 +88,24 @@ def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int, asked: int
     session = open_session(bundle)
     about = read_about(bundle, session.form, Precision.FP32, folder / "adapters")
     out.mkdir(parents=True, exist_ok=True)
+    admin = bind_admin("127.0.0.1:0", TOKEN)
     try:
-        with serving(make_app(session, told=Told(about))) as url, sync_playwright() as playwright:
+        with serving(make_app(session, told=Told(about)), admin=admin) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            return [_write(out / shot.name, _shoot(browser, f"{url}/", shot, sample, asked)) for shot in shots]
+            return [
+                _write(
+                    out / shot.name,
+                    _form(browser, f"{admin.where}/", shot)
+                    if shot.admin
+                    else _shoot(browser, f"{url}/", shot, sample, asked),
+                )
+                for shot in shots
+            ]
     finally:
         session.close()
 
 
-def _shoot(browser: Browser, url: str, shot: Shot, sample: int, asked: int) -> bytes:
+def _open(browser: Browser, url: str, shot: Shot) -> Page:
     context = browser.new_context(
         viewport={"width": shot.width, "height": shot.height or 844},
         color_scheme="dark" if shot.scheme == "dark" else "light",
@@ -99,12 +116,27 @@ def _shoot(browser: Browser, url: str, shot: Shot, sample: int, asked: int) -> b
     page.set_default_timeout(WAIT_MS)
     page.goto(url)
     page.locator(".state.good").wait_for()
+    return page
+
+
+def _form(browser: Browser, url: str, shot: Shot) -> bytes:
+    """Return a picture of the form that adds and removes tasks, and of the tasks above it."""
+    page = _open(browser, url, shot)
+    page.get_by_label("Token of this server").fill(TOKEN)
+    page.evaluate("document.activeElement.blur()")
+    shown = page.locator("section.tasks").screenshot()
+    page.context.close()
+    return shown
+
+
+def _shoot(browser: Browser, url: str, shot: Shot, sample: int, asked: int) -> bytes:
+    page = _open(browser, url, shot)
     best: tuple[float, bytes] | None = None
     for _ in range(asked):
         spent = _ask(page, sample)
         if best is None or spent < best[0]:
             best = spent, page.screenshot(full_page=not shot.height)
-    context.close()
+    page.context.close()
     assert best is not None
     return best[1]
 

@@ -14,7 +14,11 @@ from adaptertune_deploy.core.samples import keep
 from benchmarks.screenshots import BROWSERS, LARGEST, Shot, take
 from tests.browser.conftest import GOLDEN, IMAGES
 
-SHOTS = (Shot("light.webp", "light", 700, 500, 1), Shot("dark.webp", "dark", 390, 0, 1))
+SHOTS = (
+    Shot("light.webp", "light", 700, 500, 1),
+    Shot("dark.webp", "dark", 390, 0, 1),
+    Shot("admin.webp", "light", 700, 500, 1, True),
+)
 
 
 def test_pictures_are_taken_in_both_themes(tmp_path: Path) -> None:
@@ -26,13 +30,14 @@ def test_pictures_are_taken_in_both_themes(tmp_path: Path) -> None:
     config = adapters.read_config(folder / "adapters" / "birds")
     give = keep(folder / "adapters" / "birds", [(IMAGES[0].read_bytes(), ".png", "a bird")], travel=True)
     adapters.write_config(folder / "adapters" / "birds", dataclasses.replace(config, samples=give))
-    light, dark = take(folder, tmp_path / "pictures", SHOTS, sample=0, asked=2)
+    light, dark, admin = take(folder, tmp_path / "pictures", SHOTS, sample=0, asked=2)
     sizes, corners = [], []
-    for path in (light, dark):
+    for path in (light, dark, admin):
         with Image.open(path) as image:
             sizes.append(image.size)
             corners.append(image.convert("RGB").getpixel((2, 2)))
         assert path.stat().st_size <= LARGEST
     assert sizes[0] == (700, 500)
     assert sizes[1][0] == 390
-    assert corners == [(255, 255, 255), (15, 18, 20)]
+    assert corners == [(255, 255, 255), (15, 18, 20), (255, 255, 255)]
+    assert sizes[2][0] < 700  # a part of the page

@@ -12,14 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adaptertune_deploy.serve.admin_access import check_address
+from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.app import Application
 from adaptertune_deploy.serve.http.guard import Guard
+from adaptertune_deploy.serve.http.index import index
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
+from adaptertune_deploy.serve.http.v1 import predict
 from adaptertune_deploy.serve.http.v2 import endpoints, repository
 from adaptertune_deploy.serve.http.wire.address import bind, bind_unix
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.protocol import repository as repository_protocol
-from adaptertune_deploy.serve.service import Service
 
 
 @dataclass(frozen=True)
@@ -38,20 +40,29 @@ class Admin:
         host, port = name[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def make_app(self, service: Service) -> Starlette:
-        """Return the application that changes a service, which another one starts and ends."""
+    def make_app(self, served: Starlette) -> Starlette:
+        """Return the application that changes what another one serves, and shows its page with what that takes.
+
+        Args:
+            served: see app.make_app; it starts and ends the service.
+        """
         app = Application(
             routes=[
+                Route("/", index),
+                *page.routes(),
+                Route("/v1/predict", predict, methods=["POST"]),
                 Route("/v2", metadata),
                 Route("/v2/health/live", endpoints.live),
                 Route("/v2/health/ready", endpoints.ready),
                 *repository.routes(),
             ],
-            middleware=[Middleware(Guard, token=self.token)],
+            middleware=[Middleware(Guard, token=self.token, free=page.is_of_page)],
             exception_handlers=HANDLERS,
         )
         app.router.redirect_slashes = False
-        app.state.service = service
+        for name in ("service", "told", "page"):
+            setattr(app.state, name, getattr(served.state, name))
+        app.state.changes = self.token is not None
         return app
 
 

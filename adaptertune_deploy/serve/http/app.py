@@ -69,6 +69,7 @@ def make_app(
     )
     app.router.redirect_slashes = False
     app.state.service, app.state.told, app.state.page = service, told or Told(), page.read_page()
+    app.state.changes = False
     return app
 
 

@@ -29,7 +29,8 @@ async def index(request: Request) -> Response:
         return page.show_page(request)
     state = request.app.state
     endpoints = sorted({route.path for route in request.app.routes if isinstance(route, Route)})
-    return json_answer({**await facts(state.service, state.told), "endpoints": endpoints}, headers=VARIES)
+    found = {**await facts(state.service, state.told), "changes": state.changes, "endpoints": endpoints}
+    return json_answer(found, headers=VARIES)
 
 
 async def facts(service: Service, told: Told) -> dict[str, Any]:

@@ -27,6 +27,11 @@ def routes() -> list[Route]:
     return [Route("/page/{file}", show_file), Route("/samples/{task}/{place}", show_sample)]
 
 
+def is_of_page(path: str) -> bool:
+    """Return whether a path is one of what a browser loads before anybody has typed anything."""
+    return path == "/" or path.startswith(("/page/", "/samples/"))
+
+
 def wanted(accept: str) -> bool:
     """Return whether an Accept header asks for HTML rather than JSON: browsers name it, programs don't."""
     weights = {name: weight for name, weight in map(_weighted, accept.lower().split(","))}

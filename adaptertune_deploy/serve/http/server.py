@@ -48,6 +48,7 @@ class Server(uvicorn.Server):
         hangup_reloads: bool = False,
     ) -> None:
         """Prepare a server for an application of app.make_app; see serve for the rest."""
+        self._served = app
         self.service: Service = app.state.service
         self._companions, self._admin, self._hangup_reloads = companions, admin, hangup_reloads
         self._on_started = on_started
@@ -81,7 +82,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         places = [(listener, self.config) for listener in sockets or []]
         if self._admin is not None:
-            config = uvicorn_config(self._admin.make_app(self.service), self.service.settings, lifespan="off")
+            config = uvicorn_config(self._admin.make_app(self._served), self.service.settings, lifespan="off")
             config.load()
             places.append((self._admin.listener, config))
         for listener, _ in places:

@@ -1,5 +1,6 @@
 // The page: brings picture, tasks and answers together.
 
+import { showAdmin, startAdmin, takeFolder } from "./admin.js";
 import { showAnswers, showNothing, showTiming, spoken } from "./answers.js";
 import { isOn, startCamera, stopCamera } from "./camera.js";
 import { setOrder } from "./colours.js";
@@ -56,7 +57,7 @@ function show(answer, path, tasks) {
   const said = answer.images[0].tasks;
   showAnswers(find("answers"), said);
   showTiming(find("timing"), answer);
-  showSnippets(picture.name, path, tasks);
+  if (!facts.changes) showSnippets(picture.name, path, tasks); // programs ask the public listener
   const words = spoken(said);
   // While a camera runs, only another best label is worth saying.
   const names = Object.values(said).map(([first]) => first.label).join();
@@ -122,6 +123,7 @@ function showFacts(found) {
   showChooser(names, ticked, () => (picture ? ask() : showNothing(find("answers"), chosen(), "no picture yet")));
   showSamples(found.tasks, takeSample);
   showTable(found.tasks);
+  showAdmin(found);
   showFooter(found);
   if (picture) ask();
   else showNothing(find("answers"), [...ticked], "no picture yet");
@@ -172,7 +174,8 @@ new ResizeObserver(([{ contentRect }]) => {
   if (facts && contentRect.width !== width) draw(find("drawing"), facts);
   width = contentRect.width;
 }).observe(find("drawing"));
-startPicture(take);
+startPicture(take, takeFolder);
+startAdmin(look);
 startSnippets();
 find("camera").onclick = toggleCamera;
 addEventListener("focus", look);

@@ -8,8 +8,8 @@ const SMALL = 96; // pixels; below it pixels are shown as squares
 const named = (blob, fallback) => blob.name || `${fallback}.${(blob.type.split("/")[1] || "png").replace("jpeg", "jpg").replace(/\W.*/, "")}`;
 const imageIn = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? transfer?.files?.[0];
 
-// Call `ask(blob, name)` for every picture that a person brings.
-export function startPicture(ask) {
+// Call `ask(blob, name)` for every picture that a person brings; `taken` says that a drop is something else's.
+export function startPicture(ask, taken) {
   find("pick").onclick = () => find("file").click();
   find("file").onchange = ({ target }) => {
     const [file] = target.files;
@@ -31,6 +31,7 @@ export function startPicture(ask) {
   addEventListener("drop", (event) => {
     event.preventDefault(); // else the browser leaves the page for the file
     mark(-depth);
+    if (taken(event.dataTransfer)) return;
     const file = imageIn(event.dataTransfer);
     if (file) ask(file, named(file, "dropped"));
   });
@@ -64,4 +65,4 @@ export function showTrouble(text) {
   place.hidden = !text;
 }
 
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;
+export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;

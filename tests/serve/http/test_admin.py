@@ -23,7 +23,7 @@ def test_each_listener_does_its_own(folder: Path) -> None:
     with swapping(folder) as running:
         assert running.admin.get("/v2").json()["extensions"] == ["model_repository"]
         assert running.admin.get("/v2/health/ready").json() == {"ready": True}
-        assert running.admin.post("/v1/predict", content=b"x").status_code == 404
+        assert running.admin.post("/v1/predict", content=b"x").status_code == 415
         assert running.admin.get("/v2/repository/index").status_code == 405
         assert "model_repository" not in running.client.get("/v2").json()["extensions"]
         for path in ("index", "models/pets/load", "models/pets/unload"):
