@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-nested-widths bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -103,6 +103,10 @@ bench-families: $(VENV)/.installed-dev
 # Whether --rank auto finds a rank that was planted; four minutes on one core.
 bench-planted-rank: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.planted_rank
+
+# Ways to train nested adapters on the same problem; two minutes on one core.
+bench-nested-widths: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.nested_widths
 
 # On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev

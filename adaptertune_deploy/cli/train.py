@@ -10,7 +10,7 @@ import typer
 from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
-from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, text
+from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME."
 USUAL_BACKBONE = f"that of the adapters in --out, else {DEFAULT_BACKBONE}"
 PLACEMENTS = "Blocks that get an adapter: all, last:K or every:K."
-RANK = "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner."
+RANK = (
+    "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner; nested "
+    "or nested:N trains one that can be cut to smaller ranks at export."
+)
 SHIPS = "Which candidate ships: auto lets cross-validation choose, adapter or head overrules it."
 CLASS_WEIGHTS = "Where classes differ in size: balanced counts every class the same, none every image."
 FOLDS = "Folds of the comparison of head and adapter; 1 is one split, 0 chooses."
@@ -92,6 +95,7 @@ def train(
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
     atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
     atd train --dataset pets --rank auto
+    atd train --dataset pets --rank nested
     atd train --dataset pets --config adapters/flowers/report/recipe.yaml
     atd train --dataset pets --resume
     """
@@ -163,7 +167,7 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
 def show_result(result: TrainResult) -> None:
     """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
     from adaptertune_deploy.core.adapter import MODEL_NAME
-    from adaptertune_deploy.train.outcome import verdict
+    from adaptertune_deploy.train.outcome import score_rows, verdict
     from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 
     measured, config = result.measured, result.config
@@ -176,7 +180,9 @@ def show_result(result: TrainResult) -> None:
         measured.frozen,
     )
     compared = verdict.on_the_same_images(measured), measured.gate and verdict.out_of_fold(measured.gate)
-    for line in (*compared, verdict.rank(measured)):
+    if measured.widths:
+        table.show(console.out, "nested widths", score_rows.WIDTH_COLUMNS, score_rows.width_rows(measured.widths))
+    for line in (*compared, verdict.rank(measured), verdict.widths(measured)):
         if line:
             console.print_line(line)
     for line in verdict.seeds(measured):

@@ -18,11 +18,16 @@ class Adapter(nn.Module):
         width: D, channels of a token.
         rank: r, width of the bottleneck.
         alpha: scale of the branch, not trained.
+
+    Attributes:
+        closed: bool, broadcast to (batch, tokens, rank): hidden units that are taken as zero; None for none
+            (model.nested).
     """
 
     def __init__(self, width: int, rank: int, alpha: float) -> None:
         super().__init__()
         self.alpha = alpha
+        self.closed: Tensor | None = None
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
         nn.init.xavier_uniform_(self.down.weight)
@@ -31,7 +36,10 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the branch's value for tokens `x`, both (batch, tokens, width)."""
-        branch: Tensor = self.up(functional.gelu(self.down(x)))
+        hidden = functional.gelu(self.down(x))
+        if self.closed is not None:
+            hidden = hidden.masked_fill(self.closed, 0)
+        branch: Tensor = self.up(hidden)
         return branch if self.alpha == 1.0 else self.alpha * branch
 
 

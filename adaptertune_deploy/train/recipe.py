@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
 from adaptertune_deploy.train.device_names import check_device_name
 
 GIVEN, AUTO, AUTO_FAST = "given", "auto", "auto:fast"
 SEARCHES = (GIVEN, AUTO, AUTO_FAST)
 USUAL_RANK = 8
+NESTED = "nested"
+NESTED_RANK = 32
+FEWEST_NESTED = 2
 SHIPS = ("auto", "adapter", "head")
 CLASS_WEIGHTS = ("balanced", "none")
 LARGEST_SEED = 1 << 32
@@ -32,6 +36,8 @@ class Recipe:
     rank, alpha: of every adapter (core.spec.AdapterSpec); rank 0 trains the head alone.
     search: "given" takes that rank, "auto" finds the smallest that is enough on the folds of the comparison,
         "auto:fast" on one split.
+    nested: train adapters whose first 1, 2, 4, ... hidden units are good adapters too (nested_widths); the gate looks
+        at the full width.
     placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
     ship: "auto" lets cross-validation choose, "adapter" or "head" overrules it.
     class_weights: "balanced" lets every class count the same where their sizes differ, "none" every image.
@@ -56,6 +62,7 @@ class Recipe:
     rank: int = USUAL_RANK
     alpha: float = 1.0
     search: str = GIVEN
+    nested: bool = False
     placement: str = "all"
     ship: str = "auto"
     class_weights: str = "balanced"
@@ -107,12 +114,38 @@ class Recipe:
             )
             if not correct
         ]
+        if self.nested and (self.search != GIVEN or self.rank < FEWEST_NESTED):
+            wrong.append(f"--rank nested:{self.rank}: expected a full width from {FEWEST_NESTED}, and no search")
         if self.rank == 0 and self.ship == "adapter":
             wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
         if wrong:
             raise UsageError("; ".join(wrong))
         _parse_placement(self.placement, "1 to the backbone's depth")
         check_device_name(self.device, self.precision)
+
+
+def rank_fields(text: str) -> dict[str, Any]:
+    """Return the fields of Recipe that --rank asks for: a number, "auto", "auto:fast", "nested" or "nested:N".
+
+    Raises:
+        UsageError: anything else.
+    """
+    word = text.strip().lower()
+    if word in SEARCHES and word != GIVEN:
+        return {"rank": USUAL_RANK, "search": word, "nested": False}
+    found = re.fullmatch(r"(nested)(?::([0-9]{1,9}))?|(-?[0-9]{1,9})", word)
+    if found is None:
+        known = [*(name for name in SEARCHES if name != GIVEN), NESTED]
+        near = did_you_mean(word, known)
+        raise UsageError(
+            f"--rank {text:.60}: expected a whole number, {', '.join(known)} or {NESTED}:N{near and '.'}{near}"
+        )
+    return {"rank": int(found[2] or found[3] or NESTED_RANK), "search": GIVEN, "nested": found[1] is not None}
+
+
+def nested_widths(rank: int) -> tuple[int, ...]:
+    """Return the widths that nested adapters of a rank are trained at: the powers of two below it, then itself."""
+    return (*(1 << octave for octave in range(rank.bit_length()) if 1 << octave < rank), rank)
 
 
 def place(placement: str, depth: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.recipe import GIVEN, Recipe
+from adaptertune_deploy.train.recipe import GIVEN, NESTED, Recipe
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -147,8 +147,11 @@ def decided(run: Run) -> dict[str, str]:
         for name, value in dataclasses.asdict(run.recipe).items()
         if name not in UNDECIDING
     }
+    nested = recipe.pop("--nested")
     if run.recipe.search != GIVEN:
         recipe["--rank"] = run.recipe.search
+    elif nested == str(True):
+        recipe["--rank"] = f"{NESTED}:{run.recipe.rank}"
     return {
         "task": run.task.name,
         "labels": ", ".join(run.task.labels),

@@ -11,9 +11,10 @@ from torch.nn import functional
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.nested import at_widths
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.recipe import Recipe, learning_rate
+from adaptertune_deploy.train.recipe import Recipe, learning_rate, nested_widths
 
 # What AdamW keeps of each tensor besides the number of its steps.
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -62,6 +63,7 @@ class Stepper:
         self._optimizer = make_optimizer(model, recipe)
         self._scaler = device.scaler()
         self._parts = 1
+        self._widths = nested_widths(recipe.rank) if recipe.nested else ()
 
     def step(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         """Take one step; returns the loss, still on the device so that nothing waits for it.
@@ -135,11 +137,23 @@ class Stepper:
         size = -(-count // self._parts)
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
-            loss = self._loss(images[part], targets[part], None if share is None else share[part])
+            loss = self._loss(
+                images[part], targets[part], None if share is None else share[part], self._turns(part, count)
+            )
             loss = loss * ((part.stop - start) / count)
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses).sum()
+
+    def _turns(self, part: slice, count: int) -> Tensor | None:
+        """Return the widths [rows] of a part of the batch, whose images take the nested widths in turn; None for all.
+
+        It follows from the step and the row alone, so that a training which goes on gives every image the same width.
+        """
+        if not self._widths:
+            return None
+        rows = torch.arange(part.start, part.stop) + self.done * count
+        return torch.tensor(self._widths)[rows % len(self._widths)].to(self._device.torch)
 
     def _halve(self, images: int) -> None:
         """Let every step run in twice as many parts."""
@@ -156,10 +170,10 @@ class Stepper:
             "parts, which gives the same gradient up to rounding"
         )
 
-    def _loss(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+    def _loss(self, images: Tensor, targets: Tensor, share: Tensor | None, widths: Tensor | None) -> Tensor:
         images = images.to(self._device.torch, non_blocking=True)
         targets = targets.to(self._device.torch, non_blocking=True)
-        with self._device.autocast():
+        with self._device.autocast(), at_widths(self._model, widths):
             logits = self._model(images)
         smoothing = self._recipe.label_smoothing
         if share is None:

@@ -22,7 +22,13 @@ from adaptertune_deploy.train.trainer import TrainResult
 from tests.builders import make_recipe
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
-from tests.train.outcome.measured_values import make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import (
+    make_head_only,
+    make_measure,
+    make_measured,
+    make_nested_widths,
+    make_repeats,
+)
 from tests.train.runs import make_pictures
 
 
@@ -41,9 +47,13 @@ MISTAKES = [
     (["--dataset", "digits", "--rank", "-1"], "--rank -1: expected a whole number from 0 (head only)"),
     (
         ["--dataset", "digits", "--rank", "atuo"],
-        "--rank atuo: expected a whole number, auto or auto:fast.",
+        "--rank atuo: expected a whole number, auto, auto:fast, nested or nested:N. Did you mean 'auto'?",
     ),
-    (["--dataset", "digits", "--rank", "4.5"], "--rank 4.5: expected a whole number, auto or auto:fast"),
+    (
+        ["--dataset", "digits", "--rank", "4.5"],
+        "--rank 4.5: expected a whole number, auto, auto:fast, nested or nested:N",
+    ),
+    (["--dataset", "digits", "--rank", "nested:1"], "--rank nested:1: expected a full width from 2"),
     (["--dataset", "digits", "--checkpoint-every", "-1"], "--checkpoint-every -1.0: expected seconds from 0"),
     (["--dataset", "digits", "--resume"], "--resume: no training of 'digits' was stopped in adapters; leave it out"),
     (["--dataset", "digits", "--image-size", "224px"], "--image-size 224px: expected pixels from 1 to 4096"),
@@ -143,6 +153,16 @@ def test_both_candidates_are_shown_with_what_compares_them(folder: Path, capfd: 
     assert "note: 40 test images: one image is 2.5 points; models that differ on fewer than 6 images" in err
 
 
+def test_nested_widths_are_shown_with_what_they_lose(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = shown(make_measured(widths=make_nested_widths()), capfd)
+    rows = [line.split() for line in out.splitlines() if line.split() and line.split()[0] in ("1", "2", "4")]
+    assert [row[0] for row in rows] == ["1", "2", "4"]
+    assert "+0.030 ± 0.020" in out
+    assert (
+        "nested: atd export --rank N cuts rank 4 to 1, 2; out of fold none is within a standard error of rank 4" in out
+    )
+
+
 def test_test_images_that_say_otherwise_are_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for right, told in ((33, False), (40, True)):
         _, err = shown(make_measured(adapter=make_measure(right, 40)), capfd)
@@ -197,6 +217,8 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     recipe = replace(recipe, weight_decay=0.2, warmup=0.3, label_smoothing=0.4, workers=1, precision="fp32")
     assert (asked[1].recipe, asked[1].skip_bad) == (recipe, True)
     assert (asked[1].resume, asked[1].checkpoint_every) == (False, 60.0)
+    atd("train", "--dataset", "digits", "--task", "birds", "--rank", "nested:16")
+    assert asked[-1].recipe == Recipe(rank=16, nested=True)
     for search in ("auto", "auto:fast"):
         atd("train", "--dataset", "digits", "--task", "birds", "--rank", search)
         assert asked[-1].recipe == Recipe(search=search)

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.recipe import Recipe, count_steps, learning_rate, place, usual_epochs
+from adaptertune_deploy.train.recipe import (
+    GIVEN,
+    Recipe,
+    count_steps,
+    learning_rate,
+    nested_widths,
+    place,
+    rank_fields,
+    usual_epochs,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +111,41 @@ def test_a_recipe_is_refused_without_torch() -> None:
     script = "import sys, adaptertune_deploy.train.recipe; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "timm", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8", (8, GIVEN, False)),
+        (" 0 ", (0, GIVEN, False)),
+        ("-1", (-1, GIVEN, False)),
+        ("Auto:fast", (8, "auto:fast", False)),
+        ("nested", (32, GIVEN, True)),
+        ("nested:6", (6, GIVEN, True)),
+    ],
+)
+def test_a_rank_is_a_number_a_search_or_nested(text: str, expected: tuple[int, str, bool]) -> None:
+    fields = rank_fields(text)
+    assert (fields["rank"], fields["search"], fields["nested"]) == expected
+
+
+@pytest.mark.parametrize("text", ["", "4.5", "nested:", "nested8", "nested:x", "given", "8:nested", "1" * 10])
+def test_any_other_rank_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a whole number, auto, auto:fast, nested or nested:N"):
+        rank_fields(text)
+
+
+@pytest.mark.parametrize(
+    ("rank", "widths"), [(2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8)), (32, (1, 2, 4, 8, 16, 32)), (3, (1, 2, 3))]
+)
+def test_nested_widths_are_octaves_and_the_rank(rank: int, widths: tuple[int, ...]) -> None:
+    assert nested_widths(rank) == widths
+
+
+@pytest.mark.parametrize("changes", [{"rank": 1}, {"rank": 0}, {"search": "auto"}])
+def test_nested_adapters_need_a_rank_to_cut(changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"--rank nested:[0-9]+: expected a full width from 2, and no search"):
+        Recipe(nested=True, **changes)
 
 
 def test_an_adapter_of_no_rank_cannot_ship() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -17,6 +18,7 @@ from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.fit import fit
 from adaptertune_deploy.train.recipe import Recipe, learning_rate
 from adaptertune_deploy.train.stepper import Stepper, make_optimizer
+from tests.builders import make_task
 from tests.model.builders import disturb, make_model
 from tests.train.runs import CPU, make_training, trained_hash
 
@@ -108,6 +110,63 @@ def test_the_gradient_is_clipped_over_all_trained_tensors(monkeypatch: pytest.Mo
     assert min(norms[3:]) > 0.1
 
 
+# Nested widths.
+
+
+def test_images_take_the_nested_widths_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient is that of the mean loss of networks with the other hidden units at zero, one image each."""
+    recipe, task = dataclasses.replace(RECIPE, rank=4, nested=True, clip=math.inf), make_task(rank=4, blocks=(0, 2))
+    batches = list(make_training(per_class=4, batch_size=4, steps=2))
+    for done, batch in enumerate(batches):
+        whole, expected = (disturb(make_model(task)) for _ in range(2))
+        taken = [(1, 2, 4)[(4 * done + row) % 3] for row in range(4)]
+        total = torch.zeros(())
+        for row, count in enumerate(taken):
+            narrow = disturb(make_model(task))
+            for adapter, own in zip(narrow.adapters.children(), expected.adapters.children(), strict=True):
+                adapter.down, adapter.up = own.down, own.up
+                adapter.forward = _first(own, count)
+            narrow.head = expected.head
+            logits = narrow(batch.images[row : row + 1])
+            total = total + torch.nn.functional.cross_entropy(
+                logits, batch.targets[row : row + 1], label_smoothing=recipe.label_smoothing
+            )
+        (total / 4).backward()
+        seen: dict[str, Tensor] = {}
+        stepper = Stepper(whole.train(), recipe, CPU, 2)
+        stepper.done = done
+        monkeypatch.setattr(
+            stepper._optimizer,
+            "step",
+            lambda *_, model=whole, seen=seen: seen.update(
+                {name: value.grad.clone() for name, value in model.trainable().items() if value.grad is not None}
+            ),
+        )
+        loss = stepper.step(batch.images, batch.targets, None)
+        assert float(loss) == pytest.approx(total.item() / 4, rel=1e-5)
+        for name, value in expected.trainable().items():
+            torch.testing.assert_close(seen[name], value.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def _first(adapter: Any, count: int) -> Any:
+    """Return the adapter's equation for its first hidden units, written out."""
+
+    def forward(x: Tensor) -> Tensor:
+        hidden = torch.nn.functional.gelu(x @ adapter.down.weight[:count].T + adapter.down.bias[:count])
+        return adapter.alpha * (hidden @ adapter.up.weight[:, :count].T + adapter.up.bias)
+
+    return forward
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_a_nested_step_in_parts_gives_every_image_its_width(parts: int) -> None:
+    stepper = Stepper(make_model(make_task(rank=4, blocks=(0,))), Recipe(rank=4, nested=True), CPU, 9)
+    stepper.done = 5
+    size = 8 // parts
+    turns = [stepper._turns(slice(start, start + size), 8) for start in range(0, 8, size)]
+    assert torch.cat([turn for turn in turns if turn is not None]).tolist() == [(1, 2, 4)[n % 3] for n in range(40, 48)]
+
+
 # Steps in parts.
 
 
@@ -125,10 +184,10 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception
     """Let a loss of more than `most` images fail."""
     whole = Stepper._loss
 
-    def loss(self: Stepper, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+    def loss(self: Stepper, images: Tensor, *others: Any) -> Tensor:
         if len(images) > most:
             raise error
-        return whole(self, images, targets, share)
+        return whole(self, images, *others)
 
     monkeypatch.setattr(Stepper, "_loss", loss)
 
