@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-nested-widths bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -95,6 +95,10 @@ format: $(VENV)/.installed-dev
 # ATD_BENCH_DATA: pets/, pets-3breeds/, flowers/, cifar10/, tiny-imagenet/ and weights/, see benchmarks/accuracy.py; hours on two cores.
 bench-accuracy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+
+# What --rank auto finds on four of them and what it costs; on a quiet machine, hours on two cores. Goes on where it stopped.
+bench-auto-rank: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.auto_rank --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 # ATD_BENCH_WEIGHTS=FILE gives DeiT-Tiny its real weights; about an hour on two cores, and goes on where it stopped.
 bench-families: $(VENV)/.installed-dev
