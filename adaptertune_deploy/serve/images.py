@@ -30,6 +30,7 @@ PORTION = 262_144  # bytes of images whose headers are read before another reque
 LARGE = 4_000_000  # pixels; a few tenths of a second where an image is made to be slow
 SCANS = 16  # of a JPEG; programs write up to about a dozen
 NEVER = Deadline()
+DECODING = "the images were decoded"
 
 
 @dataclass(eq=False)
@@ -58,7 +59,7 @@ class _Work:
 
     def check(self) -> None:
         """End a decoding whose answer nobody waits for."""
-        self.deadline.check("the images were decoded")
+        self.deadline.check(DECODING)
         if self.stopped:
             raise RequestError("the request has ended")
 
@@ -94,7 +95,7 @@ class ImagePool:
         """
         loop = asyncio.get_running_loop()
         unread = self._may_begin_unread(encoded)
-        sizes = [] if unread else await self._sizes(encoded)
+        sizes = [] if unread else await deadline.within(self._sizes(encoded), DECODING)
         pixels = np.empty((len(encoded), 3, *self._spec.size), dtype=np.float32)
         with self.budget.share() as share:
             share.grow(LARGE if unread else sum(sizes))
@@ -105,7 +106,8 @@ class ImagePool:
                 self._queue.append(work)
                 self._begin()
             try:
-                await work.future
+                with deadline.ending(work.future, DECODING):
+                    await work.future
             finally:
                 work.stopped = True
                 if work in self._queue:

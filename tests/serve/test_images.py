@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve import images
-from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
@@ -302,6 +302,13 @@ def test_the_scans_of_a_jpeg_are_counted() -> None:
     asyncio.run(play())
 
 
+class PassedMeanwhile(Deadline):
+    """One that passes once an image is being decoded, and that its thread notes first."""
+
+    def check(self, doing: str) -> None:
+        raise expired(doing)
+
+
 @pytest.mark.case("D9", "an image that takes long, and nobody waits", "ends at its next block")
 def test_a_decoding_that_nobody_waits_for_ends_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a megapixel is decoded block by block; the second block is not begun."""
@@ -334,7 +341,24 @@ def test_a_decoding_that_nobody_waits_for_ends_before_its_time(monkeypatch: pyte
     whole, blocks = blocks, 0
     ended.clear()
     with pytest.raises(RequestError, match="the deadline passed while the images were decoded") as caught:
-        asyncio.run(play(Deadline(monotonic())))
+        asyncio.run(play(PassedMeanwhile()))
     assert caught.value.status == 504
     assert ended.wait(WAIT_S)
     assert blocks == 1 < whole
+
+
+def test_a_deadline_that_passes_while_others_are_decoded_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the deadline, not when a thread comes to it."""
+
+    async def play() -> None:
+        pool, gates = ImagePool(SPEC, Settings(decode_threads=1)), Gates(monkeypatch)
+        busy = asyncio.ensure_future(pool.load([named(1)]))
+        await gates.next()
+        with pytest.raises(RequestError, match="the deadline passed while the images were decoded"):
+            await pool.load([named(2)], Deadline(monotonic() + 0.01))
+        assert (pool.budget.used, len(pool._queue)) == (images.LARGE, 0)
+        gates.going.release()
+        await busy
+        pool.close()
+
+    asyncio.run(play())
