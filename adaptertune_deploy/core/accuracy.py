@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adaptertune_deploy.core.nested import width_name
-
 if TYPE_CHECKING:
     from adaptertune_deploy.core.adapter import AdapterConfig
     from adaptertune_deploy.core.spec import TaskSpec
@@ -37,8 +35,7 @@ def recorded(config: AdapterConfig, shipped: TaskSpec) -> AccuracyRecord | None:
         config: of the adapter folder.
         shipped: the task as it leaves the folder.
     """
-    rank = shipped.adapter.rank
-    candidate = "head" if not rank else "adapter" if rank == config.task.adapter.rank else width_name(rank)
+    candidate = "adapter" if shipped.adapter.rank else "head"
     top1, images = config.metrics.get(f"test_top1_{candidate}"), config.dataset.test
     if top1 is None or not 0 <= top1 <= 1 or images < 1:
         return None

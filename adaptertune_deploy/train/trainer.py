@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from adaptertune_deploy.core.adapter import AdapterConfig
-from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.whereabouts import remember
@@ -18,7 +17,6 @@ from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.train.candidates import Adapted, Frozen, fit_adapters
 from adaptertune_deploy.train.crossfit import cross_validate
 from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
-from adaptertune_deploy.train.nested.widths import cross_validate_widths, measure_widths
 from adaptertune_deploy.train.outcome.artefact import write_artefact
 from adaptertune_deploy.train.outcome.measured import (
     HEAD,
@@ -28,6 +26,8 @@ from adaptertune_deploy.train.outcome.measured import (
     Proofs,
     Repeat,
 )
+from adaptertune_deploy.train.parallel.group import Group
+from adaptertune_deploy.train.parallel.work import setup_of
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
@@ -53,13 +53,11 @@ class Trained:
 
     gate: what cross-validation says of it.
     measure: on the test images.
-    widths: of nested adapters.
     """
 
     adapted: Adapted
     gate: Gate
     measure: Measure
-    widths: tuple[WidthRecord, ...] = ()
 
 
 def train_task(
@@ -67,6 +65,7 @@ def train_task(
     progress: Progress = silent,
     tell: Callable[[str], None] = lambda sentence: None,
     dataset: Dataset | None = None,
+    group: Group | None = None,
 ) -> TrainResult:
     """Train one task and write its folder; an older folder of that name is replaced only at the end.
 
@@ -77,6 +76,7 @@ def train_task(
             what train.preflight says is not repeated.
         dataset: the images themselves, where they were made in Python (data.sources.torch_items.from_torch); None opens
             the dataset that the request names.
+        group: the processes that train together, of which this one is the first; None trains alone.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -86,8 +86,14 @@ def train_task(
     run = prepare(request, progress, dataset, tell)
     for note in run.notes:
         tell(note)
+    if group is not None:
+        run = replace(run, group=group)
+        group.send(setup_of(run, request))
     with run.keeping():
-        return _train_run(request, run, started)
+        result = _train_run(request, run, started)
+    if group is not None:
+        group.send(None)
+    return result
 
 
 def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
@@ -124,15 +130,9 @@ def _train(run: Run, frozen: Frozen, probe: Probe, seed: int, gate: Gate | None)
         seed: of the adapters' training.
         gate: what a search's cross-validation said of this rank and seed.
     """
-    widths: tuple[WidthRecord, ...] = ()
-    if gate is None:
-        fold = run.fold(run.recipe.folds, "gate")
-        if run.recipe.nested:
-            gate, widths = cross_validate_widths(run, frozen, probe, fold, seed)
-        else:
-            gate = cross_validate(run, frozen, probe, fold, seed)
+    gate = gate or cross_validate(run, frozen, probe, run.fold(run.recipe.folds, "gate"), seed)
     adapted = fit_adapters(run, frozen, probe, np.arange(len(frozen.targets)), seed, "all images")
-    return Trained(adapted, gate, measure_adapted(run, adapted, gate.temperature), widths)
+    return Trained(adapted, gate, measure_adapted(run, adapted, gate.adapter))
 
 
 def _measured(
@@ -157,7 +157,6 @@ def _measured(
             Repeat(run.recipe.seed + turn, one.gate, one.measure) for turn, one in enumerate(trained) if turn
         ),
         rank=found.choice if found else None,
-        widths=measure_widths(run, first.adapted, first.widths, first.measure) if first else (),
     )
 
 

@@ -138,7 +138,7 @@ def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float) -> B
     errors: dict[Job, EngineError] = {}
     images = place = 0
     for part in parts:
-        images += int(part.image[-1]) - int(part.image[0]) + 1  # rows of one image lie side by side, images in order
+        images += len(np.unique(part.image))
         for task in part.task:
             rows[task] += 1
             try:

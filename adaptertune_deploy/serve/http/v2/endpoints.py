@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -94,8 +93,7 @@ async def infer(request: Request) -> Response:
         with service.making([model.task]):
             return infer_answer.answer(parsed, model, served.logits)
 
-    effort = functools.partial(infer_request.effort, length)
-    content, headers = await take_in(request, [model.task], parse, work, effort=effort)
+    content, headers = await take_in(request, [model.task], parse, work)
     return Response(content, headers=headers)
 
 

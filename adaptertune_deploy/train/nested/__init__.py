@@ -1,1 +1,0 @@
-"""Nested adapters: one training, whose first hidden units are good adapters of smaller ranks."""
