@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,6 +82,21 @@ def asked(
         named = "" if str(error).startswith("-E ") else f"--engine {engine} --device {device}: "
         raise type(error)(f"{named}{error}") from None
     return options
+
+
+def for_instances(options: EngineOptions, instances: int, threads_typed: bool) -> EngineOptions:
+    """Return options for runs at the same time; a number of threads that nobody typed is one run's alone.
+
+    Raises:
+        UsageError: see engines.instances.for_instances.
+    """
+    from adaptertune_deploy.bench.machine import describe_machine
+    from adaptertune_deploy.engines import instances as at_once
+
+    if instances == 1:
+        return options
+    options = options if threads_typed else replace(options, threads=0)
+    return at_once.for_instances(options, instances, describe_machine().cores)
 
 
 def precisions_named(names: str, option: str = "--precision") -> tuple[precisions.Precision, ...]:

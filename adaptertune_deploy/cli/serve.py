@@ -109,11 +109,14 @@ def serve(
     count = on_ray.checked(ray, replicas, port, places, device)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
+    threads_typed = tuned.given(ctx, "threads")
     if count:
+        asked = engines.for_instances(asked, bounds.instances, threads_typed)
         bind(host, port).close()
         on_ray.serve(_opening(bundle.resolve(), names, form, asked, strict, watch), bounds, log, count, host, port)
         return
     asked, bounds = (asked, bounds) if no_tuning else tuned.follow(ctx, bundle, form, asked, bounds)
+    asked = engines.for_instances(asked, bounds.instances, threads_typed)
     # What can't be used is found before a graph is loaded.
     bind(host, port).close()
     places.check()

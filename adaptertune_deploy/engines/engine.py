@@ -39,6 +39,8 @@ class EngineEntry:
     everywhere: those of them that every installation of the library has.
     derives: precisions that it makes itself, on the machine that runs, out of an fp32 graph.
     lacks: precisions of graphs that it does not run on a CPU.
+    at_once: its own setting that says how many runs there may be at a time; "" where there may be any number.
+    threads_of_all: whether EngineOptions.threads are those of all runs at a time.
     """
 
     label: str
@@ -49,6 +51,8 @@ class EngineEntry:
     everywhere: tuple[str, ...] = ("auto", "cpu")
     derives: frozenset[Precision] = frozenset()
     lacks: frozenset[Precision] = frozenset()
+    at_once: str = ""
+    threads_of_all: bool = False
 
 
 TENSORRT = "adaptertune_deploy.engines.tensorrt.engine"
@@ -68,12 +72,14 @@ ENGINES = {
         OpenVinoSettings,
         derives=frozenset({Precision.BF16}),
         lacks=frozenset({Precision.FP16, Precision.INT8}),
+        at_once="streams",
+        threads_of_all=True,
     ),
     "tensorrt": EngineEntry(
-        "TensorRT", TENSORRT, "tensorrt", TensorrtSettings, devices=("auto", "cuda"), everywhere=()
+        "TensorRT", TENSORRT, "tensorrt", TensorrtSettings, ("auto", "cuda"), everywhere=(), at_once="contexts"
     ),
     "tensorrt-rtx": EngineEntry(
-        "TensorRT-RTX", TENSORRT, "tensorrt_rtx", TensorrtSettings, devices=("auto", "cuda"), everywhere=()
+        "TensorRT-RTX", TENSORRT, "tensorrt_rtx", TensorrtSettings, ("auto", "cuda"), everywhere=(), at_once="contexts"
     ),
 }
 

@@ -58,7 +58,8 @@ class Metrics:
         self._preprocess = Histogram(
             "atd_preprocess_seconds", "Decoding and resizing", buckets=SECONDS, registry=registry
         )
-        self._infer = Histogram("atd_batch_seconds", "One engine run", buckets=SECONDS, registry=registry)
+        self._infer = Histogram("atd_batch_seconds", "One engine run", ["instance"], buckets=SECONDS, registry=registry)
+        self._infer.labels("0")
         self._rows = Histogram("atd_batch_rows", "Rows of one engine run", buckets=ROWS, registry=registry)
         self._mix = Histogram("atd_batch_tasks", "Different tasks in one engine run", buckets=ROWS, registry=registry)
         self._nonfinite = Counter(
@@ -107,7 +108,7 @@ class Metrics:
 
     def executed(self, batch: BatchRecord) -> None:
         """Observe an engine run."""
-        self._infer.observe(batch.seconds)
+        self._infer.labels(str(batch.instance)).observe(batch.seconds)
         self._rows.observe(batch.size)
         self._mix.observe(len(batch.rows))
         for task, rows in batch.nonfinite.items():

@@ -8,7 +8,7 @@ from typing import Any
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.engines.limits import Limits
 
-MAX_BATCH = 4096
+MAX_BATCH, MAX_INSTANCES = 4096, 64
 FOUND_BATCH = 8  # of the largest batch that a warm-up takes by itself
 ROWS, BYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "PIXELS", "SECONDS", "N"
 
@@ -28,6 +28,7 @@ class Settings:
         "Rows of one engine run; a larger request rides in several.",
         otherwise=f"found at the start, at most {FOUND_BATCH}",
     )
+    instances: int = _limit(1, COUNT, "Engine runs at the same time, on one set of weights; each has --threads.")
     max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than may wait.")
     queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
     task_queue_limit: int = _limit(64, ROWS, "Those of one task; beyond it: 503, while other tasks are taken.")
@@ -59,8 +60,9 @@ class Settings:
                 unit = " seconds" if limit.metadata["unit"] == SECONDS else ""
                 found = f"{value:g}" if isinstance(value, float) else value
                 raise UsageError(f"{option(limit.name)} {found}: expected at least {least:g}{unit}")
-        if self.max_batch is not None and self.max_batch > MAX_BATCH:
-            raise UsageError(f"{option('max_batch')} {self.max_batch}: expected at most {MAX_BATCH}")
+        for name, most in (("max_batch", MAX_BATCH), ("instances", MAX_INSTANCES)):
+            if (getattr(self, name) or 0) > most:
+                raise UsageError(f"{option(name)} {getattr(self, name)}: expected at most {most}")
 
     @property
     def largest_request(self) -> int:

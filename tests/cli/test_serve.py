@@ -9,16 +9,20 @@ import threading
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
 
+from adaptertune_deploy.cli import serve
 from adaptertune_deploy.cli.terminal import console
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.adapter import read_config, write_config
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.samples import keep
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
+from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.wire.address import is_loopback
 from tests.cli.conftest import Atd, Done
@@ -222,3 +226,29 @@ def test_the_admin_listener_is_named_and_refused_where_it_is_open_to_all(
     served.lines.clear()
     done = served.run("--admin", "127.0.0.1:0")
     assert re.match(r"note: tasks come and go on http://127\.0\.0\.1:\d+, for who has the token\n", done.err)
+
+
+def test_instances_share_one_engine_and_the_cores(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[EngineOptions] = []
+    opening = serve._opening
+
+    def noted(bundle: Path, names: list[str] | None, form: str, asked: EngineOptions, *rest: Any) -> Any:
+        opened.append(asked)
+        return opening(bundle, names, form, asked, *rest)
+
+    monkeypatch.setattr(serve, "_opening", noted)
+    monkeypatch.setattr(cores, "usable", lambda read: 6)
+    served = Served(atd, monkeypatch)
+    assert served.run("--instances", "2", "--verbose").code == 0
+    assert served.asked == [200]
+    (options,) = opened
+    assert options.threads == 3
+
+
+def test_a_setting_that_allows_fewer_runs_than_instances_is_refused(atd: Atd) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    done = atd("serve", "--engine", "openvino", "-E", "streams=3", "--instances", "2")
+    assert (done.code, done.err) == (
+        2,
+        "error: -E streams=3: does not go with --instances 2; leave out one\n",
+    )

@@ -22,6 +22,7 @@ def test_defaults_are_the_documented_limits() -> None:
     [
         ({"max_batch": 0}, "--max-batch 0: expected at least 1"),
         ({"max_batch": 1 << 60}, f"--max-batch {1 << 60}: expected at most 4096"),
+        ({"instances": 65}, "--instances 65: expected at most 64"),
         ({"queue_limit": -3}, "--queue-limit -3: expected at least 1"),
         ({"max_header_bytes": 255}, "--max-header-bytes 255: expected at least 256"),
         ({"drain_delay": -1.0}, "--drain-delay -1: expected at least 0 seconds"),

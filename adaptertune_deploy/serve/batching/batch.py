@@ -27,12 +27,14 @@ class BatchRecord:
     images: images in the batch.
     seconds: inside the engine.
     nonfinite: task -> rows whose logits were NaN or infinite.
+    instance: which of the runs at the same time it was, from 0.
     """
 
     rows: Mapping[ServedTask, int]
     images: int
     seconds: float
     nonfinite: Mapping[ServedTask, int]
+    instance: int = 0
 
     @property
     def size(self) -> int:
@@ -67,7 +69,7 @@ class Job:
     priority: of the requests of one task the one with the lowest number comes first.
     arrival: its place among all requests.
     taken: rows that are already in a batch.
-    logits, batches: what came back so far.
+    logits, batches: what came back so far; rows by their place, since a later part may be answered first.
     request_id: of the request, for the log.
     """
 
@@ -80,7 +82,7 @@ class Job:
     arrival: int = 0
     taken: int = 0
     queue_s: float = 0.0
-    logits: list[Array] = field(default_factory=list)
+    logits: dict[int, Array] = field(default_factory=dict)
     batches: list[BatchRecord] = field(default_factory=list)
     request_id: str = field(default_factory=request_id)
 
@@ -94,7 +96,8 @@ class Job:
         if not self.future.done():
             infer_s = sum(batch.seconds for batch in self.batches)
             largest = max(self.batches, key=lambda batch: batch.size)
-            self.future.set_result(Outcome(self.logits, self.queue_s, infer_s, largest))
+            logits = [self.logits[row] for row in range(len(self.task))]
+            self.future.set_result(Outcome(logits, self.queue_s, infer_s, largest))
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def join(parts: Sequence[Part]) -> tuple[Array, Indices, Indices]:
     return joined, np.concatenate(image), keys
 
 
-def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float) -> BatchRecord:
+def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float, instance: int = 0) -> BatchRecord:
     """Hand every request its rows of a batch; rows that are not finite fail their own request only."""
     rows: Counter[ServedTask] = Counter()
     nonfinite: Counter[ServedTask] = Counter()
@@ -139,20 +142,20 @@ def deliver(parts: Sequence[Part], logits: Sequence[Array], seconds: float) -> B
     images = place = 0
     for part in parts:
         images += len(np.unique(part.image))
-        for task in part.task:
+        for row, task in enumerate(part.task, part.start):
             rows[task] += 1
             try:
                 check_finite(task.spec, logits[place])
             except EngineError as error:
                 nonfinite[task] += 1
                 errors[part.job] = error
-            part.job.logits.append(logits[place])
+            part.job.logits[row] = logits[place]
             place += 1
-    record = BatchRecord(rows, images, seconds, nonfinite)
+    record = BatchRecord(rows, images, seconds, nonfinite, instance)
     for part in parts:
         part.job.batches.append(record)
         if part.job in errors:
             part.job.fail(errors[part.job])
-        elif part.stop == len(part.job.task):
+        elif len(part.job.logits) == len(part.job.task):
             part.job.finish()
     return record

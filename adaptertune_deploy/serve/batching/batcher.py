@@ -1,6 +1,6 @@
 """The queue before the engine: rows of all requests that wait ride together, whatever their tasks.
 
-One worker runs one batch at a time. Of what waits when it gets free, up to `rows` rows in fair order are the next
+Each instance runs one batch at a time. Of what waits when one gets free, up to `rows` rows in fair order are the next
 batch; when nothing is running a request starts at once, so an idle server adds no delay. How many rows that are is
 found at the start, where nobody said it. Everything but the engine run itself happens on the event loop, so the queue
 needs no lock.
@@ -24,9 +24,10 @@ from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, O
 from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.batching.engine_health import EngineHealth
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, Alongside, FairQueue, any_number
-from adaptertune_deploy.serve.batching.run_times import RunTimes, time_runs
+from adaptertune_deploy.serve.batching.run_times import RunTimes
 from adaptertune_deploy.serve.batching.waiting import within
-from adaptertune_deploy.serve.sessions.session import Session, warm_up
+from adaptertune_deploy.serve.batching.warming import Warming
+from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings, largest_batch
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
@@ -78,17 +79,19 @@ class Batcher:
         self._finds = settings.max_batch is None
         self._alongside: Alongside = any_number
         self._clock = clock
+        self._instances = settings.instances
         self._admission = Admission(lambda: len(tasks.current), settings)
         self._on_batch = on_batch
         self._queue = FairQueue()
-        self._running: list[Part] = []
+        self._running: dict[int, list[Part]] = {}
         self._closing = self.abandoned = False
         self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(self._instances, thread_name_prefix="engine")
+        self._warming = Warming(session, tasks, self._threads)
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the worker: it warms the session up, then takes requests."""
+        """Start the worker: it warms the session up, then takes requests in every instance."""
         self._worker = asyncio.create_task(self._work())
 
     @property
@@ -168,72 +171,50 @@ class Batcher:
             await asyncio.wait([self._worker])
         for job in self._queue.jobs():
             job.future.cancel()
-        self._thread.shutdown(wait=not self.abandoned)
+        self._threads.shutdown(wait=not self.abandoned)
 
     def abandon(self) -> None:
         """Answer all that waits or runs with 503, take nothing new, and wait for no run any more."""
         self._closing = self.abandoned = True
-        for job in [*self._queue.jobs(), *(part.job for part in self._running)]:
+        running = [part.job for parts in self._running.values() for part in parts]
+        for job in [*self._queue.jobs(), *running]:
             job.fail(RequestError(LEFT, 503))
         self._changed.set()
 
     async def _work(self) -> None:
         try:
-            await self._warm_up(self.most)
-            await self._time_runs()
+            await self._warming.warm_up(self.most, self._instances)
+            self.times = await self._warming.time_runs(self.most, self._finds, self._clock)
         except Exception as error:
             trace = None if isinstance(error, AtdError) else error
             logger.error("the engine failed its first run: %s", error, exc_info=trace)
             self._give_up(error)
             return
+        if self.times is not None:
+            self._alongside = functools.cache(self.times.alongside)
+            self.rows = self.times.smallest_fast() if self._finds else self.most
         self.warm = True
-        self._say_warm()
+        self._warming.say(self.rows, self.times if self._finds else None)
+        await asyncio.gather(*(self._take_turns(instance) for instance in range(self._instances)))
+
+    async def _take_turns(self, instance: int) -> None:
+        """Run batch after batch; the first instance also tries an engine that failed."""
         while True:
             parts = self._take()
             if parts:
-                await self._execute(parts)
+                await self._execute(parts, instance)
                 continue
             self._changed.clear()
             try:
-                await within(self._changed.wait(), PROBE_S if self.health.failing else None)
+                await within(self._changed.wait(), PROBE_S if self.health.failing and not instance else None)
             except asyncio.TimeoutError:
                 await self._probe()
 
     async def _probe(self) -> None:
         """Try an engine that failed: no request may come to show that it works again."""
         self.health.began()
-        (error,) = await asyncio.gather(self._warm_up(1), return_exceptions=True)
+        (error,) = await asyncio.gather(self._warming.warm_up(1), return_exceptions=True)
         self.health.ended(fine=error is None)
-
-    async def _warm_up(self, max_batch: int) -> None:
-        """Run every current task in the engine's thread."""
-        tasks = tuple(self._tasks.current)
-        with self._tasks.hold(tasks):
-            loop, keys = asyncio.get_running_loop(), [task.key for task in tasks]
-            await loop.run_in_executor(self._thread, warm_up, self._session, max_batch, keys)
-
-    async def _time_runs(self) -> None:
-        """Learn in the engine's thread how long runs take, and how large batches should be where nobody said it."""
-        tasks = tuple(self._tasks.current)[:1]
-        with self._tasks.hold(tasks):
-            for task in tasks:
-                work = functools.partial(time_runs, self._session, task.key, self.most, self._finds, self._clock)
-                self.times = await asyncio.get_running_loop().run_in_executor(self._thread, work)
-                self._alongside = functools.cache(self.times.alongside)
-                self.rows = self.times.smallest_fast() if self._finds else self.most
-
-    def _say_warm(self) -> None:
-        """Say how large batches are, which tasks were tried on an answer that is known, and which were only warmed."""
-        if self.times is not None and self._finds:
-            rates = ", ".join(f"{images}: {rate:.4g}" for images, rate in self.times.rates.items())
-            logger.info("batches have %d rows at most; images/s by the images of a run: %s", self.rows, rates)
-        known, names = self._session.answers, {task.key: task.name for task in self._tasks.current}
-        proven = [name for key, name in names.items() if key in known]
-        unproven = [name for key, name in names.items() if key not in known]
-        if proven:
-            logger.info("warm, and answering as the bundle says: %s", ", ".join(proven))
-        if unproven:
-            logger.info("warm only, since the bundle holds no answer of: %s", ", ".join(unproven))
 
     def _give_up(self, error: Exception) -> None:
         self.failure = error
@@ -249,24 +230,24 @@ class Batcher:
                 part.job.queue_s = monotonic() - part.job.submitted
         return parts
 
-    async def _execute(self, parts: list[Part]) -> None:
-        self._running = parts
-        self.health.began()
+    async def _execute(self, parts: list[Part], instance: int) -> None:
+        self._running[instance] = parts
+        self.health.began(instance)
         fine = False
         try:
             loop = asyncio.get_running_loop()
             with self._tasks.hold({task for part in parts for task in part.task}):
-                logits, seconds = await loop.run_in_executor(self._thread, self._run, parts)
+                logits, seconds = await loop.run_in_executor(self._threads, self._run, parts)
                 fine = True
-                self._on_batch(deliver(parts, logits, seconds))
+                self._on_batch(deliver(parts, logits, seconds, instance))
         except Exception:
             ids = [part.job.request_id for part in parts]
             logger.exception("a batch of requests failed: %s", " ".join(ids), extra={"facts": {"request_ids": ids}})
             for part in parts:
                 part.job.fail(EngineError("the engine failed on the batch of this request; send it again"))
         finally:
-            self._running = []
-            self.health.ended(fine)
+            del self._running[instance]
+            self.health.ended(fine, instance)
             self._changed.set()
 
     def _run(self, parts: list[Part]) -> tuple[list[Array], float]:

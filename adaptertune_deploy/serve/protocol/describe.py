@@ -105,7 +105,7 @@ def model_config(model: Model, session: Session, settings: Settings, rows: int) 
             {
                 "name": model.name,
                 "kind": "KIND_CPU" if gpu is None else "KIND_GPU",
-                "count": 1,
+                "count": settings.instances,
                 "gpus": [] if gpu is None else [gpu],
             }
         ],

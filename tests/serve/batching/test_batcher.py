@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
 
@@ -42,10 +43,12 @@ Future = asyncio.Future[Outcome]
 class Bench:
     """A warm batcher over a fake engine, with the batches it reported."""
 
-    def __init__(self, max_batch: int = MAX_BATCH, queue_limit: int = 100) -> None:
+    def __init__(self, max_batch: int = MAX_BATCH, queue_limit: int = 100, instances: int = 1) -> None:
         self.engine = FakeEngine()
         self.batches: list[BatchRecord] = []
-        settings = Settings(max_batch=max_batch, queue_limit=queue_limit, task_queue_limit=queue_limit)
+        settings = Settings(
+            max_batch=max_batch, instances=instances, queue_limit=queue_limit, task_queue_limit=queue_limit
+        )
         always = itertools.count().__next__  # every run takes as long: none is made longer by more rows
         self.batcher = Batcher(make_shared(self.engine), live(0, 1, 2), settings, self.batches.append, always)
 
@@ -67,10 +70,10 @@ class Bench:
 
 
 def scenario(
-    body: Callable[[Bench], Awaitable[None]], max_batch: int = MAX_BATCH, queue_limit: int = 100
+    body: Callable[[Bench], Awaitable[None]], max_batch: int = MAX_BATCH, queue_limit: int = 100, instances: int = 1
 ) -> Coroutine[Any, Any, None]:
     async def play() -> None:
-        bench = Bench(max_batch, queue_limit)
+        bench = Bench(max_batch, queue_limit, instances)
         bench.batcher.start()
         while not bench.batcher.warm:
             await asyncio.sleep(0)
@@ -444,3 +447,71 @@ def test_what_was_asked_for_stays(caplog: pytest.LogCaptureFixture) -> None:
     assert "batches have" not in caplog.text
     without_tasks = asyncio.run(warm(Timed(lambda rows: 0.02), Settings()))
     assert (without_tasks.rows, without_tasks.times) == (8, None)
+
+
+def test_several_instances_run_at_the_same_time_and_the_next_batch_waits() -> None:
+    async def body(bench: Bench) -> None:
+        first, second = await bench.hold(), await bench.hold()
+        waiting = bench.submit(2)
+        assert len(bench.engine.calls) == 2
+        bench.engine.gate.set()
+        for task, future in ((0, first), (0, second)):
+            check(await future, 99, task)
+        check(await waiting, 0, 2)
+        assert {batch.instance for batch in bench.batches} == {0, 1}
+
+    asyncio.run(scenario(body, instances=2))
+
+
+def test_parts_of_a_request_that_run_at_the_same_time_are_put_together_in_order() -> None:
+    """The second one of two ends first."""
+
+    async def body(bench: Bench) -> None:
+        compute, late = bench.engine.compute, threading.Event()
+
+        def first_waits(feeds: Mapping[str, Any]) -> Any:
+            if len(feeds[bank.TASK]) == 4:
+                assert late.wait(WAIT_S)
+            return compute(feeds)
+
+        bench.engine.compute = first_waits
+        images = random_images(7)
+        future = bench.batcher.submit(images, np.arange(7), served(0, 1, 2, 0, 1, 2, 0))
+        while not bench.batches:
+            await asyncio.sleep(0)
+        assert (bench.batches[0].size, future.done()) == (3, False)
+        late.set()
+        outcome = await future
+        for row, (logits, task) in enumerate(zip(outcome.logits, (0, 1, 2, 0, 1, 2, 0), strict=True)):
+            expected = reference(images[row], make_adapters()[task])
+            np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+    asyncio.run(scenario(body, instances=2))
+
+
+def test_what_several_instances_run_is_drained_and_given_up() -> None:
+    async def body(bench: Bench) -> None:
+        running = [await bench.hold(), await bench.hold()]
+        drained = asyncio.ensure_future(bench.batcher.drain())
+        await asyncio.sleep(0)
+        assert not drained.done()
+        bench.batcher.abandon()
+        for future in running:
+            with pytest.raises(RequestError, match="shutting down"):
+                await future
+        await drained
+
+    asyncio.run(scenario(body, instances=2))
+
+
+@hypothesis_settings(max_examples=15)
+@given(requests, st.integers(1, 6), st.integers(2, 3))
+def test_however_many_instances_every_request_gets_its_own_rows(
+    waiting: list[list[int]], max_batch: int, instances: int
+) -> None:
+    async def body(bench: Bench) -> None:
+        futures = [bench.submit(*tasks, seed=seed) for seed, tasks in enumerate(waiting)]
+        for seed, (future, tasks) in enumerate(zip(futures, waiting, strict=True)):
+            check(await future, seed, *tasks)
+
+    asyncio.run(scenario(body, max_batch, instances=instances))

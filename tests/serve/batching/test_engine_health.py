@@ -19,6 +19,22 @@ def test_failures_in_a_row_are_a_problem_until_a_run_succeeds() -> None:
     assert health.problem is None
 
 
+def test_one_run_of_several_that_hangs_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(engine_health, "monotonic", lambda: now)
+    health = EngineHealth(60.0)
+    health.began(0)
+    now = 150.0
+    health.began(1)
+    now = 161.0
+    assert health.problem is not None
+    health.ended(fine=True, instance=1)
+    assert health.problem is not None
+    health.began(1)
+    health.ended(fine=True, instance=0)
+    assert health.problem is None
+
+
 @pytest.mark.case("B13", "an engine run hangs", "not ready until it ends")
 def test_a_run_that_hangs_is_a_problem_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0

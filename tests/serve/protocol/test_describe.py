@@ -44,7 +44,7 @@ def test_a_model_takes_images_and_gives_logits() -> None:
 
 def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     session = make_shared(FakeEngine(provider="TensorRT", device="cuda:1", precision=Precision.FP16))
-    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_request_rows=16), 4)
+    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_request_rows=16, instances=2), 4)
     assert config["max_batch_size"] == 16
     assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
         ("image", "TYPE_STRING", [1])
@@ -54,7 +54,7 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     ]
     assert config["dynamic_batching"]["preferred_batch_size"] == [4]
     (group,) = config["instance_group"]
-    assert (group["kind"], group["gpus"]) == ("KIND_GPU", [1])
+    assert (group["kind"], group["gpus"], group["count"]) == ("KIND_GPU", [1], 2)
     assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
     (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings(), 8)["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])

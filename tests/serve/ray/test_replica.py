@@ -13,7 +13,7 @@ import pytest
 
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.serve.batching import batcher
+from adaptertune_deploy.serve.batching import warming
 from adaptertune_deploy.serve.logs.setup import LogOptions
 from adaptertune_deploy.serve.opening import Opening
 from adaptertune_deploy.serve.ray.replica import Plan, ReplicaApp
@@ -90,7 +90,7 @@ def test_an_engine_that_fails_its_first_run_is_no_started_replica(
     def fail(*arguments: object) -> None:
         raise EngineError("out of memory")
 
-    monkeypatch.setattr(batcher, "warm_up", fail)
+    monkeypatch.setattr(warming, "warm_up", fail)
 
     async def look() -> None:
         with pytest.raises(RuntimeError, match="out of memory"):

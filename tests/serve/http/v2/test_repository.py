@@ -171,6 +171,12 @@ def test_swaps_under_load_fail_no_request_and_mix_no_answer(running: Swapping) -
     assert len(running.service.session.tasks) == 3
 
 
+def test_swaps_under_load_while_several_instances_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with swapping(make_bundle(tmp_path, monkeypatch), instances=3) as running:
+        assert swap_under_load(running, 50, another_each_time) >= 50
+        assert len(running.service.session.tasks) == 3
+
+
 @pytest.mark.slow
 def test_a_thousand_swaps_under_load(running: Swapping) -> None:
     assert swap_under_load(running, 1000, another_each_time) >= 1000
