@@ -8,7 +8,7 @@ from typing import Any
 from adaptertune_deploy.report.canvas import OTHER, QUIET, SHIPS, picture
 
 Facts = Mapping[str, Any]
-SIZE, SMALLER = (10.0, 3.4), (7.0, 3.4)
+SIZE, SMALLER = (10.5, 3.4), (6.5, 3.4)
 SHORT = {"deit_tiny_patch16_224": "DeiT-Tiny", "vit_small_patch16_224": "ViT-S"}
 
 
@@ -17,7 +17,7 @@ def draw(serve: Facts) -> bytes:
     triton = serve["triton"]
 
     def fill(figure: Any) -> None:
-        widths = [2, 1.4] if triton is None else [2, 1.4, 1, 1]
+        widths = [2, 1.6] if triton is None else [2, 1.6, 1.2, 1.2]
         axes = figure.subplots(1, len(widths), width_ratios=widths)
         _rates(axes[0], serve["capacity"])
         _latencies(axes[1], serve["capacity"])
@@ -42,8 +42,7 @@ def _rates(axes: Any, capacity: Facts) -> None:
         at = [model + 0.27 * (place - 1) for model in range(len(shares))]
         _bars(axes, at, shares, errors, colour, name)
     axes.set_xticks(range(len(capacity)), [SHORT.get(model, model) for model in capacity])
-    axes.set_title("images a second, of the engine alone", loc="left")
-    axes.legend(frameon=False, loc="lower right")
+    _finish(axes, "images a second, of the engine alone")
 
 
 def _latencies(axes: Any, capacity: Facts) -> None:
@@ -54,8 +53,7 @@ def _latencies(axes: Any, capacity: Facts) -> None:
         _bars(axes, at, values, None, colour, name.removesuffix("_ms"))
     axes.axhline(1, color="0.3", lw=0.8, ls=":")
     axes.set_xticks(range(len(capacity)), [SHORT.get(model, model) for model in capacity])
-    axes.set_title("half load, to one image", loc="left")
-    axes.legend(frameon=False, loc="upper left")
+    _finish(axes, "latency at half load, to one image")
 
 
 def _pair(axes: Any, title: str, spreads: Sequence[Facts]) -> None:
@@ -63,8 +61,8 @@ def _pair(axes: Any, title: str, spreads: Sequence[Facts]) -> None:
     errors = [[abs(spread.get(end, value) - value) for end in ("low", "high")] for spread, value in _with(spreads)]
     for place, colour in enumerate((SHIPS, OTHER)):
         _bars(axes, [place], values[place : place + 1], errors[place : place + 1], colour, "")
-    axes.set_xticks([0, 1], ["atd serve", "tritonserver*"])
-    axes.set_title(title, loc="left")
+    axes.set_xticks([0, 1], ["atd serve", "tritonserver,\nstand-in backend"])
+    _finish(axes, title)
 
 
 def _with(spreads: Sequence[Facts]) -> list[tuple[Facts, float]]:
@@ -82,6 +80,13 @@ def _bars(
     columns = None if errors is None else list(zip(*errors, strict=True))
     width = 0.25 if len(at) > 1 or name else 0.6
     axes.bar(at, values, width, color=colour, label=name or None, yerr=columns, error_kw={"lw": 1, "ecolor": "0.3"})
+
+
+def _finish(axes: Any, title: str) -> None:
+    """Write above what the bars are and below what their colours mean, once all are there."""
+    axes.set_title(title, loc="left")
     axes.set_ylim(0, None)
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3, columnspacing=1.2)

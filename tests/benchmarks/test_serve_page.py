@@ -137,6 +137,9 @@ def test_the_picture_has_a_bar_for_every_number(facts: dict[str, Any], monkeypat
     image = Image.open(io.BytesIO(serve_picture.draw(facts)))
     assert image.format == "PNG"
     heights = [[round(bar.get_height(), 3) for bar in axes.patches] for axes in drawn[0].axes]
+    for axes, found in zip(drawn[0].axes, heights, strict=True):
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > max(found), "a bar is cut off"
     assert heights[0] == [1, 1, 0.867, 0.95, 0.833, 0.925]
     assert heights[1] == [1.25, 0.375, 2, 2.25]
     assert heights[2:] == ([] if facts["triton"] is None else [[100, 80], [120, 900]])
