@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-train bench-families bench-planted-rank bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -96,18 +96,22 @@ format: $(VENV)/.installed-dev
 bench-accuracy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
+# What --rank auto finds on four of them and what it costs; on a quiet machine, hours on two cores. Goes on where it stopped.
+bench-auto-rank: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.auto_rank --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+
 # ATD_BENCH_WEIGHTS=FILE gives DeiT-Tiny its real weights; about an hour on two cores, and goes on where it stopped.
 bench-families: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.families $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
 
-# Whether --rank auto finds a rank that was planted; four minutes on one core.
+# Whether --rank auto finds a rank that was planted, and what the seed does to that; ten minutes on one core.
 bench-planted-rank: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.planted_rank
+	$(BIN)/python -m benchmarks.planted_seeds
 
-# ATD_BENCH_DATA as above: flowers/, cifar10/ and weights/. On a quiet machine; about an hour on two cores. Writes
-# docs/results/training-speed.md too. BENCH_TRAIN=--only=steps leaves the whole commands out: ten minutes.
-bench-train: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.train_speed --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors $(BENCH_TRAIN)
+# Ways to train nested adapters on the same problem; two minutes on one core.
+bench-nested-widths: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.nested_widths
 
 # On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev

@@ -124,6 +124,7 @@ def export_bundle(
     engine: EngineOptions = ON_CPU,
     replace: bool = False,
     ship: str | None = None,
+    rank: int | None = None,
     explain: bool = False,
     allow_random: bool = False,
     progress: Progress = silent,
@@ -144,6 +145,7 @@ def export_bundle(
         engine: what to verify on.
         replace: whether tasks and graphs that stand at `out` may be dropped.
         ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
+        rank: of adapters at most: nested ones that are wider are cut to it; None takes them as they were trained.
         explain: whether to tell, for each precision, how far each block lies from fp32.
         allow_random: permit the backbone tag "random".
         progress: told as the work goes on.
@@ -168,6 +170,7 @@ def export_bundle(
         engine=engine,
         replace=replace,
         ship=ship,
+        rank=rank,
         precisions=tuple(precisions),
         calibration=_path(calibration),
         explain=explain,
@@ -229,6 +232,7 @@ def add_task(
     *,
     merge: bool = False,
     ship: str | None = None,
+    rank: int | None = None,
     engine: EngineOptions | None = ON_CPU,
     tell: Tell = lambda sentence: None,
 ) -> AddedTask:
@@ -239,6 +243,7 @@ def add_task(
         bundle: the bundle's folder.
         merge: also write the task's self-contained graph; needs onnx.
         ship: "adapter" or "head"; None takes the candidate that training chose.
+        rank: of the adapters at most: nested ones that are wider are cut to it; None takes them as they were trained.
         engine: what to compare the task's answers on with those that torch gave when it was trained; None for nothing.
         tell: called with every sentence a person should read: what is replaced or goes.
 
@@ -247,10 +252,13 @@ def add_task(
         ParityError: the task answers otherwise than torch did; it was not added.
     """
     from adaptertune_deploy.core import publish
+    from adaptertune_deploy.core.adapter import read_config
     from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.core.cutting import at_rank
     from adaptertune_deploy.engines.added import verification
 
     folder, place = Path(adapter), Path(bundle)
+    ship = at_rank(read_config(folder), ship, rank)
     verify, reason = verification(place, folder, ship, engine)
     record = publish.add_task(place, folder, tell, ship, verify, _merging() if merge else None)
     parity = () if reason else read_manifest(place).parity_of(record.task.name)

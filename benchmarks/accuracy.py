@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,19 @@ SEEDS = 3
 WANTED = [(name, seed) for seed in range(SEEDS) for name in DATASETS]
 
 
-def train(name: str, seed: int, data: Path, weights: Path, threads: int) -> dict[str, Any]:
-    """Train one task and return what `atd train --json` prints, without paths of this machine."""
+def train(name: str, seed: int, data: Path, weights: Path, threads: int, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Train one task with further options, and return what `atd train --json` prints, without paths of this machine."""
     with tempfile.TemporaryDirectory() as folder:
-        return _train(name, seed, data, weights, threads, Path(folder))
+        return _train(name, seed, data, weights, threads, Path(folder), options)
 
 
-def _train(name: str, seed: int, data: Path, weights: Path, threads: int, scratch: Path) -> dict[str, Any]:
+def _train(
+    name: str, seed: int, data: Path, weights: Path, threads: int, scratch: Path, options: Sequence[str]
+) -> dict[str, Any]:
     print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "adaptertune_deploy", "train", *DATASETS[name](data, scratch), "--json"]
     command += ["--task", name, "--backbone", BACKBONE, "--weights", str(weights)]
-    command += ["--out", str(scratch / "adapters"), "--seed", str(seed)]
+    command += ["--out", str(scratch / "adapters"), "--seed", str(seed), *options]
     limited = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=limited)
     facts: dict[str, Any] = json.loads(done.stdout)

@@ -26,9 +26,9 @@ from adaptertune_deploy.bench.interleaved import time_interleaved
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.memory import resident_mb
 from adaptertune_deploy.bench.spread import Spread, ratios
-from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.identity import tensor_shapes
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
 from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.bank import SlotBank
@@ -105,7 +105,7 @@ def make_task(spec: BackboneSpec, slots: Sequence[int], kind: Kind, seed: int) -
     labels = tuple(f"class {index}" for index in range(kind.classes))
     task = TaskSpec(f"task{seed}", labels, AdapterSpec(kind.rank, 1.0, tuple(slots)))
     draw = np.random.default_rng(seed)
-    shapes = artefact.tensor_shapes(task, spec)
+    shapes = tensor_shapes(task, spec)
     return Adapter(task, {name: draw.normal(0, 0.02, shape).astype(np.float32) for name, shape in shapes.items()})
 
 

@@ -32,11 +32,11 @@ from rich.progress import track
 from torch import nn
 
 from adaptertune_deploy.bench.machine import describe_machine
-from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import AtdError, BackboneError, ExportError
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.identity import tensor_shapes
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
@@ -102,7 +102,7 @@ def make_adapters(backbone: Backbone) -> list[Adapter]:
         task = TaskSpec(name, tuple(f"class {index}" for index in range(5 + 2 * place)), shape)
         tensors = {
             tensor: (draw.normal(size=sizes) * (0.5 * sizes[-1] ** -0.5 if len(sizes) > 1 else 0.1)).astype(np.float32)
-            for tensor, sizes in artefact.tensor_shapes(task, backbone.spec).items()
+            for tensor, sizes in tensor_shapes(task, backbone.spec).items()
         }
         adapters.append(Adapter(task, tensors))
     return adapters

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from adaptertune_deploy.bench.interleaved import Opener, Run
-from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, graph_facts, heads
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.identity import tensor_shapes
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
@@ -93,7 +93,7 @@ def make_adapters(backbone: Backbone, slots: Sequence[int], tasks: int, rank: in
     adapters = []
     for place in range(tasks):
         task = TaskSpec(f"task{place}", labels, AdapterSpec(rank, 1.0, tuple(slots)))
-        shapes = artefact.tensor_shapes(task, backbone.spec)
+        shapes = tensor_shapes(task, backbone.spec)
         tensors = {name: draw.normal(size=shape, scale=0.02).astype(np.float32) for name, shape in shapes.items()}
         adapters.append(Adapter(task, tensors))
     return adapters

@@ -97,9 +97,9 @@ class Problem:
 class Student(nn.Module):
     """The frozen block behind an adapter of a rank, and a head; rank 0 is the head alone."""
 
-    def __init__(self, problem: Problem, rank: int) -> None:
+    def __init__(self, problem: Problem, rank: int, seed: int = 0) -> None:
         super().__init__()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.problem = problem
         self.down = nn.Linear(FEATURES, rank) if rank else None
         self.up = nn.Linear(rank, FEATURES) if rank else None
@@ -145,12 +145,18 @@ def draw(case: Case) -> Problem:
     )
 
 
-def answers(problem: Problem, rank: int) -> tuple[np.ndarray, float]:
-    """Train a student; return its validation logits, and its test accuracy in percent."""
-    student = Student(problem, rank)
+def answers(problem: Problem, rank: int, seed: int = 0) -> tuple[np.ndarray, float]:
+    """Train a student; return its validation logits, and its test accuracy in percent.
+
+    Args:
+        problem: inputs, labels and the frozen block.
+        rank: of the student; 0 is the head alone.
+        seed: of its initialisation and of the order of the images, the same for every rank.
+    """
+    student = Student(problem, rank, seed)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(5 + seed)
     for _ in range(STEPS):
         rows = torch.randint(problem.train, (BATCH,), generator=generator)
         loss = functional.cross_entropy(student(problem.inputs[rows]), problem.labels[rows])
@@ -162,6 +168,15 @@ def answers(problem: Problem, rank: int) -> tuple[np.ndarray, float]:
         logits = student(problem.inputs[problem.train :])
     right = logits[HELD_OUT:].argmax(dim=1) == problem.labels[problem.train + HELD_OUT :]
     return logits[:HELD_OUT].numpy(), 100 * float(right.float().mean())
+
+
+def search(problem: Problem, seed: int = 0) -> dict[int, np.ndarray]:
+    """Train the ranks that the search asks for; returns their losses on the validation images, in its order."""
+    targets = problem.labels[problem.train : problem.train + HELD_OUT].numpy()
+    tried = {HEAD_ONLY: compared_losses(answers(problem, HEAD_ONLY, seed)[0], targets)}
+    while (asked := following(tried, MOST)) is not None:
+        tried[asked] = compared_losses(answers(problem, asked, seed)[0], targets)
+    return tried
 
 
 def solve(case: Case) -> Outcome:

@@ -106,7 +106,7 @@ def _budget(serve: Facts) -> Iterator[str]:
             model,
             f"{_spread(found['engine_per_s'][str(found['batch'])])}, {found['batch']} a run",
             _spread(found["budget_per_s"]),
-            _spread(found["server_per_s"]),
+            f"{_spread(found['server_per_s'])}, at most {found['server_batch']} a run",
             _spread(to_budget, 3),
             at_least(to_budget["median"], TO_BUDGET),
             _spread(to_engine, 3),

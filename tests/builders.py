@@ -12,10 +12,12 @@ import numpy as np
 from PIL import Image
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core import bundle, files, tensors
 from adaptertune_deploy.core import manifest as manifests
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, FolderIdentity, Identity, ProbeRecord
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core.identity import FolderIdentity, Identity, ProbeRecord, tensor_shapes
 from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
+from adaptertune_deploy.core.nested import WidthMeasure, WidthRecord
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.reference import write_reference
 from adaptertune_deploy.core.samples import SampleRecord, keep
@@ -61,7 +63,7 @@ def make_task(
 def make_adapter(task: TaskSpec | None = None, backbone: BackboneSpec | None = None, seed: int = 0) -> Adapter:
     """Return a task with normally distributed tensors, `up` included, so that every tensor matters."""
     task = task or make_task()
-    return Adapter(task, make_tensors(adapters.tensor_shapes(task, backbone or make_backbone_spec()), seed))
+    return Adapter(task, make_tensors(tensor_shapes(task, backbone or make_backbone_spec()), seed))
 
 
 def make_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Array]:
@@ -101,6 +103,7 @@ def make_config(
     samples: Sequence[SampleRecord] = (),
     ships: str | None = None,
     probe_temperature: float = 1.0,
+    widths: Sequence[WidthRecord] = (),
 ) -> AdapterConfig:
     """Return a config; by default the adapter ships where there is one."""
     task = task or make_task()
@@ -124,12 +127,13 @@ def make_config(
         metrics={"test_top1_shipped": 0.75},
         versions={"torch": "2.10.0"},
         samples=tuple(samples),
+        widths=tuple(widths),
     )
 
 
 def make_candidates(identity: FolderIdentity, seed: int = 0) -> dict[str, Array]:
     """Return normally distributed tensors of both candidates; the adapter's are those of `make_adapter`."""
-    own = make_tensors(adapters.tensor_shapes(identity.task, identity.backbone), seed)
+    own = make_tensors(tensor_shapes(identity.task, identity.backbone), seed)
     probe = make_tensors({name: shape for name, shape in identity.shapes.items() if name not in own}, seed + 1000)
     return {name: value for name, value in {**own, **probe}.items() if name in identity.shapes}
 
@@ -142,19 +146,45 @@ def write_adapter(
     seed: int = 0,
     ships: str | None = None,
     probe_temperature: float = 1.0,
+    widths: Sequence[WidthRecord] = (),
 ) -> Adapter:
     """Write the folder adapters/<task>/, both candidates, as training would and return what ships."""
 
     def config(digest: str = "0" * 64) -> AdapterConfig:
-        return make_config(task, backbone, preprocess, digest, ships=ships, probe_temperature=probe_temperature)
+        return make_config(
+            task, backbone, preprocess, digest, ships=ships, probe_temperature=probe_temperature, widths=widths
+        )
 
     held = make_candidates(config().identity, seed)
     written = config(adapters.write_tensors(folder, held, config().identity))
     adapters.write_config(folder, written)
     shipped = written.shipped()
     side = "head." if shipped.adapter.rank else "probe."
-    names = adapters.tensor_shapes(shipped, written.backbone)
+    names = tensor_shapes(shipped, written.backbone)
     return Adapter(shipped, {name: held[name.replace("head.", side)] for name in names})
+
+
+def make_widths(*ranks: int, images: int = 378) -> tuple[WidthRecord, ...]:
+    """Return nested widths, each with a temperature of its own and worse out of fold the smaller it is."""
+    full = ranks[-1]
+    return tuple(
+        WidthRecord(
+            rank,
+            1 + rank / 10,
+            WidthMeasure(images, 0.5 + (full - rank) / 100, 0.9 - (full - rank) / 100, (full - rank) / 100, 0.02),
+        )
+        for rank in ranks
+    )
+
+
+def make_nested(folder: Path, widths: Sequence[WidthRecord]) -> AdapterConfig:
+    """Make the adapters of a folder nested ones, whose tensors stay as they are."""
+    config = adapters.read_config(folder)
+    held = tensors.unpack(adapters.read_folder_tensors(folder, config), config.identity.shapes, str(folder))
+    config = replace(config, widths=tuple(widths))
+    config = replace(config, tensors_sha256=adapters.write_tensors(folder, held, config.identity))
+    adapters.write_config(folder, config)
+    return config
 
 
 def give_reference(folder: Path, images: Sequence[bytes], logits: Mapping[str, Array]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core.adapter import HEAD, SHIPS, Identity
 from adaptertune_deploy.core.files import sha256_bytes
+from adaptertune_deploy.core.identity import Identity
 from adaptertune_deploy.core.manifest import Manifest, TaskRecord
 from adaptertune_deploy.core.reference import KnownAnswers, known_answers
 from adaptertune_deploy.core.tensors import Array
@@ -56,9 +56,8 @@ def find_known(adapters: Path, manifest: Manifest, records: tuple[TaskRecord, ..
 
 
 def _candidate(folder: Path, manifest: Manifest, record: TaskRecord) -> str | None:
-    """Return which candidate of an adapter's folder a bundle holds, to the byte; None where it holds neither."""
-    rank = artefact.read_config(folder).task.adapter.rank
-    for ship in SHIPS if rank else (HEAD,):
+    """Return which candidate of an adapter's folder a bundle holds, to the byte; None where it holds none of them."""
+    for ship in artefact.read_config(folder).candidates:
         config, adapter = artefact.read_adapter(folder, ship)
         identity = Identity(adapter.task, config.backbone, config.preprocess)
         same_model = (config.backbone, config.preprocess) == (manifest.backbone, manifest.preprocess)

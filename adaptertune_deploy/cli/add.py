@@ -30,6 +30,7 @@ def add(
         ),
     ],
     ship: options.Ship = "auto",
+    rank: options.AtRank = None,
     merge: Annotated[bool, flag("--merge", OUTPUT, "Also write the task's self-contained graph; needs onnx.")] = False,
     engine: engines.Engine = "onnxruntime",
     device: engines.Device = "cpu",
@@ -51,14 +52,21 @@ def add(
     atd add adapters/flowers --bundle device/bundle
     atd add adapters/flowers --merge        also its graph of its own
     atd add adapters/flowers --ship head    the tuned probe, whatever training chose
+    atd add adapters/flowers --rank 4       nested adapters, cut
     atd add adapters/flowers --server http://127.0.0.1:8001
     """
     from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.core.adapter import read_config
     from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
+    from adaptertune_deploy.core.cutting import at_rank, cost_of
+    from adaptertune_deploy.core.nested import rank_of
     from adaptertune_deploy.core.publish import add_task
 
-    chosen = options.candidate(ship)
+    asked_rank, chosen = options.at_rank(rank), options.candidate(ship)
     tasks.check_adapter_folder(adapter)
+    config = read_config(adapter)
+    chosen = at_rank(config, chosen, asked_rank)
+    width = rank_of(chosen or "")
     running = servers.remote(ctx, server)
     if running is not None:
         _send(running, adapter, chosen, merge, as_json)
@@ -81,6 +89,8 @@ def add(
     cost = f"{record.task.adapter.words}, {size}, {seconds:.2f} s"
     name = record.task.name
     console.print_line(f"added {name} to {bundle}/ ({cost}): {text.plural(len(held), 'task')}, the graph is unchanged")
+    if width is not None:
+        console.print_line(cost_of(config, width))
     _say_parity(manifest, name, reason)
     console.print_note("a running server serves it at once with --watch, else after a restart or SIGHUP")
     from adaptertune_deploy.cli.terminal import next as following

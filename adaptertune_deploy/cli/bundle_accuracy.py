@@ -37,7 +37,7 @@ def check_task(bundle: Path, config: AdapterConfig, ship: str | None) -> None:
     if held != config.shipped(ship):
         raise UsageError(
             f"{bundle}/ holds another '{name}' than its folder ships ({held.adapter.words}); put this one in with "
-            "atd add, or choose another --ship"
+            "atd add, or choose another --ship or --rank"
         )
 
 

@@ -21,6 +21,7 @@ def evaluate(
     adapter: Annotated[str, value("--adapter", "TASK", DATA, "Task to evaluate.", complete=completion.trained_task)],
     split: Annotated[str, value("--split", "NAME", DATA, "train or test.", complete=completion.splits)] = "test",
     ship: Annotated[str, value("--ship", "NAME", DATA, SHIP, complete=completion.candidates)] = "auto",
+    rank: options.AtRank = None,
     dataset: Annotated[
         str | None,
         value("--dataset", "NAME", DATA, "Dataset, folder or list.", "what it was trained on", completion.datasets),
@@ -49,20 +50,23 @@ def evaluate(
     \b
     atd evaluate --adapter pets
     atd evaluate --adapter pets --ship head --json
+    atd evaluate --adapter pets --rank 4    nested adapters, cut
     atd evaluate --adapter pets --bundle bundle --precision int8    what int8 costs
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.adapter import read_adapter
+    from adaptertune_deploy.core.adapter import read_adapter, read_config
+    from adaptertune_deploy.core.cutting import at_rank
     from adaptertune_deploy.engines.options import USUAL
     from adaptertune_deploy.train.device_names import check_device_name
 
     if split not in SPLITS:
         raise UsageError(f"--split {split}: expected {' or '.join(SPLITS)}")
-    chosen = options.candidate(ship)
+    asked_rank, chosen = options.at_rank(rank), options.candidate(ship)
     check_device_name(device)
     if bundle is None and (engine, precision, settings) != (USUAL.engine, str(USUAL.precision), None):
         raise UsageError("--engine, --precision and -E choose how a bundle answers; name one: --bundle bundle")
     folder = tasks.adapter(adapters_dir, adapter)
+    chosen = at_rank(read_config(folder), chosen, asked_rank)
     config, _ = read_adapter(folder, chosen)
     asked = engines.asked(engine, device, settings, precision)
     if bundle is not None:
@@ -117,13 +121,13 @@ def facts(result: Evaluation) -> dict[str, Any]:
 
 def show(result: Evaluation) -> None:
     """Print the scores."""
-    from adaptertune_deploy.train.outcome.verdict import NAMES
+    from adaptertune_deploy.train.outcome.verdict import name_of
 
     config, images = result.config, result.measure.scores.images
     ships = "" if result.candidate == config.ships else ", which does not ship"
     scores.show(
         f"{config.task.name} on {config.backbone.name}: {result.split} split, {text.plural(images, 'image')}{ships}",
-        {NAMES[result.candidate]: result.measure},
+        {name_of(result.candidate): result.measure},
         config.task.labels,
         result.frozen,
     )

@@ -53,6 +53,7 @@ Explain = Annotated[
 def export(
     adapters: options.TrainedTasks = None,
     ship: options.Ship = "auto",
+    rank: options.AtRank = None,
     merge: Annotated[bool, flag("--merge", OUTPUT, "Also write one self-contained graph per task.")] = False,
     shared: Shared = True,
     replace: Replace = False,
@@ -81,6 +82,7 @@ def export(
     atd export --merge            also one self-contained graph per task
     atd export --adapters pets --merge --no-shared --out pets-only
     atd export --ship adapter     the adapters, whatever training chose
+    atd export --rank 4           nested adapters (atd train --rank nested) cut for a small device
     atd export --merge --target triton    also model repositories for NVIDIA's Triton, in triton/
     atd export --precision fp32,int8    also in int8, for ONNX Runtime on a CPU
     """
@@ -103,6 +105,7 @@ def export(
         engine=asked,
         replace=replace,
         ship=options.candidate(ship),
+        rank=options.at_rank(rank),
         precisions=engines.precisions_named(precision),
         calibration=calibration,
         explain=explain,
@@ -120,6 +123,8 @@ def export(
         console.print_json(dataclasses.asdict(manifest))
         return
     held.show_manifest(out, manifest)
+    for cost in filter(None, (source.cost for source in plan.sources)):
+        console.print_line(cost)
     for line in told:
         console.print_line(f"wrote {place}/{line}")
     show_next(out, manifest, [source.folder for source in plan.sources])

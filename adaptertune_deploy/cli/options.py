@@ -89,6 +89,10 @@ TrainedTasks = Annotated[
     value("--adapters", "TASKS", DATA, "Trained tasks, comma-separated.", ALL_TASKS, completion.trained_tasks),
 ]
 Rank = Annotated[int, value("--rank", "N", ADAPTER, "Width of every adapter.")]
+AtRank = Annotated[
+    int | None,
+    value("--rank", "N", ADAPTER, "Cut nested adapters that are wider to this rank.", "as they were trained"),
+]
 Ship = Annotated[
     str,
     value(
@@ -150,25 +154,15 @@ def candidate(ship: str) -> str | None:
     return None if ship == "auto" else ship
 
 
-def rank(text: str) -> tuple[int, str]:
-    """Return the rank that --rank names and how it is found, for train.recipe.Recipe.
+def at_rank(rank: int | None) -> int | None:
+    """Return the rank to cut nested adapters to, None for no cut.
 
     Raises:
-        UsageError: neither a whole number nor a search.
+        UsageError: none that there could be.
     """
-    from adaptertune_deploy.train.recipe import GIVEN, SEARCHES, USUAL_RANK
-
-    word = text.strip().lower()
-    if word in SEARCHES and word != GIVEN:
-        return USUAL_RANK, word
-    try:
-        return int(word), GIVEN
-    except ValueError:
-        searches = [name for name in SEARCHES if name != GIVEN]
-        near = did_you_mean(word, searches)
-        raise UsageError(
-            f"--rank {text:.60}: expected a whole number, {' or '.join(searches)}{near and '.'}{near}"
-        ) from None
+    if rank is not None and rank < 1:
+        raise UsageError(f"--rank {rank}: expected a whole number from 1; for the head alone: --ship head")
+    return rank
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adaptertune_deploy.cli import options
-
 if TYPE_CHECKING:
     from adaptertune_deploy.train.recipe import Recipe
 
@@ -25,12 +23,12 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
     Raises:
         UsageError: a value that a recipe can't have, or a file that can't be read.
     """
-    from adaptertune_deploy.train.recipe import Recipe
+    from adaptertune_deploy.train.recipe import Recipe, rank_fields
 
     fields = {field.name for field in dataclasses.fields(Recipe)}
     typed = {name: value for name, value in context.params.items() if name in fields and _is_typed(context, name)}
     if "rank" in typed:
-        typed["rank"], typed["search"] = options.rank(typed["rank"])
+        typed |= rank_fields(typed["rank"])
     read: dict[str, Any] = {}
     if config is not None:
         from adaptertune_deploy.train import recipe_file

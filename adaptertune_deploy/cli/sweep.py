@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BACKBONE = "timm name of a Vision Transformer."
 RANKS = "Ranks to train, comma-separated; the head alone is always among them."
+NESTED = "Also train nested adapters of the largest rank, and show what each of their widths loses."
 SEEDS = "Train every rank on all images with so many seeds; the folds are trained with the first."
 
 
@@ -43,6 +44,7 @@ def sweep(
     allow_missing: options.AllowMissing = False,
     skip_bad: options.SkipBad = False,
     ranks: Annotated[str, value("--ranks", "N,N,...", ADAPTER, RANKS)] = "1,2,4,8,16,32",
+    nested: Annotated[bool, flag("--nested", ADAPTER, NESTED)] = False,
     backbone: Annotated[str | None, value("--backbone", "NAME", ADAPTER, BACKBONE, DEFAULT_BACKBONE)] = None,
     image_size: options.ImageSize = None,
     placement: Annotated[
@@ -75,6 +77,7 @@ def sweep(
     \b
     atd sweep --dataset pets
     atd sweep --dataset flowers --ranks 2,8,32 --seeds 1
+    atd sweep --dataset flowers --ranks 1,2,4,8,16 --nested
     atd sweep --dataset pets --resume
     """
     from adaptertune_deploy.train.request import TrainRequest
@@ -94,7 +97,7 @@ def sweep(
         resume=resume,
         checkpoint_every=checkpoint_every,
     )
-    found = run(request, numbers(ranks))
+    found = run(request, numbers(ranks), nested)
     if as_json:
         from adaptertune_deploy.train.sweep.swept import facts
 
@@ -117,7 +120,7 @@ def numbers(listed: str) -> tuple[int, ...]:
         raise UsageError(f"--ranks {listed:.60}: expected whole numbers with commas between, as 1,2,4,8") from None
 
 
-def run(request: TrainRequest, ranks: tuple[int, ...]) -> Sweep:
+def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False) -> Sweep:
     """Check and sweep."""
     from adaptertune_deploy.data.datasets import task_of
     from adaptertune_deploy.train.preflight import check_train
@@ -132,7 +135,7 @@ def run(request: TrainRequest, ranks: tuple[int, ...]) -> Sweep:
             from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 
         with console.progress_bars() as progress:
-            return sweep_ranks(request, ranks, progress, console.print_note)
+            return sweep_ranks(request, ranks, progress, console.print_note, nested=nested)
 
 
 def show(found: Sweep, request: TrainRequest) -> None:
@@ -154,9 +157,11 @@ def show(found: Sweep, request: TrainRequest) -> None:
 
 
 def _cells(one: SweptRank) -> list[str]:
+    from adaptertune_deploy.train.sweep.swept import NESTED as NESTED_ROW
+
     low, high = (f"{100 * bound:.1f}" for bound in (min(one.test_top1), max(one.test_top1)))
     return [
-        str(one.rank) if one.rank else "0, head alone",
+        f"{one.rank}{', nested' if one.method == NESTED_ROW else ''}" if one.rank else "0, head alone",
         f"{one.parameters:,}",
         text.human_bytes(one.bytes),
         "" if one.loss is None else f"{one.loss:.4f}",

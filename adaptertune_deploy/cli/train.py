@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
-from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, text
+from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.train.parallel.launch import Launch
     from adaptertune_deploy.train.request import TrainRequest
     from adaptertune_deploy.train.trainer import TrainResult
 
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME."
 USUAL_BACKBONE = f"that of the adapters in --out, else {DEFAULT_BACKBONE}"
-PLACEMENTS = "Blocks that get an adapter: all, last:K, every:K, or a list counted from 0, as 3,7,11."
-RANK = "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner."
+PLACEMENTS = "Blocks that get an adapter: all, last:K or every:K."
+RANK = (
+    "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner; nested "
+    "or nested:N trains one that can be cut to smaller ranks at export."
+)
 SHIPS = "Which candidate ships: auto lets cross-validation choose, adapter or head overrules it."
 CLASS_WEIGHTS = "Where classes differ in size: balanced counts every class the same, none every image."
 FOLDS = "Folds of the comparison of head and adapter; 1 is one split, 0 chooses."
@@ -30,11 +32,6 @@ EPOCHS = "Passes over the training images; 0 chooses by their number."
 PRECISIONS = "Of the steps: auto, fp32, bf16 or fp16."
 RATE = "Peak learning rate of the adapters."
 WARMUP = "Share of the steps in which the rate rises."
-LOG = "Log every step: csv, tensorboard, or both, comma-separated; lies in report/log."
-LOG_DIR = "Folder of the logs, in place of the report's."
-DROPOUT = "Share of an adapter's channels that a training step leaves out."
-DROP_PATH = "Share of the images that an adapter passes by in a training step."
-VIEWS = "Fixed augmentations of each image, fast with --placement last:K; 0 augments anew in every epoch."
 RESUME = "Go on with the training of this task that was stopped: the same weights as without a stop."
 CHECKPOINTS = "Time between two states kept on disk, for --resume; 0 keeps none."
 BY_RECIPE = "chosen by the recipe"
@@ -74,17 +71,12 @@ def train(
     weight_decay: Decay = None,
     warmup: Warmup = None,
     label_smoothing: Smoothing = None,
-    dropout: Annotated[float, value("--dropout", "SHARE", TRAINING, DROPOUT)] = 0.0,
-    drop_path: Annotated[float, value("--drop-path", "SHARE", TRAINING, DROP_PATH)] = 0.0,
-    views: Annotated[int, value("--views", "N", TRAINING, VIEWS)] = 0,
     precision: Precision = "auto",
     device: options.Device = "auto",
     workers: Annotated[int, value("--workers", "N", TRAINING, "Processes that read images; -1 chooses.")] = -1,
     config: options.Config = None,
     resume: Annotated[bool, flag("--resume", TRAINING, RESUME)] = False,
     checkpoint_every: Annotated[float, value("--checkpoint-every", "SECONDS", TRAINING, CHECKPOINTS)] = 60.0,
-    log: Annotated[str, value("--log", "NAMES", OUTPUT, LOG, "none", completion.logs)] = "",
-    log_dir: Annotated[Path | None, value("--log-dir", "FOLDER", PLACES, LOG_DIR, "report/log")] = None,
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets the adapter folder.")] = Path("adapters"),
     data_dir: options.DataDir = None,
     weights: options.Weights = None,
@@ -103,11 +95,10 @@ def train(
     atd train --dataset flowers --backbone vit_small_patch16_224 --out small
     atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
     atd train --dataset pets --rank auto
+    atd train --dataset pets --rank nested
     atd train --dataset pets --config adapters/flowers/report/recipe.yaml
     atd train --dataset pets --resume
-    torchrun --nproc-per-node 2 -m adaptertune_deploy train --dataset flowers
     """
-    from adaptertune_deploy.train.logs.log import kinds_of
     from adaptertune_deploy.train.request import TrainRequest
 
     request = TrainRequest(
@@ -124,24 +115,16 @@ def train(
         image_size=options.image_size(image_size),
         resume=resume,
         checkpoint_every=checkpoint_every,
-        log=kinds_of(log),
-        log_dir=log_dir,
     )
     _run_and_show(request, as_json)
 
 
 def _run_and_show(request: TrainRequest, as_json: bool) -> None:
-    from adaptertune_deploy.train.parallel.launch import launched
     from adaptertune_deploy.train.preflight import check_train
 
-    launch = launched()
-    if launch is not None and launch.rank:
-        from adaptertune_deploy.train.parallel.help import help_train
-
-        raise typer.Exit(help_train(launch))
     for note in check_train(request):
         console.print_note(note)
-    result = run(request, launch)
+    result = run(request)
     if as_json:
         console.print_json(train_facts(result))
         return
@@ -149,8 +132,8 @@ def _run_and_show(request: TrainRequest, as_json: bool) -> None:
     show_next(request, result)
 
 
-def run(request: TrainRequest, launch: Launch | None = None) -> TrainResult:
-    """Train what was checked before; with the processes that torchrun started beside this one where it did."""
+def run(request: TrainRequest) -> TrainResult:
+    """Train what was checked before."""
     from adaptertune_deploy.core.adapter import CONFIG_NAME
     from adaptertune_deploy.data.datasets import task_of
     from adaptertune_deploy.train.stopped import is_stopped
@@ -162,11 +145,7 @@ def run(request: TrainRequest, launch: Launch | None = None) -> TrainResult:
             from adaptertune_deploy.train.trainer import train_task
 
         with console.progress_bars() as progress:
-            if launch is None:
-                return train_task(request, progress, console.print_note)
-            from adaptertune_deploy.train.parallel.lead import lead_train
-
-            return lead_train(request, launch, progress, console.print_note)
+            return train_task(request, progress, console.print_note)
 
 
 def train_facts(result: TrainResult) -> dict[str, Any]:
@@ -188,7 +167,7 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
 def show_result(result: TrainResult) -> None:
     """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
     from adaptertune_deploy.core.adapter import MODEL_NAME
-    from adaptertune_deploy.train.outcome import verdict
+    from adaptertune_deploy.train.outcome import score_rows, verdict
     from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 
     measured, config = result.measured, result.config
@@ -201,7 +180,9 @@ def show_result(result: TrainResult) -> None:
         measured.frozen,
     )
     compared = verdict.on_the_same_images(measured), measured.gate and verdict.out_of_fold(measured.gate)
-    for line in (*compared, verdict.rank(measured)):
+    if measured.widths:
+        table.show(console.out, "nested widths", score_rows.WIDTH_COLUMNS, score_rows.width_rows(measured.widths))
+    for line in (*compared, verdict.rank(measured), verdict.widths(measured)):
         if line:
             console.print_line(line)
     for line in verdict.seeds(measured):

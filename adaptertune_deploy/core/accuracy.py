@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adaptertune_deploy.core.nested import width_name
+
 if TYPE_CHECKING:
     from adaptertune_deploy.core.adapter import AdapterConfig
     from adaptertune_deploy.core.spec import TaskSpec
@@ -35,7 +37,8 @@ def recorded(config: AdapterConfig, shipped: TaskSpec) -> AccuracyRecord | None:
         config: of the adapter folder.
         shipped: the task as it leaves the folder.
     """
-    candidate = "adapter" if shipped.adapter.rank else "head"
+    rank = shipped.adapter.rank
+    candidate = "head" if not rank else "adapter" if rank == config.task.adapter.rank else width_name(rank)
     top1, images = config.metrics.get(f"test_top1_{candidate}"), config.dataset.test
     if top1 is None or not 0 <= top1 <= 1 or images < 1:
         return None

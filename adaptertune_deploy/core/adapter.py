@@ -8,7 +8,8 @@ says which of them ships. The layout follows Hugging Face PEFT's file names. Ten
     head.weight [C, features]                head.bias [C]
     probe.weight [C, features]               probe.bias [C]
 
-A task that was trained with rank 0 has the last two only. Whoever ships, its head is called head.* outside the folder.
+A task that was trained with rank 0 has the last two only. The first r hidden units of nested adapters are adapters of
+rank r, a candidate of its own, "adapter-4" (core.nested). Whoever ships, its head is called head.* outside the folder.
 `alpha` and the temperatures are never folded into these tensors; core.bank does that when it makes a bank.
 
 What decides an answer besides the tensors stands in adapter_config.json, and its hash (an identity's sha256) in the
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING
 
 from adaptertune_deploy.core import files, records
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
+from adaptertune_deploy.core.identity import FolderIdentity, Identity, ProbeRecord, probe_name, tensor_shapes
+from adaptertune_deploy.core.nested import WidthRecord, check_widths, cut, rank_of, width_name
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.spec import (
     HEAD_ONLY,
@@ -33,7 +36,6 @@ from adaptertune_deploy.core.spec import (
     PreprocessSpec,
     TaskSpec,
     check_sha256,
-    check_temperature,
 )
 from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
 
@@ -46,63 +48,6 @@ MODEL_NAME = "adapter_model.safetensors"
 ADAPTER, HEAD = "adapter", "head"
 SHIPS = (ADAPTER, HEAD)
 OLDER = "a folder of an older version can't be read, train the task again with: atd train"
-
-
-@dataclass(frozen=True)
-class ProbeRecord:
-    """The tuned linear probe, candidate "head".
-
-    penalty: scikit-learn's C, the inverse of the penalty's strength.
-    temperature: its logits are divided by it.
-    """
-
-    penalty: float
-    temperature: float
-
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What decides a task's answer besides its tensors: labels and their order, alpha, blocks, temperature, ..."""
-
-    task: TaskSpec
-    backbone: BackboneSpec
-    preprocess: PreprocessSpec
-
-    @property
-    def sha256(self) -> str:
-        """See core.records.digest."""
-        return records.digest(self)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor that the task's file holds."""
-        return tensor_shapes(self.task, self.backbone)
-
-
-@dataclass(frozen=True)
-class FolderIdentity:
-    """What decides the answers of an adapter folder besides its tensors: both candidates, and which of them ships."""
-
-    task: TaskSpec
-    probe: ProbeRecord
-    ships: str
-    backbone: BackboneSpec
-    preprocess: PreprocessSpec
-
-    @property
-    def sha256(self) -> str:
-        """See core.records.digest."""
-        return records.digest(self)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor that the folder's file holds."""
-        probe = tensor_shapes(dataclasses.replace(self.task, adapter=HEAD_ONLY), self.backbone)
-        own = tensor_shapes(self.task, self.backbone) if self.task.adapter.rank else {}
-        return own | {_probe_name(name): shape for name, shape in probe.items()}
 
 
 @dataclass(frozen=True)
@@ -119,6 +64,7 @@ class AdapterConfig:
     samples: test images on which graphs of this task are verified.
     reference_sha256: of reference.safetensors, torch's logits for the samples (core.reference); "" where there is none.
     calibration: images that were trained on, which tell an export how far a graph's values reach.
+    widths: ranks that nested adapters can be cut to, ascending to the task's own; none where they are not nested.
     """
 
     format_version: int
@@ -135,6 +81,7 @@ class AdapterConfig:
     samples: tuple[SampleRecord, ...] = ()
     reference_sha256: str = field(default="", metadata=records.LATER)
     calibration: tuple[SampleRecord, ...] = field(default=(), metadata=records.LATER)
+    widths: tuple[WidthRecord, ...] = field(default=(), metadata=records.LATER)
 
     def __post_init__(self) -> None:
         check_sha256(self.tensors_sha256)
@@ -151,32 +98,44 @@ class AdapterConfig:
             raise ValueError(
                 f"adapts block {adapter.blocks[-1]}, but {self.backbone.name} has {self.backbone.depth} blocks"
             )
+        check_widths(self.widths, adapter.rank)
 
     @property
     def identity(self) -> FolderIdentity:
         """What decides the answers besides the tensors."""
-        return FolderIdentity(self.task, self.probe, self.ships, self.backbone, self.preprocess)
+        return FolderIdentity(self.task, self.probe, self.ships, self.backbone, self.preprocess, self.widths)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """What the folder holds: the adapter where there is one, the head, and nested adapters cut to each width."""
+        narrow = (width_name(width.rank) for width in self.widths[:-1])
+        return (ADAPTER, HEAD, *narrow) if self.task.adapter.rank else (HEAD,)
 
     def shipped(self, ship: str | None = None) -> TaskSpec:
         """Return the task as it leaves the folder: rank 0 and the probe's temperature for the candidate "head".
 
         Args:
-            ship: one of SHIPS; None takes what the config says.
+            ship: one of `candidates`; None takes what the config says.
 
         Raises:
             UsageError: no such candidate, or the adapter of a task that was trained with rank 0.
         """
         chosen = self.ships if ship is None else ship
-        if chosen not in SHIPS:
-            raise UsageError(f"no candidate '{chosen:.60}', only {', '.join(SHIPS)}.{did_you_mean(chosen, SHIPS)}")
-        if chosen == HEAD:
-            return dataclasses.replace(self.task, adapter=HEAD_ONLY, temperature=self.probe.temperature)
-        if not self.task.adapter.rank:
+        if chosen == ADAPTER and not self.task.adapter.rank:
             raise UsageError(
                 f"task '{self.task.name}' was trained with rank 0 and has no adapter to ship; leave out --ship "
                 "adapter, or train it again with --rank 8"
             )
-        return self.task
+        if chosen not in self.candidates:
+            known = self.candidates
+            raise UsageError(f"no candidate '{chosen:.60}', only {', '.join(known)}.{did_you_mean(chosen, known)}")
+        if chosen == HEAD:
+            return dataclasses.replace(self.task, adapter=HEAD_ONLY, temperature=self.probe.temperature)
+        if (rank := rank_of(chosen)) is None:
+            return self.task
+        width = next(width for width in self.widths if width.rank == rank)
+        shape = dataclasses.replace(self.task.adapter, rank=rank)
+        return dataclasses.replace(self.task, adapter=shape, temperature=width.temperature)
 
 
 @dataclass(frozen=True)
@@ -185,30 +144,6 @@ class Adapter:
 
     task: TaskSpec
     tensors: dict[str, Array]
-
-
-def tensor_name(block: int, side: str, kind: str) -> str:
-    """Return the name of one adapter tensor: side "down" or "up", kind "weight" or "bias"."""
-    return f"blocks.{block}.adapter.{side}.{kind}"
-
-
-def tensor_shapes(task: TaskSpec, backbone: BackboneSpec) -> dict[str, tuple[int, ...]]:
-    """Return every tensor's name and shape for a task on a backbone, [out, in] layout."""
-    rank, width, classes = task.adapter.rank, backbone.width, len(task.labels)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for block in task.adapter.blocks:
-        shapes[tensor_name(block, "down", "weight")] = (rank, width)
-        shapes[tensor_name(block, "down", "bias")] = (rank,)
-        shapes[tensor_name(block, "up", "weight")] = (width, rank)
-        shapes[tensor_name(block, "up", "bias")] = (width,)
-    shapes["head.weight"] = (classes, backbone.features)
-    shapes["head.bias"] = (classes,)
-    return shapes
-
-
-def _probe_name(name: str) -> str:
-    """Return the name in an adapter folder of a tensor of the probe's, which is called head.* elsewhere."""
-    return f"probe.{name.removeprefix('head.')}"
 
 
 def pack(values: Mapping[str, Array], identity: Identity | FolderIdentity) -> bytes:
@@ -246,7 +181,7 @@ def read_adapter(folder: Path, ship: str | None = None) -> tuple[AdapterConfig, 
 
     Args:
         folder: adapters/<task>/.
-        ship: the candidate, one of SHIPS; None takes the one that the config names.
+        ship: one of the config's candidates; None takes the one that it names.
 
     Raises:
         FormatError: see read_config and core.tensor_file.read; also tensors of other names or shapes, or not finite.
@@ -261,12 +196,14 @@ def read_adapter(folder: Path, ship: str | None = None) -> tuple[AdapterConfig, 
 
 
 def candidate(config: AdapterConfig, held: Mapping[str, Array], ship: str | None = None) -> Adapter:
-    """Return what ships out of a folder's tensors, which hold both candidates; see AdapterConfig.shipped."""
+    """Return what ships out of a folder's tensors, which hold every candidate; see AdapterConfig.shipped."""
     task = config.shipped(ship)
     named = {name: name for name in tensor_shapes(task, config.backbone)}
     if not task.adapter.rank:
-        named = {name: _probe_name(name) for name in named}
-    return Adapter(task, {name: held[place] for name, place in named.items()})
+        named = {name: probe_name(name) for name in named}
+    found = {name: held[place] for name, place in named.items()}
+    narrower = 0 < task.adapter.rank < config.task.adapter.rank
+    return Adapter(task, cut(found, task.adapter.rank) if narrower else found)
 
 
 def read_folder_tensors(folder: Path, config: AdapterConfig) -> bytes:

@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import EngineError, FormatError
+from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array

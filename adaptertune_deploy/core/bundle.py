@@ -18,9 +18,10 @@ from pathlib import Path
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import files, graph_facts, records
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.identity import Identity
 from adaptertune_deploy.core.manifest import FORMAT_VERSION, GraphRecord, Manifest, TaskRecord, graph_file
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec

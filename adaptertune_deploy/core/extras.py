@@ -18,7 +18,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "hf": ("datasets",),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
-    "tensorboard": ("tensorboardX",),
 }
 # Any one of these lets atd predict, serve and add work.
 ENGINE_EXTRAS = ("cpu", "gpu", "openvino", "tensorrt", "tensorrt-rtx")
@@ -34,7 +33,6 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "quickstart": ("cpu", "train", "export"),
     "train --dataset hf:OWNER/NAME": ("hf",),
     "train --dataset LIST.parquet": ("parquet",),
-    "train --log tensorboard": ("tensorboard",),
 }
 
 

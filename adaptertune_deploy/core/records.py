@@ -44,6 +44,8 @@ def digest(value: object) -> str:
 
 def _early(value: object) -> object:
     """Return a dataclass as a dict, without fields that are noted, or came later and have their default."""
+    if isinstance(value, tuple):
+        return [_early(item) for item in value]
     if not dataclasses.is_dataclass(value):
         return value
     found = {field: getattr(value, field.name) for field in dataclasses.fields(value) if field.metadata != NOTED}

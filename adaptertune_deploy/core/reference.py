@@ -1,9 +1,9 @@
 """Reference logits: what torch answered about an adapter's samples when it was trained.
 
 reference.safetensors lies beside the tensors and holds float32 [S, C] for each candidate, as served (divided by the
-temperature), for the S samples of the config in their order: `head`, and `adapter` where the rank is not 0. The config
-holds its hash. So whoever has the folder, its images and an engine can tell whether a graph answers as torch did,
-without torch.
+temperature), for the S samples of the config in their order: `head`, `adapter` where the rank is not 0, and `adapter-4`
+and the like where it is nested. The config holds its hash. So whoever has the folder, its images and an engine can tell
+whether a graph answers as torch did, without torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptertune_deploy.core import files, samples, tensors
-from adaptertune_deploy.core.adapter import ADAPTER, CONFIG_NAME, HEAD, AdapterConfig
+from adaptertune_deploy.core.adapter import CONFIG_NAME, AdapterConfig
 from adaptertune_deploy.core.errors import FormatError, ImageError
 from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS, preprocess
 from adaptertune_deploy.core.tensors import Array
@@ -53,7 +53,7 @@ def read_reference(folder: Path, config: AdapterConfig, ship: str | None = None)
     Args:
         folder: the adapter folder.
         config: its config.
-        ship: the candidate, one of core.adapter.SHIPS; None takes the one that the config names.
+        ship: one of the config's candidates; None takes the one that the config names.
 
     Raises:
         FormatError: absent though the config names it, of another hash, or not of the shapes that the config says.
@@ -62,7 +62,7 @@ def read_reference(folder: Path, config: AdapterConfig, ship: str | None = None)
         return None
     path = folder / REFERENCE_NAME
     shape = (len(config.samples), len(config.task.labels))
-    shapes = dict.fromkeys((ADAPTER, HEAD) if config.task.adapter.rank else (HEAD,), shape)
+    shapes = dict.fromkeys(config.candidates, shape)
     data = files.read_regular(path, tensors.size_limit(shapes))
     if files.sha256_bytes(data) != config.reference_sha256:
         raise FormatError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from adaptertune_deploy.core.records import LATER
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class RecipeRecord:
     label_smoothing: 0..1.
     served_view: share of the samples that were prepared as in serving instead of being augmented, 0..1.
     seed: of order, augmentation and initialisation.
-    placement: which blocks were asked for: "all", "last:4", "every:2" or "3,7,11".
+    placement: which blocks were asked for: "all" or "last:4".
     augment: name of the augmentation.
     class_weights: "balanced" or "none".
     start_penalty: scikit-learn's C of the head that the training started from.
@@ -48,8 +46,6 @@ class RecipeRecord:
     precision: of the training's arithmetic.
     device: which ran it.
     seconds: wall time of the whole run.
-    views: fixed augmentations of each image, 0 where each epoch augmented anew.
-    dropout, drop_path: of the adapters, 0..1.
     """
 
     epochs: float
@@ -71,6 +67,3 @@ class RecipeRecord:
     precision: str
     device: str
     seconds: float
-    views: int = field(default=0, metadata=LATER)
-    dropout: float = field(default=0.0, metadata=LATER)
-    drop_path: float = field(default=0.0, metadata=LATER)

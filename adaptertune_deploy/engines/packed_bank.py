@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.adapter import tensor_name
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, files, publish
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
+from adaptertune_deploy.core import bundle, cutting, files, nested, publish
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
+from adaptertune_deploy.core.identity import Identity
 from adaptertune_deploy.core.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
@@ -25,11 +26,15 @@ ROOM = 64_000_000  # bytes: a small backbone with some tasks; a larger one fails
 
 @dataclass(frozen=True)
 class Source:
-    """One trained task: its folder, its config, and what ships of it."""
+    """One trained task: its folder, its config, and what ships of it.
+
+    ship: the candidate that was asked for, None for the one that training chose.
+    """
 
     folder: Path
     config: AdapterConfig
     adapter: Adapter
+    ship: str | None = None
 
     @property
     def shipped(self) -> tuple[TaskSpec, str]:
@@ -37,6 +42,12 @@ class Source:
         task = self.adapter.task
         data = artefact.pack(self.adapter.tensors, Identity(task, self.config.backbone, self.config.preprocess))
         return task, files.sha256_bytes(data)
+
+    @property
+    def cost(self) -> str | None:
+        """What cutting it saves and costs; None for a task that leaves as it was trained."""
+        rank = nested.rank_of(self.ship or "")
+        return None if rank is None else cutting.cost_of(self.config, rank)
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,6 @@ class Plan:
     images: files to verify on.
     engine: what to verify on.
     replace: whether tasks and graphs that stand at `out` may be dropped.
-    ship: the candidate that was asked for, None for each task's own.
     precisions: of the graphs, in the order in which they are made.
     calibration: images that ranges are measured on; None where no precision needs them.
     explain: whether to tell how far each block lies from fp32.
@@ -62,7 +72,6 @@ class Plan:
     images: tuple[Path, ...]
     engine: EngineOptions
     replace: bool
-    ship: str | None = None
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     calibration: Calibration | None = None
     explain: bool = False
@@ -97,6 +106,7 @@ def plan_export(
     engine: EngineOptions = ON_CPU,
     replace: bool = False,
     ship: str | None = None,
+    rank: int | None = None,
     precisions: Sequence[Precision] = (Precision.FP32,),
     calibration: Path | None = None,
     explain: bool = False,
@@ -112,6 +122,7 @@ def plan_export(
         engine: what to verify on.
         replace: whether tasks and graphs that stand at `out` may be dropped.
         ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
+        rank: of adapters at most: nested ones that are wider are cut to it; None takes them as they were trained.
         precisions: of the graphs; each form is written in all of them.
         calibration: a folder of images to measure ranges on, where a precision needs some; None takes those that
             training kept.
@@ -119,7 +130,8 @@ def plan_export(
 
     Raises:
         UsageError: nothing to export, no form or precision asked for, an unknown engine or device, a place that can't
-            be written, tasks or graphs that the export would drop, or the adapter of a task that has none.
+            be written, tasks or graphs that the export would drop, the adapter of a task that has none, or one that is
+            wider than `rank` and can't be cut to it.
         FormatError: a damaged adapter, or tasks of different backbones or preprocessing.
         ExportError: no images to verify or to calibrate on, or `out` is something else than a bundle.
         EngineError: the engine or device is absent here.
@@ -131,12 +143,12 @@ def plan_export(
     check_options(engine)
     old = read_old(out)
     files.check_writable(out, "--out", ROOM)
-    sources = read_sources(adapters, ship)
+    sources = read_sources(adapters, ship, rank)
     found = find_images([(source.folder, source.config.samples) for source in sources], images)
     measured = None
     if any(is_calibrated(precision) for precision in precisions):
         measured = find_calibration([(source.folder, source.config) for source in sources], found, calibration)
-    plan = Plan(sources, out, merge, shared, found, engine, replace, ship, tuple(precisions), measured, explain)
+    plan = Plan(sources, out, merge, shared, found, engine, replace, tuple(precisions), measured, explain)
     plan.check_dropped(old)
     return plan
 
@@ -160,18 +172,18 @@ def read_old(out: Path) -> Manifest | None:
     return None
 
 
-def read_sources(folders: Sequence[Path], ship: str | None = None) -> tuple[Source, ...]:
+def read_sources(folders: Sequence[Path], ship: str | None = None, rank: int | None = None) -> tuple[Source, ...]:
     """Read adapter folders and check that one backbone graph can serve them all.
 
     Raises:
-        UsageError: no folder at all, two of one task, or one without the candidate that `ship` names.
+        UsageError: no folder at all, two of one task, or one without the candidate that `ship` names, or not at `rank`.
         FormatError: a damaged adapter, values that overflow, or one of another backbone or preprocessing than most.
     """
     from adaptertune_deploy.core import bank
 
     if not folders:
         raise UsageError("no adapter to export; train one first: atd train --dataset pets")
-    sources = tuple(Source(folder, *artefact.read_adapter(folder, ship)) for folder in folders)
+    sources = tuple(_read_source(folder, ship, rank) for folder in folders)
     names = Counter(source.config.task.name for source in sources)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
@@ -184,6 +196,11 @@ def read_sources(folders: Sequence[Path], ship: str | None = None) -> tuple[Sour
         bundle.check_same_model(source.config, *model, f"task '{usual}'")
         bank.folded(source.adapter)
     return sources
+
+
+def _read_source(folder: Path, ship: str | None, rank: int | None) -> Source:
+    chosen = cutting.at_rank(artefact.read_config(folder), ship, rank)
+    return Source(folder, *artefact.read_adapter(folder, chosen), chosen)
 
 
 def replaced(plan: Plan, old: Manifest | None) -> tuple[str, ...]:

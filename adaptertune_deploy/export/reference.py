@@ -34,7 +34,7 @@ def expected_logits(plan: Plan, backbone: Backbone, images: Array, progress: Pro
     answers: list[Array] = []
     for place, source in enumerate(plan.sources):
         progress("torch's answers", place, len(plan.sources))
-        check_reference(backbone, source.folder, source.config, source.adapter, plan.ship)
+        check_reference(backbone, source.folder, source.config, source.adapter, source.ship)
         answers.append(asked_logits(backbone, source.adapter, images, pairs[pairs[:, 1] == place, 0]))
     progress("torch's answers", len(plan.sources), len(plan.sources))
     return tuple(answers)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import tensor_name
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.export.graph import Arguments, GraphInput, to_onnx
 from adaptertune_deploy.model.adapted import after_blocks, pooled_features
 from adaptertune_deploy.model.backbone import Backbone

@@ -1,4 +1,4 @@
-"""What an adapter folder holds: its task, its two candidates, its tensors, and whether they are those of its config."""
+"""What an adapter folder holds: its task, its candidates, its tensors, and whether they are those of its config."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def _adapters(config: AdapterConfig) -> str:
     if not adapter.rank:
         return "none: a head only was trained"
     blocks = ", ".join(map(str, adapter.blocks))
-    return f"rank {adapter.rank}, alpha {adapter.alpha:g}, after blocks {blocks} of {config.backbone.depth}"
+    nested = f" (nested: {', '.join(str(width.rank) for width in config.widths)})" if config.widths else ""
+    return f"rank {adapter.rank}{nested}, alpha {adapter.alpha:g}, after blocks {blocks} of {config.backbone.depth}"
 
 
 def _reference(config: AdapterConfig) -> str:

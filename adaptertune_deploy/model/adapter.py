@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adaptertune_deploy.model.dropping import Dropping
-
 
 class Adapter(nn.Module):
     """The residual branch  A(x) = alpha * up(GELU(down(x))).
@@ -20,29 +18,28 @@ class Adapter(nn.Module):
         width: D, channels of a token.
         rank: r, width of the bottleneck.
         alpha: scale of the branch, not trained.
+
+    Attributes:
+        closed: bool, broadcast to (batch, tokens, rank): hidden units that are taken as zero; None for none
+            (model.nested).
     """
 
     def __init__(self, width: int, rank: int, alpha: float) -> None:
         super().__init__()
         self.alpha = alpha
+        self.closed: Tensor | None = None
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
         nn.init.xavier_uniform_(self.down.weight)
         for tensor in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(tensor)
 
-    def forward(self, x: Tensor, dropping: Dropping | None = None, block: int = 0) -> Tensor:
-        """Return the branch's value for tokens `x`, both (batch, tokens, width).
-
-        Args:
-            x: the block's output.
-            dropping: what to leave out while training; None keeps everything.
-            block: index of the block, by which `dropping` draws.
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the branch's value for tokens `x`, both (batch, tokens, width)."""
         hidden = functional.gelu(self.down(x))
-        branch: Tensor = self.up(hidden if dropping is None else dropping.channels(hidden, block))
-        if dropping is not None:
-            branch = dropping.branch(branch, block)
+        if self.closed is not None:
+            hidden = hidden.masked_fill(self.closed, 0)
+        branch: Tensor = self.up(hidden)
         return branch if self.alpha == 1.0 else self.alpha * branch
 
 

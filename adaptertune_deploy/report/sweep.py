@@ -30,13 +30,16 @@ class SweptPoint:
     error: float | None
 
 
-def draw_sweep(points: Sequence[SweptPoint], enough: int | None, title: str) -> bytes:
+def draw_sweep(
+    points: Sequence[SweptPoint], enough: int | None, title: str, nested: Sequence[SweptPoint] = ()
+) -> bytes:
     """Return the picture as PNG.
 
     Args:
         points: ranks ascending, 0 first, at least two.
         enough: the rank that is marked.
         title: printed above.
+        nested: nested adapters at ranks of `points`; those at others are not drawn.
     """
     places = list(range(1, len(points)))
     head, adapters = points[0], points[1:]
@@ -57,6 +60,13 @@ def draw_sweep(points: Sequence[SweptPoint], enough: int | None, title: str) -> 
             lw=0,
         )
         accuracy.plot(places, means, "o-", color=OTHER, ms=4, lw=1.4)
+        cut = [(names.index(str(point.rank)) + 1, point) for point in nested if str(point.rank) in names]
+        if cut:
+            at, heights = [place for place, _ in cut], [100 * fmean(point.top1) for _, point in cut]
+            accuracy.plot(at, heights, "s:", color=OTHER, ms=4, lw=1.2, mfc="white", label="nested, one training")
+            accuracy.legend(loc="lower right", frameon=False)
+            if all(point.loss is not None for _, point in cut):
+                loss.plot(at, [point.loss for _, point in cut], "s:", color=OTHER, ms=4, lw=1.2, mfc="white")
         accuracy.axhline(100 * head.top1[0], color=OTHER, lw=1, ls="--")
         accuracy.annotate(
             "head alone",

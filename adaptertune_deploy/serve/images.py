@@ -2,6 +2,9 @@
 
 Requests take turns image by image, and not every thread is ever busy with large images, so that one request full of
 them delays nobody else by much. A decoding that nobody waits for any more ends at its next block.
+
+What an image costs is read from its header first, in a thread of its own. One image that finds a thread idle goes there
+at once, header and all, and comes back undecoded where it proves to be large.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.images.jpeg_scans import scans
 from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.serve.batching.budget import Budget
+from adaptertune_deploy.serve.batching.budget import Budget, Share
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.settings import Settings
 
@@ -27,6 +30,7 @@ PORTION = 262_144  # bytes of images whose headers are read before another reque
 LARGE = 4_000_000  # pixels; a few tenths of a second where an image is made to be slow
 SCANS = 16  # of a JPEG; programs write up to about a dozen
 NEVER = Deadline()
+DECODING = "the images were decoded"
 
 
 @dataclass(eq=False)
@@ -34,12 +38,14 @@ class _Work:
     """The images of one request.
 
     waiting: places of images that no thread has begun.
+    share: of the budget.
     left: images that are not finished.
     stopped: nobody waits for it any more; read by the threads.
     """
 
     encoded: Sequence[bytes]
-    sizes: Sequence[int]
+    sizes: list[int]
+    share: Share
     pixels: Array
     deadline: Deadline
     future: asyncio.Future[None]
@@ -53,7 +59,7 @@ class _Work:
 
     def check(self) -> None:
         """End a decoding whose answer nobody waits for."""
-        self.deadline.check("the images were decoded")
+        self.deadline.check(DECODING)
         if self.stopped:
             raise RequestError("the request has ended")
 
@@ -88,15 +94,20 @@ class ImagePool:
             RequestError: 503 where more pixels wait already than the budget takes; 504 at the deadline.
         """
         loop = asyncio.get_running_loop()
-        sizes = await self._sizes(encoded)
+        unread = self._may_begin_unread(encoded)
+        sizes = [] if unread else await deadline.within(self._sizes(encoded), DECODING)
         pixels = np.empty((len(encoded), 3, *self._spec.size), dtype=np.float32)
         with self.budget.share() as share:
-            share.grow(sum(sizes))
-            work = _Work(encoded, sizes, pixels, deadline, loop.create_future())
-            self._queue.append(work)
-            self._begin()
+            share.grow(LARGE if unread else sum(sizes))
+            work = _Work(encoded, sizes, share, pixels, deadline, loop.create_future())
+            if unread:
+                self._start(work, work.waiting.popleft(), large=False)
+            else:
+                self._queue.append(work)
+                self._begin()
             try:
-                await work.future
+                with deadline.ending(work.future, DECODING):
+                    await work.future
             finally:
                 work.stopped = True
                 if work in self._queue:
@@ -108,19 +119,27 @@ class ImagePool:
         self._headers.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _may_begin_unread(self, encoded: Sequence[bytes]) -> bool:
+        """Whether images may go to a thread before anybody knows their sizes: one, that holds nobody up."""
+        small = len(encoded) == 1 and len(encoded[0]) <= PORTION
+        return small and self._idle > 0 and not self._queue and self.budget.used + LARGE <= self.budget.limit
+
     async def _sizes(self, encoded: Sequence[bytes]) -> list[int]:
         """Return every image's pixels, from its header; requests take turns here too."""
         loop = asyncio.get_running_loop()
         sizes: list[int] = []
         while len(sizes) < len(encoded):
             sizes += await loop.run_in_executor(self._headers, self._portion, encoded, len(sizes))
-        if sum(sizes) > self._settings.request_pixels:
+        self._check_request(sum(sizes))
+        return sizes
+
+    def _check_request(self, pixels: int) -> None:
+        if pixels > self._settings.request_pixels:
             raise ImageError(
-                f"the images have {sum(sizes):,} pixels, expected at most {self._settings.request_pixels:,} in one "
+                f"the images have {pixels:,} pixels, expected at most {self._settings.request_pixels:,} in one "
                 "request; send fewer at a time",
                 413,
             )
-        return sizes
 
     def _portion(self, encoded: Sequence[bytes], start: int) -> list[int]:
         """Return the pixels of the images from place `start` on: of one, or of as many as are small together."""
@@ -158,25 +177,47 @@ class ImagePool:
         running = loop.run_in_executor(self._threads, self._fill, work, place)
         running.add_done_callback(lambda done: self._finish(work, large, done))
 
-    def _finish(self, work: _Work, large: bool, done: asyncio.Future[None]) -> None:
+    def _finish(self, work: _Work, large: bool, done: asyncio.Future[int | None]) -> None:
         self._idle += 1
         self._large -= large
-        work.left -= 1
         error = None if done.cancelled() else done.exception()
+        undecoded = None if done.cancelled() or error is not None else done.result()
         if not work.future.done():
             if error is not None:
                 work.future.set_exception(error)
-            elif not work.left:
-                work.future.set_result(None)
+            elif undecoded is not None:
+                self._put_back(work, undecoded)
+            else:
+                work.left -= 1
+                if not work.left:
+                    work.future.set_result(None)
         self._begin()
 
-    def _fill(self, work: _Work, place: int) -> None:
+    def _put_back(self, work: _Work, size: int) -> None:
+        """Let an image wait for its turn that proved to be large."""
+        try:
+            work.share.reach(size)
+        except RequestError as error:
+            work.future.set_exception(error)
+            return
+        work.sizes.append(size)
+        work.waiting.append(0)
+        self._queue.append(work)
+
+    def _fill(self, work: _Work, place: int) -> int | None:
+        """Decode an image; one whose size is not known yet and proves to be large is left, and its pixels returned."""
         try:
             limit = self._settings.max_pixels
+            if not work.sizes:
+                cost = _cost(work.encoded[place], limit)
+                self._check_request(cost)
+                if cost > LARGE:
+                    return cost
             image = preprocess.decode(work.encoded[place], self._spec.orientation, limit, check=work.check)
             work.pixels[place] = preprocess.transform(image, self._spec)
         except ImageError as error:
             raise _named(error, place, len(work.encoded)) from None
+        return None
 
 
 def _cost(data: bytes, most: int) -> int:

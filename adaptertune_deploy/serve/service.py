@@ -212,7 +212,7 @@ class Service:
             start = monotonic()
             pixels = images
             if not isinstance(pixels, np.ndarray):
-                pixels = await deadline.within(self.images.load(pixels, deadline), "the images were decoded")
+                pixels = await self.images.load(pixels, deadline)
             preprocess_s = monotonic() - start
             image = np.repeat(np.arange(len(pixels), dtype=np.int64), len(tasks))
             outcome = await self.batcher.submit(pixels, image, [*tasks] * len(pixels), deadline, priority)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,6 @@ from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.checkpoint import Keeper
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.fit import Fit, fit
-from adaptertune_deploy.train.logs.log import unlogged
-from adaptertune_deploy.train.parallel.work import Work
 from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.recipe import count_steps
@@ -85,37 +82,18 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     Raises:
         TrainingError: the loss is not finite, or a proof failed.
     """
-    recipe, task = dataclasses.replace(run.recipe, seed=seed), run.task
+    recipe, task = run.recipe, run.task
     torch.manual_seed(seed)
     model = AdaptedViT(run.backbone, task).to(run.device.torch).eval()
     start_images = proofs.prove_start(model, run.some_images(rows[:START_PROOF_IMAGES]))
     part = frozen.take(rows)
     penalty = probe.head.penalty * recipe.start_penalty_scale
     set_head(model, fit_head(part.features, part.targets, len(task.labels), penalty, part.weights))
-    name = f"seed {seed} rank {recipe.rank} {what}"
-    keeper = Keeper(run.checkpoints, name) if run.checkpoints else None
+    keeper = Keeper(run.checkpoints, f"seed {seed} rank {recipe.rank} {what}") if run.checkpoints else None
     start = keeper.load() if keeper else None
-    begun = start.step if start else 0
-    steps = count_steps(recipe, len(rows))
-    if run.group is not None:
-        run.group.send(Work(rows, recipe, part.weights, model.export_tensors(), steps, start))
-    batches = run.batches(rows, steps, seed, begun)
-    log = run.logs.training(name, begun) if run.logs else unlogged
-    with run.device.fast_steps(run.backbone):
-        result = fit(
-            model,
-            batches,
-            recipe,
-            run.device,
-            part.weights,
-            run.progress,
-            what,
-            start,
-            keeper,
-            run.tell,
-            log,
-            run.group,
-        )
+    batches = run.batches(rows, count_steps(recipe, len(rows)), seed, start.step if start else 0)
+    with run.device.attention(run.backbone):
+        result = fit(model, batches, recipe, run.device, part.weights, run.progress, what, start, keeper, run.tell)
     return Adapted(model, result, start_images)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.model.nested import narrowed
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, untried
@@ -61,16 +64,32 @@ def adapter_answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: i
         seed: see there.
         what: put before the names of the trainings.
     """
-    answers = np.full((len(fold), len(run.task.labels)), np.nan, dtype=np.float32)
-    for number in range(int(fold.max()) + 1):
-        answers[fold == number] = _answers(run, frozen, probe, fold, number, seed, what)
+    rank = run.task.adapter.rank
+    return answers_at((rank,), run, frozen, probe, fold, seed, what)[rank]
+
+
+def answers_at(
+    ranks: Sequence[int], run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int, what: str = ""
+) -> dict[int, Array]:
+    """Return the logits of adapter_answers at several ranks, to which the adapters of each fold are cut.
+
+    Args:
+        ranks: up to that of the run's adapters.
+        run: see adapter_answers, as the others.
+        frozen: see there.
+        probe: see there.
+        fold: see there.
+        seed: see there.
+        what: see there.
+    """
+    answers = {rank: np.full((len(fold), len(run.task.labels)), np.nan, dtype=np.float32) for rank in ranks}
+    folds, own = int(fold.max()) + 1, run.task.adapter.rank
+    for number in range(folds):
+        name = what + (f"fold {number + 1} of {folds}" if folds > 1 else "comparison")
+        adapted = fit_adapters(run, frozen, probe, np.flatnonzero(fold != number), seed, name)
+        loader = run.training_images(np.flatnonzero(fold == number))
+        for rank in ranks:
+            model = adapted.model if rank == own else narrowed(run.backbone, adapted.model, rank)
+            said = f"{name}, answers" if len(ranks) == 1 else f"{name}, answers at rank {rank}"
+            answers[rank][fold == number] = outputs(model, loader, run.exact, said, run.progress)[0]
     return answers
-
-
-def _answers(run: Run, frozen: Frozen, probe: Probe, fold: Folds, number: int, seed: int, what: str) -> Array:
-    """Return the logits of a fold's images by adapters that were trained on the others."""
-    folds = int(fold.max()) + 1
-    what += f"fold {number + 1} of {folds}" if folds > 1 else "comparison"
-    adapted = fit_adapters(run, frozen, probe, np.flatnonzero(fold != number), seed, what)
-    loader = run.training_images(np.flatnonzero(fold == number))
-    return outputs(adapted.model, loader, run.exact, f"{what}, answers", run.progress)[0]

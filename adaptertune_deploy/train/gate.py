@@ -52,9 +52,21 @@ def compared_losses(logits: Array, targets: Targets, weights: Weights | None = N
         targets: see there.
         weights: see there.
     """
+    return judged(logits, targets, weights)[1]
+
+
+def judged(logits: Array, targets: Targets, weights: Weights | None = None) -> tuple[OutOfFold, Weights]:
+    """Return what out-of-fold logits are worth, and the losses of compared_losses.
+
+    Args:
+        logits: see compare, as the others.
+        targets: see there.
+        weights: see there.
+    """
     share = np.ones(len(targets)) if weights is None else weights / weights.mean()
-    weighted: Weights = share * _out_of_fold(logits, targets, share)[1]
-    return weighted
+    found, each = _out_of_fold(logits, targets, share)
+    weighted: Weights = share * each
+    return found, weighted
 
 
 def untried(folds: int, images: int) -> Gate:

@@ -9,7 +9,7 @@ from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.candidates import Adapted, Frozen, frozen_features
 from adaptertune_deploy.train.evaluate import outputs
-from adaptertune_deploy.train.outcome.measured import Calibration, Measure, OutOfFold
+from adaptertune_deploy.train.outcome.measured import Calibration, Measure
 from adaptertune_deploy.train.outcome.scores import score
 from adaptertune_deploy.train.probe.class_weights import image_weights
 from adaptertune_deploy.train.probe.probe import Probe, fit_probe
@@ -36,19 +36,18 @@ def measure_head_alone(run: Run, probe: Probe) -> Measure:
     return measure(probe.head.logits(features), targets, probe.temperature, parameters)
 
 
-def measure_adapted(run: Run, adapted: Adapted, compared: OutOfFold | None) -> Measure:
+def measure_adapted(run: Run, adapted: Adapted, temperature: float = 1.0) -> Measure:
     """Prove that the backbone did not change, and return adapters and head on the test images.
 
     Args:
         run: the test images and the backbone.
         adapted: adapters and head of all training images.
-        compared: out of fold, whose temperature they get; None where nothing was compared.
+        temperature: that the comparison out of fold gave them; 1 where nothing was compared.
 
     Raises:
         TrainingError: the backbone changed.
     """
     proofs.prove_frozen(adapted.model, run.frozen_sha256)
-    temperature = compared.temperature if compared is not None else 1.0
     logits, targets = outputs(adapted.model, run.test_images(), run.exact, "test adapter", run.progress)
     trainable = sum(parameter.numel() for parameter in adapted.model.trainable().values())
     return measure(logits, targets, temperature, trainable)

@@ -24,15 +24,12 @@ from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.crossfit import usual_folds
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
-from adaptertune_deploy.train.logs.log import usual_folder
-from adaptertune_deploy.train.logs.table import open_logs
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.recipe import Recipe, place
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run, decided
 from adaptertune_deploy.train.stopped import folder_of
 from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
-from adaptertune_deploy.train.views import Views
 
 
 def prepare(
@@ -85,22 +82,7 @@ def prepare(
         progress=progress,
         tell=tell,
     )
-    usual = usual_folder(request.out, run.task.name)
-    return replace(
-        run,
-        views=_views(run),
-        checkpoints=_checkpoints(request, run),
-        logs=open_logs(request.log, request.log_dir, usual, resume=request.resume),
-    )
-
-
-def _views(run: Run) -> Views | None:
-    """Return the fixed views that the recipe asks for."""
-    blocks = run.task.adapter.blocks
-    if not run.recipe.views or not blocks:
-        return None
-    augment = run.dataset.augment
-    return Views(run.splits.train, run.pixels, augment, run.backbone, blocks[0], run.recipe, run.device)
+    return replace(run, checkpoints=_checkpoints(request, run))
 
 
 def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:

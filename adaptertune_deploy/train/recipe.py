@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
 from adaptertune_deploy.train.device_names import check_device_name
 
 GIVEN, AUTO, AUTO_FAST = "given", "auto", "auto:fast"
 SEARCHES = (GIVEN, AUTO, AUTO_FAST)
 USUAL_RANK = 8
+NESTED = "nested"
+NESTED_RANK = 32
+FEWEST_NESTED = 2
 SHIPS = ("auto", "adapter", "head")
 CLASS_WEIGHTS = ("balanced", "none")
 LARGEST_SEED = 1 << 32
 MOST_FOLDS = 20
 MOST_SEEDS = 100
-MOST_VIEWS = 64
 # Images that a run sees, by the size of the data: eight passes over a thousand, four over two to ten thousand, two
 # over twenty thousand and more.
 MOST_EPOCHS, USUAL_EPOCHS, FEWEST_EPOCHS = 8.0, 4.0, 2.0
@@ -33,8 +36,9 @@ class Recipe:
     rank, alpha: of every adapter (core.spec.AdapterSpec); rank 0 trains the head alone.
     search: "given" takes that rank, "auto" finds the smallest that is enough on the folds of the comparison,
         "auto:fast" on one split.
-    placement: "all", "last:K" or "every:K" blocks, or a list "3,7,11" of them, counted from 0; the backbone's depth is
-        compared when it is known (place).
+    nested: train adapters whose first 1, 2, 4, ... hidden units are good adapters too (nested_widths); the gate looks
+        at the full width.
+    placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
     ship: "auto" lets cross-validation choose, "adapter" or "head" overrules it.
     class_weights: "balanced" lets every class count the same where their sizes differ, "none" every image.
     folds: of the comparison; 0 chooses by the number of images, 1 is one split.
@@ -47,10 +51,7 @@ class Recipe:
     warmup: share of all steps with a rising learning rate; a cosine to zero follows.
     clip: largest norm of the gradient over all trained tensors.
     label_smoothing: of the cross-entropy.
-    dropout: share of the bottleneck's channels that a training step sets to zero, 0 to below 1.
-    drop_path: share of the images that an adapter passes by in a training step, 0 to below 1.
     served_view: share of the samples that are not augmented but prepared as a server does it, 0..1.
-    views: fixed augmentations of each image, whose frozen part is computed once; 0 augments anew in every epoch.
     seed: of the adapters' initialisation, the order of the images and their augmentation; splits and folds have
         their own.
     precision: "auto", "fp32", "bf16" or "fp16" autocast for the training steps.
@@ -61,6 +62,7 @@ class Recipe:
     rank: int = USUAL_RANK
     alpha: float = 1.0
     search: str = GIVEN
+    nested: bool = False
     placement: str = "all"
     ship: str = "auto"
     class_weights: str = "balanced"
@@ -76,9 +78,6 @@ class Recipe:
     clip: float = 1.0
     label_smoothing: float = 0.0
     served_view: float = 1 / 3
-    views: int = 0
-    dropout: float = 0.0
-    drop_path: float = 0.0
     seed: int = 0
     precision: str = "auto"
     device: str = "auto"
@@ -110,14 +109,13 @@ class Recipe:
                 ("warmup", self.warmup, 0 <= self.warmup < 1, "a share from 0 to below 1"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
                 ("served_view", self.served_view, 0 <= self.served_view <= 1, "a share from 0 to 1"),
-                ("views", self.views, 0 <= self.views <= MOST_VIEWS, f"0 (anew in every epoch) to {MOST_VIEWS}"),
-                ("dropout", self.dropout, 0 <= self.dropout < 1, "a share from 0 to below 1"),
-                ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a share from 0 to below 1"),
                 ("seed", self.seed, 0 <= self.seed < LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED - 1}"),
                 ("workers", self.workers, self.workers >= -1, "-1 (automatic) or more"),
             )
             if not correct
         ]
+        if self.nested and (self.search != GIVEN or self.rank < FEWEST_NESTED):
+            wrong.append(f"--rank nested:{self.rank}: expected a full width from {FEWEST_NESTED}, and no search")
         if self.rank == 0 and self.ship == "adapter":
             wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
         if wrong:
@@ -126,43 +124,57 @@ class Recipe:
         check_device_name(self.device, self.precision)
 
 
+def rank_fields(text: str) -> dict[str, Any]:
+    """Return the fields of Recipe that --rank asks for: a number, "auto", "auto:fast", "nested" or "nested:N".
+
+    Raises:
+        UsageError: anything else.
+    """
+    word = text.strip().lower()
+    if word in SEARCHES and word != GIVEN:
+        return {"rank": USUAL_RANK, "search": word, "nested": False}
+    found = re.fullmatch(r"(nested)(?::([0-9]{1,9}))?|(-?[0-9]{1,9})", word)
+    if found is None:
+        known = [*(name for name in SEARCHES if name != GIVEN), NESTED]
+        near = did_you_mean(word, known)
+        raise UsageError(
+            f"--rank {text:.60}: expected a whole number, {', '.join(known)} or {NESTED}:N{near and '.'}{near}"
+        )
+    return {"rank": int(found[2] or found[3] or NESTED_RANK), "search": GIVEN, "nested": found[1] is not None}
+
+
+def nested_widths(rank: int) -> tuple[int, ...]:
+    """Return the widths that nested adapters of a rank are trained at: the powers of two below it, then itself."""
+    return (*(1 << octave for octave in range(rank.bit_length()) if 1 << octave < rank), rank)
+
+
 def place(placement: str, depth: int) -> tuple[int, ...]:
-    """Return the indices of the blocks that get an adapter, ascending.
+    """Return the indices of the blocks that get an adapter.
 
     Args:
-        placement: "all", "last:K" (the last K blocks), "every:K" (blocks 0, K, 2K, ...) or a list from 0, "3,7,11".
+        placement: "all", "last:K" (the last K blocks) or "every:K" (blocks 0, K, 2K, ...).
         depth: number of blocks of the backbone.
 
     Raises:
-        UsageError: another form, a K that does not fit the depth, or a block that the backbone lacks.
+        UsageError: another form, or a K that does not fit the depth.
     """
-    kind, numbers = _parse_placement(placement, f"1 to {depth}")
-    if kind == "list":
-        if numbers[-1] >= depth:
-            raise UsageError(f"--placement {placement}: no block {numbers[-1]}, expected blocks from 0 to {depth - 1}")
-        return numbers
-    (step,) = numbers
+    kind, step = _parse_placement(placement, f"1 to {depth}")
     if step > depth:
         raise UsageError(_expected(placement, f"1 to {depth}"))
     return tuple(range(depth - step, depth)) if kind == "last" else tuple(range(0, depth, step))
 
 
-def _parse_placement(placement: str, limits: str) -> tuple[str, tuple[int, ...]]:
+def _parse_placement(placement: str, limits: str) -> tuple[str, int]:
     if placement == "all":
-        return "every", (1,)
-    if match := re.fullmatch(r"(last|every):([1-9][0-9]{0,4})", placement):
-        return match[1], (int(match[2]),)
-    if not re.fullmatch(r"(0|[1-9][0-9]{0,4})(,(0|[1-9][0-9]{0,4}))*", placement):
+        return "every", 1
+    match = re.fullmatch(r"(last|every):([1-9][0-9]{0,4})", placement)
+    if match is None:
         raise UsageError(_expected(placement, limits))
-    numbers = tuple(map(int, placement.split(",")))
-    if list(numbers) != sorted(set(numbers)):
-        raise UsageError(f"--placement {placement}: expected blocks in ascending order, none twice")
-    return "list", numbers
+    return match[1], int(match[2])
 
 
 def _expected(placement: str, limits: str) -> str:
-    known = f"expected all, last:K or every:K with K from {limits}, or blocks counted from 0, as 3,7,11"
-    return f"--placement {placement}: {known}"
+    return f"--placement {placement}: expected all, last:K or every:K with K from {limits}"
 
 
 def count_steps(recipe: Recipe, images: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
-from adaptertune_deploy.train.recipe import GIVEN, SEARCHES, Recipe
+from adaptertune_deploy.train.recipe import Recipe, rank_fields
 
 NAME = "recipe.yaml"
 # Where a training runs is no part of how it learns.
@@ -43,8 +43,8 @@ def read(path: Path) -> dict[str, Any]:
             names = [known_name for known_name in known if known_name != "search"]
             raise UsageError(f"--config {path}: unknown key '{key}'.{did_you_mean(name, names)}")
         given[name] = _number(value) if known[name] == "float" else value
-    if given.get("rank") in SEARCHES and given["rank"] != GIVEN:
-        given["search"] = given.pop("rank")
+    if isinstance(given.get("rank"), str):
+        given |= _rank(given["rank"], path)
     try:
         records.parse(given, Recipe, f"--config {path}")
     except FormatError as error:
@@ -52,6 +52,13 @@ def read(path: Path) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"--config {path}: {error}") from None
     return given
+
+
+def _rank(word: str, path: Path) -> dict[str, Any]:
+    try:
+        return rank_fields(word)
+    except UsageError as error:
+        raise UsageError(f"--config {path}: {error}") from None
 
 
 def dump(recipe: Recipe) -> bytes:

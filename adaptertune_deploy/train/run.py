@@ -17,18 +17,14 @@ from adaptertune_deploy.core.errors import DatasetError, TrainingError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.folds import fold_of
-from adaptertune_deploy.data.loader import Batches, EvaluationLoader, evaluation_loader, training_loader
-from adaptertune_deploy.data.order import WHOLE
+from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.logs.log import Logs
-from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.recipe import GIVEN, Recipe
-from adaptertune_deploy.train.views import Views
+from adaptertune_deploy.train.recipe import GIVEN, NESTED, Recipe
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -47,9 +43,6 @@ class Run:
     notes: sentences that a person should read before the training.
     tell: called with those that come up while it trains.
     checkpoints: where the trainings are kept meanwhile; None keeps nothing.
-    views: fixed ones of the training images; None augments anew in every epoch.
-    logs: of every step; None keeps none.
-    group: the processes that train together; None trains alone.
     """
 
     task: TaskSpec
@@ -64,9 +57,6 @@ class Run:
     progress: Progress
     tell: Callable[[str], None] = lambda sentence: None
     checkpoints: Checkpoints | None = None
-    views: Views | None = None
-    logs: Logs | None = None
-    group: Group | None = None
 
     @property
     def test(self) -> Split:
@@ -95,9 +85,6 @@ class Run:
         except TrainingError:
             self._forget()
             raise
-        finally:
-            if self.logs is not None:
-                self.logs.close()
         self._forget()
 
     def _forget(self) -> None:
@@ -123,14 +110,11 @@ class Run:
         """Return the test images as they are served, in order."""
         return self._served(self.test)
 
-    def batches(self, rows: Rows, steps: int, seed: int, start_step: int = 0) -> Batches:
+    def batches(self, rows: Rows, steps: int, seed: int, start_step: int = 0) -> TrainingLoader:
         """Return shuffled and augmented batches of these training images, of `steps` in all those from `start_step`.
 
-        Their rows count within `rows`. With fixed views they hold tokens in place of images.
+        Their rows count within `rows`.
         """
-        part = self.group.part if self.group is not None else WHOLE
-        if self.views is not None:
-            return self.views.batches(rows, self.recipe, seed, steps, start_step, part, self.progress)
         return training_loader(
             self.splits.train.take(rows),
             self.pixels,
@@ -140,7 +124,6 @@ class Run:
             steps,
             served_view=self.recipe.served_view,
             start_step=start_step,
-            part=part,
             workers=self.recipe.workers,
             pin=self.device.torch.type == "cuda",
             progress=self.progress,
@@ -164,8 +147,11 @@ def decided(run: Run) -> dict[str, str]:
         for name, value in dataclasses.asdict(run.recipe).items()
         if name not in UNDECIDING
     }
+    nested = recipe.pop("--nested")
     if run.recipe.search != GIVEN:
         recipe["--rank"] = run.recipe.search
+    elif nested == str(True):
+        recipe["--rank"] = f"{NESTED}:{run.recipe.rank}"
     return {
         "task": run.task.name,
         "labels": ", ".join(run.task.labels),

@@ -11,11 +11,10 @@ from torch.nn import functional
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
-from adaptertune_deploy.model.dropping import Dropping
+from adaptertune_deploy.model.nested import at_widths
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.recipe import Recipe, learning_rate
+from adaptertune_deploy.train.recipe import Recipe, learning_rate, nested_widths
 
 # What AdamW keeps of each tensor besides the number of its steps.
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -54,12 +53,8 @@ class Stepper:
         device: Device,
         steps: int,
         tell: Callable[[str], None] = lambda sentence: None,
-        group: Group | None = None,
     ) -> None:
-        """Begin a schedule of `steps` steps; `tell` is called where a step must run in parts.
-
-        With a group every process takes the same steps, each on its rows of a batch.
-        """
+        """Begin a schedule of `steps` steps; `tell` is called where a step must run in parts."""
         self.done = 0
         self.lr = 0.0
         self.adapters_with_gradient = 0
@@ -67,9 +62,8 @@ class Stepper:
         self._named = model.trainable()
         self._optimizer = make_optimizer(model, recipe)
         self._scaler = device.scaler()
-        self._parts, self._group = 1, group
-        if recipe.dropout or recipe.drop_path:
-            model.dropping = Dropping(recipe.dropout, recipe.drop_path, recipe.seed)
+        self._parts = 1
+        self._widths = nested_widths(recipe.rank) if recipe.nested else ()
 
     def step(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         """Take one step; returns the loss, still on the device so that nothing waits for it.
@@ -86,13 +80,7 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         self.lr = self._recipe.lr * factor
-        counts = self._group.counts(len(images)) if self._group else [len(images)]
-        self._first_row = sum(counts[: self._group.rank]) if self._group else 0
-        if self._model.dropping is not None:
-            self._model.dropping.begin(self.done, sum(counts))
         loss = self._gradient(images, targets, share)
-        if self._group is not None:
-            loss = self._group.mean(list(self._named.values()), loss, counts)
         self._scaler.unscale_(self._optimizer)
         if self.done == 0:
             self.adapters_with_gradient = proofs.prove_gradients(self._model)
@@ -146,18 +134,26 @@ class Stepper:
 
     def _in_parts(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         losses, count = [], len(images)
-        if not count:  # more processes than images
-            return torch.zeros((), device=self._device.torch)
         size = -(-count // self._parts)
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
-            if self._model.dropping is not None:
-                self._model.dropping.rows = slice(self._first_row + part.start, self._first_row + part.stop)
-            loss = self._loss(images[part], targets[part], None if share is None else share[part])
+            loss = self._loss(
+                images[part], targets[part], None if share is None else share[part], self._turns(part, count)
+            )
             loss = loss * ((part.stop - start) / count)
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses).sum()
+
+    def _turns(self, part: slice, count: int) -> Tensor | None:
+        """Return the widths [rows] of a part of the batch, whose images take the nested widths in turn; None for all.
+
+        It follows from the step and the row alone, so that a training which goes on gives every image the same width.
+        """
+        if not self._widths:
+            return None
+        rows = torch.arange(part.start, part.stop) + self.done * count
+        return torch.tensor(self._widths)[rows % len(self._widths)].to(self._device.torch)
 
     def _halve(self, images: int) -> None:
         """Let every step run in twice as many parts."""
@@ -174,10 +170,10 @@ class Stepper:
             "parts, which gives the same gradient up to rounding"
         )
 
-    def _loss(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+    def _loss(self, images: Tensor, targets: Tensor, share: Tensor | None, widths: Tensor | None) -> Tensor:
         images = images.to(self._device.torch, non_blocking=True)
         targets = targets.to(self._device.torch, non_blocking=True)
-        with self._device.autocast():
+        with self._device.autocast(), at_widths(self._model, widths):
             logits = self._model(images)
         smoothing = self._recipe.label_smoothing
         if share is None:

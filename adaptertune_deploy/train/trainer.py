@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.whereabouts import remember
@@ -17,6 +18,7 @@ from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.train.candidates import Adapted, Frozen, fit_adapters
 from adaptertune_deploy.train.crossfit import cross_validate
 from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
+from adaptertune_deploy.train.nested.widths import cross_validate_widths, measure_widths
 from adaptertune_deploy.train.outcome.artefact import write_artefact
 from adaptertune_deploy.train.outcome.measured import (
     HEAD,
@@ -26,8 +28,6 @@ from adaptertune_deploy.train.outcome.measured import (
     Proofs,
     Repeat,
 )
-from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.parallel.work import setup_of
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
@@ -53,11 +53,13 @@ class Trained:
 
     gate: what cross-validation says of it.
     measure: on the test images.
+    widths: of nested adapters.
     """
 
     adapted: Adapted
     gate: Gate
     measure: Measure
+    widths: tuple[WidthRecord, ...] = ()
 
 
 def train_task(
@@ -65,7 +67,6 @@ def train_task(
     progress: Progress = silent,
     tell: Callable[[str], None] = lambda sentence: None,
     dataset: Dataset | None = None,
-    group: Group | None = None,
 ) -> TrainResult:
     """Train one task and write its folder; an older folder of that name is replaced only at the end.
 
@@ -76,7 +77,6 @@ def train_task(
             what train.preflight says is not repeated.
         dataset: the images themselves, where they were made in Python (data.sources.torch_items.from_torch); None opens
             the dataset that the request names.
-        group: the processes that train together, of which this one is the first; None trains alone.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -86,14 +86,8 @@ def train_task(
     run = prepare(request, progress, dataset, tell)
     for note in run.notes:
         tell(note)
-    if group is not None:
-        run = replace(run, group=group)
-        group.send(setup_of(run, request))
     with run.keeping():
-        result = _train_run(request, run, started)
-    if group is not None:
-        group.send(None)
-    return result
+        return _train_run(request, run, started)
 
 
 def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
@@ -130,9 +124,15 @@ def _train(run: Run, frozen: Frozen, probe: Probe, seed: int, gate: Gate | None)
         seed: of the adapters' training.
         gate: what a search's cross-validation said of this rank and seed.
     """
-    gate = gate or cross_validate(run, frozen, probe, run.fold(run.recipe.folds, "gate"), seed)
+    widths: tuple[WidthRecord, ...] = ()
+    if gate is None:
+        fold = run.fold(run.recipe.folds, "gate")
+        if run.recipe.nested:
+            gate, widths = cross_validate_widths(run, frozen, probe, fold, seed)
+        else:
+            gate = cross_validate(run, frozen, probe, fold, seed)
     adapted = fit_adapters(run, frozen, probe, np.arange(len(frozen.targets)), seed, "all images")
-    return Trained(adapted, gate, measure_adapted(run, adapted, gate.adapter))
+    return Trained(adapted, gate, measure_adapted(run, adapted, gate.temperature), widths)
 
 
 def _measured(
@@ -157,6 +157,7 @@ def _measured(
             Repeat(run.recipe.seed + turn, one.gate, one.measure) for turn, one in enumerate(trained) if turn
         ),
         rank=found.choice if found else None,
+        widths=measure_widths(run, first.adapted, first.widths, first.measure) if first else (),
     )
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.http_client import cycle, percentile
-from benchmarks.served import Server, command, started
+from benchmarks.http_client import HOST, Connection, cycle, percentile
+from benchmarks.served import Server, ask, command, started
 from benchmarks.serving.alone import Alone, Taken, alone
 from benchmarks.serving.asked import Row, for_people
 from benchmarks.serving.loads import CLIENTS, Load, drawn, p99_ms, resampled, waiting
 from benchmarks.serving.processes import cpu_s
 from benchmarks.serving.rounded import ratio, spread
 
+INDEX = b"GET / HTTP/1.1\r\nAccept: application/json\r\n" + HOST + b"\r\n"
 SIZES = (1, 2, 4, 8)  # rows of a run of the engine alone
 
 
@@ -73,7 +74,9 @@ class Capacity:
             self._alone: Alone = stack.enter_context(alone(bundle, photographs))
             runs = [[rows, rows / self._alone.engine(rows, self._seconds).rate] for rows in SIZES]
             self._server: Server = stack.enter_context(started(command(bundle)))
-            idle = [sys.executable, "-m", "benchmarks.serving.idle_engine", str(bundle), json.dumps(runs)]
+            self._batch = _batch_of(self._server)
+            words = [str(bundle), json.dumps(runs), str(self._batch)]
+            idle = [sys.executable, "-m", "benchmarks.serving.idle_engine", *words]
             self._idle: Server = stack.enter_context(started(idle))
             for server in (self._server, self._idle):
                 waiting(server.port, cycle(self._requests), CLIENTS, self._seconds)
@@ -120,6 +123,7 @@ class Capacity:
         budget = [1e3 * self._cores / milliseconds for milliseconds in whole_ms]
         return {
             "batch": rows,
+            "server_batch": self._batch,
             "engine_per_s": {str(size): spread([one.rate for one in taken]) for size, taken in found.engine.items()},
             "cpu_ms": {
                 "engine": spread([one.cpu_ms for one in engine]),
@@ -150,3 +154,9 @@ class Capacity:
             "to_single_resampled": spread([value / alone_ms for value in resampled(rounds, p99_ms)]),
             "late_p99_ms": round(p99_ms([value for load in self._found.half for value in load.late]), 3),
         }
+
+
+def _batch_of(server: Server) -> int:
+    """Return the rows of a server's batches at most, which it finds at its start."""
+    _, body = ask(Connection(server.port), INDEX)
+    return int(json.loads(body)["batch"]["rows"])

@@ -1,6 +1,8 @@
 """`atd serve` with an engine that takes as long as the real one and computes nothing.
 
-    python -m benchmarks.serving.idle_engine BUNDLE '[[1, 0.012], [8, 0.070]]'      rows and seconds of a run
+    python -m benchmarks.serving.idle_engine BUNDLE '[[1, 0.012], [8, 0.070]]' 2
+
+The second word has rows and seconds of runs, the third one the rows of a batch at most.
 
 What such a server costs is all that answering takes beside the engine: HTTP, decoding, queue, heads, JSON. Since the
 engine takes its time, requests meet and batches form as with the real one.
@@ -27,6 +29,7 @@ from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serve
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from
+from adaptertune_deploy.serve.settings import Settings
 
 
 class IdleEngine:
@@ -65,12 +68,13 @@ class IdleOpener(Opener):
         return cast(Engine, IdleEngine(super().open(graph), self.runs))
 
 
-def main(bundle: str, runs: str) -> None:
+def main(bundle: str, runs: str, max_batch: str) -> None:
     """Serve until SIGTERM; the first line that is printed ends in the port."""
     folder, times = Path(bundle), tuple((float(rows), float(seconds)) for rows, seconds in json.loads(runs))
     session = open_from(IdleOpener(folder, read_manifest(folder), ON_CPU, times))
     try:
-        serve(make_app(session), port=0, on_started=lambda host, port: print(f"serving on {host}:{port}", flush=True))
+        app = make_app(session, Settings(max_batch=int(max_batch)))
+        serve(app, port=0, on_started=lambda host, port: print(f"serving on {host}:{port}", flush=True))
     finally:
         session.close()
 

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
 from benchmarks.http_client import Connection, percentile
 
-CLIENTS = 16  # that wait, where a server is asked at its capacity: two batches of the usual size
+CLIENTS = 16  # that wait, where a server is asked at its capacity
 SAMPLES = 400
 CONNECTIONS = 512  # of clients that don't wait: more means that the server no longer keeps up
 
@@ -99,7 +99,7 @@ async def _waiting(port: int, requests: Iterator[bytes], clients: int, seconds: 
                 await _ask(connection, next(requests))
                 latencies.append(perf_counter() - began)
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+    await _all([client() for _ in range(clients)])
     return stopwatch.load(latencies)
 
 
@@ -113,7 +113,7 @@ async def _together(port: int, groups: Iterator[Sequence[bytes]], seconds: float
             group = next(groups)
             while len(connections) < len(group):
                 connections.append(stack.enter_context(contextlib.closing(Connection(port))))
-            await asyncio.gather(*map(_ask, connections, group))
+            await _all([_ask(*pair) for pair in zip(connections, group, strict=False)])
             latencies.append(perf_counter() - began)
         return stopwatch.load(latencies)
 
@@ -143,7 +143,7 @@ async def _drawn(port: int, requests: Iterator[bytes], at: Sequence[float]) -> L
             await asyncio.sleep(max(0.0, begun + offset - perf_counter()))
             late.append(perf_counter() - begun - offset)
             asked.append(asyncio.ensure_future(ask(begun + offset)))
-        await asyncio.gather(*asked)
+        await _all(asked)
         return stopwatch.load(latencies, late)
 
 
@@ -155,6 +155,17 @@ class _Stopwatch:
 
     def load(self, latencies: Sequence[float], late: Sequence[float] = ()) -> Load:
         return Load(perf_counter() - self._wall, tuple(latencies), process_time() - self._cpu, tuple(late))
+
+
+async def _all(work: Sequence[Awaitable[None]]) -> None:
+    """Await all of some work; where a part fails the others are ended before it is told."""
+    tasks = [asyncio.ensure_future(part) for part in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _ask(connection: Connection, request: bytes) -> None:

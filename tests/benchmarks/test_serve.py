@@ -28,6 +28,7 @@ def test_a_server_is_measured_against_its_engine_and_the_machine(facts: dict[str
     found = facts["capacity"]["golden"]
     assert set(found["engine_per_s"]) == {"1", "2", "4", "8"}
     assert found["batch"] in (1, 2, 4, 8)
+    assert 1 <= found["server_batch"] <= 8
     for name in ("budget_per_s", "server_per_s", "to_budget", "to_engine"):
         assert 0 < found[name]["low"] <= found[name]["median"] <= found[name]["high"], name
     best = found["engine_per_s"][str(found["batch"])]["median"]

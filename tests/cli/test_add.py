@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core import publish, tensors
+from adaptertune_deploy.core.adapter import read_config, read_folder_tensors, write_config, write_tensors
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.manifest import select_graph
@@ -21,7 +23,7 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_session
-from tests.builders import give_reference
+from tests.builders import give_reference, make_nested, make_widths
 from tests.cli.conftest import GOLDEN, Atd
 
 
@@ -197,3 +199,43 @@ def test_a_pipe_gets_whole_lines(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COLUMNS", "40")
     assert console.out.is_terminal is False
     assert len(atd("add", "adapters/trees").out.splitlines()) == 2
+
+
+def test_nested_adapters_are_cut_and_answer_as_with_the_other_units_at_zero(atd: Atd, folder: Path) -> None:
+    make_nested(folder / "adapters" / "trees", make_widths(1, 2, 3))
+    shutil.copytree(folder / "bundle", folder / "other")
+    shutil.copytree(folder / "adapters" / "trees", folder / "zeroed" / "trees")
+    done = atd("add", "adapters/trees", "--rank", "2")
+    assert done.code == 0
+    assert done.out.startswith("added trees to bundle/ (rank 2, ")
+    assert done.out.splitlines()[1].startswith("trees cut to rank 2 of 3: ")
+    assert "out of fold on 378 images: accuracy 89.0 % at rank 2, 90.0 % at 3" in done.out
+    zeroed = folder / "zeroed" / "trees"
+    config = read_config(zeroed)
+    held = tensors.unpack(read_folder_tensors(zeroed, config), config.identity.shapes, "zeroed")
+    for name, value in held.items():
+        if name.endswith("up.weight"):
+            value[:, 2:] = 0
+    config = replace(config, task=replace(config.task, temperature=config.widths[1].temperature), widths=())
+    write_config(zeroed, replace(config, tensors_sha256=write_tensors(zeroed, held, config.identity)))
+    assert atd("add", "zeroed/trees", "--bundle", "other").code == 0
+    pixels = np.stack(
+        [preprocess(path.read_bytes(), config.preprocess) for path in sorted((folder / "images").iterdir())]
+    )
+    rows, answers = np.arange(len(pixels)), []
+    for place in ("bundle", "other"):
+        session = open_session(folder / place, ["trees"])
+        answers.append(np.stack(session.run(pixels, rows, np.zeros_like(rows))))
+        session.close()
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+    assert [
+        record.task.adapter.rank for record in read_manifest(folder / "bundle").tasks if record.task.name == "trees"
+    ] == [2]
+
+
+def test_what_is_not_nested_is_not_cut(atd: Atd, folder: Path) -> None:
+    for command in (["add", "adapters/trees"], ["export", "--adapters", "trees", "--out", "new"]):
+        done = atd(*command, "--rank", "2")
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert "--rank 2: task 'trees' has rank 3 and is not nested, so it can't be cut; train it again" in done.err
+    assert atd("add", "adapters/trees", "--rank", "0").err.startswith("error: --rank 0: expected a whole number from 1")

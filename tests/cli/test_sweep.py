@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adaptertune_deploy.cli.sweep import show
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.sweep import sweep as sweeping
@@ -17,15 +19,18 @@ from tests.cli.conftest import Atd
 from tests.train.sweep.sweeps import make_sweep
 
 Asked = list[tuple[TrainRequest, tuple[int, ...]]]
+NESTED: list[bool] = []
 
 
 @pytest.fixture
 def asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Return what the work was asked for; it returns a sweep at once."""
     found: Asked = []
+    NESTED.clear()
 
-    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object) -> Sweep:
+    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object, nested: bool) -> Sweep:
         found.append((request, ranks))
+        NESTED.append(nested)
         write_sweep(request.out, make_sweep())
         return make_sweep()
 
@@ -77,3 +82,15 @@ def test_json_holds_everything(atd: Atd, asked: Asked) -> None:
     facts: dict[str, Any] = json.loads(atd("sweep", "--dataset", "digits", "--json").out)
     assert (facts["task"], facts["enough"], len(facts["ranks"])) == ("trees", 2, 3)
     assert facts["ranks"][1]["bytes"] == 4_400
+
+
+def test_nested_widths_are_rows_of_their_own(
+    atd: Atd, asked: Asked, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    atd("sweep", "--dataset", "digits", "--nested")
+    atd("sweep", "--dataset", "digits")
+    assert NESTED == [True, False]
+    plain = make_sweep()
+    row = replace(plain.ranks[-1], rank=1, method="nested")
+    show(replace(plain, ranks=(*plain.ranks, row)), asked[0][0])
+    assert "1, nested" in capfd.readouterr().out

@@ -15,9 +15,6 @@ from adaptertune_deploy.cli.train import show_result, train_facts
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
-from adaptertune_deploy.train.parallel import help as help_
-from adaptertune_deploy.train.parallel import lead
-from adaptertune_deploy.train.parallel.launch import Launch
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.stopped import folder_of
@@ -25,7 +22,13 @@ from adaptertune_deploy.train.trainer import TrainResult
 from tests.builders import make_recipe
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
-from tests.train.outcome.measured_values import make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import (
+    make_head_only,
+    make_measure,
+    make_measured,
+    make_nested_widths,
+    make_repeats,
+)
 from tests.train.runs import make_pictures
 
 
@@ -44,21 +47,19 @@ MISTAKES = [
     (["--dataset", "digits", "--rank", "-1"], "--rank -1: expected a whole number from 0 (head only)"),
     (
         ["--dataset", "digits", "--rank", "atuo"],
-        "--rank atuo: expected a whole number, auto or auto:fast.",
+        "--rank atuo: expected a whole number, auto, auto:fast, nested or nested:N. Did you mean 'auto'?",
     ),
-    (["--dataset", "digits", "--rank", "4.5"], "--rank 4.5: expected a whole number, auto or auto:fast"),
+    (
+        ["--dataset", "digits", "--rank", "4.5"],
+        "--rank 4.5: expected a whole number, auto, auto:fast, nested or nested:N",
+    ),
+    (["--dataset", "digits", "--rank", "nested:1"], "--rank nested:1: expected a full width from 2"),
     (["--dataset", "digits", "--checkpoint-every", "-1"], "--checkpoint-every -1.0: expected seconds from 0"),
     (["--dataset", "digits", "--resume"], "--resume: no training of 'digits' was stopped in adapters; leave it out"),
     (["--dataset", "digits", "--image-size", "224px"], "--image-size 224px: expected pixels from 1 to 4096"),
     (["--dataset", "digits", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     (["--dataset", "digits", "--precision", "int4"], "--precision int4: expected"),
     (["--dataset", "digits", "--placement", "lst:4"], "--placement lst:4: expected"),
-    (["--dataset", "digits", "--placement", "3,1"], "--placement 3,1: expected blocks in ascending order"),
-    (["--dataset", "digits", "--views", "65"], "--views 65: expected 0 (anew in every epoch) to 64"),
-    (["--dataset", "digits", "--dropout", "1"], "--dropout 1.0: expected a share from 0 to below 1"),
-    (["--dataset", "digits", "--drop-path", "-1"], "--drop-path -1.0: expected a share from 0 to below 1"),
-    (["--dataset", "digits", "--log", "csb"], "--log csb: no log 'csb', only csv, tensorboard."),
-    (["--dataset", "digits", "--log-dir", "runs"], "--log-dir runs: says where, but no --log says what"),
     (["--dataset", "digits", "--ship", "heads"], "--ship heads: expected auto, adapter or head"),
     (["--dataset", "digits", "--ship", "adapter", "--rank", "0"], "--ship adapter: --rank 0 trains no adapter"),
     (["--dataset", "digits", "--class-weights", "equal"], "--class-weights equal: expected balanced or none"),
@@ -152,6 +153,16 @@ def test_both_candidates_are_shown_with_what_compares_them(folder: Path, capfd: 
     assert "note: 40 test images: one image is 2.5 points; models that differ on fewer than 6 images" in err
 
 
+def test_nested_widths_are_shown_with_what_they_lose(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = shown(make_measured(widths=make_nested_widths()), capfd)
+    rows = [line.split() for line in out.splitlines() if line.split() and line.split()[0] in ("1", "2", "4")]
+    assert [row[0] for row in rows] == ["1", "2", "4"]
+    assert "+0.030 ± 0.020" in out
+    assert (
+        "nested: atd export --rank N cuts rank 4 to 1, 2; out of fold none is within a standard error of rank 4" in out
+    )
+
+
 def test_test_images_that_say_otherwise_are_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for right, told in ((33, False), (40, True)):
         _, err = shown(make_measured(adapter=make_measure(right, 40)), capfd)
@@ -199,17 +210,15 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     assert (asked[0].recipe, asked[0].skip_bad) == (Recipe(), False)
     words = "--rank 4 --ship head --folds 2 --class-weights none --seeds 3 --seed 5 --epochs 2 --batch-size 8 --lr 0.01"
     words += " --weight-decay 0.2 --warmup 0.3 --label-smoothing 0.4 --workers 1 --precision fp32 --skip-bad"
-    words += " --placement 3,7 --views 2 --dropout 0.5 --drop-path 0.6 --log csv --log-dir runs"
     atd("train", "--dataset", "digits", "--task", "birds", *words.split())
     recipe = Recipe(
         rank=4, ship="head", folds=2, class_weights="none", seeds=3, seed=5, epochs=2, batch_size=8, lr=0.01
     )
     recipe = replace(recipe, weight_decay=0.2, warmup=0.3, label_smoothing=0.4, workers=1, precision="fp32")
-    recipe = replace(recipe, placement="3,7", views=2, dropout=0.5, drop_path=0.6)
     assert (asked[1].recipe, asked[1].skip_bad) == (recipe, True)
     assert (asked[1].resume, asked[1].checkpoint_every) == (False, 60.0)
-    assert (asked[1].log, asked[1].log_dir) == (("csv",), Path("runs"))
-    assert (asked[0].log, asked[0].log_dir) == ((), None)
+    atd("train", "--dataset", "digits", "--task", "birds", "--rank", "nested:16")
+    assert asked[-1].recipe == Recipe(rank=16, nested=True)
     for search in ("auto", "auto:fast"):
         atd("train", "--dataset", "digits", "--task", "birds", "--rank", search)
         assert asked[-1].recipe == Recipe(search=search)
@@ -218,44 +227,6 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     (waiting / "run.json").write_text("{}")
     atd("train", "--dataset", "digits", "--task", "birds", "--resume", "--checkpoint-every", "5")
     assert (asked[-1].resume, asked[-1].checkpoint_every) == (True, 5.0)
-
-
-PROCESSES = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-
-
-@pytest.mark.parametrize("code", [0, 1])
-def test_a_process_that_is_not_the_first_helps_and_says_nothing(
-    atd: Atd, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    for name, value in {**PROCESSES, "RANK": "1"}.items():
-        monkeypatch.setenv(name, value)
-    asked: list[Launch] = []
-    monkeypatch.setattr(help_, "help_train", lambda launch: (asked.append(launch), code)[1])
-    done = atd("train", "--dataset", "digits", "--task", "birds")
-    assert (done.code, done.out, done.err) == (code, "", "")
-    assert asked == [Launch(1, 2, 0)]
-
-
-@pytest.mark.usefixtures("folder")
-def test_the_first_process_leads(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**PROCESSES, "RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    asked: list[Launch] = []
-
-    def lead_train(request: TrainRequest, launch: Launch, *_: object) -> TrainResult:
-        asked.append(launch)
-        return trained(request)
-
-    monkeypatch.setattr(lead, "lead_train", lead_train)
-    assert json.loads(atd("train", "--dataset", "digits", "--task", "owls", "--json").out)["task"] == "owls"
-    assert asked == [Launch(0, 2, 0)]
-
-
-def test_processes_without_places_are_refused(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    done = atd("train", "--dataset", "digits", "--task", "birds")
-    assert done.code == 2
-    assert "WORLD_SIZE=2 asks for several processes, but RANK" in done.err
 
 
 def test_json_holds_everything(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

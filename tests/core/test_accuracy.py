@@ -12,7 +12,7 @@ from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, publish
 from adaptertune_deploy.core.accuracy import AccuracyRecord, recorded
 from adaptertune_deploy.core.adapter import AdapterConfig
-from tests.builders import make_adapter, make_config, make_task, write_adapter, write_bundle
+from tests.builders import make_adapter, make_config, make_task, make_widths, write_adapter, write_bundle
 
 METRICS = {"test_top1_head": 0.6, "test_top1_adapter": 0.8}
 
@@ -26,6 +26,11 @@ def measured(metrics: dict[str, float], test: int = 20) -> AdapterConfig:
 def test_the_candidate_that_ships_decides(ship: str, right: int) -> None:
     config = measured(METRICS)
     assert recorded(config, config.shipped(ship)) == AccuracyRecord("squares", 20, right)
+
+
+def test_adapters_that_are_cut_have_their_own_accuracy() -> None:
+    config = dataclasses.replace(measured({**METRICS, "test_top1_adapter-1": 0.7}), widths=make_widths(1, 2))
+    assert recorded(config, config.shipped("adapter-1")) == AccuracyRecord("squares", 20, 14)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import files, tensor_file
 from adaptertune_deploy.core.errors import FormatError, UsageError
+from adaptertune_deploy.core.identity import Identity, tensor_shapes
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from tests.builders import (
     make_backbone_spec,
@@ -145,7 +146,7 @@ def test_a_folder_of_an_older_version_says_train_again(folder: Path, version: in
 )
 def test_shapes_follow_the_spec(rank: int, width: int, classes: int, features: int, blocks: set[int]) -> None:
     task = make_task(classes=classes, rank=rank, blocks=sorted(blocks))
-    shapes = adapters.tensor_shapes(task, make_backbone_spec(width, depth=12, features=features))
+    shapes = tensor_shapes(task, make_backbone_spec(width, depth=12, features=features))
     sizes = sum(int(np.prod(shape)) for shape in shapes.values())
     blocks_held = len(blocks) if rank else 0
     assert sizes == blocks_held * (2 * rank * width + rank + width) + classes * (features + 1)
@@ -263,7 +264,7 @@ def test_what_decides_no_answer_may_be_edited(folder: Path) -> None:
 
 def test_a_bundle_from_before_the_temperature_is_still_vouched_for() -> None:
     """The hash that the first release wrote for this task."""
-    identity = adapters.Identity(make_task(), make_backbone_spec(), make_preprocess_spec())
+    identity = Identity(make_task(), make_backbone_spec(), make_preprocess_spec())
     assert identity.sha256 == "d3809f6e6ab64fc86648ae0178995b869d52391148c880bbe6ea474fbfdb0a4f"
     warm = dataclasses.replace(identity, task=make_task(temperature=2.0))
     assert warm.sha256 != identity.sha256
@@ -272,8 +273,8 @@ def test_a_bundle_from_before_the_temperature_is_still_vouched_for() -> None:
 def test_whole_and_broken_numbers_of_one_value_have_one_identity() -> None:
     task, preprocess = make_task(), make_preprocess_spec()
     whole = dataclasses.replace(task, adapter=dataclasses.replace(task.adapter, alpha=1))
-    ours = adapters.Identity(task, make_backbone_spec(), dataclasses.replace(preprocess, std=(1.0, 1.0, 1.0)))
-    theirs = adapters.Identity(whole, make_backbone_spec(), dataclasses.replace(preprocess, std=(1, 1, 1)))
+    ours = Identity(task, make_backbone_spec(), dataclasses.replace(preprocess, std=(1.0, 1.0, 1.0)))
+    theirs = Identity(whole, make_backbone_spec(), dataclasses.replace(preprocess, std=(1, 1, 1)))
     assert ours.sha256 == theirs.sha256
 
 

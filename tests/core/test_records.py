@@ -212,6 +212,17 @@ def test_a_digest_leaves_a_later_field_out_at_its_default() -> None:
     assert records.digest(replace(value, degree=3)) == hashlib.sha256(late.encode()).hexdigest()
 
 
+def test_a_digest_looks_into_the_items_of_a_list() -> None:
+    @dataclass(frozen=True)
+    class Shelf:
+        boxes: tuple[Grown, ...]
+
+    value = Grown("x", 2, Inner(0.5, ("a",)))
+    early = '{"boxes":[{"name":"x","place":{"ratio":0.5,"words":["a"]},"share":2.0}]}'
+    assert records.digest(Shelf((replace(value, remark="made by hand"),))) == hashlib.sha256(early.encode()).hexdigest()
+    assert records.digest(Shelf((replace(value, degree=3),))) != records.digest(Shelf((value,)))
+
+
 def test_a_digest_leaves_a_noted_field_out_whatever_it_says() -> None:
     value = Grown("x", 2, Inner(0.5, ("a",)))
     assert records.digest(replace(value, remark="made by hand")) == records.digest(value)

@@ -8,8 +8,8 @@ import pytest
 import safetensors
 
 from adaptertune_deploy.core import files, tensor_file, tensors
-from adaptertune_deploy.core.adapter import FolderIdentity, Identity
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.identity import FolderIdentity, Identity
 from tests.builders import (
     make_adapter,
     make_backbone_spec,

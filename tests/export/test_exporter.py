@@ -17,6 +17,7 @@ from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import BackboneError, ExportError, FormatError, ParityError, UsageError
+from adaptertune_deploy.core.identity import tensor_shapes
 from adaptertune_deploy.core.images.preprocess import normalised, preprocess
 from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.manifest import Manifest, select_graph
@@ -496,7 +497,7 @@ def test_deit_tiny_on_real_pets(tmp_path: Path, shared_data: Path, monkeypatch: 
         ]
     ):
         folder = tmp_path / task.name
-        shapes = artefact.tensor_shapes(task, backbone.spec)
+        shapes = tensor_shapes(task, backbone.spec)
         random = np.random.default_rng(seed)
         tensors = {name: random.normal(size=shape, scale=0.05).astype(np.float32) for name, shape in shapes.items()}
         write_source(folder, Adapter(task, tensors), backbone)

@@ -20,6 +20,7 @@ from tests.builders import (
     make_image,
     make_preprocess_spec,
     make_task,
+    make_widths,
     write_adapter,
     write_bundle,
 )
@@ -43,6 +44,20 @@ def test_a_plan_holds_what_was_read(tmp_path: Path, folders: list[Path]) -> None
     assert plan.slots == (0, 1, 2)
     assert plan.images == (tmp_path / "images" / "a.png",)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_nested_adapters_are_cut_and_smaller_ones_stay(tmp_path: Path, folders: list[Path]) -> None:
+    write_adapter(tmp_path / "adapters" / "cats", make_task("cats", rank=8), widths=make_widths(1, 2, 4, 8))
+    folders.append(tmp_path / "adapters" / "cats")
+    plan = plan_export(folders, tmp_path / "bundle", images=tmp_path / "images", rank=4)
+    assert [(source.adapter.task.adapter.rank, source.ship) for source in plan.sources] == [
+        (2, None),
+        (2, None),
+        (4, "adapter-4"),
+    ]
+    assert [source.cost is not None for source in plan.sources] == [False, False, True]
+    with pytest.raises(UsageError, match="--rank 1: task 'pets' has rank 2 and is not nested"):
+        plan_export(folders, tmp_path / "bundle", images=tmp_path / "images", rank=1)
 
 
 def test_it_needs_neither_torch_nor_onnx(tmp_path: Path, folders: list[Path]) -> None:

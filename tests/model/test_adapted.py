@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core.adapter import Adapter, Identity
+from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import BackboneError, FormatError
+from adaptertune_deploy.core.identity import Identity, tensor_name, tensor_shapes
 from adaptertune_deploy.model.adapted import AdaptedViT, after_blocks, pooled_features
 from adaptertune_deploy.model.backbone import load_backbone, weights_sha256
 from tests.builders import make_adapter, make_backbone_spec, make_task
@@ -28,9 +29,7 @@ def unrolled(model: AdaptedViT, images: torch.Tensor) -> torch.Tensor:
         x = block(x)
         if index in model.task.adapter.blocks:
             down, down_bias, up, up_bias = (
-                tensors[adapters.tensor_name(index, side, kind)]
-                for side in ("down", "up")
-                for kind in ("weight", "bias")
+                tensors[tensor_name(index, side, kind)] for side in ("down", "up") for kind in ("weight", "bias")
             )
             hidden = x @ down.T + down_bias
             hidden = hidden * torch.special.ndtr(hidden)
@@ -101,7 +100,7 @@ def test_only_adapters_and_head_are_trainable_under_the_names_of_the_file() -> N
     backbone = make_backbone()
     model = make_model(task, backbone)
     shapes = {name: tuple(value.shape) for name, value in model.trainable().items()}
-    assert shapes == adapters.tensor_shapes(task, backbone.spec)
+    assert shapes == tensor_shapes(task, backbone.spec)
     learning = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     assert learning == {id(parameter) for parameter in model.trainable().values()}
     model(make_images()).sum().backward()

@@ -29,3 +29,12 @@ def test_what_is_enough_is_marked() -> None:
 def test_without_a_comparison_only_the_test_is_shown() -> None:
     points = [SweptPoint(point.rank, point.bytes, point.top1, None, None) for point in POINTS[:2]]
     assert draw_sweep(points, None, "trees").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_nested_widths_are_a_line_of_their_own(compared: bool) -> None:
+    nested = [
+        SweptPoint(rank, 400 * rank, (0.82, 0.83), 0.52 if compared else None, 0.01 if compared else None)
+        for rank in (1, 2, 8)  # rank 1 is no rank of the sweep
+    ]
+    assert draw_sweep(POINTS, 2, "trees", nested) != draw_sweep(POINTS, 2, "trees")

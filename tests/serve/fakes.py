@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.heads import head_of
+from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import EngineEntry, Slab, TensorInfo
 from adaptertune_deploy.engines.limits import Limits

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve import images
-from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
@@ -197,6 +197,67 @@ def test_large_images_leave_a_thread_to_the_small(monkeypatch: pytest.MonkeyPatc
     assert asyncio.run(play()) == {1, 9}
 
 
+def test_one_image_that_finds_a_thread_idle_is_read_and_decoded_in_one_go(
+    pool: ImagePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> list[int]:
+        raise AssertionError("a header was read by itself")
+
+    monkeypatch.setattr(pool, "_portion", never)
+    data = encode(make_image())
+    np.testing.assert_array_equal(asyncio.run(pool.load([data]))[0], preprocess.preprocess(data, SPEC))
+    assert pool.budget.used == 0
+    for several in ([data, data], [data + bytes(images.PORTION)]):
+        with pytest.raises(AssertionError, match="by itself"):
+            asyncio.run(pool.load(several))
+
+
+def test_one_image_whose_size_may_not_fit_is_asked_for_it_first() -> None:
+    """Nothing that fits is refused for what it could have been."""
+    data = encode(make_image(20, 20))
+    pool = ImagePool(SPEC, Settings(pixels_limit=400))
+    assert asyncio.run(pool.load([data])).shape == (1, 3, *SPEC.size)
+    pool.close()
+    pool = ImagePool(SPEC, Settings(pixels_limit=399))
+    with pytest.raises(RequestError, match="400 more do not fit"):
+        asyncio.run(pool.load([data]))
+    pool.close()
+
+
+def test_one_image_that_proves_to_be_large_waits_for_its_turn_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> list[int]:
+        monkeypatch.setattr(images, "LARGE", 100)
+        pool, gates = ImagePool(SPEC, Settings(decode_threads=2)), Gates(monkeypatch)
+        large = asyncio.ensure_future(pool.load([named(red, side=20) for red in (1, 2)]))
+        order = [await gates.next()]
+        one = asyncio.ensure_future(pool.load([named(7, side=30)]))
+        while pool.budget.used != 2 * 400 + 900:
+            await asyncio.sleep(0)
+        small = asyncio.ensure_future(pool.load([named(9)]))
+        order.append(await gates.next())
+        gates.going.release(10)
+        await asyncio.gather(large, one, small)
+        assert pool.budget.used == 0
+        pool.close()
+        return order
+
+    assert asyncio.run(play()) == [1, 9]
+
+
+def test_one_image_that_proves_to_be_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings, message in (
+        (Settings(max_pixels=100), "20 x 20 pixels, expected at most 100"),
+        (Settings(request_pixels=100), "400 pixels, expected at most 100 in one request"),
+        (Settings(pixels_limit=300), "200 of 300 pixels are taken and 200 more do not fit"),
+    ):
+        monkeypatch.setattr(images, "LARGE", 200)
+        pool = ImagePool(SPEC, settings)
+        with pytest.raises((ImageError, RequestError), match=message):
+            asyncio.run(pool.load([named(1, side=20)]))
+        assert (pool.budget.used, pool._idle) == (0, settings.decode_threads)
+        pool.close()
+
+
 @pytest.mark.case(
     "D1", "more pixels than an image, a request or all requests may have", "413, 413, 503, from the headers"
 )
@@ -241,6 +302,13 @@ def test_the_scans_of_a_jpeg_are_counted() -> None:
     asyncio.run(play())
 
 
+class PassedMeanwhile(Deadline):
+    """One that passes once an image is being decoded, and that its thread notes first."""
+
+    def check(self, doing: str) -> None:
+        raise expired(doing)
+
+
 @pytest.mark.case("D9", "an image that takes long, and nobody waits", "ends at its next block")
 def test_a_decoding_that_nobody_waits_for_ends_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a megapixel is decoded block by block; the second block is not begun."""
@@ -273,7 +341,24 @@ def test_a_decoding_that_nobody_waits_for_ends_before_its_time(monkeypatch: pyte
     whole, blocks = blocks, 0
     ended.clear()
     with pytest.raises(RequestError, match="the deadline passed while the images were decoded") as caught:
-        asyncio.run(play(Deadline(monotonic())))
+        asyncio.run(play(PassedMeanwhile()))
     assert caught.value.status == 504
     assert ended.wait(WAIT_S)
     assert blocks == 1 < whole
+
+
+def test_a_deadline_that_passes_while_others_are_decoded_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the deadline, not when a thread comes to it."""
+
+    async def play() -> None:
+        pool, gates = ImagePool(SPEC, Settings(decode_threads=1)), Gates(monkeypatch)
+        busy = asyncio.ensure_future(pool.load([named(1)]))
+        await gates.next()
+        with pytest.raises(RequestError, match="the deadline passed while the images were decoded"):
+            await pool.load([named(2)], Deadline(monotonic() + 0.01))
+        assert (pool.budget.used, len(pool._queue)) == (images.LARGE, 0)
+        gates.going.release()
+        await busy
+        pool.close()
+
+    asyncio.run(play())

@@ -9,8 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.identity import tensor_name
 from tests.serve.fakes import SLOTS, WIDTH, make_facts, projection
 
 OPSET, IR_VERSION = 20, 10

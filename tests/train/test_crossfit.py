@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from adaptertune_deploy.train import crossfit
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters, frozen_features
-from adaptertune_deploy.train.crossfit import cross_validate, usual_folds
+from adaptertune_deploy.train.crossfit import answers_at, cross_validate, usual_folds
 from adaptertune_deploy.train.gate import compare
 from adaptertune_deploy.train.outcome.measured import HEAD
 from adaptertune_deploy.train.probe.class_weights import image_weights
@@ -19,7 +20,7 @@ from adaptertune_deploy.train.probe.head import fit_head
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.run import Run
 from tests.train.points import make_folds
-from tests.train.runs import make_run, make_striped_dataset
+from tests.train.runs import RECIPE, make_run, make_striped_dataset
 
 
 def freeze(run: Run, rule: str = "none") -> tuple[Frozen, Probe]:
@@ -103,13 +104,37 @@ def test_the_probe_of_every_fold_has_not_seen_its_images_either(monkeypatch: pyt
     frozen, probe = freeze(run)
     fold = make_folds(30, 3)
     heads: list[Any] = []
-    monkeypatch.setattr(crossfit, "_answers", lambda *_: np.zeros((10, 3), dtype=np.float32))
+    monkeypatch.setattr(crossfit, "adapter_answers", lambda *_: np.zeros((30, 3), dtype=np.float32))
     monkeypatch.setattr(crossfit, "compare", lambda head, *_: heads.append(head))
     cross_validate(run, frozen, probe, fold, 0)
     wrong = np.where(fold == 1, (frozen.targets + 1) % 3, frozen.targets)
     cross_validate(run, Frozen(frozen.features, wrong, None), probe, fold, 0)
     np.testing.assert_array_equal(heads[0][fold == 1], heads[1][fold == 1])
     assert not np.allclose(heads[0][fold != 1], heads[1][fold != 1])
+
+
+def test_nested_adapters_of_a_fold_answer_at_every_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(recipe=dataclasses.replace(RECIPE, rank=4, nested=True))
+    frozen, probe = freeze(run)
+    fold = make_folds(30, 2)
+    models = []
+
+    def watched(*given: Any) -> Any:
+        models.append(fit_adapters(*given))
+        return models[-1]
+
+    monkeypatch.setattr(crossfit, "fit_adapters", watched)
+    answers = answers_at((1, 4), run, frozen, probe, fold, 0)
+    assert len(models) == 2  # one training a fold, whatever is asked
+    images = torch.cat([batch.images for batch in run.training_images()])
+    for number, adapted in enumerate(models):
+        asked = np.flatnonzero(fold == number)
+        with torch.no_grad():
+            np.testing.assert_allclose(answers[4][asked], adapted.model(images[asked]).numpy(), atol=1e-5)
+            for adapter in adapted.model.adapters.children():
+                adapter.up.weight[:, 1:] = 0
+            np.testing.assert_allclose(answers[1][asked], adapted.model(images[asked]).numpy(), atol=1e-5)
+    assert np.abs(answers[4] - answers[1]).max() > 1e-4
 
 
 @pytest.mark.parametrize("held", [0, 1, 19])

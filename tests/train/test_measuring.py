@@ -9,7 +9,6 @@ import torch
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.train.candidates import fit_adapters
 from adaptertune_deploy.train.measuring import PROBE_FOLDS, fit_head_alone, measure, measure_adapted, measure_head_alone
-from adaptertune_deploy.train.outcome.measured import OutOfFold
 from tests.train.runs import make_run
 
 
@@ -29,8 +28,8 @@ def test_adapters_get_the_temperature_of_their_comparison() -> None:
     run = make_run()
     frozen, probe = fit_head_alone(run)
     adapted = fit_adapters(run, frozen, probe, np.arange(30), 0, "all images")
-    plain = measure_adapted(run, adapted, None)
-    warm = measure_adapted(run, adapted, OutOfFold(2.0, 0.5, 0.4, 0.8))
+    plain = measure_adapted(run, adapted)
+    warm = measure_adapted(run, adapted, 2.0)
     assert plain.calibration.temperature == 1.0
     assert warm.calibration.temperature == 2.0
     assert warm.calibration.loss_before == plain.scores.loss
@@ -39,7 +38,7 @@ def test_adapters_get_the_temperature_of_their_comparison() -> None:
     with torch.no_grad():
         next(iter(run.backbone.module.parameters())).add_(1.0)
     with pytest.raises(TrainingError, match="the frozen backbone changed while training"):
-        measure_adapted(run, adapted, None)
+        measure_adapted(run, adapted)
 
 
 def test_a_measure_is_told_with_its_temperature_and_without() -> None:

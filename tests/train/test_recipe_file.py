@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.recipe import AUTO, Recipe
+from adaptertune_deploy.train.recipe import AUTO, GIVEN, Recipe
 from adaptertune_deploy.train.recipe_file import dump, read
 
 
@@ -27,7 +27,8 @@ def write(folder: Path, text: str) -> Path:
         ("{}", {}),
         ("lr: 0.003\nhead-lr-scale: 1\n", {"lr": 0.003, "head_lr_scale": 1}),
         ("lr: 1e-3\n", {"lr": 1e-3}),  # a text in YAML 1.1
-        ("rank: auto\n", {"search": AUTO}),
+        ("rank: auto\n", {"rank": 8, "search": AUTO, "nested": False}),
+        ("rank: nested:16\n", {"rank": 16, "search": GIVEN, "nested": True}),
         ("rank: 4\nship: head\n", {"rank": 4, "ship": "head"}),
         ("clip: .inf\n", None),
     ],
@@ -74,14 +75,12 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 @given(
     st.builds(
         Recipe,
-        rank=st.integers(1, 64),
-        placement=st.sampled_from(["all", "last:4", "every:2", "7", "3,7,11"]),
-        views=st.integers(0, 64),
-        dropout=st.floats(0, 0.9),
-        drop_path=st.floats(0, 0.9),
+        rank=st.integers(2, 64),
+        placement=st.sampled_from(["all", "last:4", "every:2"]),
         lr=st.floats(1e-8, 0.5),
         clip=st.floats(1e-3, 1e3),
         seed=st.integers(0, 99),
+        nested=st.booleans(),
         class_weights=st.sampled_from(["balanced", "none"]),
         warmup=st.floats(0, 0.9),
     )

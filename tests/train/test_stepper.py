@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,16 @@ from torch import Tensor
 
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.model.adapted import AdaptedViT
-from adaptertune_deploy.model.dropping import Dropping
 from adaptertune_deploy.train import stepper as stepping
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.fit import fit
 from adaptertune_deploy.train.recipe import Recipe, learning_rate
 from adaptertune_deploy.train.stepper import Stepper, make_optimizer
+from tests.builders import make_task
 from tests.model.builders import disturb, make_model
 from tests.train.runs import CPU, make_training, trained_hash
 
 RECIPE = Recipe(lr=1e-2, head_lr_scale=0.5, weight_decay=0.1, warmup=0.2, label_smoothing=0.1, clip=0.5)
-DROPPING = replace(RECIPE, dropout=0.3, drop_path=0.2)
 
 
 # One step.
@@ -111,15 +110,70 @@ def test_the_gradient_is_clipped_over_all_trained_tensors(monkeypatch: pytest.Mo
     assert min(norms[3:]) > 0.1
 
 
+# Nested widths.
+
+
+def test_images_take_the_nested_widths_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient is that of the mean loss of networks with the other hidden units at zero, one image each."""
+    recipe, task = dataclasses.replace(RECIPE, rank=4, nested=True, clip=math.inf), make_task(rank=4, blocks=(0, 2))
+    batches = list(make_training(per_class=4, batch_size=4, steps=2))
+    for done, batch in enumerate(batches):
+        whole, expected = (disturb(make_model(task)) for _ in range(2))
+        taken = [(1, 2, 4)[(4 * done + row) % 3] for row in range(4)]
+        total = torch.zeros(())
+        for row, count in enumerate(taken):
+            narrow = disturb(make_model(task))
+            for adapter, own in zip(narrow.adapters.children(), expected.adapters.children(), strict=True):
+                adapter.down, adapter.up = own.down, own.up
+                adapter.forward = _first(own, count)
+            narrow.head = expected.head
+            logits = narrow(batch.images[row : row + 1])
+            total = total + torch.nn.functional.cross_entropy(
+                logits, batch.targets[row : row + 1], label_smoothing=recipe.label_smoothing
+            )
+        (total / 4).backward()
+        seen: dict[str, Tensor] = {}
+        stepper = Stepper(whole.train(), recipe, CPU, 2)
+        stepper.done = done
+        monkeypatch.setattr(
+            stepper._optimizer,
+            "step",
+            lambda *_, model=whole, seen=seen: seen.update(
+                {name: value.grad.clone() for name, value in model.trainable().items() if value.grad is not None}
+            ),
+        )
+        loss = stepper.step(batch.images, batch.targets, None)
+        assert float(loss) == pytest.approx(total.item() / 4, rel=1e-5)
+        for name, value in expected.trainable().items():
+            torch.testing.assert_close(seen[name], value.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def _first(adapter: Any, count: int) -> Any:
+    """Return the adapter's equation for its first hidden units, written out."""
+
+    def forward(x: Tensor) -> Tensor:
+        hidden = torch.nn.functional.gelu(x @ adapter.down.weight[:count].T + adapter.down.bias[:count])
+        return adapter.alpha * (hidden @ adapter.up.weight[:, :count].T + adapter.up.bias)
+
+    return forward
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_a_nested_step_in_parts_gives_every_image_its_width(parts: int) -> None:
+    stepper = Stepper(make_model(make_task(rank=4, blocks=(0,))), Recipe(rank=4, nested=True), CPU, 9)
+    stepper.done = 5
+    size = 8 // parts
+    turns = [stepper._turns(slice(start, start + size), 8) for start in range(0, 8, size)]
+    assert torch.cat([turn for turn in turns if turn is not None]).tolist() == [(1, 2, 4)[n % 3] for n in range(40, 48)]
+
+
 # Steps in parts.
 
 
-def run_steps(
-    model: AdaptedViT, steps: int = 3, weights: np.ndarray | None = None, recipe: Recipe = RECIPE
-) -> list[str]:
+def run_steps(model: AdaptedViT, steps: int = 3, weights: np.ndarray | None = None) -> list[str]:
     """Take all steps of a schedule; returns what was told."""
     told: list[str] = []
-    stepper = Stepper(model, recipe, CPU, steps, told.append)
+    stepper = Stepper(model, RECIPE, CPU, steps, told.append)
     for batch in make_training(steps=steps):
         share = None if weights is None else torch.from_numpy(weights.astype("float32"))[batch.rows]
         stepper.step(batch.images, batch.targets, share)
@@ -130,10 +184,10 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception
     """Let a loss of more than `most` images fail."""
     whole = Stepper._loss
 
-    def loss(self: Stepper, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+    def loss(self: Stepper, images: Tensor, *others: Any) -> Tensor:
         if len(images) > most:
             raise error
-        return whole(self, images, targets, share)
+        return whole(self, images, *others)
 
     monkeypatch.setattr(Stepper, "_loss", loss)
 
@@ -162,25 +216,6 @@ def test_a_step_without_memory_runs_in_parts_and_comes_to_the_same(
     assert trained_hash(whole) != trained_hash(disturb(make_model()))
 
 
-def test_a_step_in_parts_drops_what_the_whole_step_drops(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, parts, undropped = (disturb(make_model()).train() for _ in range(3))
-    run_steps(whole, recipe=DROPPING)
-    run_steps(undropped)
-    short_of_memory(monkeypatch, 2, torch.OutOfMemoryError("CUDA out of memory"))
-    run_steps(parts, recipe=DROPPING)
-    for name, value in whole.trainable().items():
-        torch.testing.assert_close(parts.trainable()[name], value, rtol=1e-4, atol=1e-5, msg=name)
-    assert trained_hash(whole) != trained_hash(undropped)
-
-
-def test_a_share_of_zero_changes_no_bit() -> None:
-    model, other = disturb(make_model()).train(), disturb(make_model()).train()
-    other.dropping = Dropping(0.0, 0.0, 0)
-    run_steps(model)
-    run_steps(other)
-    assert trained_hash(model) == trained_hash(other)
-
-
 def test_no_memory_for_one_image_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     short_of_memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(TrainingError, match="out of memory on cpu with a single image at a time; use a smaller"):
@@ -196,14 +231,13 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
 # What goes on.
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, DROPPING], ids=["", "dropping"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stopped", [0, 1, 4, 6])
-def test_another_stepper_goes_on_bit_by_bit(stopped: int, precision: str, recipe: Recipe) -> None:
+def test_another_stepper_goes_on_bit_by_bit(stopped: int, precision: str) -> None:
     device = Device(torch.device("cpu"), precision)
     first, second = disturb(make_model()).train(), make_model().train()
-    one = Stepper(first, recipe, device, 6)
-    other = Stepper(second, recipe, device, 6)
+    one = Stepper(first, RECIPE, device, 6)
+    other = Stepper(second, RECIPE, device, 6)
     for done, batch in enumerate(make_training(steps=6)):
         if done == stopped:
             other.load(one.done, one.tensors(), one.scale())

@@ -16,11 +16,16 @@ from PIL import Image
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.accuracy import recorded
 from adaptertune_deploy.core.errors import AtdError, BackboneError, DatasetError, TrainingError, UsageError
+from adaptertune_deploy.core.identity import tensor_name
+from adaptertune_deploy.core.images.preprocess import preprocess
+from adaptertune_deploy.core.reference import read_reference
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import load_backbone
+from adaptertune_deploy.model.reference import torch_logits
 from adaptertune_deploy.train import candidates, measuring, trainer
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train.candidates import Adapted
@@ -301,7 +306,7 @@ def test_a_training_that_learns_nothing_leaves_its_start(
     result = train_task(ask(pictures, tmp_path))
     _, start = adapters.read_adapter(result.folder, ADAPTER)
     assert {name for name, value in start.tensors.items() if not value.any()} == {
-        adapters.tensor_name(block, side, kind)
+        tensor_name(block, side, kind)
         for block in (1, 2)
         for side, kind in (("down", "bias"), ("up", "weight"), ("up", "bias"))
     }
@@ -403,6 +408,26 @@ def test_unequal_classes_are_weighed_as_asked_and_both_accuracies_are_given(
         scores.top1,
         scores.balanced,
     )
+
+
+def test_nested_adapters_are_written_with_what_each_width_is_worth(tiny: None, pictures: Path, tmp_path: Path) -> None:
+    result = train_task(ask(pictures, tmp_path, dataclasses.replace(RECIPE, rank=4, nested=True, ship=ADAPTER)))
+    config = adapters.read_config(result.folder)
+    assert [width.rank for width in config.widths] == [1, 2, 4]
+    assert config.widths == tuple(width.record for width in result.measured.widths)
+    assert config.widths[-1].temperature == config.task.temperature
+    assert all(width.measure is not None and width.measure.images == 34 for width in config.widths)
+    known = read_reference(result.folder, config, "adapter-2")
+    assert known is not None
+    backbone, (_, narrow) = make_backbone(), adapters.read_adapter(result.folder, "adapter-2")
+    found = samples.read(result.folder, config.samples)
+    pixels = np.stack([preprocess(data, config.preprocess) for _, data in found])
+    np.testing.assert_allclose(torch_logits(backbone, narrow, pixels), known, atol=1e-5)
+    narrowest = result.measured.widths[0].test
+    assert config.metrics["test_top1_adapter-1"] == narrowest.scores.top1
+    record = recorded(config, config.shipped("adapter-1"))
+    assert record is not None
+    assert record.right == narrowest.scores.hits.sum()
 
 
 # Backbones.

@@ -65,7 +65,7 @@ def answer(image: Array, adapter: Adapter) -> npt.NDArray[np.float64]:
     """Return the graph's features [D] for one image [3, H, W], from the adapter's own tensors, in float64."""
     import numpy as np
 
-    from adaptertune_deploy.core.adapter import tensor_name
+    from adaptertune_deploy.core.identity import tensor_name
     from adaptertune_deploy.doctor.probes import small_graph
 
     x = image.astype(np.float64).mean(axis=(1, 2)) @ small_graph.projection().astype(np.float64)

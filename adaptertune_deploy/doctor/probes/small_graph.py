@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter, tensor_name
+from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.identity import tensor_name, tensor_shapes
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.onnx.wire_format import write
@@ -37,7 +37,7 @@ def task(rank: int) -> Adapter:
     """Return a task of this rank, its tensors drawn from a fixed seed."""
     spec = TaskSpec(f"rank{rank}", ("no", "yes"), AdapterSpec(rank, 0.5, SLOTS))
     draw = np.random.default_rng(rank)
-    shapes = artefact.tensor_shapes(spec, BACKBONE)
+    shapes = tensor_shapes(spec, BACKBONE)
     return Adapter(
         spec, {name: draw.normal(size=shape, scale=0.5).astype(np.float32) for name, shape in shapes.items()}
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.waiting import within
@@ -37,6 +38,22 @@ class Deadline:
         if self.passed():
             raise expired(doing)
 
+    @contextlib.contextmanager
+    def ending(self, future: asyncio.Future[Any], doing: str) -> Iterator[None]:
+        """End a future with RequestError (504) at this moment, if it comes within a `with` block.
+
+        Where nothing but a future is awaited this takes no task of its own, as `within` does.
+        """
+        if math.isinf(self.at):
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, self.at - monotonic()), _end, future, doing)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     async def within(self, work: Awaitable[Result], doing: str) -> Result:
         """Await work, which is cancelled when it gets too late.
 
@@ -48,6 +65,11 @@ class Deadline:
             return await within(work, seconds)
         except asyncio.TimeoutError:
             raise expired(doing) from None
+
+
+def _end(future: asyncio.Future[Any], doing: str) -> None:
+    if not future.done():
+        future.set_exception(expired(doing))
 
 
 def expired(doing: str) -> RequestError:

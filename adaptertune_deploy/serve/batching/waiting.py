@@ -22,9 +22,11 @@ async def within(work: Awaitable[Result], seconds: float | None) -> Result:
     Raises:
         asyncio.TimeoutError: the time was up.
     """
+    if seconds is None:
+        return await work
     task = asyncio.ensure_future(work)
     try:
-        if seconds is None or seconds > 0:
+        if seconds > 0:
             await asyncio.wait([task], timeout=seconds)
         if task.done():
             return task.result()

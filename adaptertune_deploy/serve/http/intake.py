@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.parsing import AT_ONCE
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
@@ -51,6 +52,7 @@ async def take_in(
     parse: Callable[[bytes], Parsed],
     work: Callable[[Parsed, float, Deadline], Coroutine[Any, Any, Answer]],
     certain: bool = True,
+    effort: Callable[[bytes], int] = len,
 ) -> Answer:
     """Read, parse and answer one request about some tasks, which it holds until then.
 
@@ -60,6 +62,7 @@ async def take_in(
         parse: takes the decompressed body apart; may run in another thread.
         work: answers; given what `parse` returned, time.monotonic() at the first byte, and the deadline.
         certain: whether the request asks all of these tasks; else its body says which of them.
+        effort: how many bytes of a body `parse` looks at; few are not worth a thread.
 
     Raises:
         RequestError: 4xx; 503 where the server has no room for it; 504 when the deadline passes.
@@ -81,9 +84,12 @@ async def take_in(
                 if encoding:
                     plain = await service.parsing.call(PACKED, decompress, body, encoding, limit)
                     share.grow(len(plain))
-                return await service.parsing.call(len(plain), parse, plain)
+                return await service.parsing.call(effort(plain), parse, plain)
 
-            parsed = await unless_gone(request, deadline.within(unpack(), "the request was parsed"))
+            if not encoding and effort(body) <= AT_ONCE:
+                parsed = parse(body)
+            else:
+                parsed = await unless_gone(request, deadline.within(unpack(), "the request was parsed"))
         except Exception as error:
             if getattr(error, "status", None) != NO_SUCH_TASK:
                 service.failed_early(tasks, error, arrived, gone=isinstance(error, ClientDisconnect))

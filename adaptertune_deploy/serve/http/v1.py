@@ -59,9 +59,14 @@ async def predict(request: Request) -> Response:
         with service.making(found.tasks):
             return _document(found, uploads, served)
 
-    # Which tasks a form asks may stand in the form.
+    # Which tasks a form asks may stand in the form; an image alone is not looked into.
     certain = not is_form or "tasks" in dict(asked)
-    return json_answer(await take_in(request, question.tasks, parse, work, certain))
+    effort = len if is_form else _nothing
+    return json_answer(await take_in(request, question.tasks, parse, work, certain, effort))
+
+
+def _nothing(body: bytes) -> int:
+    return 0
 
 
 def parse_question(values: Sequence[tuple[str, str]], current: Generation) -> Question:

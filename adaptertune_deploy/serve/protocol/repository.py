@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from adaptertune_deploy.core.adapter import SHIPS
 from adaptertune_deploy.core.errors import AtdError, RequestError
+from adaptertune_deploy.core.nested import rank_of
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.index import READY
 
@@ -55,9 +56,9 @@ def read_load(
             raise RequestError(f"failed to load '{name:.80}', unknown parameter '{key:.60}'")
     files = {key.removeprefix(FILE): content(key, value) for key, value in parameters.items() if key != SHIP}
     ship = text(SHIP, parameters[SHIP]) if SHIP in parameters else None
-    if ship is not None and (ship not in SHIPS or not files):
+    if ship is not None and ((ship not in SHIPS and rank_of(ship) is None) or not files):
         raise RequestError(
-            f"failed to load '{name:.80}', '{SHIP}' is one of {', '.join(SHIPS)}, of files that are sent"
+            f"failed to load '{name:.80}', '{SHIP}' is {', '.join(SHIPS)} or adapter-N, of files that are sent"
         )
     return Sent(files, ship)
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files, samples
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, Identity
+from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
 from adaptertune_deploy.core.errors import AtdError, RequestError
+from adaptertune_deploy.core.identity import Identity
 from adaptertune_deploy.core.manifest import Manifest
 from adaptertune_deploy.core.reference import REFERENCE_NAME, KnownAnswers, known_answers
 from adaptertune_deploy.core.stored_answer import StoredAnswer
@@ -36,7 +37,7 @@ def put(
         manifest: of the bundle whose graph runs.
         name: the task's.
         sent: path below the adapter folder -> the file's content.
-        ship: the candidate, one of core.adapter.SHIPS; None takes the one that training chose.
+        ship: one of the candidates that the files hold; None takes the one that training chose.
         served: digest of what is served under the name now; "" for nothing.
 
     Returns:

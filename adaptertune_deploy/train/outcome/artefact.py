@@ -13,9 +13,11 @@ import numpy as np
 import adaptertune_deploy
 from adaptertune_deploy.core import adapter as artefact
 from adaptertune_deploy.core import files
-from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
+from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.identity import ProbeRecord
 from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS
 from adaptertune_deploy.core.images.preprocess import preprocess as preprocessed
+from adaptertune_deploy.core.nested import width_name
 from adaptertune_deploy.core.reference import write_reference
 from adaptertune_deploy.core.samples import CALIBRATION_NAME, keep
 from adaptertune_deploy.core.tensors import Array
@@ -69,6 +71,7 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
             versions=_versions(),
             samples=keep(folder, images, travel),
             calibration=keep(folder, trained_on, travel, CALIBRATION_NAME),
+            widths=tuple(width.record for width in measured.widths),
         )
         tensors = _tensors(probe, model)
         config = replace(
@@ -78,13 +81,9 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
         )
         write_report(folder / "report", measured, task.labels, recipe)
         files.write_bytes(folder / "report" / recipe_file.NAME, recipe_file.dump(run.recipe))
-        if run.logs is not None:
-            run.logs.report(folder / "report")
         card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)
         files.write_bytes(folder / "README.md", card.encode())
         artefact.write_config(folder, config)
-    if run.logs is not None:
-        run.logs.remove()
     return config
 
 
@@ -105,8 +104,8 @@ def _reference(
     """Return each candidate's logits for the samples, as torch computes them in float32."""
     preprocess = run.backbone.preprocess
     pixels = np.stack([preprocessed(data, preprocess, MAX_OFFLINE_PIXELS) for data in images])
-    candidates = artefact.SHIPS if config.task.adapter.rank else (artefact.HEAD,)
-    return {name: torch_logits(run.backbone, artefact.candidate(config, tensors, name), pixels) for name in candidates}
+    found = {name: artefact.candidate(config, tensors, name) for name in config.candidates}
+    return {name: torch_logits(run.backbone, one, pixels) for name, one in found.items()}
 
 
 def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
@@ -134,9 +133,6 @@ def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
         precision=recipe.precision,
         device=run.processor,
         seconds=measured.seconds,
-        views=recipe.views,
-        dropout=recipe.dropout,
-        drop_path=recipe.drop_path,
     )
 
 
@@ -153,7 +149,9 @@ def _record(run: Run) -> DatasetRecord:
 
 def _metrics(measured: Measured) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name, measure in (("head", measured.head), ("adapter", measured.adapter), ("shipped", measured.shipped)):
+    candidates = [("head", measured.head), ("adapter", measured.adapter), ("shipped", measured.shipped)]
+    candidates += [(width_name(width.record.rank), width.test) for width in measured.widths[:-1]]
+    for name, measure in candidates:
         if measure is not None:
             scores = measure.scores
             found |= {

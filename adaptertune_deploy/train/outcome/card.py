@@ -11,7 +11,7 @@ from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Measured
-from adaptertune_deploy.train.outcome.score_rows import score_rows
+from adaptertune_deploy.train.outcome.score_rows import WIDTH_COLUMNS, score_rows, width_rows
 
 MOST_LABELS = 30
 TAGS = ("adaptertune", "adapter", "vision-transformer", "image-classification")
@@ -31,6 +31,7 @@ def model_card(config: AdapterConfig, measured: Measured, dataset: Dataset, base
     sections = (
         _intro(config, measured),
         f"## Data\n\n{_data(config, dataset)}",
+        *([f"## Widths\n\n{_widths(measured)}"] if measured.widths else []),
         f"## Recipe, as it ran\n\n{_recipe(config, measured)}",
         f"## Checked in this run\n\n{_proofs(measured)}",
         f"## Use\n\n{_use(config, dataset, root)}",
@@ -56,6 +57,7 @@ def _intro(config: AdapterConfig, measured: Measured) -> str:
     tests = [verdict.on_the_same_images(measured), verdict.out_of_fold(measured.gate) if measured.gate else None]
     tests += [
         verdict.rank(measured),
+        verdict.widths(measured),
         verdict.contradiction(measured),
         *verdict.seeds(measured),
         verdict.coarse(measured.head.scores.images),
@@ -128,6 +130,18 @@ def _data(config: AdapterConfig, dataset: Dataset) -> str:
     return f"{_filled(facts)}\n\n{_filled(samples)}\n"
 
 
+def _widths(measured: Measured) -> str:
+    """Return what nested adapters are worth at each of their widths."""
+    full, narrow = (measured.widths[place].record.rank for place in (-1, len(measured.widths) // 2))
+    said = (
+        "The adapters are nested: the first units of each are an adapter of a smaller rank, and `atd export --rank "
+        f"{narrow}` or `atd add --rank {narrow}` cuts them. The head and the rest stay as they are; every width has a "
+        f"temperature of its own. Out of fold, the loss against rank {full} image by image, and on the test images:"
+    )
+    rows = (WIDTH_COLUMNS, ("---",) * len(WIDTH_COLUMNS), *width_rows(measured.widths))
+    return f"{_filled(said)}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
 def _recipe(config: AdapterConfig, measured: Measured) -> str:
     rows = {"head alone": f"linear probe on the frozen features, penalty C = {config.probe.penalty:g}"}
     if config.recipe is not None:
@@ -143,30 +157,23 @@ def _adapter_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]
     folds = {0: "none", 1: "one split, out of fold"}.get(recipe.folds, f"{recipe.folds} folds, out of fold")
     clip = f"gradient norm at most {recipe.clip:g}" if recipe.clip else "gradients not clipped"
     warmup, served = (f"{100 * share:.0f} %" for share in (recipe.warmup, recipe.served_view))
-    views = f" in {recipe.views} fixed views" if recipe.views else ""
     weights = "every class counts the same" if recipe.class_weights == "balanced" else "every image counts the same"
+    nested = ", nested" if config.widths else ""
     return {
-        "adapters": f"rank {adapter.rank}, alpha {adapter.alpha:g}, placement {recipe.placement}",
+        "adapters": f"rank {adapter.rank}{nested}, alpha {adapter.alpha:g}, placement {recipe.placement}",
         "length": f"{recipe.epochs:.4g} epochs, {recipe.steps:,} steps of {recipe.batch_size} images; last weights",
         "peak learning rate": f"{recipe.lr:g}, head {recipe.head_lr:g}; linear warm-up over {warmup} of the "
         "steps, then a cosine to zero",
         "optimiser": f"AdamW, weight decay {recipe.weight_decay:g} on matrices, {clip}",
         "start of the head": f"linear probe with penalty C = {recipe.start_penalty:g}",
-        "augmentation": f"preset `{recipe.augment}`{views}; {served} of the samples as they are served",
+        "augmentation": f"preset `{recipe.augment}`; {served} of the samples as they are served",
         "label smoothing": f"{recipe.label_smoothing:g}",
-        **_dropped(recipe),
         "class weights": f"{recipe.class_weights}: {weights}",
         "comparison of the candidates": folds,
         "seed": f"{recipe.seed}",
         "precision of the steps": recipe.precision,
         "device": recipe.device,
     }
-
-
-def _dropped(recipe: RecipeRecord) -> dict[str, str]:
-    if not recipe.dropout and not recipe.drop_path:
-        return {}
-    return {"dropout, drop-path of the adapters": f"{recipe.dropout:g}, {recipe.drop_path:g}"}
 
 
 def _proofs(measured: Measured) -> str:

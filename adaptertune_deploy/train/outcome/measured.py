@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.train.outcome.scores import Scores
 
 HEAD, ADAPTER = "head", "adapter"
@@ -74,6 +75,11 @@ class Gate:
     error: float
     threshold: float
     ships: str
+
+    @property
+    def temperature(self) -> float:
+        """Of the adapter's logits; 1 where nothing was compared."""
+        return self.adapter.temperature if self.adapter is not None else 1.0
 
     @property
     def standard_errors(self) -> float:
@@ -164,6 +170,18 @@ class RankChoice:
 
 
 @dataclass(frozen=True)
+class NestedWidth:
+    """One width of nested adapters.
+
+    record: what the artefact says of it: its rank, its temperature, and its worth out of fold.
+    test: on the test images.
+    """
+
+    record: WidthRecord
+    test: Measure
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything a training run measured.
 
@@ -179,6 +197,7 @@ class Measured:
     seconds: of the whole run.
     repeats: further seeds, in ascending order.
     rank: how the rank was found; None where it was given.
+    widths: of nested adapters, ascending to the full one; none where they are not nested.
     """
 
     head: Measure
@@ -193,6 +212,7 @@ class Measured:
     seconds: float
     repeats: tuple[Repeat, ...] = ()
     rank: RankChoice | None = None
+    widths: tuple[NestedWidth, ...] = ()
 
     @property
     def shipped(self) -> Measure:

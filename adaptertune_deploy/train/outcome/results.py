@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.core import files
+from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.core.significance import Spread, wilson
 from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.report.accuracy import Candidate, Gain, draw_accuracy
@@ -19,13 +20,15 @@ from adaptertune_deploy.report.confusion import draw_confusion
 from adaptertune_deploy.report.curves import Point, draw_curves
 from adaptertune_deploy.report.ranks import RankPoint, draw_ranks
 from adaptertune_deploy.train.outcome import verdict
-from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measure, Measured, RankChoice
+from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measure, Measured, NestedWidth, RankChoice
 from adaptertune_deploy.train.outcome.score_rows import FEWEST_CLASSES_FOR_TOP5, hits
 from adaptertune_deploy.train.outcome.scores import Scores
 
 
 def write_report(folder: Path, measured: Measured, labels: Sequence[str], recipe: RecipeRecord | None) -> None:
-    """Write report.json, per_class.csv, accuracy.png, confusion.png; curves.png for adapters, rank.png for a search.
+    """Write report.json, per_class.csv, accuracy.png and confusion.png, for adapters curves.png.
+
+    A search has rank.png too, and nested adapters have widths.png.
 
     Args:
         folder: made when it is absent.
@@ -42,6 +45,8 @@ def write_report(folder: Path, measured: Measured, labels: Sequence[str], recipe
     }
     if measured.rank is not None and measured.rank.tried:
         written["rank.png"] = _rank(measured.rank, verdict.rank(measured) or "")
+    if nested := [width.record for width in measured.widths if width.record.measure is not None]:
+        written["widths.png"] = _widths(nested, verdict.widths(measured) or "")
     if measured.curve:
         points = [Point(step.step, step.loss, step.lr) for step in measured.curve]
         written["curves.png"] = draw_curves(points, "adapters and head on all training images")
@@ -79,6 +84,7 @@ def report_facts(measured: Measured, labels: Sequence[str], recipe: RecipeRecord
             for repeat in measured.repeats
         ],
         "rank": _rank_facts(measured),
+        "widths": [_width_facts(width, labels) for width in measured.widths],
         "seeds": _seed_facts(measured),
         "frozen_parameters": measured.frozen,
         "proofs": dataclasses.asdict(measured.proofs) if measured.proofs else None,
@@ -145,6 +151,11 @@ def _rank_facts(measured: Measured) -> dict[str, Any] | None:
     return {**choice, "cost": round(verdict.cost_of(measured), 2), "words": verdict.rank(measured)}
 
 
+def _width_facts(width: NestedWidth, labels: Sequence[str]) -> dict[str, Any]:
+    record = dataclasses.asdict(width.record)
+    return {"rank": record["rank"], "out_of_fold": record["measure"], "test": measure_facts(width.test, labels)}
+
+
 def _seed_facts(measured: Measured) -> dict[str, Any] | None:
     values = verdict.seed_accuracies(measured)
     if len(values) < 2:
@@ -190,6 +201,15 @@ def _accuracy(measured: Measured) -> bytes:
 def _rank(choice: RankChoice, words: str) -> bytes:
     points = [RankPoint(one.rank, one.loss, one.above, one.error, one.top1) for one in choice.tried]
     return draw_ranks(points, choice.rank, words)
+
+
+def _widths(records: Sequence[WidthRecord], words: str) -> bytes:
+    points = [
+        RankPoint(one.rank, one.measure.loss, one.measure.above, one.measure.error, one.measure.top1)
+        for one in records
+        if one.measure is not None
+    ]
+    return draw_ranks(points, records[-1].rank, words)
 
 
 def _confusion(measured: Measured, labels: Sequence[str]) -> bytes:

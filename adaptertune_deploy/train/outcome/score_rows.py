@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from adaptertune_deploy.core.cutting import FLOAT32
+from adaptertune_deploy.core.nested import WidthMeasure
 from adaptertune_deploy.core.significance import wilson
-from adaptertune_deploy.train.outcome.measured import Measure
+from adaptertune_deploy.train.outcome.measured import Measure, NestedWidth
 
 # With fewer classes the five best answers hold the right one almost by themselves.
 FEWEST_CLASSES_FOR_TOP5 = 11
 LONGEST_LABEL = 16
+WIDTH_COLUMNS = ("rank", "numbers", "size", "top-1 out of fold", "loss", "to the full rank", "test top-1")
 
 Row = tuple[str, ...]
 
@@ -40,6 +43,26 @@ def score_rows(measures: Sequence[Measure], labels: Sequence[str], frozen: int |
     if len(labels) < FEWEST_CLASSES_FOR_TOP5:
         del facts["top-5"]
     return [(name, *(value(one) for one in measures)) for name, value in facts.items()]
+
+
+def width_rows(widths: Sequence[NestedWidth]) -> list[Row]:
+    """Return one row a width of nested adapters, WIDTH_COLUMNS."""
+    return [
+        (
+            str(width.record.rank),
+            f"{width.test.parameters:,}",
+            f"{FLOAT32 * width.test.parameters / 1000:,.1f} kB",
+            *_out_of_fold(width.record.measure),
+            percent(width.test.scores.top1),
+        )
+        for width in widths
+    ]
+
+
+def _out_of_fold(one: WidthMeasure | None) -> Row:
+    if one is None:
+        return ("", "", "")
+    return (percent(one.top1), f"{one.loss:.3f}", f"{one.above:+.3f} ± {one.error:.3f}" if one.error else "")
 
 
 def hits(measure: Measure) -> int:

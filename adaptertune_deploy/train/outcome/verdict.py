@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import math
 
+from adaptertune_deploy.core.nested import rank_of
 from adaptertune_deploy.core.significance import Paired, Spread, least_difference, p_words, paired
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measured, RankChoice
 
 NAMES = {HEAD: "head alone", ADAPTER: "adapter + head"}
 # Below this many test images one image is more than a point.
 FEW_IMAGES = 100
+
+
+def name_of(candidate: str) -> str:
+    """Return how a person names a candidate: nested adapters cut to a rank among them."""
+    rank = rank_of(candidate)
+    return NAMES[candidate] if rank is None else f"{NAMES[ADAPTER]}, cut to rank {rank}"
 
 
 def compared(measured: Measured) -> Paired | None:
@@ -77,6 +84,21 @@ def rank(measured: Measured) -> str | None:
     alike = f", not distinguishable from {_span(choice)}" if len(choice.alike) > 1 else ""
     cost = f"; {cost_of(measured):.1f} times the time of a given rank" if measured.adapter is not None else ""
     return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){cost}"
+
+
+def widths(measured: Measured) -> str | None:
+    """Say what nested adapters can be cut to without a loss that shows out of fold; None where they are not nested."""
+    known = [(width.record.rank, width.record.measure) for width in measured.widths]
+    if not known:
+        return None
+    full = known[-1][0]
+    ranks = ", ".join(str(rank) for rank, _ in known[:-1])
+    said = f"nested: atd export --rank N cuts rank {full} to {ranks}"
+    alike = [str(rank) for rank, one in known[:-1] if one is not None and one.above < one.error]
+    if any(one is None for _, one in known):
+        return f"{said}; too few images to compare them"
+    shown = f"rank {', '.join(alike)} is" if len(alike) == 1 else f"ranks {', '.join(alike)} are"
+    return f"{said}; out of fold {shown if alike else 'none is'} within a standard error of rank {full}"
 
 
 def cost_of(measured: Measured) -> float:

@@ -25,12 +25,19 @@ HEAD_ONLY = 0
 
 def to_best(tried: Mapping[int, Losses]) -> dict[int, tuple[float, float]]:
     """Return by how much each rank's loss lies above that of the best, and that mean's standard error; ranks ascend."""
-    best = min(sorted(tried), key=lambda rank: float(tried[rank].mean()))
-    found = {}
-    for rank in sorted(tried):
-        differences = tried[rank] - tried[best]
-        found[rank] = float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
-    return found
+    least = tried[best(tried)]
+    return {rank: difference(tried[rank], least) for rank in sorted(tried)}
+
+
+def best(tried: Mapping[int, Losses]) -> int:
+    """Return the rank of the lowest mean loss, the smallest of several."""
+    return min(sorted(tried), key=lambda rank: float(tried[rank].mean()))
+
+
+def difference(losses: Losses, least: Losses) -> tuple[float, float]:
+    """Return the mean by which losses lie above others of the same images, and its standard error."""
+    differences = losses - least
+    return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
 
 
 def within(tried: Mapping[int, Losses]) -> tuple[int, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.train.candidates import Frozen
-from adaptertune_deploy.train.crossfit import adapter_answers, head_answers
-from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, compared_losses
-from adaptertune_deploy.train.outcome.measured import Gate, TriedRank
+from adaptertune_deploy.train.crossfit import adapter_answers, answers_at, head_answers
+from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, compared_losses, judged
+from adaptertune_deploy.train.outcome.measured import Gate, OutOfFold, TriedRank
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.rule import Losses
@@ -54,6 +56,16 @@ class RankTrials:
         run = self._run.with_rank(rank)
         found = adapter_answers(run, self._frozen, self._probe, self._fold, self._seed, f"rank {rank}, ")
         self._take(rank, found)
+
+    def nested(self, run: Run, ranks: Sequence[int]) -> dict[int, tuple[OutOfFold, Losses]]:
+        """Train nested adapters fold by fold; returns what they are worth at each rank, which are not added.
+
+        Args:
+            run: of nested adapters.
+            ranks: their widths.
+        """
+        found = answers_at(ranks, run, self._frozen, self._probe, self._fold, self._seed, "nested, ")
+        return {rank: judged(logits[self._held], self._targets, self._weights) for rank, logits in found.items()}
 
     def tried(self) -> tuple[TriedRank, ...]:
         """Return all ranks so far, ascending."""

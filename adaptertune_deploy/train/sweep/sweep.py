@@ -15,7 +15,7 @@ from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.report.sweep import SweptPoint, draw_sweep
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
-from adaptertune_deploy.train.outcome.measured import Measure, OutOfFold
+from adaptertune_deploy.train.outcome.measured import Measure
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
@@ -23,6 +23,7 @@ from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.sweep import swept
+from adaptertune_deploy.train.sweep.nested_rows import nested_rows
 from adaptertune_deploy.train.sweep.ranks import check_ranks
 from adaptertune_deploy.train.sweep.swept import FORMAT_VERSION, Sweep, SweptRank
 
@@ -33,6 +34,7 @@ def sweep_ranks(
     progress: Progress = silent,
     tell: Callable[[str], None] = lambda sentence: None,
     dataset: Dataset | None = None,
+    nested: bool = False,
 ) -> Sweep:
     """Sweep over ranks, and write out/<task>.json and out/<task>.png.
 
@@ -45,6 +47,7 @@ def sweep_ranks(
         progress: told as the work goes on.
         tell: called with every sentence a person should read.
         dataset: the images themselves, where they were made in Python; None opens the dataset that the request names.
+        nested: also train nested adapters of the largest rank, and show every width of them.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -52,7 +55,9 @@ def sweep_ranks(
     """
     started = time.perf_counter()
     chosen = check_ranks(ranks)
-    run = prepare(replace(request, recipe=replace(request.recipe, rank=chosen[-1])), progress, dataset, tell)
+    run = prepare(
+        replace(request, recipe=replace(request.recipe, rank=chosen[-1], nested=False)), progress, dataset, tell
+    )
     for note in run.notes:
         tell(note)
     with run.keeping():
@@ -63,7 +68,8 @@ def sweep_ranks(
             if trials.enough_images:
                 trials.add(rank)
             rows.append(_row(trials, rank, _measures(run.with_rank(rank), frozen, probe, trials)))
-        sweep = _sweep(run, trials, rows, time.perf_counter() - started)
+        others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
+        sweep = _sweep(run, trials, rows, others, time.perf_counter() - started)
         write_sweep(request.out, sweep)
     return sweep
 
@@ -71,22 +77,23 @@ def sweep_ranks(
 def write_sweep(out: Path, sweep: Sweep) -> None:
     """Write <task>.png, then <task>.json into a folder, which is made."""
     out.mkdir(parents=True, exist_ok=True)
-    points = [
-        SweptPoint(one.rank, one.bytes, one.test_top1, one.loss, one.error if one.above else 0.0) for one in sweep.ranks
-    ]
+    points, nested = (
+        [SweptPoint(one.rank, one.bytes, one.test_top1, one.loss, one.error if one.above else 0.0) for one in rows]
+        for rows in (sweep.of(swept.ADAPTER), sweep.of(swept.NESTED))
+    )
     title = f"{sweep.task}: {swept.words(sweep)}; {len(sweep.seeds)} seeds on {sweep.test_images:,} test images"
-    files.write_bytes(out / f"{sweep.task}.png", draw_sweep(points, sweep.enough, title))
+    files.write_bytes(out / f"{sweep.task}.png", draw_sweep(points, sweep.enough, title, nested))
     swept.write(out / f"{sweep.task}.json", sweep)
 
 
 def _measures(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> list[Measure]:
     """Train a rank on all images with every seed, and measure each on the test images."""
-    compared: OutOfFold | None = trials.gate(run.recipe.rank).adapter if trials.enough_images else None
+    temperature = trials.gate(run.recipe.rank).temperature if trials.enough_images else 1.0
     rows, found = np.arange(len(frozen.targets)), []
     for turn in range(run.recipe.seeds):
         seed = run.recipe.seed + turn
         what = f"rank {run.recipe.rank}, seed {seed}"
-        found.append(measure_adapted(run, fit_adapters(run, frozen, probe, rows, seed, what), compared))
+        found.append(measure_adapted(run, fit_adapters(run, frozen, probe, rows, seed, what), temperature))
     return found
 
 
@@ -105,7 +112,7 @@ def _row(trials: RankTrials, rank: int, measures: list[Measure]) -> SweptRank:
     )
 
 
-def _sweep(run: Run, trials: RankTrials, rows: list[SweptRank], seconds: float) -> Sweep:
+def _sweep(run: Run, trials: RankTrials, rows: list[SweptRank], others: Sequence[SweptRank], seconds: float) -> Sweep:
     if trials.enough_images:
         tried = {one.rank: one for one in trials.tried()}
         rows = [
@@ -129,7 +136,7 @@ def _sweep(run: Run, trials: RankTrials, rows: list[SweptRank], seconds: float) 
         seeds=tuple(run.recipe.seed + turn for turn in range(run.recipe.seeds)),
         folds=trials.folds,
         compared=trials.images,
-        ranks=tuple(rows),
+        ranks=(*rows, *others),
         enough=rule.pick(trials.losses) if trials.enough_images else None,
         alike=rule.within(trials.losses) if trials.enough_images else (),
         seconds=seconds,

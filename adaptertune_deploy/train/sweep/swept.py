@@ -12,6 +12,7 @@ from adaptertune_deploy.core import records
 
 FORMAT_VERSION = 1
 BYTES_A_NUMBER = 4
+ADAPTER, NESTED = "adapter", "nested"
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class SweptRank:
     """One rank.
 
     rank: 0 is the head alone.
+    method: "adapter" for a training of its own, "nested" for nested adapters of the largest rank, cut to this one.
     parameters: numbers that are trained.
     loss, top1: out of fold, at the rank's own temperature, with the first seed; None where too few were compared.
     above, error: by how much that loss lies above the best rank's, image by image, and its standard error.
@@ -33,6 +35,7 @@ class SweptRank:
     error: float | None
     test_top1: tuple[float, ...]
     test_loss: tuple[float, ...]
+    method: str = ADAPTER
 
     @property
     def bytes(self) -> int:
@@ -47,7 +50,7 @@ class Sweep:
     seeds: of the trainings.
     folds: of the comparison; 1 is one split.
     compared: images of the comparison.
-    ranks: ascending, 0 first.
+    ranks: ascending, 0 first, then those of other methods.
     enough: the smallest rank within one standard error of the best; None where too few images were compared.
     alike: all ranks within one standard error of the best.
     """
@@ -66,6 +69,10 @@ class Sweep:
     enough: int | None
     alike: tuple[int, ...]
     seconds: float
+
+    def of(self, method: str) -> tuple[SweptRank, ...]:
+        """Return the rows of a method."""
+        return tuple(one for one in self.ranks if one.method == method)
 
 
 def write(path: Path, sweep: Sweep) -> None:

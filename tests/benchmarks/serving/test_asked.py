@@ -30,7 +30,7 @@ def test_rows_are_known_as_torch_answers_them(found: list[Row]) -> None:
 
 
 def test_a_server_is_checked_and_a_wrong_answer_is_found(found: list[Row]) -> None:
-    with served(GOLDEN / "bundle", 2) as server:
+    with served(GOLDEN / "bundle") as server:
         for row in found[:4]:
             row.check(server.port)
         wrong = dataclasses.replace(found[0], logits=found[2].logits)

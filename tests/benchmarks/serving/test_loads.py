@@ -22,6 +22,8 @@ class Answering(socketserver.ThreadingTCPServer):
     asked: how many have come. most: how many were unanswered at once.
     """
 
+    daemon_threads = True
+
     def __init__(self, enough: int, status: int) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.asked = self.open = self.most = 0
@@ -31,6 +33,7 @@ class Answering(socketserver.ThreadingTCPServer):
 
 class Answers(socketserver.StreamRequestHandler):
     server: Answering
+    timeout = 30  # seconds: a connection that is left open fails a test and does not hang it
 
     def handle(self) -> None:
         while self.rfile.readline():

@@ -9,9 +9,26 @@ from tests.cli.conftest import Atd
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME"
 CASES = {
     ("train",): f"atd train needs --dataset: {DATASETS}",
-    ("train", "--dataset", "pets", "--rank", "eight"): "--rank eight: expected a whole number, auto or auto:fast",
-    ("train", "--dataset", "pets", "--rank=eight"): "--rank eight: expected a whole number, auto or auto:fast",
-    ("train", "--rank", "8.5", "--dataset", "pets"): "--rank 8.5: expected a whole number, auto or auto:fast",
+    (
+        "train",
+        "--dataset",
+        "pets",
+        "--rank",
+        "eight",
+    ): "--rank eight: expected a whole number, auto, auto:fast, nested or nested:N",
+    (
+        "train",
+        "--dataset",
+        "pets",
+        "--rank=eight",
+    ): "--rank eight: expected a whole number, auto, auto:fast, nested or nested:N",
+    (
+        "train",
+        "--rank",
+        "8.5",
+        "--dataset",
+        "pets",
+    ): "--rank 8.5: expected a whole number, auto, auto:fast, nested or nested:N",
     ("train", "--dataset", "pets", "--lr", "fast"): "--lr fast: expected a number",
     ("train", "--dataset", "pets", "--rnk", "8"): "atd train has no option --rnk. "
     "Did you mean '--rank'? See: atd train --help",

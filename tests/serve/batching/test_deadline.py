@@ -42,6 +42,39 @@ def test_work_is_cancelled_at_the_deadline() -> None:
     assert cancelled == [True]
 
 
+def test_a_future_ends_at_the_deadline() -> None:
+    async def play() -> None:
+        for seconds in (0.01, -1.0):
+            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            with (
+                pytest.raises(RequestError, match="the deadline passed while it was tested") as caught,
+                Deadline(monotonic() + seconds).ending(future, "it was tested"),
+            ):
+                await future
+            assert caught.value.status == 504
+
+    asyncio.run(asyncio.wait_for(play(), WAIT_S))
+
+
+def test_a_future_that_has_ended_or_that_nobody_awaits_is_left_alone() -> None:
+    async def play() -> None:
+        ended, left, endless = (asyncio.get_running_loop().create_future() for _ in range(3))
+        with Deadline(monotonic()).ending(ended, ""):
+            ended.set_result(7)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        with Deadline(monotonic()).ending(left, ""):
+            pass
+        with Deadline().ending(endless, ""):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert await ended == 7
+        assert not left.done()
+        assert not endless.done()
+
+    asyncio.run(asyncio.wait_for(play(), WAIT_S))
+
+
 def test_work_in_time_is_left_alone() -> None:
     async def work() -> int:
         return 7

@@ -19,10 +19,18 @@ def read(parameters: dict[str, str]) -> Sent:
 def test_a_load_brings_nothing_or_files_and_which_candidate_ships() -> None:
     assert read({}) == Sent({})
     assert read({"file:a": "1", "file:samples/b": "2", "ship": "head"}) == Sent({"a": b"1", "samples/b": b"2"}, "head")
+    assert read({"file:a": "1", "ship": "adapter-4"}) == Sent({"a": b"1"}, "adapter-4")
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"config": "{}"}, {"File:a": "x"}, {"ship": "head"}, {"file:a": "", "ship": ""}]
+    "parameters",
+    [
+        {"config": "{}"},
+        {"File:a": "x"},
+        {"ship": "head"},
+        {"file:a": "", "ship": ""},
+        {"file:a": "", "ship": "adapter-0"},
+    ],
 )
 def test_what_a_load_can_not_bring_is_refused(parameters: dict[str, str]) -> None:
     with pytest.raises(RequestError, match="failed to load 'pets', ") as caught:

@@ -13,7 +13,8 @@ import pytest
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files
-from adaptertune_deploy.core.adapter import Adapter, Identity
+from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.identity import Identity
 from adaptertune_deploy.core.manifest import Manifest, TaskRecord, tensor_file
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.options import EngineOptions

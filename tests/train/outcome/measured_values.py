@@ -13,6 +13,7 @@ from adaptertune_deploy.train.outcome.measured import (
     Gate,
     Measure,
     Measured,
+    NestedWidth,
     OutOfFold,
     Proofs,
     RankChoice,
@@ -21,6 +22,7 @@ from adaptertune_deploy.train.outcome.measured import (
     TriedRank,
 )
 from adaptertune_deploy.train.outcome.scores import Scores, calibration_error, cross_entropy, score
+from tests.builders import make_widths
 
 LABELS = ("ash", "elm", "oak")
 
@@ -106,3 +108,11 @@ def make_rank_choice(*alike: int, picked: int = 4, search: str = "auto") -> Rank
         )
     )
     return RankChoice(search, picked, 2, 378, tried, alike or (4, 8, 32), 8.0)
+
+
+def make_nested_widths() -> tuple[NestedWidth, ...]:
+    """Return widths 1, 2 and 4 of nested adapters, each worse than rank 4 out of fold by more than its error."""
+    return tuple(
+        NestedWidth(record, make_measure(30 + place, parameters=1_000 * record.rank))
+        for place, record in enumerate(make_widths(1, 2, 4))
+    )

@@ -17,8 +17,9 @@ import torch
 
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import files, samples
-from adaptertune_deploy.core.adapter import AdapterConfig, ProbeRecord
+from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.identity import ProbeRecord
 from adaptertune_deploy.core.reference import known_answers, read_reference
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.core.training_record import RecipeRecord

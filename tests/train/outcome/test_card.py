@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.adapter import ProbeRecord
+from adaptertune_deploy.core.identity import ProbeRecord
+from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.train.outcome.card import MOST_LABELS, model_card
@@ -16,7 +18,14 @@ from adaptertune_deploy.train.outcome.measured import ADAPTER, Measured
 from adaptertune_deploy.train.outcome.score_rows import score_rows
 from tests.builders import make_backbone_spec, make_config, make_recipe, make_task
 from tests.data.builders import make_dataset
-from tests.train.outcome.measured_values import make_gate, make_head_only, make_measure, make_measured, make_repeats
+from tests.train.outcome.measured_values import (
+    make_gate,
+    make_head_only,
+    make_measure,
+    make_measured,
+    make_nested_widths,
+    make_repeats,
+)
 
 SAMPLES = tuple(SampleRecord(f"0000{number}_ash.jpg", f"{number}" * 64, "ash") for number in range(2))
 
@@ -28,6 +37,7 @@ def card(
     classes: int = 3,
     name: str = "trees",
     recipe: RecipeRecord | None = None,
+    widths: Sequence[WidthRecord] = (),
     **dataset: Any,
 ) -> str:
     found = measured or make_measured(classes)
@@ -35,6 +45,7 @@ def card(
     config = make_config(make_task(name, classes, rank=rank, blocks=(1, 3)), make_backbone_spec(name="vit_x.tag"))
     config = dataclasses.replace(config, samples=SAMPLES, versions={"torch": "2.10.0", "timm": "1.0.20"})
     config = dataclasses.replace(config, probe=ProbeRecord(0.3, 1.5), ships=found.ships)
+    config = dataclasses.replace(config, widths=tuple(widths))
     if recipe is not None:
         config = dataclasses.replace(config, recipe=recipe)
     data = dataclasses.replace(make_dataset([2, 2], test=[1, 1]), **dataset)
@@ -216,3 +227,13 @@ def test_the_commands_work_as_printed(root: str, commands: list[str]) -> None:
     text = card(root=root)
     assert re.findall(r"^    (atd .*)$", text, re.MULTILINE) == commands
     assert f"In the folder that holds `{root}/`" in text
+
+
+def test_nested_adapters_have_a_table_of_their_widths() -> None:
+    nested = make_nested_widths()
+    text = card(make_measured(widths=nested), widths=[one.record for one in nested])
+    section = text.split("## Widths")[1].split("## ")[0]
+    assert "`atd export --rank 2`" in flat(section)
+    assert "| 1 | 1,000 | 4.0 kB | 87.0 % | 0.530 | +0.030 ± 0.020 | 75.0 % |" in section
+    assert "rank 4, nested, alpha 1" in text
+    assert "## Widths" not in card()

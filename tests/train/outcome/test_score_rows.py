@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.core.significance import wilson
 from adaptertune_deploy.train.outcome.measured import Measure
-from adaptertune_deploy.train.outcome.score_rows import score_rows
+from adaptertune_deploy.train.outcome.score_rows import WIDTH_COLUMNS, score_rows, width_rows
 from adaptertune_deploy.train.outcome.scores import score
-from tests.train.outcome.measured_values import LABELS, make_measure
+from tests.train.outcome.measured_values import LABELS, make_measure, make_nested_widths
 
 
 def rows(*measures: Measure, labels: tuple[str, ...] = LABELS) -> dict[str, tuple[str, ...]]:
@@ -59,3 +60,12 @@ def test_calibration_is_told_before_and_after() -> None:
 def test_a_long_label_is_cut_to_one_line() -> None:
     found = rows(make_measure(33), labels=("ash", "elm of a\nrather long name", "oak"))
     assert found["worst class"] == ("16 of 20: elm of a rath...",)
+
+
+def test_a_width_has_its_size_and_what_it_loses() -> None:
+    narrow, _, full = width_rows(make_nested_widths())
+    assert narrow == ("1", "1,000", "4.0 kB", "87.0 %", "0.530", "+0.030 ± 0.020", "75.0 %")
+    assert len(narrow) == len(WIDTH_COLUMNS)
+    assert full[:2] == ("4", "4,000")
+    bare = dataclasses.replace(make_nested_widths()[0], record=WidthRecord(1, 1.0))
+    assert width_rows([bare])[0][3:6] == ("", "", "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.core.significance import Paired
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate
@@ -15,6 +16,7 @@ from tests.train.outcome.measured_values import (
     make_head_only,
     make_measure,
     make_measured,
+    make_nested_widths,
     make_rank_choice,
     make_repeats,
 )
@@ -146,6 +148,33 @@ def test_the_cost_of_a_search_is_told_in_runs_with_a_given_rank() -> None:
     """Four ranks in 8 of 12 seconds: one rank takes 2, and a run that is given it 4 + 2."""
     assert verdict.cost_of(make_measured(rank=make_rank_choice(), seconds=12.0)) == pytest.approx(2.0)
     assert verdict.cost_of(make_measured()) == 1.0
+
+
+def test_nested_adapters_say_what_a_cut_loses() -> None:
+    widths = make_nested_widths()
+    assert verdict.widths(make_measured()) is None
+    assert verdict.widths(make_measured(widths=widths)) == (
+        "nested: atd export --rank N cuts rank 4 to 1, 2; out of fold none is within a standard error of rank 4"
+    )
+    near = [dataclasses.replace(one.record.measure, above=0.01) for one in widths if one.record.measure]
+    alike = tuple(
+        dataclasses.replace(one, record=dataclasses.replace(one.record, measure=measure))
+        for one, measure in zip(widths, near, strict=True)
+    )
+    said = verdict.widths(make_measured(widths=alike)) or ""
+    assert said.endswith("out of fold ranks 1, 2 are within a standard error of rank 4")
+    said = verdict.widths(make_measured(widths=(widths[0], alike[1], widths[2]))) or ""
+    assert said.endswith("out of fold rank 2 is within a standard error of rank 4")
+    few = tuple(dataclasses.replace(one, record=WidthRecord(one.record.rank, 1.0)) for one in widths)
+    assert (verdict.widths(make_measured(widths=few)) or "").endswith("too few images to compare them")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "name"),
+    [("head", "head alone"), ("adapter", "adapter + head"), ("adapter-4", "adapter + head, cut to rank 4")],
+)
+def test_candidates_have_names(candidate: str, name: str) -> None:
+    assert verdict.name_of(candidate) == name
 
 
 def test_a_given_rank_needs_no_words() -> None:

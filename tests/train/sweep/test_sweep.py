@@ -89,6 +89,24 @@ def test_a_sweep_that_was_stopped_goes_on(pictures: Path, tmp_path: Path) -> Non
     assert "rank 1, seed 1" not in seen  # it was finished before
 
 
+def test_nested_adapters_are_one_more_training_of_every_fold_and_seed(pictures: Path, tmp_path: Path) -> None:
+    seen: dict[str, None] = {}
+    found = sweep_ranks(ask(pictures, tmp_path), [2], lambda what, done, total: seen.setdefault(what), nested=True)
+    assert [(one.rank, one.method) for one in found.ranks] == [
+        (0, "adapter"),
+        (2, "adapter"),
+        (1, "nested"),
+        (2, "nested"),
+    ]
+    assert read(tmp_path / "trees.json") == found
+    assert {
+        "nested, fold 1 of 2",
+        "nested, fold 2 of 2",
+        "nested rank 2, seed 0",
+        "nested rank 2, seed 1",
+    } <= seen.keys()
+
+
 def test_too_few_images_are_measured_and_not_compared(tmp_path: Path) -> None:
     few = make_pictures(tmp_path / "few" / "trees", {"train": 4, "test": 3})
     sweep = sweep_ranks(ask(few, tmp_path / "out"), [2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -93,7 +94,8 @@ async def infer(request: Request) -> Response:
         with service.making([model.task]):
             return infer_answer.answer(parsed, model, served.logits)
 
-    content, headers = await take_in(request, [model.task], parse, work)
+    effort = functools.partial(infer_request.effort, length)
+    content, headers = await take_in(request, [model.task], parse, work, effort=effort)
     return Response(content, headers=headers)
 
 

@@ -16,6 +16,7 @@ from adaptertune_deploy.serve.protocol.models import BYTES, Model
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_DIGITS = 20  # of a header that is a number
+COPIED = 16  # bytes of a tensor in binary form are copied or looked at in the time that one of JSON takes, and less
 MAX_NUMBERS = 1_000_000  # of a tensor in JSON: each is 32 bytes while it is read
 
 
@@ -38,6 +39,13 @@ def parse(body: bytes, header_length: str | None, model: Model, largest: int) ->
     return check(document, model, largest, lambda entry, count: _images(entry, count, body[length:], model))
 
 
+def effort(header_length: str | None, body: bytes) -> int:
+    """Return how many bytes of JSON take as long as this body to parse; see parse."""
+    text, size = header_length or "", len(body)
+    json = min(int(text), size) if _is_number(text) else size
+    return json + (size - json) // COPIED
+
+
 def _most_values(model: Model, largest: int) -> int:
     numbers = 0 if model.datatype == BYTES else min(MAX_NUMBERS, largest * model.values)
     return typed_json.MAX_VALUES + numbers
@@ -46,11 +54,15 @@ def _most_values(model: Model, largest: int) -> int:
 def _parse_header_length(text: str | None, size: int) -> int:
     if text is None:
         return size or _refuse_empty()
-    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS) or int(text) > size:
+    if not _is_number(text) or int(text) > size:
         raise RequestError(f"inference header size should be in range (0, {size}), got: {text[:60]}")
     if size == 0:
         _refuse_empty()
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
 
 
 def _refuse_empty() -> int:

@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the transport must be one of a socket."""
         assert isinstance(transport, asyncio.Transport)
-        self.lingering = Lingering(transport, self._unread)
+        self.lingering = Lingering(transport, self._unread, self.loop.call_soon)
         super().connection_made(self.lingering)
         self._enter(Phase.OPENED)
 

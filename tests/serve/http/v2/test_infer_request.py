@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http.v2.infer_answer import answer
-from adaptertune_deploy.serve.http.v2.infer_request import parse
+from adaptertune_deploy.serve.http.v2.infer_request import effort, parse
 from adaptertune_deploy.serve.protocol.bytes_tensor import pack
 from adaptertune_deploy.serve.protocol.inference import InferRequest
 from adaptertune_deploy.serve.protocol.models import image_model, tensor_model
@@ -213,3 +213,18 @@ def check_only_request_errors(data: bytes, length: str | None) -> None:
     if status is None:
         found = read(data, length)
         answer(found, PETS, [np.zeros(4, dtype=np.float32)] * len(found.images))
+
+
+@pytest.mark.parametrize(
+    ("header_length", "json", "binary", "like"),
+    [
+        (None, 1000, 0, 1000),
+        ("1000", 1000, 1600, 1100),
+        ("0", 0, 1600, 100),
+        ("9999", 1000, 0, 1000),
+        ("-1", 1000, 0, 1000),
+        ("9" * 30, 1000, 0, 1000),
+    ],
+)
+def test_json_is_what_takes_long(header_length: str | None, json: int, binary: int, like: int) -> None:
+    assert effort(header_length, bytes(json + binary)) == like

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from adaptertune_deploy.serve.http.wire.lingering import MAX_DISCARDED, Lingering
@@ -35,7 +36,38 @@ class FakeTransport(asyncio.Transport):
 
 def make(unread: bool, **options: bool) -> tuple[Lingering, FakeTransport]:
     transport = FakeTransport(**options)
-    return Lingering(transport, lambda: unread), transport
+    return Lingering(transport, lambda: unread, lambda call: None), transport
+
+
+def test_an_answers_head_goes_out_with_its_body() -> None:
+    transport, soon = FakeTransport(), list[Callable[[], None]]()
+    lingering = Lingering(transport, lambda: False, soon.append)
+    lingering.write(b"head")
+    assert (transport.done, lingering.unsent()) == ([], 7 + 4)
+    lingering.write(b"body")
+    assert (transport.done, lingering.unsent()) == (["write b'headbody'"], 7)
+    lingering.write(b"")
+    lingering.write(b"lonely head")
+    soon[0]()
+    assert transport.done == ["write b'headbody'", "write b''", "write b'lonely head'"]
+    soon[1]()
+    assert len(transport.done) == 3
+
+
+def test_what_is_held_goes_out_before_the_end_and_not_when_all_is_given_up() -> None:
+    for unread, end in ((False, ["close"]), (True, ["write_eof", "resume_reading"])):
+        lingering, transport = make(unread=unread)
+        lingering.write(b"head")
+        lingering.close()
+        assert transport.done == ["write b'head'", *end]
+    lingering, transport = make(unread=False)
+    lingering.write(b"head")
+    lingering.linger()
+    assert transport.done[0] == "write b'head'"
+    lingering, transport = make(unread=False)
+    lingering.write(b"head")
+    lingering.abort()
+    assert transport.done == ["abort"]
 
 
 def test_a_client_that_sends_nothing_more_is_closed_at_once() -> None:
@@ -97,7 +129,7 @@ def test_what_a_client_sent_is_seen_before_it_is_read_and_its_end_is_no_request(
     ours, theirs = socket.socketpair()
     with ours, theirs:
         transport = FakeTransport()
-        lingering = Lingering(transport, lambda: False)
+        lingering = Lingering(transport, lambda: False, lambda call: None)
         assert not lingering.arrived()
         transport._extra["socket"] = ours  # type: ignore[attr-defined]
         assert not lingering.arrived()

@@ -47,7 +47,7 @@ class FakeConnection:
             def __getattribute__(self, name: str) -> object:
                 return object.__getattribute__(self, name)
 
-        self.lingering = Asked(Transport(), lambda: False)
+        self.lingering = Asked(Transport(), lambda: False, lambda call: None)
         self.lingering.connection = self
 
     def refuse(self, error: RequestError) -> None:

@@ -1,1 +1,0 @@
-"""A line a step, for people and programs that watch a training."""

@@ -1,0 +1,1 @@
+"""Nested adapters: one training, whose first hidden units are good adapters of smaller ranks."""
