@@ -146,7 +146,12 @@ def measure(settings: Settings, console: Console) -> dict[str, Any]:
         facts = {name: one.facts() for name, one in measures.items()}
     return {
         "machine": dataclasses.asdict(machine),
-        "settings": {"rounds": settings.rounds, "seconds": settings.seconds, "clients": CLIENTS},
+        "settings": {
+            "first": settings.models[0],
+            "rounds": settings.rounds,
+            "seconds": settings.seconds,
+            "clients": CLIENTS,
+        },
         "capacity": {model: facts[model] for model in settings.models},
         "five_tasks": {where: facts[where] for where in (EVERY_BLOCK, LAST_BLOCKS)},
         "triton": facts.get("triton"),

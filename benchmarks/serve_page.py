@@ -47,21 +47,22 @@ client that waits for its answer. Quartiles of the ratio are of the rounds drawn
 """
 TRITON = """## Ten tasks: one backbone, and ten models in tritonserver
 
-NVIDIA's tritonserver {version} with one ONNX model for each task, dynamic batching, and the same clients, requests and
-preprocessing code. **What runs its models is a stand-in**: the Python package of the server lacks its ONNX Runtime
-backend, so each model is one of its Python backend, in a process of its own, that decodes and runs the onnxruntime
-package {onnxruntime} on {threads} without spinning. Its memory is therefore shown beside that of one process with ten
-such sessions and no server, which no server of ten models can go below. Both are asked by {clients} clients at their
-capacity, and both at one rate, half of what the slower one gave.
+{model}. NVIDIA's tritonserver, of nvidia-pytriton {version}, with one ONNX model for each task, dynamic
+batching, and the same clients, requests and preprocessing code. **What runs its models is a stand-in**: the Python
+package of the server lacks its ONNX Runtime backend, so each model is one of its Python backend, in a process of its
+own, that decodes and runs the onnxruntime package {onnxruntime} on {threads} without spinning. Its memory is therefore
+shown beside that of one process with ten such sessions and no server, which no server of ten models can go below. Both
+are asked by {clients} clients at their capacity, and both at one rate, half of what the slower one gave.
 """
 FIVE = """## Five tasks on one image
 
-One client asks for five tasks about one image, then the next; DeiT-Tiny. The common part of the network, all before the
+{model}. One client asks for five tasks about one image, then the next. The common part of the network, all before the
 first adapter, runs once an image where one request asks.
 """
 MANY = """## Memory of many tasks
 
-Servers started anew; resident memory after every task was asked, pages that processes share divided among them.
+{model}. Servers started anew; resident memory after every task was asked, pages that processes share divided among
+them.
 """
 SWAPS = """## Replacing a task in traffic
 
@@ -146,9 +147,12 @@ def _triton(serve: Facts) -> Iterator[str]:
         return
     threads = "one thread" if found["threads_a_model"] == 1 else f"{found['threads_a_model']} threads"
     runs = found["triton_runs"]
-    version = f"(nvidia-pytriton {runs['nvidia-pytriton']})"
     yield TRITON.format(
-        version=version, onnxruntime=runs["onnxruntime"], threads=threads, clients=serve["settings"]["clients"]
+        model=serve["settings"]["first"],
+        version=runs["nvidia-pytriton"],
+        onnxruntime=runs["onnxruntime"],
+        threads=threads,
+        clients=serve["settings"]["clients"],
     )
     ours, theirs = found["servers"]["atd"], found["servers"]["triton"]
     yield _table("what", "atd serve", "tritonserver, stand-in backend", "ours to theirs", "wanted")
@@ -169,7 +173,7 @@ def _triton(serve: Facts) -> Iterator[str]:
 
 
 def _five(serve: Facts) -> Iterator[str]:
-    yield FIVE
+    yield FIVE.format(model=serve["settings"]["first"])
     yield _table("adapters after", "way", "ms an image", "to five at once", "processor ms", "to five at once")
     for where, ways in serve["five_tasks"].items():
         for way, found in ways.items():
@@ -181,7 +185,7 @@ def _five(serve: Facts) -> Iterator[str]:
 def _many(serve: Facts) -> Iterator[str]:
     found = serve["many_tasks"]
     one, many = found["tasks"]
-    yield MANY
+    yield MANY.format(model=serve["settings"]["first"])
     yield _table("tasks", "MB", "ratio", "at most")
     yield _row(str(one), _spread(found["one_mb"]), "", "")
     yield _row(
