@@ -50,7 +50,7 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict/--lenient",
-        help="Whether a damaged task stops the start, or is left out with a note.",
+        help="Whether a task that is damaged or answers wrongly stops the start, or is left out with a note.",
         show_default="--strict",
         rich_help_panel=DATA,
     ),

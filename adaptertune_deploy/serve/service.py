@@ -89,6 +89,8 @@ class Service:
         rows = self.batcher.waiting
         text = "Rows accepted and not yet answered"
         show_each("atd_queue_rows", text, "task", lambda: {name: rows[name] for name in self.tasks.current.names})
+        states = "Versions of tasks, by their state in the repository's index"
+        show_each("atd_tasks", states, "state", self.loader.states)
         limits = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
         show_each(
             "atd_limit",

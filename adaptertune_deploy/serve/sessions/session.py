@@ -159,8 +159,8 @@ def open_from(
         opener: the bundle.
         tasks: see open_session.
         form: see open_session.
-        left_out: gets the tasks that can't be loaded or answer NaN, with why; None raises the first such error. One
-            task at least must be left.
+        left_out: gets the tasks that can't be loaded, answer NaN, or answer otherwise than is stored, with why; None
+            raises the first error of loading, and leaves the answers to warm_up. One task at least must be left.
 
     Raises:
         UsageError, FormatError, EngineError: see open_session.

@@ -6,6 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
-READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
+STATES = READY, LOADING, UNLOADING, UNAVAILABLE = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
 UNLOADED = "unloaded"
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,11 @@ class Index:
             found[name, self._next(name)] = IndexEntry(name, self._next(name), LOADING)
         found |= {task.identity: IndexEntry(*task.identity, READY) for task in self._tasks.current}
         return [found[identity] for identity in sorted(found)]
+
+    def states(self) -> dict[str, int]:
+        """Return how many versions are in each state."""
+        found = Counter(entry.state for entry in self.entries())
+        return {state: found[state] for state in STATES}
 
     def _next(self, name: str) -> int:
         return self._latest.get(name, ("", 0))[1] + 1

@@ -71,6 +71,10 @@ class Loader:
         """Return every task that is served, is loading, was unloaded or could not be loaded."""
         return self._index.entries()
 
+    def states(self) -> dict[str, int]:
+        """Return how many versions of tasks are in each state of the index."""
+        return self._index.states()
+
     async def load(self, name: str) -> None:
         """Serve what the bundle holds under a name now, in the place of what is served under it.
 

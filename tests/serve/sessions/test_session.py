@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from adaptertune_deploy.core import bundle
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, UsageError
+from adaptertune_deploy.core.images.preprocess import normalised
+from adaptertune_deploy.core.known_image import known_image, stored_answer
 from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
@@ -196,6 +199,28 @@ def test_a_lenient_start_leaves_out_what_is_damaged_or_gives_nan(folder: Path, f
     with pytest.raises(FormatError):
         open_from(opener, None, form)
     session.close()
+
+
+@pytest.mark.case(
+    "B1", "a lenient start with a task that answers otherwise than its bundle says", "it is left out, the others serve"
+)
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_a_lenient_start_leaves_out_what_answers_otherwise(folder: Path, form: str) -> None:
+    manifest, spec = bundle.read_manifest(folder), make_preprocess_spec()
+    image = normalised(known_image(spec.size), spec)
+    logits = {adapter.task.name: reference(image, adapter).astype(np.float32) for adapter in make_adapters()}
+    logits["flowers"] += 1
+    answers = tuple(stored_answer(name, values) for name, values in logits.items())
+    opener, left_out = Opener(folder, replace(manifest, answers=answers), FAKE), dict[str, AtdError]()
+    session = open_from(opener, None, form, left_out)
+    assert [task.name for task in session.tasks.values()] == ["pets", "digits"]
+    assert list(left_out) == ["flowers"]
+    assert "task 'flowers' answers otherwise than its bundle says" in str(left_out["flowers"])
+    session.close()
+    strict = open_from(opener, None, form)
+    with pytest.raises(EngineError, match="task 'flowers' answers otherwise"):
+        warm_up(strict, 2)
+    strict.close()
 
 
 def test_a_lenient_start_needs_one_task(folder: Path) -> None:

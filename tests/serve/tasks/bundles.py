@@ -14,6 +14,7 @@ import pytest
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core import bundle, files
 from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.identity import Identity
 from adaptertune_deploy.core.manifest import Manifest, TaskRecord, tensor_file
 from adaptertune_deploy.engines import engine as engines
@@ -67,11 +68,16 @@ def drop(folder: Path, name: str) -> None:
     bundle.write_manifest(folder, replace(manifest, tasks=tasks, graphs=graphs))
 
 
-def open_service(folder: Path, form: str = "shared", names: list[str] | None = None) -> Service:
-    """Return a service over a bundle, which may load from it; with one decoding thread."""
+def open_service(
+    folder: Path,
+    form: str = "shared",
+    names: list[str] | None = None,
+    left_out: dict[str, AtdError] | None = None,
+) -> Service:
+    """Return a service over a bundle, which may load from it; `left_out` makes the start a lenient one."""
     opener = Opener(folder, bundle.read_manifest(folder), FAKE)
-    session = open_from(opener, names, form)
-    return Service(session, Settings(), BundleSource(opener, session.form, names))
+    session = open_from(opener, names, form, left_out)
+    return Service(session, Settings(), BundleSource(opener, session.form, names, left_out))
 
 
 def open_real(folder: Path, form: str) -> Service:

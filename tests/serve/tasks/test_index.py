@@ -46,6 +46,7 @@ def test_what_failed_says_why_until_it_is_tried_again(caplog: pytest.LogCaptureF
         assert IndexEntry(name, version, "UNAVAILABLE", f"{name} is damaged; get it again") in index.entries()
         assert f"task '{name}' was not loaded: {name} is damaged" in caplog.text
     assert IndexEntry("pets", 1, "READY") in index.entries()
+    assert index.states() == {"READY": 1, "LOADING": 0, "UNLOADING": 0, "UNAVAILABLE": 2}
     with index.loading("pets"), index.loading("flowers"):
         pass
     assert index.entries() == [IndexEntry("pets", 1, "READY")]

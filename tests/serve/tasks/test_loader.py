@@ -263,6 +263,25 @@ def test_what_the_bundle_lacks_is_404_with_the_nearest_name(folder: Path) -> Non
     play(service, body)
 
 
+def test_what_a_lenient_start_left_out_is_told_to_everybody_and_may_be_loaded_later(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder, spoiled("digits"))
+    service, whole = open_service(folder, left_out={}), another("digits")
+
+    async def body() -> None:
+        reason = "task 'digits' gave logits that are NaN or infinite; the answer is withheld"
+        assert IndexEntry("digits", 1, "UNAVAILABLE", reason) in service.loader.index()
+        assert f"task 'digits' was not loaded: {reason}" in caplog.text
+        assert b'atd_tasks{state="UNAVAILABLE"} 1.0' in service.metrics.render()
+        put(folder, whole)
+        await service.loader.load("digits")
+        check(await ask(service, served(service, "digits")), whole)
+        assert b'atd_tasks{state="UNAVAILABLE"} 0.0' in service.metrics.render()
+
+    play(service, body)
+
+
 def test_a_server_without_a_bundle_loads_nothing() -> None:
     service = Service(make_shared(), Settings())
 
