@@ -56,8 +56,12 @@ NOT_DONE: tuple[tuple[str, str], ...] = (
         "may stop the process for seconds with a head of megabytes. A proxy in front keeps such clients out.",
     ),
     ("B7", "Loads and unloads of one name are asked for by 32 at once three times each, not a thousand times."),
-    ("B9", "There are as many slots as tasks, so none is ever given up for another."),
-    ("B10", "A disk that stops answering is not tried: nothing is read from it once the server is ready."),
+    ("B9", "No curve of throughput over the number of tasks is measured."),
+    (
+        "B10",
+        "A disk that stops answering is not tried: once the server is ready, nothing is read from it but tasks that "
+        "are loaded or brought up.",
+    ),
     ("B12", "No test runs for a day; `make soak` runs for ten minutes."),
     ("C10", "Of a JSON name given twice the last one counts."),
     (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from adaptertune_deploy.engines.options import EngineOptions
     from adaptertune_deploy.serve.opening import Opening
+    from adaptertune_deploy.serve.sessions.room import Room
     from adaptertune_deploy.serve.sessions.session import Session
 
 LogFormat = Annotated[
@@ -46,6 +47,9 @@ LogLevel = Annotated[
 ]
 AccessLog = Annotated[bool, flag("--access-log", OUTPUT, "A line of log for every request.", variable="ATD_ACCESS_LOG")]
 Follow = Annotated[bool, flag("--watch", DATA, "Follow the bundle: what atd add changes there is served at once.")]
+Pinned = Annotated[
+    str | None, value("--pin", "NAMES", DATA, "Tasks that keep their slots, with commas; see --slots.", "none")
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -69,6 +73,7 @@ def serve(
     admin: listeners.AdminHttp = None,
     admin_grpc: listeners.AdminGrpc = None,
     watch: Follow = False,
+    pin: Pinned = None,
     strict: Strict = True,
     form: options.Form = "auto",
     engine: engines.Engine = "onnxruntime",
@@ -102,6 +107,7 @@ def serve(
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.serve.http.wire.address import bind
     from adaptertune_deploy.serve.logs.setup import LogOptions, logging_to_stderr
+    from adaptertune_deploy.serve.sessions.room import Room
 
     options.check_form(form)
     log = LogOptions(log_format, log_level, access_log)
@@ -110,10 +116,13 @@ def serve(
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     threads_typed = tuned.given(ctx, "threads")
+    room = Room(bounds.slots, frozenset(name.strip() for name in (pin or "").split(",") if name.strip()))
     if count:
         asked = engines.for_instances(asked, bounds.instances, threads_typed)
         bind(host, port).close()
-        on_ray.serve(_opening(bundle.resolve(), names, form, asked, strict, watch), bounds, log, count, host, port)
+        on_ray.serve(
+            _opening(bundle.resolve(), names, form, asked, strict, watch, room), bounds, log, count, host, port
+        )
         return
     asked, bounds = (asked, bounds) if no_tuning else tuned.follow(ctx, bundle, form, asked, bounds)
     asked = engines.for_instances(asked, bounds.instances, threads_typed)
@@ -125,13 +134,14 @@ def serve(
 
     with places.http_admin() as changed_on, logging_to_stderr(log):
         with interrupts.stoppable(lambda: "no request was accepted"), tasks.reading(bundle):
-            opened = _opening(bundle, names, form, asked, strict, watch).open()
+            opened = _opening(bundle, names, form, asked, strict, watch, room).open()
         session = opened.session
         for name, error in opened.source.left_out.items():
             console.print_note(f"{name} is left out: {error}")
         app = make_app(session, bounds, opened.told, opened.source)
         companions = places.grpc(app.state.service)
-        start = _Start(bundle, session, bounds, partial(places.announce, changed_on, companions), verbose)
+        served = app.state.service.tasks.current.names
+        start = _Start(bundle, session, served, bounds, partial(places.announce, changed_on, companions), verbose)
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
                 run_server(app, host, port, start.announce, companions, changed_on, hangup_reloads=not _has_terminal())
@@ -141,14 +151,14 @@ def serve(
 
 
 def _opening(
-    bundle: Path, names: list[str] | None, form: str, asked: EngineOptions, strict: bool, watch: bool
+    bundle: Path, names: list[str] | None, form: str, asked: EngineOptions, strict: bool, watch: bool, room: Room
 ) -> Opening:
     """Return what is to be served; images to try lie where the adapters do, if they are here."""
     from adaptertune_deploy.cli.terminal import next as following
     from adaptertune_deploy.serve.opening import Opening
 
     named = None if names is None else tuple(names)
-    return Opening(bundle, named, form, asked, strict, watch, bundle.parent / following.ADAPTERS)
+    return Opening(bundle, named, form, asked, strict, watch, bundle.parent / following.ADAPTERS, room=room)
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,7 @@ class _Start:
 
     bundle: Path
     session: Session
+    names: tuple[str, ...]
     bounds: Settings
     announce_others: Callable[[], None]
     verbose: bool
@@ -165,17 +176,20 @@ class _Start:
         """Print where it is, what it answers, and what an operator should know."""
         from adaptertune_deploy.serve.http.wire.address import is_loopback
 
-        bounds, session = self.bounds, self.session
-        names = [task.name for task in session.tasks.values()]
+        session, names = self.session, list(self.names)
         url = f"http://{f'[{at}]' if ':' in at else at}:{number}"
         what = f"{', '.join(names)} from {self.bundle}/ ({session.form} form, {session.engine.words})"
         console.print_line(f"serving {what} on {url}", copied=True)
         if not is_loopback(at):
             console.print_note(f"there is no authentication: everybody who reaches port {number} can ask")
         self.announce_others()
+        if len(session.tasks) < len(names):
+            console.print_note(
+                f"{len(session.tasks)} of {len(names)} tasks have a slot, the others come when asked for"
+            )
         self._say_limits()
         if self.verbose:
-            for line in limits.lines(bounds):
+            for line in limits.lines(self.bounds):
                 console.print_note(line)
         _print_request(self.bundle, names, url)
 

@@ -70,6 +70,10 @@ class Metrics:
             self.add(name)
         self._responses = Counter("atd_http_responses", "Answers", ["route", "status"], registry=registry)
         self._calls = Counter("atd_grpc_responses", "Ends of calls", ["method", "code"], registry=registry)
+        self._asked = Counter("atd_slot_hits", "Tasks asked for that had a slot", registry=registry)
+        self._missed = Counter("atd_slot_misses", "Tasks asked for that had to be brought up", registry=registry)
+        self._evicted = Counter("atd_slot_evictions", "Tasks that gave their slot up for another", registry=registry)
+        self._brought = Histogram("atd_slot_load_seconds", "Bringing a task up", buckets=SECONDS, registry=registry)
         words = {"version": adaptertune_deploy.__version__, **(runs or {})}
         Gauge("atd_build_info", "Always 1; what runs", list(words), registry=registry).labels(**words).set(1)
 
@@ -98,6 +102,18 @@ class Metrics:
     def called(self, method: str, code: str) -> None:
         """Count the end of a call over gRPC."""
         self._calls.labels(method, code).inc()
+
+    def asked_slot(self, hit: bool) -> None:
+        """See tasks.slots.Observer."""
+        (self._asked if hit else self._missed).inc()
+
+    def evicted(self) -> None:
+        """See tasks.slots.Observer."""
+        self._evicted.inc()
+
+    def brought_up(self, seconds: float) -> None:
+        """See tasks.slots.Observer."""
+        self._brought.observe(seconds)
 
     def answered(self, tasks: Iterable[str], timing: Timing) -> None:
         """Observe an answered request, for each task that it asked."""

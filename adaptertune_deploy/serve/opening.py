@@ -13,6 +13,7 @@ from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.about import read_about
 from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from adaptertune_deploy.serve.sessions.session import Session, open_from
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.told import Told
@@ -43,6 +44,7 @@ class Opening:
     strict: whether a damaged task stops the start, or is left out.
     watched: whether what changes in the bundle is served at once.
     trained: the folder adapters/ in which the tasks' own folders lie where this machine has them.
+    room: how many tasks have a slot, and which in any case.
     """
 
     bundle: Path
@@ -52,16 +54,17 @@ class Opening:
     strict: bool
     watched: bool
     trained: Path
+    room: Room = ROOM_FOR_ALL
 
     def check(self) -> None:
         """Read what can be read of it without an engine, which another machine may have.
 
         Raises:
             FormatError: no bundle there, or a damaged file of it.
-            UsageError: no such task.
+            UsageError: no such task, or pins that leave no slot.
         """
         opener = Opener(self.bundle, read_manifest(self.bundle), self.asked)
-        records = select_tasks(opener.manifest, self._list())
+        records = self.room.sorted(select_tasks(opener.manifest, self._list()))
         for graph in opener.manifest.graphs:
             if graph.form == SHARED and graph.precision is graph_precision(self.asked) and self.form != MERGED:
                 read_graph(self.bundle, graph)
@@ -79,14 +82,15 @@ class Opening:
         opener = Opener(self.bundle, read_manifest(self.bundle), self.asked)
         names = self._list()
         left_out: dict[str, AtdError] | None = None if self.strict else {}
-        session = open_from(opener, names, self.form, left_out)
+        session = open_from(opener, names, self.form, left_out, self.room)
         read = functools.partial(read_about, self.bundle, session.form, graph_precision(self.asked), self.trained)
         try:
             told = Told(read(), read)
         except BaseException:
             session.close()
             raise
-        return Opened(session, BundleSource(opener, session.form, names, left_out, self.watched), told)
+        source = BundleSource(opener, session.form, names, left_out, self.watched, self.room.pinned)
+        return Opened(session, source, told)
 
     def _list(self) -> list[str] | None:
         return None if self.names is None else list(self.names)

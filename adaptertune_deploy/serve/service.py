@@ -20,8 +20,9 @@ from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.parsing import ParsePool
+from adaptertune_deploy.serve.rides import Rides
 from adaptertune_deploy.serve.sessions.session import Session
-from adaptertune_deploy.serve.settings import Settings, largest_batch
+from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Statistics, Timing
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.follower import Follower
@@ -67,17 +68,17 @@ class Service:
         self.bytes = Budget(settings.bytes_limit, "bytes of bodies")
         self.parsing = ParsePool()
         self.images = ImagePool(session.preprocess, settings)
-        digests = session.digests
-        served = [ServedTask(key, spec, number(0, digests[key]), digests[key]) for key, spec in session.tasks.items()]
-        self.statistics = Statistics(served)
+        self.statistics = Statistics()
         self.metrics = Metrics(self.statistics, _words(session))
-        self.tasks = LiveTasks(served, self._published, self._released)
-        most = largest_batch(settings, session.engine.limits)
-        self.loader = Loader(session, self.tasks, most, source, number)
+        self.tasks = LiveTasks([], self._published, self._released)
+        self.loader = Loader(session, self.tasks, settings, self.metrics, source, number)
+        self.loader.begin()
+        self.slots = self.loader.slots
         self.follower = None if source is None else Follower(session, source, self.loader)
         self._following: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
-        self.batcher = Batcher(session, self.tasks, settings, self._executed)
+        self.batcher = Batcher(session, self.tasks, settings, self._executed, lend=self.slots.lend)
+        self.rides = Rides(self.slots, self.batcher)
         self._show_gauges()
 
     def _show_gauges(self) -> None:
@@ -89,6 +90,7 @@ class Service:
         rows = self.batcher.waiting
         text = "Rows accepted and not yet answered"
         show_each("atd_queue_rows", text, "task", lambda: {name: rows[name] for name in self.tasks.current.names})
+        show_each("atd_task_tiers", "Tasks by where they lie", "tier", self.loader.tiers)
         states = "Versions of tasks, by their state in the repository's index"
         show_each("atd_tasks", states, "state", self.loader.states)
         limits = {field.name: getattr(self.settings, field.name) for field in fields(self.settings)}
@@ -129,6 +131,7 @@ class Service:
         """Answer what is unanswered with 503: the time for it is up."""
         self.draining = True
         self.batcher.abandon()
+        self.slots.abandon()
 
     async def close(self) -> None:
         """Answer what was accepted, then stop."""
@@ -137,6 +140,7 @@ class Service:
             if work is not None:
                 work.cancel()
         await self.batcher.drain()
+        await self.slots.close()
         self.loader.close(wait=not self.batcher.abandoned)
         self.images.close()
         self.parsing.close()
@@ -209,18 +213,24 @@ class Service:
         deadline: Deadline,
         priority: int,
     ) -> Served:
+        preprocess_s = 0.0
+
+        async def decode() -> Array:
+            nonlocal preprocess_s
+            if isinstance(images, np.ndarray):
+                return images
+            began = monotonic()
+            pixels = await self.images.load(images, deadline)
+            preprocess_s = monotonic() - began
+            return pixels
+
         self._check_rows(len(images), len(tasks))
         with self.batcher.admit({task.name: len(images) for task in tasks}):
             start = monotonic()
-            pixels = images
-            if not isinstance(pixels, np.ndarray):
-                pixels = await self.images.load(pixels, deadline)
-            preprocess_s = monotonic() - start
-            image = np.repeat(np.arange(len(pixels), dtype=np.int64), len(tasks))
-            outcome = await self.batcher.submit(pixels, image, [*tasks] * len(pixels), deadline, priority)
+            ridden = await self.rides.ride(decode(), tasks, deadline, priority)
         total_s = monotonic() - arrived
-        timing = Timing(total_s, outcome.queue_s, preprocess_s, outcome.infer_s, read_s=start - arrived)
-        return Served(outcome.logits, timing, outcome.batch)
+        timing = Timing(total_s, ridden.queue_s, preprocess_s, ridden.infer_s, read_s=start - arrived)
+        return Served(ridden.logits, timing, ridden.batch)
 
     def _check_rows(self, images: int, tasks: int) -> None:
         limit = self.settings.largest_request

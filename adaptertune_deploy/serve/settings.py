@@ -32,6 +32,8 @@ class Settings:
     max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than may wait.")
     queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
     task_queue_limit: int = _limit(64, ROWS, "Those of one task; beyond it: 503, while other tasks are taken.")
+    slots: int = _limit(0, COUNT, "Tasks that the engine holds at a time; others are loaded when asked for. 0: all.", 0)
+    task_memory: int = _limit(256_000_000, BYTES, "Tensors of tasks without a slot, kept from being read again.", 0)
     body_limit: int = _limit(20_000_000, BYTES, "One request's body, compressed and decompressed.")
     bytes_limit: int = _limit(256_000_000, BYTES, "Bodies of all requests that are read or answered; beyond it: 503.")
     request_timeout: float = _limit(60.0, SECONDS, "From a request's first byte to its answer; beyond it: 504.", 0.01)

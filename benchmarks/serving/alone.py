@@ -23,7 +23,8 @@ import numpy as np
 
 from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.serve.sessions.session import Session, open_session, warm_up
+from adaptertune_deploy.serve.sessions.session import Session, open_session
+from adaptertune_deploy.serve.sessions.warming import warm_up
 
 ENGINE, IMAGES = "engine", "images"
 

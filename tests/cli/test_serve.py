@@ -98,6 +98,16 @@ def test_limits_are_said_where_they_are_asked_for_or_can_not_hold(atd: Atd, monk
     assert "note: --max-batch found at the start, at most 8 rows" in lines
 
 
+def test_tasks_without_a_slot_are_served_and_told(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(atd, monkeypatch)
+    done = served.run("--slots", "1")
+    assert served.lines[0].startswith("serving birds, cars from bundle/ ")
+    assert done.err.splitlines()[0] == "note: 1 of 2 tasks have a slot, the others come when asked for"
+    served.lines.clear()
+    done = served.run("--slots", "2", "--pin", "birds")
+    assert "have a slot" not in done.err
+
+
 def test_a_server_that_others_reach_says_that_everybody_may_ask(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
     done = Served(atd, monkeypatch).run("--host", "0.0.0.0")
     (note, stopped) = done.err.splitlines()
@@ -179,6 +189,9 @@ def test_batches_that_the_engine_does_not_take_are_made_smaller_and_that_is_said
         (["--max-batch", "0"], 2, "--max-batch"),
         (["--queue-limit", "0"], 2, "--queue-limit"),
         (["--drain-delay", "-1"], 2, "--drain-delay"),
+        (["--slots", "-1"], 2, "--slots -1: expected at least 0"),
+        (["--pin", "bird"], 2, "--pin names no served task 'bird'. Did you mean 'birds'?"),
+        (["--slots", "1", "--pin", "birds"], 2, "none of 1 slots is left for the others; raise --slots or pin fewer"),
     ],
 )
 def test_mistakes(atd: Atd, arguments: list[str], code: int, text: str) -> None:

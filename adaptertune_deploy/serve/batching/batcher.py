@@ -26,7 +26,7 @@ from adaptertune_deploy.serve.batching.engine_health import EngineHealth
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, Alongside, FairQueue, any_number
 from adaptertune_deploy.serve.batching.run_times import RunTimes
 from adaptertune_deploy.serve.batching.waiting import within
-from adaptertune_deploy.serve.batching.warming import Warming
+from adaptertune_deploy.serve.batching.warming import Lend, Warming, nothing_lent
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings, largest_batch
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
@@ -58,16 +58,18 @@ class Batcher:
         settings: Settings,
         on_batch: Callable[[BatchRecord], None],
         clock: Callable[[], float] = perf_counter,
+        lend: Lend = nothing_lent,
     ) -> None:
         """Make a batcher.
 
         Args:
             session: runs the batches.
-            tasks: what requests get.
+            tasks: what is served.
             settings: without `max_batch` the smallest batch is found that has hardly fewer images a second than the
                 best (run_times).
             on_batch: called on the event loop after every batch that succeeded.
             clock: returns seconds; the runs of the warm-up are timed by it.
+            lend: keeps the slots of tasks for the length of a `with` block.
         """
         self.warm = False
         self.failure: Exception | None = None
@@ -81,13 +83,13 @@ class Batcher:
         self._clock = clock
         self._instances = settings.instances
         self._admission = Admission(lambda: len(tasks.current), settings)
-        self._on_batch = on_batch
+        self._on_batch, self._lend = on_batch, lend
         self._queue = FairQueue()
         self._running: dict[int, list[Part]] = {}
         self._closing = self.abandoned = False
         self._changed = asyncio.Event()
         self._threads = ThreadPoolExecutor(self._instances, thread_name_prefix="engine")
-        self._warming = Warming(session, tasks, self._threads)
+        self._warming = Warming(session, tasks, self._threads, lend)
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -236,7 +238,8 @@ class Batcher:
         fine = False
         try:
             loop = asyncio.get_running_loop()
-            with self._tasks.hold({task for part in parts for task in part.task}):
+            read = {task for part in parts for task in part.task}
+            with self._tasks.hold(read), self._lend(read):
                 logits, seconds = await loop.run_in_executor(self._threads, self._run, parts)
                 fine = True
                 self._on_batch(deliver(parts, logits, seconds, instance))

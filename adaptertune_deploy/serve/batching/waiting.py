@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -33,6 +33,19 @@ async def within(work: Awaitable[Result], seconds: float | None) -> Result:
     finally:
         await end(task)
     raise asyncio.TimeoutError
+
+
+async def all_of(works: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Do several works at once and return what each returns; the first error, or a cancellation, ends all."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        return [task.result() for task in tasks]
+    finally:
+        for task in tasks:
+            await end(task)
 
 
 async def end(task: asyncio.Future[Any]) -> None:

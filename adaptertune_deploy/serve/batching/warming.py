@@ -5,22 +5,33 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
 
 from adaptertune_deploy.serve.batching.run_times import RunTimes, time_runs
-from adaptertune_deploy.serve.sessions.session import Session, warm_up
+from adaptertune_deploy.serve.sessions.session import Session
+from adaptertune_deploy.serve.sessions.warming import warm_up
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
+# Keeps the slots of tasks for the length of a `with` block; see tasks.slots.Slots.lend.
+Lend: TypeAlias = "Callable[[Collection[ServedTask]], AbstractContextManager[None]]"
 logger = logging.getLogger(__name__)
+
+
+def nothing_lent(tasks: Collection[ServedTask]) -> AbstractContextManager[None]:
+    """Lend nothing: every task keeps its slot."""
+    return nullcontext()
 
 
 class Warming:
     """Runs a session in an executor, before requests and when it failed; belongs to the event loop."""
 
-    def __init__(self, session: Session, tasks: LiveTasks, threads: Executor) -> None:
-        """Take a session, the tasks that are tried, and where it runs."""
-        self._session, self._tasks, self._threads = session, tasks, threads
+    def __init__(self, session: Session, tasks: LiveTasks, threads: Executor, lend: Lend = nothing_lent) -> None:
+        """Take a session, the tasks of which those are tried that have a slot, where it runs, and what lends slots."""
+        self._session, self._tasks, self._threads, self._lend = session, tasks, threads, lend
 
     async def warm_up(self, most: int, times: int = 1) -> None:
         """Run every current task, in batches of up to `most` rows, so many times at once.
@@ -28,10 +39,10 @@ class Warming:
         Raises:
             EngineError: see sessions.session.warm_up.
         """
-        tasks = tuple(self._tasks.current)
-        with self._tasks.hold(tasks):
-            loop, keys = asyncio.get_running_loop(), [task.key for task in tasks]
-            work = functools.partial(warm_up, self._session, most, keys)
+        keys = self._keys()
+        with self._tasks.hold(keys), self._lend(keys):
+            loop = asyncio.get_running_loop()
+            work = functools.partial(warm_up, self._session, most, list(keys.values()))
             found = await asyncio.gather(
                 *(loop.run_in_executor(self._threads, work) for _ in range(times)), return_exceptions=True
             )
@@ -45,10 +56,10 @@ class Warming:
         Raises:
             EngineError: the engine failed.
         """
-        tasks = tuple(self._tasks.current)[:1]
-        with self._tasks.hold(tasks):
-            for task in tasks:
-                work = functools.partial(time_runs, self._session, task.key, most, finds, clock)
+        first = dict(list(self._keys().items())[:1])
+        with self._tasks.hold(first), self._lend(first):
+            for key in first.values():
+                work = functools.partial(time_runs, self._session, key, most, finds, clock)
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         return None
 
@@ -57,10 +68,14 @@ class Warming:
         if times is not None:
             rates = ", ".join(f"{images}: {rate:.4g}" for images, rate in times.rates.items())
             logger.info("batches have %d rows at most; images/s by the images of a run: %s", rows, rates)
-        known, names = self._session.answers, {task.key: task.name for task in self._tasks.current}
+        known, names = self._session.answers, {key: task.name for task, key in self._keys().items()}
         proven = [name for key, name in names.items() if key in known]
         unproven = [name for key, name in names.items() if key not in known]
         if proven:
             logger.info("warm, and answering as the bundle says: %s", ", ".join(proven))
         if unproven:
             logger.info("warm only, since the bundle holds no answer of: %s", ", ".join(unproven))
+
+    def _keys(self) -> dict[ServedTask, int]:
+        """Return the current tasks that have a slot, with their keys."""
+        return {task: task.key for task in self._tasks.current if task.key is not None}

@@ -45,7 +45,7 @@ async def facts(service: Service, told: Told) -> dict[str, Any]:
         "backbone": _backbone(told.about),
         "batch": _batch(service.batcher),
         "limits": {"rows": settings.largest_request, "bytes": settings.body_limit, "pixels": settings.max_pixels},
-        "tasks": {task.name: _task(task, known.get(task.name)) for task in tasks},
+        "tasks": {task.name: _task(task, service.loader.tier(task), known.get(task.name)) for task in tasks},
     }
 
 
@@ -62,10 +62,11 @@ def _backbone(about: About) -> dict[str, Any] | None:
     return {"name": spec.name, "blocks": spec.depth, "width": spec.width, "bytes": about.graph_bytes}
 
 
-def _task(task: ServedTask, about: AboutTask | None) -> dict[str, Any]:
+def _task(task: ServedTask, tier: str, about: AboutTask | None) -> dict[str, Any]:
     spec = task.spec
     known = {
         "version": str(task.version),
+        "tier": tier,
         "classes": len(spec.labels),
         "rank": spec.adapter.rank,
         "blocks": list(spec.adapter.blocks),

@@ -1,4 +1,4 @@
-"""A loaded bundle that answers rows: the Protocol, opening one from a folder, and warming it up."""
+"""A loaded bundle that answers rows: the Protocol, and opening one from a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError, did_you_mean
+from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
 from adaptertune_deploy.core.manifest import (
     MERGED,
     SHARED,
@@ -29,11 +29,11 @@ from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import USUAL, EngineOptions
 from adaptertune_deploy.serve.sessions.forms import FORMS
-from adaptertune_deploy.serve.sessions.logits import check_finite
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
 from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
-from adaptertune_deploy.serve.sessions.stored_answers import check_answers
+from adaptertune_deploy.serve.sessions.warming import try_out
 
 
 class Session(Protocol):
@@ -151,7 +151,11 @@ def open_session(
 
 
 def open_from(
-    opener: Opener, tasks: list[str] | None = None, form: str = "auto", left_out: dict[str, AtdError] | None = None
+    opener: Opener,
+    tasks: list[str] | None = None,
+    form: str = "auto",
+    left_out: dict[str, AtdError] | None = None,
+    room: Room = ROOM_FOR_ALL,
 ) -> Session:
     """Open the tasks of a bundle whose manifest was read.
 
@@ -161,6 +165,7 @@ def open_from(
         form: see open_session.
         left_out: gets the tasks that can't be loaded, answer NaN, or answer otherwise than is stored, with why; None
             raises the first error of loading, and leaves the answers to warm_up. One task at least must be left.
+        room: how many of them it holds; each of the others is tried and let go of again.
 
     Raises:
         UsageError, FormatError, EngineError: see open_session.
@@ -170,17 +175,21 @@ def open_from(
     records = select_tasks(manifest, tasks)
     if not records:
         raise UsageError(f"{opener.folder}: holds no task to serve; export one with: atd export")
-    return open_records(opener, records, form, left_out)
+    return open_records(opener, room.sorted(records), form, left_out, room)
 
 
 def open_records(
-    opener: Opener, records: Sequence[TaskRecord], form: str, left_out: dict[str, AtdError] | None = None
+    opener: Opener,
+    records: Sequence[TaskRecord],
+    form: str,
+    left_out: dict[str, AtdError] | None = None,
+    room: Room = ROOM_FOR_ALL,
 ) -> Session:
     """Open some records of a bundle's manifest, one of them more than once where it is given so; see open_from."""
     manifest, precision = opener.manifest, graph_precision(opener.options)
     if form == MERGED or (form == "auto" and _only_merged(manifest, precision)):
-        return _open_merged(opener, records, left_out)
-    return _open_shared(opener, select_graph(manifest, SHARED, precision), records, left_out)
+        return _open_merged(opener, records, left_out, room)
+    return _open_shared(opener, select_graph(manifest, SHARED, precision), records, left_out, room)
 
 
 def check_form(form: str) -> None:
@@ -196,95 +205,58 @@ def _only_merged(manifest: Manifest, precision: Precision) -> bool:
 
 
 def _open_shared(
-    opener: Opener, graph: GraphRecord, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None
+    opener: Opener,
+    graph: GraphRecord,
+    records: Sequence[TaskRecord],
+    left_out: dict[str, AtdError] | None,
+    room: Room,
 ) -> Session:
     manifest = opener.manifest
-    ranks = [record.task.adapter.rank for record in records]
+    ranks = [record.task.adapter.rank for record in records[: room.slots or None]]
     with ExitStack() as undo:
         opened = opener.open(graph)
         undo.callback(opened.close)
         session = SharedSession(opened, manifest.slots, manifest.backbone, manifest.preprocess, ranks)
-        _load(session, opener, records, left_out)
+        _load(session, opener, records, left_out, room)
         undo.pop_all()
     return session
 
 
-def _open_merged(opener: Opener, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None) -> Session:
+def _open_merged(
+    opener: Opener, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None, room: Room
+) -> Session:
     for record in records if left_out is None else ():
         opener.merged_graph(record.task.name)  # one that is absent is named before any is opened
     with ExitStack() as undo:
         session = MergedSession(opener.manifest.backbone.name, opener.manifest.preprocess)
         undo.callback(session.close)
-        _load(session, opener, records, left_out)
+        _load(session, opener, records, left_out, room)
         undo.pop_all()
     return session
 
 
 def _load(
-    session: Session, opener: Opener, records: Sequence[TaskRecord], left_out: dict[str, AtdError] | None
+    session: Session,
+    opener: Opener,
+    records: Sequence[TaskRecord],
+    left_out: dict[str, AtdError] | None,
+    room: Room,
 ) -> None:
-    """Load tasks; without `left_out` warm_up tries them all together, later."""
-    for record in records:
-        if left_out is None:
+    """Load tasks; without `left_out` warm_up tries those that stay all together, later."""
+    stay = records[: room.slots or None]
+    for record in [*records[len(stay) :], *stay]:  # those that go again come first: there are never more than slots
+        stays = record in stay
+        if left_out is None and stays:
             session.load(opener, record)
             continue
         try:
             key = session.load(opener, record)
             try_out(session, key)
+            if not stays:
+                session.unload(key)
         except AtdError as error:
+            if left_out is None:
+                raise
             left_out[record.task.name] = error
     if not session.tasks and left_out:
         raise next(iter(left_out.values()))
-
-
-def try_out(session: Session, key: int, max_batch: int = 1) -> None:
-    """Let one task answer gray images; one that can't is unloaded.
-
-    Raises:
-        EngineError: the engine failed, or the task gave NaN.
-    """
-    try:
-        warm_up(session, max_batch, [key])
-    except BaseException:
-        session.unload(key)
-        raise
-
-
-def warm_up(session: Session, max_batch: int, tasks: Sequence[int] | None = None) -> None:
-    """Run a batch of 1 and a batch of `max_batch` rows on gray images, so that no client pays for first runs.
-
-    So does every size between that the engine prepares by itself (engines.limits.Limits.rows), and every task. At last
-    each is asked about the known image, and must answer as its bundle says (sessions.stored_answers).
-
-    Args:
-        session: which runs them.
-        max_batch: rows of the largest run.
-        tasks: keys; None for all that the session holds.
-
-    Raises:
-        EngineError: the engine failed, a task gave NaN or another answer than it should, or there is no memory for the
-            batch.
-    """
-    held = session.tasks
-    keys = list(held) if tasks is None else list(tasks)
-    if not keys:
-        return
-    count = len(keys)
-    alone = range(count) if session.form == "merged" else range(1)
-    sizes = [rows for rows in session.engine.limits.rows if 1 < rows < max_batch]
-    sizes += [max_batch] if max_batch > 1 else []
-    batches = [[place] for place in alone] + [[row % count for row in range(size)] for size in sizes]
-    batches += [list(range(start, min(start + max_batch, count))) for start in range(max_batch, count, max_batch)]
-    for places in batches:
-        try:
-            images = np.zeros((len(places), 3, *session.preprocess.size), dtype=np.float32)
-        except MemoryError:
-            height, width = session.preprocess.size
-            raise EngineError(
-                f"no memory for {len(places)} images of {height} x {width} at once; lower --max-batch"
-            ) from None
-        rows = [keys[place] for place in places]
-        found = session.run(images, np.arange(len(rows), dtype=np.int64), np.array(rows, dtype=np.int64))
-        for key, logits in zip(rows, found, strict=True):
-            check_finite(held[key], logits)
-    check_answers(session, keys, max_batch)

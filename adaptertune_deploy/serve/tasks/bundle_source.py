@@ -22,6 +22,7 @@ class BundleSource:
         first: the bundle as it stood when the session was opened.
         left_out: why tasks of it are not served from the start; see sessions.session.open_from.
         watched: whether a change at rest is to reach the server.
+        pinned: names of tasks that keep their slots; see tasks.slots.
 
     Args:
         opener: what the session was opened with.
@@ -29,6 +30,7 @@ class BundleSource:
         names: the tasks that it follows; None for all.
         left_out: see above.
         watched: see above.
+        pinned: see above.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class BundleSource:
         names: Collection[str] | None = None,
         left_out: Mapping[str, AtdError] | None = None,
         watched: bool = False,
+        pinned: Collection[str] = (),
     ) -> None:
         self.first, self._form = opener, form
         self.left_out, self.watched = dict(left_out or {}), watched
+        self.pinned = frozenset(pinned)
         self._names = None if names is None else frozenset(names)
 
     def look(self) -> Mark | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 STATES = READY, LOADING, UNLOADING, UNAVAILABLE = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
@@ -25,7 +26,7 @@ class IndexEntry:
     """One version of one task.
 
     state: READY, LOADING, UNLOADING while requests that were admitted still read it, or UNAVAILABLE.
-    reason: why it is unavailable; "" otherwise.
+    reason: why it is unavailable, or what its first request will wait for; "" otherwise.
     """
 
     name: str
@@ -37,9 +38,11 @@ class IndexEntry:
 class Index:
     """What was tried with each name; belongs to the event loop."""
 
-    def __init__(self, tasks: LiveTasks, number: Numbering = counted) -> None:
-        """Begin with the tasks that are served."""
-        self._tasks, self._number = tasks, number
+    def __init__(
+        self, tasks: LiveTasks, number: Numbering = counted, about: Callable[[ServedTask], str] = lambda task: ""
+    ) -> None:
+        """Begin with the tasks that are served; `about` returns what is to be said of one of them."""
+        self._tasks, self._number, self._about = tasks, number, about
         self._latest = {task.name: (task.digest, task.version) for task in tasks.current}
         self._loading: set[str] = set()
         self._unloaded: set[str] = set()
@@ -92,7 +95,7 @@ class Index:
             found[name, self._next(name)] = IndexEntry(name, self._next(name), UNAVAILABLE, reason)
         for name in self._loading:
             found[name, self._next(name)] = IndexEntry(name, self._next(name), LOADING)
-        found |= {task.identity: IndexEntry(*task.identity, READY) for task in self._tasks.current}
+        found |= {task.identity: IndexEntry(*task.identity, READY, self._about(task)) for task in self._tasks.current}
         return [found[identity] for identity in sorted(found)]
 
     def states(self) -> dict[str, int]:

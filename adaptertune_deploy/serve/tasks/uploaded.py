@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,9 +28,17 @@ SAMPLES = f"{samples.SAMPLES_NAME}/"
 MOST = 8  # images on which a task is verified
 
 
+class Put(NamedTuple):
+    """A task that was sent and is in a session under a key; digest is that of its file."""
+
+    key: int
+    adapter: Adapter
+    digest: str
+
+
 def put(
     session: SharedSession, manifest: Manifest, name: str, sent: Mapping[str, bytes], ship: str | None, served: str
-) -> int | None:
+) -> Put | None:
     """Put a task into a session, verified against torch's answers where those and their images were sent.
 
     Args:
@@ -41,7 +50,7 @@ def put(
         served: digest of what is served under the name now; "" for nothing.
 
     Returns:
-        The task's key, None where the same is served already.
+        Where it lies and what it is, None where the same is served already.
 
     Raises:
         RequestError: 400, a file that no adapter folder has, is absent, damaged, or of another task or backbone.
@@ -60,7 +69,9 @@ def put(
     if adapter.task.name != name:
         raise RequestError(f"the files are of task '{adapter.task.name}', not of '{name:.80}'")
     digest = _digest(adapter, config)
-    return None if digest == served else _verified(session, session.put(adapter, digest), name, known)
+    if digest == served:
+        return None
+    return Put(_verified(session, session.put(adapter, digest), name, known), adapter, digest)
 
 
 def _verified(session: SharedSession, key: int, name: str, known: KnownAnswers | None) -> int:

@@ -11,7 +11,8 @@ import pytest
 
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.engines.options import ON_CPU
-from adaptertune_deploy.serve.sessions.session import open_from, warm_up
+from adaptertune_deploy.serve.sessions.session import open_from
+from adaptertune_deploy.serve.sessions.warming import warm_up
 from benchmarks.serving import idle_engine
 from benchmarks.serving.idle_engine import IdleOpener
 

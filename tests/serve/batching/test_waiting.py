@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from adaptertune_deploy.serve.batching.waiting import end, within
+from adaptertune_deploy.serve.batching.waiting import all_of, end, within
 from tests.serve.fakes import WAIT_S
 
 
@@ -71,3 +71,34 @@ def test_an_error_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureF
 
     asyncio.run(play())
     assert caplog.text == ""
+
+
+def test_several_works_end_together_and_the_first_error_ends_all() -> None:
+    async def body() -> None:
+        ended: list[str] = []
+
+        async def wait() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("waited")
+
+        async def give(value: int) -> int:
+            await asyncio.sleep(0)
+            return value
+
+        async def fail() -> None:
+            raise ValueError("first")
+
+        assert await all_of([give(1), give(2)]) == [1, 2]
+        with pytest.raises(ValueError, match="first"):
+            await all_of([wait(), fail()])
+        gone = asyncio.ensure_future(all_of([wait(), wait()]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert gone.cancelled()
+        assert ended == ["waited"] * 3
+
+    asyncio.run(body())

@@ -35,7 +35,7 @@ def test_it_lists_tasks_and_endpoints(server: Running) -> None:
     document = server.client.get("/").json()
     classes = {name: task["classes"] for name, task in document["tasks"].items()}
     assert classes == {"pets": 3, "flowers": 5, "digits": 2}
-    assert document["tasks"]["flowers"] == {"version": "1", "classes": 5, "rank": 4, "blocks": [1, 3]}
+    assert document["tasks"]["flowers"] == {"version": "1", "tier": "device", "classes": 5, "rank": 4, "blocks": [1, 3]}
     assert (document["form"], document["provider"], document["not_ready"]) == ("shared", "CPUExecutionProvider", None)
     runs = [document[name] for name in ("engine", "engine_version", "device", "precision")]
     assert runs == ["fake", "1", "cpu", "fp32"]

@@ -14,20 +14,17 @@ from adaptertune_deploy.core.known_image import known_image, stored_answer
 from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
-from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.opener import Opener
-from adaptertune_deploy.serve.sessions.session import open_from, open_session, warm_up
+from adaptertune_deploy.serve.sessions.session import open_from, open_session
+from adaptertune_deploy.serve.sessions.warming import warm_up
 from tests.builders import make_preprocess_spec, write_bundle, write_merged
 from tests.serve import fakes
 from tests.serve.fakes import (
     FakeEngine,
     FakeSettings,
-    asked,
     indices,
     make_adapters,
-    make_merged,
-    make_shared,
     random_images,
     reference,
     stand_in,
@@ -229,43 +226,3 @@ def test_a_lenient_start_needs_one_task(folder: Path) -> None:
     with pytest.raises(FormatError, match="no such file"):
         open_from(Opener(folder, bundle.read_manifest(folder), FAKE), left_out={})
     assert all(engine.closed for engine in fakes.OPENED)
-
-
-@pytest.mark.case("B1", "the first request of each batch size", "warm before the server is ready")
-def test_warm_up_runs_one_and_the_largest_batch_of_mixed_tasks() -> None:
-    engine = FakeEngine()
-    warm_up(make_shared(engine), 5)
-    assert [len(call["task"]) for call in engine.calls] == [1, 5]
-    assert asked(engine.calls[1]) == [0, 1, 2, 0, 1]
-    assert engine.calls[1]["images"].shape == (5, 3, 32, 32)
-
-
-@pytest.mark.case("B1", "a task whose finite weights give NaN", "the server does not start")
-def test_warm_up_runs_every_task_and_looks_at_its_answer() -> None:
-    engine = FakeEngine()
-    warm_up(make_shared(engine), 2)
-    assert [asked(call) for call in engine.calls] == [[0], [0, 1], [2]]
-    with pytest.raises(EngineError, match="'digits' gave logits that are NaN"):
-        warm_up(make_shared(FakeEngine(poison=frozenset({2}))), 2)
-
-
-def test_warm_up_runs_every_size_that_an_engine_prepares() -> None:
-    engine = FakeEngine(limits=Limits(rows=(1, 2, 4, 8), max_rows=8))
-    warm_up(make_shared(engine), 6)
-    assert [len(call["task"]) for call in engine.calls] == [1, 2, 4, 6]
-
-
-def test_a_batch_that_no_memory_holds_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def zeros(shape: object, dtype: object) -> None:
-        raise MemoryError
-
-    session = make_shared()
-    monkeypatch.setattr(np, "zeros", zeros)
-    with pytest.raises(EngineError, match="no memory for 1 images of 32 x 32 at once; lower --max-batch"):
-        warm_up(session, 5)
-
-
-def test_warm_up_runs_every_merged_engine() -> None:
-    session, opened = make_merged()
-    warm_up(session, 2)
-    assert all(engine.calls for engine in opened)

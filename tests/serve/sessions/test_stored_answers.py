@@ -19,8 +19,9 @@ from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.serve.sessions.session import Session, open_session, warm_up
+from adaptertune_deploy.serve.sessions.session import Session, open_session
 from adaptertune_deploy.serve.sessions.stored_answers import check_answers
+from adaptertune_deploy.serve.sessions.warming import warm_up
 from tests.builders import make_preprocess_spec, write_bundle, write_merged
 from tests.serve import fakes
 from tests.serve.fakes import asked, make_adapters, reference, stand_in

@@ -21,6 +21,7 @@ from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from adaptertune_deploy.serve.sessions.session import open_from
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
@@ -73,14 +74,16 @@ def open_service(
     form: str = "shared",
     names: list[str] | None = None,
     left_out: dict[str, AtdError] | None = None,
+    room: Room = ROOM_FOR_ALL,
 ) -> Service:
     """Return a service over a bundle, which may load from it; `left_out` makes the start a lenient one."""
     opener = Opener(folder, bundle.read_manifest(folder), FAKE)
-    session = open_from(opener, names, form, left_out)
-    return Service(session, Settings(), BundleSource(opener, session.form, names, left_out))
+    session = open_from(opener, names, form, left_out, room)
+    source = BundleSource(opener, session.form, names, left_out, pinned=room.pinned)
+    return Service(session, Settings(slots=room.slots), source)
 
 
-def open_real(folder: Path, form: str) -> Service:
+def open_real(folder: Path, form: str, room: Room = ROOM_FOR_ALL) -> Service:
     """Return a service over ONNX Runtime, which runs the network of tests.serve.fakes."""
     from tests.serve.tiny_graph import merged_graph, shared_graph
 
@@ -88,8 +91,9 @@ def open_real(folder: Path, form: str) -> Service:
     manifest = write_bundle(folder, adapters, graph=shared_graph())
     manifest = write_merged(folder, manifest, {adapter.task.name: merged_graph(adapter) for adapter in adapters})
     opener = Opener(folder, manifest, EngineOptions(device="cpu", threads=1))
-    session = open_from(opener, None, form)
-    return Service(session, Settings(), BundleSource(opener, session.form))
+    session = open_from(opener, None, form, room=room)
+    source = BundleSource(opener, session.form, pinned=room.pinned)
+    return Service(session, Settings(slots=room.slots), source)
 
 
 def play(service: Service, body: Callable[[], Awaitable[None]], seconds: float = WAIT_S) -> None:

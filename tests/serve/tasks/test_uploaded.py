@@ -58,8 +58,11 @@ def sent(folder: Path) -> dict[str, bytes]:
 def test_a_task_that_is_sent_answers_as_its_files_say(manifest: Manifest, trees: tuple[Path, Adapter]) -> None:
     folder, adapter = trees
     session, images = make_shared(), random_images(1)
-    key = uploaded.put(session, manifest, "trees", sent(folder), None, "")
-    assert key == 3
+    put = uploaded.put(session, manifest, "trees", sent(folder), None, "")
+    assert put is not None
+    key, held, digest = put
+    assert (key, digest) == (3, session.digests[3])
+    assert (held.task, held.tensors.keys()) == (adapter.task, adapter.tensors.keys())
     (logits,) = session.run(images, indices(0), indices(key))
     np.testing.assert_allclose(logits, reference(images[0], adapter), rtol=1e-4, atol=1e-5)
     assert uploaded.put(session, manifest, "trees", sent(folder), None, session.digests[key]) is None
@@ -70,7 +73,7 @@ def test_it_is_verified_on_the_images_that_come_along(manifest: Manifest, trees:
     folder, adapter = trees
     session = make_shared()
     answered(folder, adapter)
-    assert uploaded.put(session, manifest, "trees", sent(folder), None, "") == 3
+    assert uploaded.put(session, manifest, "trees", sent(folder), None, "") is not None
     answered(folder, adapter, off=0.1)
     with pytest.raises(EngineError, match="task 'trees' answers otherwise"):
         uploaded.put(session, manifest, "trees", sent(folder), None, "")
