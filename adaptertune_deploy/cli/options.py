@@ -146,9 +146,9 @@ def candidate(ship: str) -> str | None:
     Raises:
         UsageError: there is none of that name.
     """
-    from adaptertune_deploy.core.adapter import SHIPS
+    from adaptertune_deploy.core.adapter import FULL, SHIPS
 
-    known = ("auto", *SHIPS)
+    known = ("auto", *SHIPS, FULL)
     if ship not in known:
         raise UsageError(f"--ship: no candidate '{ship}', only {', '.join(known)}.{did_you_mean(ship, known)}")
     return None if ship == "auto" else ship

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from adaptertune_deploy.core.errors import UsageError
+
 if TYPE_CHECKING:
     from adaptertune_deploy.train.recipe import Recipe
 
@@ -23,17 +25,25 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
     Raises:
         UsageError: a value that a recipe can't have, or a file that can't be read.
     """
-    from adaptertune_deploy.train.recipe import Recipe, rank_fields
+    from adaptertune_deploy.train.recipe import ADAPTER, FULL, HEAD, Recipe, method_fields, rank_fields
 
     fields = {field.name for field in dataclasses.fields(Recipe)}
     typed = {name: value for name, value in context.params.items() if name in fields and _is_typed(context, name)}
-    if "rank" in typed:
+    if "method" in typed:
+        if typed["method"] in (HEAD, FULL) and "rank" in typed:
+            both = f"--method {typed['method']} and --rank {typed['rank']}"
+            raise UsageError(f"{both}: only adapters have a rank; leave one of them out")
+        typed = method_fields(typed["method"]) | typed | {"method": FULL if typed["method"] == FULL else ADAPTER}
+    if "rank" in typed and isinstance(typed["rank"], str):
         typed |= rank_fields(typed["rank"])
     read: dict[str, Any] = {}
     if config is not None:
         from adaptertune_deploy.train import recipe_file
 
         read = recipe_file.read(config)
+        if typed.get("method") == ADAPTER and read.get("method") == FULL:
+            reason = f"{config} is of full fine-tuning, whose settings suit nothing else"
+            raise UsageError(f"--method: {reason}; leave one out")
     return Recipe(**{**defaults, **read, **typed})
 
 

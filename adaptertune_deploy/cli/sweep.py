@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BACKBONE = "timm name of a Vision Transformer."
 RANKS = "Ranks to train, comma-separated; the head alone is always among them."
+FULL = "Also fine-tune the whole backbone, on the same folds and with the same seeds."
 NESTED = "Also train nested adapters of the largest rank, and show what each of their widths loses."
 SEEDS = "Train every rank on all images with so many seeds; the folds are trained with the first."
 
@@ -45,6 +46,7 @@ def sweep(
     skip_bad: options.SkipBad = False,
     ranks: Annotated[str, value("--ranks", "N,N,...", ADAPTER, RANKS)] = "1,2,4,8,16,32",
     nested: Annotated[bool, flag("--nested", ADAPTER, NESTED)] = False,
+    full: Annotated[bool, flag("--full", ADAPTER, FULL)] = False,
     backbone: Annotated[str | None, value("--backbone", "NAME", ADAPTER, BACKBONE, DEFAULT_BACKBONE)] = None,
     image_size: options.ImageSize = None,
     placement: Annotated[
@@ -78,6 +80,7 @@ def sweep(
     atd sweep --dataset pets
     atd sweep --dataset flowers --ranks 2,8,32 --seeds 1
     atd sweep --dataset flowers --ranks 1,2,4,8,16 --nested
+    atd sweep --dataset pets --ranks 4,8,16 --full
     atd sweep --dataset pets --resume
     """
     from adaptertune_deploy.train.request import TrainRequest
@@ -97,7 +100,7 @@ def sweep(
         resume=resume,
         checkpoint_every=checkpoint_every,
     )
-    found = run(request, numbers(ranks), nested)
+    found = run(request, numbers(ranks), nested, full)
     if as_json:
         from adaptertune_deploy.train.sweep.swept import facts
 
@@ -120,7 +123,7 @@ def numbers(listed: str) -> tuple[int, ...]:
         raise UsageError(f"--ranks {listed:.60}: expected whole numbers with commas between, as 1,2,4,8") from None
 
 
-def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False) -> Sweep:
+def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False, full: bool = False) -> Sweep:
     """Check and sweep."""
     from adaptertune_deploy.data.datasets import task_of
     from adaptertune_deploy.train.preflight import check_train
@@ -135,7 +138,7 @@ def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False) -> 
             from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 
         with console.progress_bars() as progress:
-            return sweep_ranks(request, ranks, progress, console.print_note, nested=nested)
+            return sweep_ranks(request, ranks, progress, console.print_note, nested=nested, full=full)
 
 
 def show(found: Sweep, request: TrainRequest) -> None:
@@ -157,11 +160,16 @@ def show(found: Sweep, request: TrainRequest) -> None:
 
 
 def _cells(one: SweptRank) -> list[str]:
-    from adaptertune_deploy.train.sweep.swept import NESTED as NESTED_ROW
+    from adaptertune_deploy.train.sweep import swept
 
     low, high = (f"{100 * bound:.1f}" for bound in (min(one.test_top1), max(one.test_top1)))
+    names = {
+        swept.ADAPTER: str(one.rank) if one.rank else "0, head alone",
+        swept.NESTED: f"{one.rank}, nested",
+        swept.FULL: "full fine-tuning",
+    }
     return [
-        f"{one.rank}{', nested' if one.method == NESTED_ROW else ''}" if one.rank else "0, head alone",
+        names[one.method],
         f"{one.parameters:,}",
         text.human_bytes(one.bytes),
         "" if one.loss is None else f"{one.loss:.4f}",

@@ -24,7 +24,8 @@ RANK = (
     "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner; nested "
     "or nested:N trains one that can be cut to smaller ranks at export."
 )
-SHIPS = "Which candidate ships: auto lets cross-validation choose, adapter or head overrules it."
+METHOD = "What is trained beside the probe: adapter; head, nothing, the same as --rank 0; or full, the whole backbone."
+SHIPS = "Which candidate ships: auto lets cross-validation choose; adapter, head or full overrules it."
 CLASS_WEIGHTS = "Where classes differ in size: balanced counts every class the same, none every image."
 FOLDS = "Folds of the comparison of head and adapter; 1 is one split, 0 chooses."
 SEEDS = "Train with so many seeds, to tell how much the seed matters; the first one is kept."
@@ -57,6 +58,7 @@ def train(
     skip_bad: options.SkipBad = False,
     backbone: Backbone = None,
     image_size: options.ImageSize = None,
+    method: Annotated[str, value("--method", "NAME", ADAPTER, METHOD, complete=completion.methods)] = "adapter",
     rank: Annotated[str, value("--rank", "N", ADAPTER, RANK)] = "8",
     placement: Placement = "all",
     alpha: Annotated[float, value("--alpha", "X", ADAPTER, "Scale of every adapter.")] = 1.0,
@@ -96,6 +98,7 @@ def train(
     atd train --dataset flowers --backbone vit_small_patch14_dinov2 --image-size 224 --out dinov2
     atd train --dataset pets --rank auto
     atd train --dataset pets --rank nested
+    atd train --dataset pets --method full --out full
     atd train --dataset pets --config adapters/flowers/report/recipe.yaml
     atd train --dataset pets --resume
     """
@@ -168,10 +171,10 @@ def show_result(result: TrainResult) -> None:
     """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
     from adaptertune_deploy.core.adapter import MODEL_NAME
     from adaptertune_deploy.train.outcome import score_rows, verdict
-    from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
+    from adaptertune_deploy.train.outcome.measured import HEAD
 
     measured, config = result.measured, result.config
-    found = {HEAD: measured.head, ADAPTER: measured.adapter}
+    found = {HEAD: measured.head, measured.method: measured.adapter}
     images = text.plural(measured.head.scores.images, "image")
     scores.show(
         f"{config.task.name} on {config.backbone.name}: test split, {images}",
@@ -179,7 +182,10 @@ def show_result(result: TrainResult) -> None:
         config.task.labels,
         measured.frozen,
     )
-    compared = verdict.on_the_same_images(measured), measured.gate and verdict.out_of_fold(measured.gate)
+    compared = (
+        verdict.on_the_same_images(measured),
+        measured.gate and verdict.out_of_fold(measured.gate, measured.method),
+    )
     if measured.widths:
         table.show(console.out, "nested widths", score_rows.WIDTH_COLUMNS, score_rows.width_rows(measured.widths))
     for line in (*compared, verdict.rank(measured), verdict.widths(measured)):
@@ -201,15 +207,20 @@ def _how(result: TrainResult) -> tuple[str, ...]:
     """Return how the adapters were trained, and what was proved meanwhile."""
     recipe, proofs = result.config.recipe, result.measured.proofs
     took = text.human_seconds(result.measured.seconds)
-    if recipe is None or proofs is None:
+    if recipe is None or result.measured.adapter is None:
         return (f"trained the head alone in {took}",)
+    checked = "every weight of the backbone was trained, so that there is no unchanged backbone to be shown"
+    if proofs is not None:
+        start, adapters = text.plural(proofs.start_images, "image"), proofs.adapters_with_gradient
+        checked = (
+            f"checked: the start equals the backbone bit for bit on {start}, all {proofs.frozen_tensors} frozen "
+            f"tensors are unchanged, each of the {adapters} adapters got a gradient in the first step"
+        )
     return (
         f"trained {recipe.epochs:.3g} epochs in {text.plural(recipe.steps, 'step')} on all "
         f"{result.config.dataset.train:,} training images, last weights kept; {took} in all, {recipe.precision} on "
         f"{recipe.device}",
-        f"checked: the start equals the backbone bit for bit on {text.plural(proofs.start_images, 'image')}, all "
-        f"{proofs.frozen_tensors} frozen tensors are unchanged, each of the {proofs.adapters_with_gradient} adapters "
-        "got a gradient in the first step",
+        checked,
     )
 
 
@@ -227,6 +238,6 @@ def show_next(request: TrainRequest, result: TrainResult) -> None:
     )
     console.print_next(*commands)
     if result.measured.adapter is not None:
-        other = "head" if result.measured.ships == "adapter" else "adapter"
+        other = "head" if result.measured.ships != "head" else result.measured.method
         overrule = following.overruling(result.folder, other, request.weights, random=request.allow_random)
         console.print_next(overrule, why="overrule")

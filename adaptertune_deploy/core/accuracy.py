@@ -34,11 +34,13 @@ def recorded(config: AdapterConfig, shipped: TaskSpec) -> AccuracyRecord | None:
     """Return what training measured of the candidate that ships, None where its config doesn't say.
 
     Args:
-        config: of the adapter folder.
+        config: of the adapter folder, as core.adapter.read_adapter returns it.
         shipped: the task as it leaves the folder.
     """
     rank = shipped.adapter.rank
-    candidate = "head" if not rank else "adapter" if rank == config.task.adapter.rank else width_name(rank)
+    tuned = config.tuned_sha256 and config.backbone.sha256 == config.tuned_sha256
+    whole = "full" if tuned else "adapter" if rank else "head"
+    candidate = whole if tuned or rank in (0, config.task.adapter.rank) else width_name(rank)
     top1, images = config.metrics.get(f"test_top1_{candidate}"), config.dataset.test
     if top1 is None or not 0 <= top1 <= 1 or images < 1:
         return None

@@ -9,7 +9,9 @@ says which of them ships. The layout follows Hugging Face PEFT's file names. Ten
     probe.weight [C, features]               probe.bias [C]
 
 A task that was trained with rank 0 has the last two only. The first r hidden units of nested adapters are adapters of
-rank r, a candidate of its own, "adapter-4" (core.nested). Whoever ships, its head is called head.* outside the folder.
+rank r, a candidate of its own, "adapter-4" (core.nested). A task that was trained by full fine-tuning holds in the
+adapter's place the candidate "full": head.*, on a backbone of its own, whose weights lie beside in
+backbone.safetensors, in timm's names. Whoever ships, its head is called head.* outside the folder.
 `alpha` and the temperatures are never folded into these tensors; core.bank does that when it makes a bank.
 
 What decides an answer besides the tensors stands in adapter_config.json, and its hash (an identity's sha256) in the
@@ -45,7 +47,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 3
 CONFIG_NAME = "adapter_config.json"
 MODEL_NAME = "adapter_model.safetensors"
-ADAPTER, HEAD = "adapter", "head"
+WEIGHTS_NAME = "backbone.safetensors"
+ADAPTER, HEAD, FULL = "adapter", "head", "full"
 SHIPS = (ADAPTER, HEAD)
 OLDER = "a folder of an older version can't be read, train the task again with: atd train"
 
@@ -54,9 +57,9 @@ OLDER = "a folder of an older version can't be read, train the task again with: 
 class AdapterConfig:
     """Everything about a trained task but its tensors (adapter_config.json).
 
-    task: as trained: its adapters of rank 0 and above, and the temperature of the candidate "adapter".
+    task: as trained: its adapters of rank 0 and above, and the temperature of the candidate "adapter" or "full".
     probe: the candidate "head".
-    ships: one of SHIPS.
+    ships: one of `candidates`.
     tensors_sha256: of adapter_model.safetensors.
     recipe: None only when rank 0 was trained.
     metrics: name -> value; accuracies in 0..1.
@@ -64,6 +67,7 @@ class AdapterConfig:
     samples: test images on which graphs of this task are verified.
     reference_sha256: of reference.safetensors, torch's logits for the samples (core.reference); "" where there is none.
     calibration: images that were trained on, which tell an export how far a graph's values reach.
+    tuned_sha256: of the backbone that full fine-tuning made of this one (see BackboneSpec.sha256); "" for adapters.
     widths: ranks that nested adapters can be cut to, ascending to the task's own; none where they are not nested.
     """
 
@@ -82,14 +86,19 @@ class AdapterConfig:
     reference_sha256: str = field(default="", metadata=records.LATER)
     calibration: tuple[SampleRecord, ...] = field(default=(), metadata=records.LATER)
     widths: tuple[WidthRecord, ...] = field(default=(), metadata=records.LATER)
+    tuned_sha256: str = field(default="", metadata=records.LATER)
 
     def __post_init__(self) -> None:
         check_sha256(self.tensors_sha256)
         if self.reference_sha256:
             check_sha256(self.reference_sha256)
+        if self.tuned_sha256:
+            check_sha256(self.tuned_sha256)
         adapter = self.task.adapter
-        if self.ships not in SHIPS:
-            raise ValueError(f"ships '{self.ships:.20}' must be one of {', '.join(SHIPS)}")
+        if adapter.rank and self.tuned_sha256:
+            raise ValueError(f"rank {adapter.rank} and a fine-tuned backbone exclude each other")
+        if self.ships not in (*SHIPS, *self.candidates):
+            raise ValueError(f"ships '{self.ships:.20}' must be one of {', '.join(self.candidates)}")
         if self.ships == ADAPTER and not adapter.rank:
             raise ValueError("ships 'adapter', but rank 0 was trained, which has none")
         if adapter.rank and self.recipe is None:
@@ -103,11 +112,14 @@ class AdapterConfig:
     @property
     def identity(self) -> FolderIdentity:
         """What decides the answers besides the tensors."""
-        return FolderIdentity(self.task, self.probe, self.ships, self.backbone, self.preprocess, self.widths)
+        own = self.task, self.probe, self.ships, self.backbone, self.preprocess
+        return FolderIdentity(*own, self.widths, self.tuned_sha256)
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """What the folder holds: the adapter where there is one, the head, and nested adapters cut to each width."""
+        if self.tuned_sha256:
+            return (FULL, HEAD)
         narrow = (width_name(width.rank) for width in self.widths[:-1])
         return (ADAPTER, HEAD, *narrow) if self.task.adapter.rank else (HEAD,)
 
@@ -131,11 +143,21 @@ class AdapterConfig:
             raise UsageError(f"no candidate '{chosen:.60}', only {', '.join(known)}.{did_you_mean(chosen, known)}")
         if chosen == HEAD:
             return dataclasses.replace(self.task, adapter=HEAD_ONLY, temperature=self.probe.temperature)
-        if (rank := rank_of(chosen)) is None:
+        if (rank := rank_of(chosen)) is None:  # as it was trained
             return self.task
         width = next(width for width in self.widths if width.rank == rank)
         shape = dataclasses.replace(self.task.adapter, rank=rank)
         return dataclasses.replace(self.task, adapter=shape, temperature=width.temperature)
+
+    def leaving(self, ship: str | None = None) -> AdapterConfig:
+        """Return the config with the backbone of what ships: that of full fine-tuning is another one.
+
+        Args:
+            ship: see `shipped`.
+        """
+        if (ship or self.ships) != FULL:
+            return self
+        return dataclasses.replace(self, backbone=dataclasses.replace(self.backbone, sha256=self.tuned_sha256))
 
 
 @dataclass(frozen=True)
@@ -179,6 +201,8 @@ def read_config(folder: Path) -> AdapterConfig:
 def read_adapter(folder: Path, ship: str | None = None) -> tuple[AdapterConfig, Adapter]:
     """Read an adapter folder, check its tensors and its config against each other, and return what ships.
 
+    The config is the one that leaves the folder: see AdapterConfig.leaving.
+
     Args:
         folder: adapters/<task>/.
         ship: one of the config's candidates; None takes the one that it names.
@@ -192,14 +216,25 @@ def read_adapter(folder: Path, ship: str | None = None) -> tuple[AdapterConfig, 
     config = read_config(folder)
     config.shipped(ship)  # refused before the tensors are read
     data = read_folder_tensors(folder, config)
-    return config, candidate(config, tensors.unpack(data, config.identity.shapes, str(folder / MODEL_NAME)), ship)
+    held = tensors.unpack(data, config.identity.shapes, str(folder / MODEL_NAME))
+    return config.leaving(ship), candidate(config, held, ship)
+
+
+def weights_of(folder: Path, config: AdapterConfig) -> Path | None:
+    """Return the file of the backbone that ships, None where it is not the folder's own.
+
+    Args:
+        folder: adapters/<task>/.
+        config: as read_adapter returns it.
+    """
+    return folder / WEIGHTS_NAME if config.tuned_sha256 and config.backbone.sha256 == config.tuned_sha256 else None
 
 
 def candidate(config: AdapterConfig, held: Mapping[str, Array], ship: str | None = None) -> Adapter:
     """Return what ships out of a folder's tensors, which hold every candidate; see AdapterConfig.shipped."""
     task = config.shipped(ship)
     named = {name: name for name in tensor_shapes(task, config.backbone)}
-    if not task.adapter.rank:
+    if (ship or config.ships) == HEAD:
         named = {name: probe_name(name) for name in named}
     found = {name: held[place] for name, place in named.items()}
     narrower = 0 < task.adapter.rank < config.task.adapter.rank

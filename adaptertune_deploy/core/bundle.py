@@ -125,7 +125,14 @@ def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
 
 def check_same_model(config: AdapterConfig, backbone: BackboneSpec, preprocess: PreprocessSpec, where: str) -> None:
     """Raise FormatError when an adapter was trained on another backbone or with other preprocessing."""
-    if difference := backbone.difference(config.backbone):
+    difference = backbone.difference(config.backbone)
+    if difference and config.backbone.sha256 == config.tuned_sha256:
+        name = config.task.name
+        raise FormatError(
+            f"task '{name}' was trained by full fine-tuning, so its backbone is its own and shares no bundle with "
+            f"other tasks; export it alone: atd export --adapters {name} --merge --no-shared --out bundle-{name}"
+        )
+    if difference:
         theirs, ours = _describe(config.backbone), _describe(backbone)
         held = ours if ours != theirs else f"another network of that name ({difference})"
         raise FormatError(

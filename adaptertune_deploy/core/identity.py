@@ -57,6 +57,7 @@ class FolderIdentity:
     backbone: BackboneSpec
     preprocess: PreprocessSpec
     widths: tuple[WidthRecord, ...] = field(default=(), metadata=records.LATER)
+    tuned_sha256: str = field(default="", metadata=records.LATER)
 
     @property
     def sha256(self) -> str:
@@ -67,7 +68,7 @@ class FolderIdentity:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor that the folder's file holds."""
         probe = tensor_shapes(dataclasses.replace(self.task, adapter=HEAD_ONLY), self.backbone)
-        own = tensor_shapes(self.task, self.backbone) if self.task.adapter.rank else {}
+        own = tensor_shapes(self.task, self.backbone) if self.task.adapter.rank or self.tuned_sha256 else {}
         return own | {probe_name(name): shape for name, shape in probe.items()}
 
 

@@ -26,7 +26,7 @@ class DatasetRecord:
 
 @dataclass(frozen=True)
 class RecipeRecord:
-    """The recipe as it really ran, for the adapter candidate.
+    """The recipe as it really ran, for the candidate that was trained beside the head.
 
     epochs: passes over the training images; a last one may be partial.
     steps: optimiser steps.
@@ -46,6 +46,9 @@ class RecipeRecord:
     precision: of the training's arithmetic.
     device: which ran it.
     seconds: wall time of the whole run.
+    method: "adapter", or "full" for the whole backbone.
+    layer_decay: of full fine-tuning, a block's learning rate over that of the block after it; 0 for adapters.
+    drop_path: share of the images that pass by a branch.
     """
 
     epochs: float
@@ -67,3 +70,6 @@ class RecipeRecord:
     precision: str
     device: str
     seconds: float
+    method: str = "adapter"
+    layer_decay: float = 0.0
+    drop_path: float = 0.0

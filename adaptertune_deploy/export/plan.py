@@ -44,6 +44,11 @@ class Source:
         return task, files.sha256_bytes(data)
 
     @property
+    def weights(self) -> Path | None:
+        """The file of a backbone of its own, which full fine-tuning leaves; see core.adapter.weights_of."""
+        return artefact.weights_of(self.folder, self.config)
+
+    @property
     def cost(self) -> str | None:
         """What cutting it saves and costs; None for a task that leaves as it was trained."""
         rank = nested.rank_of(self.ship or "")

@@ -60,7 +60,7 @@ def _ask(plan: Plan, images: Array, weights: Path | None, allow_random: bool, pr
     first = plan.sources[0].config
     backbone = load_backbone(
         first.backbone.name,
-        weights,
+        plan.sources[0].weights or weights,
         image_size=first.backbone.image_size,
         sha256=first.backbone.sha256,
         allow_random=allow_random,

@@ -75,6 +75,8 @@ def _faults(folder: Path, config: AdapterConfig) -> tuple[list[str], int]:
 
 def _adapters(config: AdapterConfig) -> str:
     adapter = config.task.adapter
+    if config.tuned_sha256:
+        return f"none: the whole backbone was fine-tuned, its weights are {config.tuned_sha256[:12]}..."
     if not adapter.rank:
         return "none: a head only was trained"
     blocks = ", ".join(map(str, adapter.blocks))

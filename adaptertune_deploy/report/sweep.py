@@ -31,7 +31,11 @@ class SweptPoint:
 
 
 def draw_sweep(
-    points: Sequence[SweptPoint], enough: int | None, title: str, nested: Sequence[SweptPoint] = ()
+    points: Sequence[SweptPoint],
+    enough: int | None,
+    title: str,
+    nested: Sequence[SweptPoint] = (),
+    full: Sequence[SweptPoint] = (),
 ) -> bytes:
     """Return the picture as PNG.
 
@@ -40,6 +44,7 @@ def draw_sweep(
         enough: the rank that is marked.
         title: printed above.
         nested: nested adapters at ranks of `points`; those at others are not drawn.
+        full: full fine-tuning, none or one.
     """
     places = list(range(1, len(points)))
     head, adapters = points[0], points[1:]
@@ -67,6 +72,14 @@ def draw_sweep(
             accuracy.legend(loc="lower right", frameon=False)
             if all(point.loss is not None for _, point in cut):
                 loss.plot(at, [point.loss for _, point in cut], "s:", color=OTHER, ms=4, lw=1.2, mfc="white")
+        for one in full:
+            mean = 100 * fmean(one.top1)
+            accuracy.axhline(mean, color=OTHER, lw=1, ls="-.")
+            accuracy.annotate(
+                "full fine-tuning", (places[0], mean), textcoords="offset points", xytext=(0, 3), ha="left", color=OTHER
+            )
+            if one.loss is not None:
+                loss.axhline(one.loss, color=OTHER, lw=1, ls="-.")
         accuracy.axhline(100 * head.top1[0], color=OTHER, lw=1, ls="--")
         accuracy.annotate(
             "head alone",

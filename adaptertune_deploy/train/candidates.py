@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,14 @@ import torch
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
+from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.checkpoint import Keeper
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.fit import Fit, fit
 from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
 from adaptertune_deploy.train.probe.probe import Probe
-from adaptertune_deploy.train.recipe import count_steps
+from adaptertune_deploy.train.recipe import FULL, count_steps
 from adaptertune_deploy.train.run import Run
 
 Rows = npt.NDArray[np.int64]
@@ -82,9 +83,9 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     Raises:
         TrainingError: the loss is not finite, or a proof failed.
     """
-    recipe, task = run.recipe, run.task
+    recipe, task = replace(run.recipe, seed=seed), run.task
     torch.manual_seed(seed)
-    model = AdaptedViT(run.backbone, task).to(run.device.torch).eval()
+    model = _untrained(run).to(run.device.torch).eval()
     start_images = proofs.prove_start(model, run.some_images(rows[:START_PROOF_IMAGES]))
     part = frozen.take(rows)
     penalty = probe.head.penalty * recipe.start_penalty_scale
@@ -92,9 +93,16 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     keeper = Keeper(run.checkpoints, f"seed {seed} rank {recipe.rank} {what}") if run.checkpoints else None
     start = keeper.load() if keeper else None
     batches = run.batches(rows, count_steps(recipe, len(rows)), seed, start.step if start else 0)
-    with run.device.attention(run.backbone):
+    with run.device.attention(replace(run.backbone, module=model.backbone)):
         result = fit(model, batches, recipe, run.device, part.weights, run.progress, what, start, keeper, run.tell)
     return Adapted(model, result, start_images)
+
+
+def _untrained(run: Run) -> AdaptedViT:
+    """Return a network that starts as the pretrained one, with what the method trains."""
+    if run.recipe.method == FULL:
+        return TunedViT(run.backbone, run.task, run.recipe.drop_path)
+    return AdaptedViT(run.backbone, run.task)
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ def _replaced(folder: Path) -> tuple[str, ...]:
 
 def _facts(config: artefact.AdapterConfig) -> str:
     rank = config.shipped().adapter.rank
-    facts = [f"rank {rank}" if rank else "head only"]
+    facts = [f"rank {rank}" if rank else "full fine-tuning" if config.ships == artefact.FULL else "head only"]
     top1 = config.metrics.get("test_top1_shipped")
     if top1 is not None:
         facts.append(f"{100 * top1:.1f} % of {config.dataset.test:,} test images")

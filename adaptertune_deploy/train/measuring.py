@@ -47,7 +47,7 @@ def measure_adapted(run: Run, adapted: Adapted, temperature: float = 1.0) -> Mea
     Raises:
         TrainingError: the backbone changed.
     """
-    proofs.prove_frozen(adapted.model, run.frozen_sha256)
+    proofs.prove_frozen(run.backbone.module, run.frozen_sha256)
     logits, targets = outputs(adapted.model, run.test_images(), run.exact, "test adapter", run.progress)
     trainable = sum(parameter.numel() for parameter in adapted.model.trainable().values())
     return measure(logits, targets, temperature, trainable)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.bad import drop_bad
@@ -20,12 +20,13 @@ from adaptertune_deploy.data.splits import Splits, split
 from adaptertune_deploy.data.task_names import check_task_option
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone, weights_sha256
+from adaptertune_deploy.model.image_size import own_size
 from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.crossfit import usual_folds
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
 from adaptertune_deploy.train.probe.class_weights import are_unequal
-from adaptertune_deploy.train.recipe import Recipe, place
+from adaptertune_deploy.train.recipe import FULL, Recipe, place
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run, decided
 from adaptertune_deploy.train.stopped import folder_of
@@ -59,9 +60,21 @@ def prepare(
     dataset = given or open_dataset(request.dataset, request.data_dir, task, request.allow_missing, progress)
     dataset = replace(dataset, task=task)
     backbone = _load(request, choice)
+    if request.recipe.method == FULL and backbone.spec.image_size != own_size(backbone.module):
+        height, width = own_size(backbone.module)
+        raise UsageError(
+            f"--method full: trains {backbone.spec.name} at its own image size, {height} x {width}; leave out "
+            "--image-size, or give another --out than that of tasks of another size"
+        )
     backbone.module.to(device.torch)
     pixels = PixelCache(backbone.preprocess)
-    dataset = drop_bad(dataset, pixels, skip=request.skip_bad, reduced=request.recipe.rank > 0, progress=progress)
+    dataset = drop_bad(
+        dataset,
+        pixels,
+        skip=request.skip_bad,
+        reduced=request.recipe.rank > 0 or request.recipe.method == FULL,
+        progress=progress,
+    )
     splits = split(dataset, progress)
     if splits.test is None:
         raise DatasetError(

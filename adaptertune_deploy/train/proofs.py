@@ -6,7 +6,7 @@ A run whose proof fails stops with an error: its numbers would look plausible an
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
@@ -50,16 +50,16 @@ def prove_gradients(model: AdaptedViT) -> int:
     return len(model.adapters)
 
 
-def prove_frozen(model: AdaptedViT, sha256: str) -> int:
-    """Check that no parameter or buffer of the backbone changed; returns their number.
+def prove_frozen(backbone: nn.Module, sha256: str) -> int:
+    """Check that no parameter or buffer of the frozen backbone changed; returns their number.
 
     Raises:
         TrainingError: the hash differs from the one before training.
     """
-    found = weights_sha256(model.backbone)
+    found = weights_sha256(backbone)
     if found != sha256:
         raise TrainingError(
             f"the frozen backbone changed while training: sha256 {found[:12]}..., before {sha256[:12]}...; "
             "something outside this command wrote to its tensors"
         )
-    return len(model.backbone.state_dict())
+    return len(backbone.state_dict())

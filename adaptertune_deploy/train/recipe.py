@@ -14,10 +14,15 @@ from adaptertune_deploy.train.device_names import check_device_name
 GIVEN, AUTO, AUTO_FAST = "given", "auto", "auto:fast"
 SEARCHES = (GIVEN, AUTO, AUTO_FAST)
 USUAL_RANK = 8
+ADAPTER, HEAD, FULL = "adapter", "head", "full"
+METHODS = (ADAPTER, HEAD, FULL)
+# Full fine-tuning as Vision Transformers are fine-tuned (arXiv 2111.06377, table 9; timm's recipes): rates that fall
+# with the distance from the head, and stochastic depth.
+FULL_RECIPE = {"lr": 5e-4, "head_lr_scale": 4.0, "weight_decay": 0.05, "drop_path": 0.1}
 NESTED = "nested"
 NESTED_RANK = 32
 FEWEST_NESTED = 2
-SHIPS = ("auto", "adapter", "head")
+SHIPS = ("auto", ADAPTER, HEAD, FULL)
 CLASS_WEIGHTS = ("balanced", "none")
 LARGEST_SEED = 1 << 32
 MOST_FOLDS = 20
@@ -36,10 +41,13 @@ class Recipe:
     rank, alpha: of every adapter (core.spec.AdapterSpec); rank 0 trains the head alone.
     search: "given" takes that rank, "auto" finds the smallest that is enough on the folds of the comparison,
         "auto:fast" on one split.
+    method: "adapter", or "full" for fine-tuning the whole backbone, at rank 0; method_fields has its settings.
+    layer_decay: of full fine-tuning, a block's learning rate over that of the block after it, 0 to 1.
+    drop_path: of full fine-tuning, share of the images that pass by a branch of the last block, 0 to below 1.
     nested: train adapters whose first 1, 2, 4, ... hidden units are good adapters too (nested_widths); the gate looks
         at the full width.
     placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
-    ship: "auto" lets cross-validation choose, "adapter" or "head" overrules it.
+    ship: "auto" lets cross-validation choose, "adapter" (or "full") or "head" overrules it.
     class_weights: "balanced" lets every class count the same where their sizes differ, "none" every image.
     folds: of the comparison; 0 chooses by the number of images, 1 is one split.
     seeds: how many trainings, each with a seed of its own, for mean and spread; the first one is kept.
@@ -63,6 +71,9 @@ class Recipe:
     alpha: float = 1.0
     search: str = GIVEN
     nested: bool = False
+    method: str = ADAPTER
+    layer_decay: float = 0.75
+    drop_path: float = 0.0
     placement: str = "all"
     ship: str = "auto"
     class_weights: str = "balanced"
@@ -90,7 +101,10 @@ class Recipe:
                 ("rank", self.rank, 0 <= self.rank <= MAX_COUNT, f"a whole number from 0 (head only) to {MAX_COUNT}"),
                 ("alpha", self.alpha, 0 < self.alpha <= FLOAT32_MAX, "a positive number that float32 can hold"),
                 ("rank", self.search, self.search in SEARCHES, "a whole number, auto or auto:fast"),
-                ("ship", self.ship, self.ship in SHIPS, "auto, adapter or head"),
+                ("ship", self.ship, self.ship in SHIPS, "auto, adapter, head or full"),
+                ("method", self.method, self.method in (ADAPTER, FULL), "adapter, head or full"),
+                ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "a share above 0, to 1"),
+                ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a share from 0 to below 1"),
                 ("class_weights", self.class_weights, self.class_weights in CLASS_WEIGHTS, "balanced or none"),
                 ("folds", self.folds, 0 <= self.folds <= MOST_FOLDS, f"0 (automatic) to {MOST_FOLDS}"),
                 ("seeds", self.seeds, 1 <= self.seeds <= MOST_SEEDS, f"a whole number from 1 to {MOST_SEEDS}"),
@@ -116,8 +130,12 @@ class Recipe:
         ]
         if self.nested and (self.search != GIVEN or self.rank < FEWEST_NESTED):
             wrong.append(f"--rank nested:{self.rank}: expected a full width from {FEWEST_NESTED}, and no search")
-        if self.rank == 0 and self.ship == "adapter":
+        if self.method == FULL and (self.rank or self.search != GIVEN):
+            wrong.append("--method full: trains the backbone and no adapters; leave out --rank")
+        if self.rank == 0 and self.ship == ADAPTER:
             wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
+        if self.ship == FULL and self.method != FULL:
+            wrong.append("--ship full: nothing is fine-tuned; add --method full, or leave it out")
         if wrong:
             raise UsageError("; ".join(wrong))
         _parse_placement(self.placement, "1 to the backbone's depth")
@@ -141,6 +159,21 @@ def rank_fields(text: str) -> dict[str, Any]:
             f"--rank {text:.60}: expected a whole number, {', '.join(known)} or {NESTED}:N{near and '.'}{near}"
         )
     return {"rank": int(found[2] or found[3] or NESTED_RANK), "search": GIVEN, "nested": found[1] is not None}
+
+
+def method_fields(method: str) -> dict[str, Any]:
+    """Return the fields of Recipe that --method asks for, which others may overrule; "head" is adapters of rank 0.
+
+    Raises:
+        UsageError: no such method.
+    """
+    if method not in METHODS:
+        near = did_you_mean(method, METHODS)
+        raise UsageError(f"--method {method:.60}: expected adapter, head or full{near and '.'}{near}")
+    if method == ADAPTER:
+        return {"method": ADAPTER}
+    alone = {"rank": 0, "search": GIVEN, "nested": False}
+    return {"method": ADAPTER, **alone} if method == HEAD else {"method": FULL, **alone, **FULL_RECIPE}
 
 
 def nested_widths(rank: int) -> tuple[int, ...]:

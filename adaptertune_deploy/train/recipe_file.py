@@ -6,12 +6,13 @@ The keys are the fields of train.recipe.Recipe, with - or _ between words. What 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
-from adaptertune_deploy.train.recipe import Recipe, rank_fields
+from adaptertune_deploy.train.recipe import Recipe, method_fields, rank_fields
 
 NAME = "recipe.yaml"
 # Where a training runs is no part of how it learns.
@@ -43,8 +44,10 @@ def read(path: Path) -> dict[str, Any]:
             names = [known_name for known_name in known if known_name != "search"]
             raise UsageError(f"--config {path}: unknown key '{key}'.{did_you_mean(name, names)}")
         given[name] = _number(value) if known[name] == "float" else value
+    if isinstance(given.get("method"), str):
+        given = _asked(method_fields, given.pop("method"), path) | given
     if isinstance(given.get("rank"), str):
-        given |= _rank(given["rank"], path)
+        given |= _asked(rank_fields, given["rank"], path)
     try:
         records.parse(given, Recipe, f"--config {path}")
     except FormatError as error:
@@ -54,9 +57,9 @@ def read(path: Path) -> dict[str, Any]:
     return given
 
 
-def _rank(word: str, path: Path) -> dict[str, Any]:
+def _asked(fields: Callable[[str], dict[str, Any]], word: str, path: Path) -> dict[str, Any]:
     try:
-        return rank_fields(word)
+        return fields(word)
     except UsageError as error:
         raise UsageError(f"--config {path}: {error}") from None
 

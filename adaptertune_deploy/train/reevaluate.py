@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter import AdapterConfig, read_adapter
+from adaptertune_deploy.core.adapter import AdapterConfig, read_adapter, weights_of
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
@@ -84,7 +84,8 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
     device = choose_device(request.device, "fp32")
     pixels = PixelCache(config.preprocess)
     part, notes = open_split(request, config, pixels, progress)
-    backbone = reload_backbone(config.backbone, request.weights, allow_random=request.allow_random)
+    weights = weights_of(request.folder, config) or request.weights
+    backbone = reload_backbone(config.backbone, weights, allow_random=request.allow_random)
     model = AdaptedViT(backbone, adapter.task)
     model.load(adapter)
     model.to(device.torch).eval()

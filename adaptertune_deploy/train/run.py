@@ -24,7 +24,7 @@ from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.recipe import GIVEN, NESTED, Recipe
+from adaptertune_deploy.train.recipe import ADAPTER, GIVEN, NESTED, Recipe
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -148,6 +148,9 @@ def decided(run: Run) -> dict[str, str]:
         if name not in UNDECIDING
     }
     nested = recipe.pop("--nested")
+    if run.recipe.method == ADAPTER:  # what only full fine-tuning looks at
+        for name in ("--method", "--layer-decay", "--drop-path"):
+            recipe.pop(name)
     if run.recipe.search != GIVEN:
         recipe["--rank"] = run.recipe.search
     elif nested == str(True):

@@ -12,6 +12,7 @@ from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.nested import at_widths
+from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.recipe import Recipe, learning_rate, nested_widths
@@ -26,6 +27,8 @@ def make_optimizer(model: AdaptedViT, recipe: Recipe) -> torch.optim.AdamW:
 
     Biases have no weight decay; each group's peak learning rate is kept under the key "peak".
     """
+    if isinstance(model, TunedViT):
+        return _layered(model, recipe)
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.trainable().items():
         groups.setdefault((name.split(".")[0], name.endswith(".bias")), []).append(parameter)
@@ -35,6 +38,27 @@ def make_optimizer(model: AdaptedViT, recipe: Recipe) -> torch.optim.AdamW:
         decay = 0.0 if is_bias else recipe.weight_decay
         options.append({"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay})
     return torch.optim.AdamW(options)
+
+
+def _layered(model: TunedViT, recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW for full fine-tuning: a group for each layer, with or without decay, and those of the head."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    layers = model.layers(recipe.layer_decay)
+    for name, parameter in model.trainable().items():
+        scale, decays = layers[name]
+        scale *= recipe.head_lr_scale if name.startswith("head.") else 1.0
+        groups.setdefault((scale, decays), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": recipe.lr * scale,
+                "peak": recipe.lr * scale,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+            }
+            for (scale, decays), parameters in groups.items()
+        ]
+    )
 
 
 class Stepper:
@@ -80,6 +104,8 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         self.lr = self._recipe.lr * factor
+        if isinstance(self._model, TunedViT):  # stochastic depth draws the same after a stop
+            torch.manual_seed(self._recipe.seed * self._steps + self.done)
         loss = self._gradient(images, targets, share)
         self._scaler.unscale_(self._optimizer)
         if self.done == 0:

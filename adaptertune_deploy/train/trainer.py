@@ -21,6 +21,7 @@ from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, 
 from adaptertune_deploy.train.nested.widths import cross_validate_widths, measure_widths
 from adaptertune_deploy.train.outcome.artefact import write_artefact
 from adaptertune_deploy.train.outcome.measured import (
+    ADAPTER,
     HEAD,
     Gate,
     Measure,
@@ -32,7 +33,7 @@ from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.search import Found, search_rank
-from adaptertune_deploy.train.recipe import AUTO_FAST, GIVEN
+from adaptertune_deploy.train.recipe import AUTO_FAST, FULL, GIVEN
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 
@@ -96,7 +97,7 @@ def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
     found = _find_rank(run, frozen, probe)
     if found is not None:
         run = run.with_rank(found.choice.rank)
-    turns = run.recipe.seeds if run.recipe.rank else 0
+    turns = run.recipe.seeds if run.recipe.rank or run.recipe.method == FULL else 0
     gates = {0: found.gate} if found else {}
     trained = [_train(run, frozen, probe, run.recipe.seed + turn, gates.get(turn)) for turn in range(turns)]
     measured = _measured(run, frozen, head, trained, found, time.perf_counter() - started)
@@ -142,15 +143,17 @@ def _measured(
     gate = first.gate if first else found.gate if found else None
     asked = run.recipe.ship
     ships = HEAD if first is None else gate.ships if asked == "auto" and gate else asked
+    method = run.recipe.method
     return Measured(
         head=head,
         adapter=first.measure if first else None,
         gate=gate,
-        ships=ships,
+        ships=method if ships == ADAPTER else ships,
+        method=method,
         chosen_by="gate" if asked == "auto" and (first or found) else "user",
         classes_unequal=are_unequal(frozen.targets),
         curve=first.adapted.fit.curve if first else (),
-        proofs=_proofs(run, first.adapted) if first else None,
+        proofs=_proofs(run, first.adapted) if first and method == ADAPTER else None,
         frozen=count_parameters(run.backbone.module),
         seconds=seconds,
         repeats=tuple(

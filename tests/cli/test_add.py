@@ -56,7 +56,9 @@ def test_what_ships_is_said(atd: Atd, folder: Path, arguments: list[str], words:
 def test_an_unknown_candidate_is_one_line(atd: Atd) -> None:
     done = atd("add", "adapters/trees", "--ship", "adaptr")
     assert (done.code, done.out) == (2, "")
-    assert done.err == ("error: --ship: no candidate 'adaptr', only auto, adapter, head. Did you mean 'adapter'?\n")
+    assert done.err == (
+        "error: --ship: no candidate 'adaptr', only auto, adapter, head, full. Did you mean 'adapter'?\n"
+    )
 
 
 def test_json_names_the_file(atd: Atd, folder: Path) -> None:

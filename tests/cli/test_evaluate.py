@@ -25,7 +25,7 @@ MISTAKES = [
     (["--adapter", "adapters/birds"], 2, "say --adapter birds --adapters-dir adapters"),
     (["--adapter", "birds", "--split", "tets"], 2, "--split tets: expected train or test"),
     (["--adapter", "birds", "--split", "val"], 2, "--split val: expected train or test"),
-    (["--adapter", "birds", "--ship", "heads"], 2, "--ship: no candidate 'heads', only auto, adapter, head."),
+    (["--adapter", "birds", "--ship", "heads"], 2, "--ship: no candidate 'heads', only auto, adapter, head, full."),
     (["--adapter", "birds", "--device", "tpu"], 2, "--device tpu: expected"),
 ]
 

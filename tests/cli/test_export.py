@@ -35,7 +35,7 @@ MISTAKES = [
     (["--adapters", ","], 2, "--adapters names no task"),
     (["--adapters-dir", "empty"], 2, "empty: holds no adapters; train one first: atd train --dataset pets"),
     (["--engine", "trt"], 2, "trt"),
-    (["--ship", "heda"], 2, "--ship: no candidate 'heda', only auto, adapter, head. Did you mean 'head'?"),
+    (["--ship", "heda"], 2, "--ship: no candidate 'heda', only auto, adapter, head, full. Did you mean 'head'?"),
     (["--out", "images"], 1, "images"),
     (["--adapters", "trees"], 2, "--replace"),
     (["--no-shared", "--out", "new"], 2, "--merge"),

@@ -27,7 +27,7 @@ def test_auto_leaves_the_choice_to_training(ship: str, chosen: str | None) -> No
 
 @pytest.mark.parametrize("ship", ["", "Head", "probe"])
 def test_a_candidate_that_is_not_there_is_refused(ship: str) -> None:
-    with pytest.raises(UsageError, match=f"--ship: no candidate '{ship}', only auto, adapter, head"):
+    with pytest.raises(UsageError, match=f"--ship: no candidate '{ship}', only auto, adapter, head, full"):
         candidate(ship)
 
 

@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from adaptertune_deploy.cli.recipes import recipe_of
-from adaptertune_deploy.train.recipe import AUTO, Recipe
+from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.train.recipe import AUTO, Recipe, method_fields
 
 
 def asked(*words: str, **defaults: object) -> Recipe:
@@ -21,6 +22,7 @@ def asked(*words: str, **defaults: object) -> Recipe:
     def command(
         context: typer.Context,
         rank: Annotated[str, typer.Option("--rank")] = "8",
+        method: Annotated[str, typer.Option("--method")] = "adapter",
         lr: Annotated[float | None, typer.Option("--lr")] = None,
         seeds: Annotated[int, typer.Option("--seeds")] = 1,
         config: Annotated[Path | None, typer.Option("--config")] = None,
@@ -51,3 +53,17 @@ def test_what_is_typed_wins_over_the_file(config: str) -> None:
     )
     assert asked("--config", config, "--rank", "8").rank == 8  # also where it is the default
     assert asked("--config", config, "--rank", "auto").search == AUTO
+
+
+def test_a_method_is_the_settings_that_others_overrule(config: str, tmp_path: Path) -> None:
+    assert asked("--method", "head") == Recipe(rank=0)
+    assert asked("--method", "full", "--lr", "0.001") == Recipe(**{**method_fields("full"), "lr": 0.001})
+    assert asked("--config", config, "--method", "full").lr == method_fields("full")["lr"]
+    (tmp_path / "full.yaml").write_text("method: full\n")
+    assert asked("--config", str(tmp_path / "full.yaml"), "--method", "full") == Recipe(**method_fields("full"))
+    with pytest.raises(UsageError, match=r"full\.yaml is of full fine-tuning, whose settings suit nothing else"):
+        asked("--config", str(tmp_path / "full.yaml"), "--method", "adapter")
+    with pytest.raises(
+        UsageError, match="--method head and --rank 4: only adapters have a rank; leave one of them out"
+    ):
+        asked("--method", "head", "--rank", "4")

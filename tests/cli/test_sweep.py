@@ -19,7 +19,7 @@ from tests.cli.conftest import Atd
 from tests.train.sweep.sweeps import make_sweep
 
 Asked = list[tuple[TrainRequest, tuple[int, ...]]]
-NESTED: list[bool] = []
+NESTED: list[tuple[bool, bool]] = []
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     found: Asked = []
     NESTED.clear()
 
-    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object, nested: bool) -> Sweep:
+    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object, nested: bool, full: bool) -> Sweep:
         found.append((request, ranks))
-        NESTED.append(nested)
+        NESTED.append((nested, full))
         write_sweep(request.out, make_sweep())
         return make_sweep()
 
@@ -89,8 +89,11 @@ def test_nested_widths_are_rows_of_their_own(
 ) -> None:
     atd("sweep", "--dataset", "digits", "--nested")
     atd("sweep", "--dataset", "digits")
-    assert NESTED == [True, False]
+    atd("sweep", "--dataset", "digits", "--full")
+    assert NESTED == [(True, False), (False, False), (False, True)]
     plain = make_sweep()
     row = replace(plain.ranks[-1], rank=1, method="nested")
-    show(replace(plain, ranks=(*plain.ranks, row)), asked[0][0])
-    assert "1, nested" in capfd.readouterr().out
+    show(replace(plain, ranks=(*plain.ranks, row, replace(row, rank=0, method="full"))), asked[0][0])
+    printed = capfd.readouterr().out
+    assert "1, nested" in printed
+    assert "full fine-tuning" in printed

@@ -15,7 +15,7 @@ from adaptertune_deploy.cli.train import show_result, train_facts
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.recipe import Recipe, method_fields
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.stopped import folder_of
 from adaptertune_deploy.train.trainer import TrainResult
@@ -60,8 +60,14 @@ MISTAKES = [
     (["--dataset", "digits", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     (["--dataset", "digits", "--precision", "int4"], "--precision int4: expected"),
     (["--dataset", "digits", "--placement", "lst:4"], "--placement lst:4: expected"),
-    (["--dataset", "digits", "--ship", "heads"], "--ship heads: expected auto, adapter or head"),
+    (["--dataset", "digits", "--ship", "heads"], "--ship heads: expected auto, adapter, head or full"),
     (["--dataset", "digits", "--ship", "adapter", "--rank", "0"], "--ship adapter: --rank 0 trains no adapter"),
+    (["--dataset", "digits", "--method", "ful"], "--method ful: expected adapter, head or full. Did you mean 'full'?"),
+    (
+        ["--dataset", "digits", "--method", "full", "--rank", "8"],
+        "--method full and --rank 8: only adapters have a rank",
+    ),
+    (["--dataset", "digits", "--ship", "full"], "--ship full: nothing is fine-tuned; add --method full"),
     (["--dataset", "digits", "--class-weights", "equal"], "--class-weights equal: expected balanced or none"),
     (["--dataset", "digits", "--folds", "-1"], "--folds -1: expected"),
     (["--dataset", "digits", "--seeds", "0"], "--seeds 0: expected a whole number from 1"),
@@ -190,6 +196,15 @@ def test_the_command_that_overrules_is_printed(
     assert last == f"overrule: atd add adapters/birds --ship {other}"
 
 
+def test_full_fine_tuning_is_shown_by_its_name(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = shown(make_measured(method="full", ships="full", chosen_by="user", proofs=None), capfd)
+    assert out.splitlines()[1].split() == ["head", "alone", "full", "fine-tuning"]
+    assert "full fine-tuning against head alone, test images: 4 images better" in out
+    assert "0.431 with the full fine-tuning; gain" in out
+    assert "=> the full fine-tuning ships: --ship full asked for it; cross-validation chose the head alone" in out
+    assert "every weight of the backbone was trained, so that there is no unchanged backbone to be shown" in out
+
+
 def test_rank_0_has_nothing_to_overrule(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def train_task(request: TrainRequest, *_: object) -> TrainResult:
         return replace(trained(request), measured=make_head_only())
@@ -219,6 +234,10 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     assert (asked[1].resume, asked[1].checkpoint_every) == (False, 60.0)
     atd("train", "--dataset", "digits", "--task", "birds", "--rank", "nested:16")
     assert asked[-1].recipe == Recipe(rank=16, nested=True)
+    atd("train", "--dataset", "digits", "--task", "birds", "--method", "head")
+    assert asked[-1].recipe == Recipe(rank=0)  # one way inside
+    atd("train", "--dataset", "digits", "--task", "birds", "--method", "full", "--lr", "0.001")
+    assert asked[-1].recipe == Recipe(**{**method_fields("full"), "lr": 0.001})
     for search in ("auto", "auto:fast"):
         atd("train", "--dataset", "digits", "--task", "birds", "--rank", search)
         assert asked[-1].recipe == Recipe(search=search)

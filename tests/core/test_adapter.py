@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import files, tensor_file
+from adaptertune_deploy.core import bundle, files, tensor_file
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.core.identity import Identity, tensor_shapes
 from adaptertune_deploy.core.spec import HEAD_ONLY
@@ -25,6 +25,7 @@ from tests.builders import (
     make_config,
     make_preprocess_spec,
     make_task,
+    make_tensors,
     write_adapter,
 )
 
@@ -323,3 +324,47 @@ def test_adapters_are_listed_by_name(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "notes.txt").touch()
     assert adapters.list_adapters(tmp_path) == (tmp_path / "birds", tmp_path / "pets")
+
+
+# Full fine-tuning
+
+
+def write_tuned(folder: Path, ships: str = "full") -> None:
+    config = dataclasses.replace(make_config(make_task(rank=0, temperature=1.5)), tuned_sha256="e" * 64, ships=ships)
+    digest = adapters.write_tensors(folder, make_tensors(config.identity.shapes), config.identity)
+    adapters.write_config(folder, dataclasses.replace(config, tensors_sha256=digest))
+
+
+def test_full_fine_tuning_ships_a_head_on_a_backbone_of_its_own(tmp_path: Path) -> None:
+    write_tuned(tmp_path / "pets")
+    held = safetensors.numpy.load_file(tmp_path / "pets" / adapters.MODEL_NAME)
+    assert held.keys() == {"head.weight", "head.bias", "probe.weight", "probe.bias"}
+    config, read = adapters.read_adapter(tmp_path / "pets")
+    assert (config.candidates, config.backbone.sha256) == (("full", "head"), "e" * 64)
+    assert (read.task.adapter, read.task.temperature) == (HEAD_ONLY, 1.5)
+    np.testing.assert_array_equal(read.tensors["head.weight"], held["head.weight"])
+    assert adapters.weights_of(tmp_path / "pets", config) == tmp_path / "pets" / "backbone.safetensors"
+    config, read = adapters.read_adapter(tmp_path / "pets", "head")
+    assert config.backbone == make_backbone_spec()
+    np.testing.assert_array_equal(read.tensors["head.weight"], held["probe.weight"])
+    assert adapters.weights_of(tmp_path / "pets", config) is None
+    with pytest.raises(UsageError, match="was trained with rank 0 and has no adapter to ship"):
+        adapters.read_adapter(tmp_path / "pets", "adapter")
+
+
+def test_nothing_else_ships_a_backbone(folder: Path) -> None:
+    with pytest.raises(UsageError, match="no candidate 'full', only adapter, head"):
+        adapters.read_adapter(folder, "full")
+    with pytest.raises(ValueError, match="rank 2 and a fine-tuned backbone exclude each other"):
+        dataclasses.replace(make_config(), tuned_sha256="e" * 64)
+
+
+def test_a_tuned_task_shares_no_bundle(tmp_path: Path) -> None:
+    write_tuned(tmp_path / "pets")
+    config, _ = adapters.read_adapter(tmp_path / "pets")
+    spec = make_backbone_spec()
+    with pytest.raises(FormatError, match="task 'pets' was trained by full fine-tuning, so its backbone is its own"):
+        bundle.check_same_model(config, spec, config.preprocess, "bundle")
+    bundle.check_same_model(config, config.backbone, config.preprocess, "bundle")
+    head, _ = adapters.read_adapter(tmp_path / "pets", "head")
+    bundle.check_same_model(head, spec, config.preprocess, "bundle")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
+from adaptertune_deploy.core.adapter import write_config, write_tensors
 from adaptertune_deploy.inspection.adapter import inspect
 from adaptertune_deploy.inspection.inspected import Size
+from tests.builders import make_config, make_task, make_tensors, make_widths, write_adapter
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "adapters"
 
@@ -38,6 +41,7 @@ def test_facts_are_those_of_the_config(folder: Path) -> None:
     found = inspect(folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     said = json.loads(json.dumps(found.facts))
+    said["recipe"] = {name: said["recipe"][name] for name in config["recipe"]}  # fields that came later have defaults
     assert {name: said[name] for name in config} == config
     summary: dict[str, Any] = dict(found.summary)
     assert summary["adapters"] == "rank 2, alpha 0.5, after blocks 1, 2 of 3"
@@ -55,3 +59,13 @@ def test_a_changed_tensor_file_is_a_fault(folder: Path) -> None:
     path.unlink()
     (fault,) = inspect(folder).faults
     assert fault.endswith("no such file")
+
+
+def test_nested_and_fine_tuned_tasks_say_what_they_are(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "pets", make_task(rank=4), widths=make_widths(1, 2, 4))
+    assert dict(inspect(tmp_path / "pets").summary)["adapters"].startswith("rank 4 (nested: 1, 2, 4), alpha 1")
+    config = replace(make_config(make_task(rank=0)), tuned_sha256="e" * 64, ships="full")
+    digest = write_tensors(tmp_path / "full", make_tensors(config.identity.shapes), config.identity)
+    write_config(tmp_path / "full", replace(config, tensors_sha256=digest))
+    summary = dict(inspect(tmp_path / "full").summary)
+    assert summary["adapters"] == "none: the whole backbone was fine-tuned, its weights are eeeeeeeeeeee..."

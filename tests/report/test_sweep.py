@@ -38,3 +38,9 @@ def test_nested_widths_are_a_line_of_their_own(compared: bool) -> None:
         for rank in (1, 2, 8)  # rank 1 is no rank of the sweep
     ]
     assert draw_sweep(POINTS, 2, "trees", nested) != draw_sweep(POINTS, 2, "trees")
+
+
+@pytest.mark.parametrize("loss", [0.45, None])
+def test_full_fine_tuning_is_a_level(loss: float | None) -> None:
+    full = SweptPoint(0, 22_000_000, (0.87, 0.89), loss, None)
+    assert draw_sweep(POINTS, 2, "trees", full=[full]) != draw_sweep(POINTS, 2, "trees")

@@ -81,7 +81,7 @@ def test_an_untouched_backbone_is_proved_tensor_by_tensor() -> None:
     model = make_model()
     before = weights_sha256(model.backbone)
     step(model)
-    assert proofs.prove_frozen(model, before) == len(model.backbone.state_dict()) > 30
+    assert proofs.prove_frozen(model.backbone, before) == len(model.backbone.state_dict()) > 30
 
 
 @pytest.mark.parametrize("name", ["blocks.1.attn.qkv.weight", "pos_embed", "norm.bias"])
@@ -90,7 +90,7 @@ def test_a_tampered_backbone_is_found(name: str) -> None:
     before = weights_sha256(model.backbone)
     model.backbone.state_dict()[name].view(-1)[0] += 1e-6
     with pytest.raises(TrainingError, match=rf"the frozen backbone changed while training: .* before {before[:12]}"):
-        proofs.prove_frozen(model, before)
+        proofs.prove_frozen(model.backbone, before)
 
 
 def test_a_buffer_that_drifts_is_found() -> None:
@@ -100,4 +100,4 @@ def test_a_buffer_that_drifts_is_found() -> None:
     before = weights_sha256(model.backbone)
     model.backbone.train()(make_images())
     with pytest.raises(TrainingError, match="the frozen backbone changed"):
-        proofs.prove_frozen(model, before)
+        proofs.prove_frozen(model.backbone, before)

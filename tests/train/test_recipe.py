@@ -18,6 +18,7 @@ from adaptertune_deploy.train.recipe import (
     Recipe,
     count_steps,
     learning_rate,
+    method_fields,
     nested_widths,
     place,
     rank_fields,
@@ -146,6 +147,24 @@ def test_nested_widths_are_octaves_and_the_rank(rank: int, widths: tuple[int, ..
 def test_nested_adapters_need_a_rank_to_cut(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"--rank nested:[0-9]+: expected a full width from 2, and no search"):
         Recipe(nested=True, **changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "rank", "kind"), [("adapter", 8, "adapter"), ("head", 0, "adapter"), ("full", 0, "full")]
+)
+def test_a_method_is_a_recipe(method: str, rank: int, kind: str) -> None:
+    recipe = Recipe(**method_fields(method))
+    assert (recipe.rank, recipe.method) == (rank, kind)
+    assert (recipe.lr < Recipe().lr) is (method == "full")
+
+
+def test_methods_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"--method ful: expected adapter, head or full\. Did you mean 'full'\?"):
+        method_fields("ful")
+    with pytest.raises(UsageError, match="--method full: trains the backbone and no adapters; leave out --rank"):
+        Recipe(method="full", rank=8)
+    with pytest.raises(UsageError, match="--ship full: nothing is fine-tuned; add --method full"):
+        Recipe(ship="full")
 
 
 def test_an_adapter_of_no_rank_cannot_ship() -> None:

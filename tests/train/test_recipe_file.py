@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.recipe import AUTO, GIVEN, Recipe
+from adaptertune_deploy.train.recipe import AUTO, GIVEN, Recipe, method_fields
 from adaptertune_deploy.train.recipe_file import dump, read
 
 
@@ -29,6 +29,8 @@ def write(folder: Path, text: str) -> Path:
         ("lr: 1e-3\n", {"lr": 1e-3}),  # a text in YAML 1.1
         ("rank: auto\n", {"rank": 8, "search": AUTO, "nested": False}),
         ("rank: nested:16\n", {"rank": 16, "search": GIVEN, "nested": True}),
+        ("method: head\n", {"method": "adapter", "rank": 0, "search": GIVEN, "nested": False}),
+        ("method: full\nlr: 0.001\n", {**method_fields("full"), "lr": 0.001}),
         ("rank: 4\nship: head\n", {"rank": 4, "ship": "head"}),
         ("clip: .inf\n", None),
     ],

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train import stepper as stepping
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.fit import fit
-from adaptertune_deploy.train.recipe import Recipe, learning_rate
+from adaptertune_deploy.train.recipe import Recipe, learning_rate, method_fields
 from adaptertune_deploy.train.stepper import Stepper, make_optimizer
 from tests.builders import make_task
-from tests.model.builders import disturb, make_model
+from tests.model.builders import disturb, make_backbone, make_model
 from tests.train.runs import CPU, make_training, trained_hash
 
 RECIPE = Recipe(lr=1e-2, head_lr_scale=0.5, weight_decay=0.1, warmup=0.2, label_smoothing=0.1, clip=0.5)
@@ -108,6 +109,47 @@ def test_the_gradient_is_clipped_over_all_trained_tensors(monkeypatch: pytest.Mo
         fit(disturb(make_model()), make_training(), Recipe(clip=clip), CPU)
     assert norms[:3] == pytest.approx([0.01] * 3, rel=1e-4)
     assert min(norms[3:]) > 0.1
+
+
+# Full fine-tuning.
+
+
+def test_full_fine_tuning_has_the_rates_of_its_layers() -> None:
+    recipe = Recipe(**{**method_fields("full"), "layer_decay": 0.5})
+    model = TunedViT(make_backbone(), make_task(rank=0), recipe.drop_path)
+    groups = make_optimizer(model, recipe).param_groups
+    layers = model.layers(0.5)
+    names = {id(value): name for name, value in model.trainable().items()}
+    for group in groups:
+        for parameter in group["params"]:
+            name = names.pop(id(parameter))
+            scale, decays = layers[name]
+            scale *= recipe.head_lr_scale if name.startswith("head.") else 1
+            assert group["peak"] == group["lr"] == pytest.approx(recipe.lr * scale)
+            assert group["weight_decay"] == (recipe.weight_decay if decays else 0)
+    assert names == {}
+
+
+def test_full_fine_tuning_that_goes_on_ends_in_the_same_weights() -> None:
+    recipe, task = Recipe(**method_fields("full"), seed=3), make_task(rank=0)
+
+    def start() -> TunedViT:
+        torch.manual_seed(1)
+        return TunedViT(make_backbone(), task, 0.5).train()
+
+    whole, first, second = start(), start(), start()
+    steps = [Stepper(model, recipe, CPU, 4) for model in (whole, first, second)]
+    batches = list(make_training(steps=4))
+    torch.manual_seed(99)
+    for batch in batches:
+        steps[0].step(batch.images, batch.targets, None)
+    for batch in batches[:2]:
+        steps[1].step(batch.images, batch.targets, None)
+    steps[2].load(2, steps[1].tensors(), steps[1].scale())
+    torch.manual_seed(7)
+    for batch in batches[2:]:
+        steps[2].step(batch.images, batch.targets, None)
+    assert trained_hash(second) == trained_hash(whole) != trained_hash(first)
 
 
 # Nested widths.

@@ -25,6 +25,7 @@ from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import load_backbone
+from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from adaptertune_deploy.model.reference import torch_logits
 from adaptertune_deploy.train import candidates, measuring, trainer
 from adaptertune_deploy.train import prepare as preparing
@@ -35,7 +36,7 @@ from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.preflight import check_train
 from adaptertune_deploy.train.probe.head import fit_head
 from adaptertune_deploy.train.rank.search import Found
-from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST, Recipe
+from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST, Recipe, method_fields
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.trainer import TrainResult, train_task
@@ -428,6 +429,46 @@ def test_nested_adapters_are_written_with_what_each_width_is_worth(tiny: None, p
     record = recorded(config, config.shipped("adapter-1"))
     assert record is not None
     assert record.right == narrowest.scores.hits.sum()
+
+
+FULL_RECIPE = dataclasses.replace(RECIPE, **method_fields("full"))
+
+
+@pytest.fixture(scope="module")
+def tuned(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    request = ask(pictures, tmp_path_factory.mktemp("tuned"), dataclasses.replace(FULL_RECIPE, ship="full"))
+    return train_task(dataclasses.replace(request, backbone=EMBEDDED_BACKBONE, allow_random=False))
+
+
+def test_full_fine_tuning_writes_a_backbone_of_its_own_and_measures_it(tuned: TrainResult) -> None:
+    config, measured = adapters.read_config(tuned.folder), tuned.measured
+    assert (config.ships, measured.ships, measured.method, config.task.adapter) == ("full", "full", "full", HEAD_ONLY)
+    assert config.candidates == ("full", "head")
+    assert config.recipe is not None
+    assert (config.recipe.method, config.recipe.layer_decay, config.recipe.lr) == ("full", 0.75, 5e-4)
+    assert measured.proofs is None
+    assert measured.gate is not None
+    assert measured.gate.folds == 2
+    assert config.backbone == load_backbone(EMBEDDED_BACKBONE).spec
+    leaving, adapter = adapters.read_adapter(tuned.folder)
+    assert leaving.backbone.sha256 == config.tuned_sha256 != config.backbone.sha256
+    assert adapter.task.temperature == measured.gate.temperature
+    for ship, one in (("full", measured.adapter), ("head", measured.head)):
+        assert one is not None
+        again = evaluate_task(EvaluateRequest(tuned.folder, ship=ship, device="cpu"))
+        assert again.measure.scores.loss == pytest.approx(one.scores.loss, rel=1e-5)
+        assert config.metrics[f"test_top1_{ship}"] == one.scores.top1
+    facts = json.loads((tuned.folder / "report" / "report.json").read_text())
+    assert facts["adapter"] is None
+    assert facts["full"]["parameters"] > facts["frozen_parameters"]
+    card = " ".join((tuned.folder / "README.md").read_text().split())
+    assert "the whole backbone, fine-tuned, with a head of its own" in card
+    assert "there is no unchanged backbone to be shown" in card
+
+
+def test_full_fine_tuning_takes_the_backbones_own_image_size(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--method full: trains .* at its own image size, 64 x 64; leave out"):
+        train_task(ask(pictures, tmp_path, FULL_RECIPE, image_size=(32, 32)))
 
 
 # Backbones.

@@ -25,13 +25,15 @@ from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
 from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.backbone import weights_sha256
 from adaptertune_deploy.model.reference import torch_logits
+from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train import recipe_file
 from adaptertune_deploy.train.outcome.card import model_card
 from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.outcome.results import write_report
 from adaptertune_deploy.train.probe.probe import Probe
-from adaptertune_deploy.train.recipe import count_steps
+from adaptertune_deploy.train.recipe import FULL, count_steps
 from adaptertune_deploy.train.run import Run
 
 SAMPLE_IMAGES = 32
@@ -72,13 +74,18 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
             samples=keep(folder, images, travel),
             calibration=keep(folder, trained_on, travel, CALIBRATION_NAME),
             widths=tuple(width.record for width in measured.widths),
+            tuned_sha256=weights_sha256(model.backbone) if isinstance(model, TunedViT) else "",
         )
         tensors = _tensors(probe, model)
         config = replace(
             config,
             tensors_sha256=artefact.write_tensors(folder, tensors, config.identity),
-            reference_sha256=write_reference(folder, _reference(run, config, tensors, [data for data, _, _ in images])),
+            reference_sha256=write_reference(
+                folder, _reference(run, config, tensors, model, [data for data, _, _ in images])
+            ),
         )
+        if isinstance(model, TunedViT):
+            files.write_bytes(folder / artefact.WEIGHTS_NAME, model.weights_file())
         write_report(folder / "report", measured, task.labels, recipe)
         files.write_bytes(folder / "report" / recipe_file.NAME, recipe_file.dump(run.recipe))
         card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)
@@ -95,17 +102,22 @@ def chosen(part: Split, labels: tuple[str, ...], count: int = SAMPLE_IMAGES) -> 
 
 def _tensors(probe: Probe, model: AdaptedViT | None) -> dict[str, Array]:
     trained = {} if model is None else model.export_tensors()
+    if isinstance(model, TunedViT):  # its backbone has a file of its own
+        trained = {name: value for name, value in trained.items() if name.startswith("head.")}
     return {**trained, "probe.weight": probe.head.weight, "probe.bias": probe.head.bias}
 
 
 def _reference(
-    run: Run, config: AdapterConfig, tensors: Mapping[str, Array], images: Sequence[bytes]
+    run: Run, config: AdapterConfig, tensors: Mapping[str, Array], model: AdaptedViT | None, images: Sequence[bytes]
 ) -> dict[str, Array]:
     """Return each candidate's logits for the samples, as torch computes them in float32."""
     preprocess = run.backbone.preprocess
     pixels = np.stack([preprocessed(data, preprocess, MAX_OFFLINE_PIXELS) for data in images])
     found = {name: artefact.candidate(config, tensors, name) for name in config.candidates}
-    return {name: torch_logits(run.backbone, one, pixels) for name, one in found.items()}
+    backbones = {name: run.backbone for name in found}
+    if isinstance(model, TunedViT):
+        backbones[artefact.FULL] = replace(run.backbone, module=model.backbone)
+    return {name: torch_logits(backbones[name], one, pixels) for name, one in found.items()}
 
 
 def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
@@ -132,6 +144,9 @@ def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
         folds=gate.folds if gate is not None and gate.head is not None else 0,
         precision=recipe.precision,
         device=run.processor,
+        method=recipe.method,
+        layer_decay=recipe.layer_decay if recipe.method == FULL else 0.0,
+        drop_path=recipe.drop_path,
         seconds=measured.seconds,
     )
 
@@ -149,7 +164,7 @@ def _record(run: Run) -> DatasetRecord:
 
 def _metrics(measured: Measured) -> dict[str, float]:
     found: dict[str, float] = {}
-    candidates = [("head", measured.head), ("adapter", measured.adapter), ("shipped", measured.shipped)]
+    candidates = [("head", measured.head), (measured.method, measured.adapter), ("shipped", measured.shipped)]
     candidates += [(width_name(width.record.rank), width.test) for width in measured.widths[:-1]]
     for name, measure in candidates:
         if measure is not None:

@@ -10,7 +10,7 @@ from adaptertune_deploy.core.samples import SAMPLES_NAME
 from adaptertune_deploy.core.training_record import RecipeRecord
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.train.outcome import verdict
-from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Measured
+from adaptertune_deploy.train.outcome.measured import ADAPTER, FULL, HEAD, Measured
 from adaptertune_deploy.train.outcome.score_rows import WIDTH_COLUMNS, score_rows, width_rows
 
 MOST_LABELS = 30
@@ -54,7 +54,9 @@ def _intro(config: AdapterConfig, measured: Measured) -> str:
     task = config.task
     said = [f"**{_sentence(verdict.ships(measured))}**", _what(config, measured)]
     table = _table(measured, task.labels)
-    tests = [verdict.on_the_same_images(measured), verdict.out_of_fold(measured.gate) if measured.gate else None]
+    tests = [verdict.on_the_same_images(measured), None]
+    if measured.gate:
+        tests[1] = verdict.out_of_fold(measured.gate, measured.method)
     tests += [
         verdict.rank(measured),
         verdict.widths(measured),
@@ -75,6 +77,8 @@ def _what(config: AdapterConfig, measured: Measured) -> str:
     frozen = f"`{backbone.name}` at {height} x {width} pixels (frozen weights sha256 `{backbone.sha256[:16]}`)"
     if measured.adapter is None:
         return f"A linear head for {frozen}: {classes} classes; no adapters."
+    if measured.method == FULL:
+        return _what_full(measured, f"For {frozen}, {classes} classes")
     adapters = (
         f"adapters (AdapterTune, arXiv 2603.14706) of rank {adapter.rank} after blocks "
         f"{', '.join(map(str, adapter.blocks))}, with a head of their own"
@@ -83,6 +87,13 @@ def _what(config: AdapterConfig, measured: Measured) -> str:
     if measured.ships == ADAPTER:
         return f"{start}: {adapters}. The head alone is kept beside them (`atd export --ship head`)."
     return f"{start}: a linear head. Kept beside it (`atd export --ship adapter`): {adapters}."
+
+
+def _what_full(measured: Measured, start: str) -> str:
+    tuned = "the whole backbone, fine-tuned, with a head of its own; its weights are in `backbone.safetensors`"
+    if measured.ships == FULL:
+        return f"{start}: {tuned}. The head alone is kept beside it (`atd export --ship head`)."
+    return f"{start}: a linear head. Kept beside it (`atd export --ship full`): {tuned}."
 
 
 _HOW_TO_READ = textwrap.fill(
@@ -102,7 +113,7 @@ def _filled(text: str, indent: str = "") -> str:
 
 
 def _table(measured: Measured, labels: tuple[str, ...]) -> str:
-    candidates = {HEAD: measured.head, **({ADAPTER: measured.adapter} if measured.adapter else {})}
+    candidates = {HEAD: measured.head, **({measured.method: measured.adapter} if measured.adapter else {})}
     names = [f"{verdict.NAMES[name]}{' (ships)' if name == measured.ships else ''}" for name in candidates]
     images = f"{measured.head.scores.images:,} test images"
     lines = [f"| {images} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
@@ -145,25 +156,41 @@ def _widths(measured: Measured) -> str:
 def _recipe(config: AdapterConfig, measured: Measured) -> str:
     rows = {"head alone": f"linear probe on the frozen features, penalty C = {config.probe.penalty:g}"}
     if config.recipe is not None:
-        rows |= _adapter_rows(config.recipe, config)
+        rows |= _trained_rows(config.recipe, config)
     if measured.classes_unequal:
         rows["classes"] = "of unequal size; top-1 counts images, balanced accuracy counts classes"
     rows["whole run"] = f"{measured.seconds:.0f} seconds"
     return "\n".join(("| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""))
 
 
-def _adapter_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]:
-    adapter = config.task.adapter
-    folds = {0: "none", 1: "one split, out of fold"}.get(recipe.folds, f"{recipe.folds} folds, out of fold")
-    clip = f"gradient norm at most {recipe.clip:g}" if recipe.clip else "gradients not clipped"
-    warmup, served = (f"{100 * share:.0f} %" for share in (recipe.warmup, recipe.served_view))
-    weights = "every class counts the same" if recipe.class_weights == "balanced" else "every image counts the same"
-    nested = ", nested" if config.widths else ""
+def _method(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]:
+    """Return what was trained, and at which rate."""
+    if recipe.method == FULL:
+        return {
+            "method": f"full fine-tuning of every weight, stochastic depth {recipe.drop_path:g}",
+            "peak learning rate": f"{recipe.lr:g} at the last block, times {recipe.layer_decay:g} with every block "
+            f"before it; head {recipe.head_lr:g}; {_schedule(recipe)}",
+        }
+    adapter, nested = config.task.adapter, ", nested" if config.widths else ""
     return {
         "adapters": f"rank {adapter.rank}{nested}, alpha {adapter.alpha:g}, placement {recipe.placement}",
-        "length": f"{recipe.epochs:.4g} epochs, {recipe.steps:,} steps of {recipe.batch_size} images; last weights",
-        "peak learning rate": f"{recipe.lr:g}, head {recipe.head_lr:g}; linear warm-up over {warmup} of the "
-        "steps, then a cosine to zero",
+        "peak learning rate": f"{recipe.lr:g}, head {recipe.head_lr:g}; {_schedule(recipe)}",
+    }
+
+
+def _schedule(recipe: RecipeRecord) -> str:
+    return f"linear warm-up over {100 * recipe.warmup:.0f} % of the steps, then a cosine to zero"
+
+
+def _trained_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]:
+    folds = {0: "none", 1: "one split, out of fold"}.get(recipe.folds, f"{recipe.folds} folds, out of fold")
+    clip = f"gradient norm at most {recipe.clip:g}" if recipe.clip else "gradients not clipped"
+    weights = "every class counts the same" if recipe.class_weights == "balanced" else "every image counts the same"
+    served = f"{100 * recipe.served_view:.0f} %"
+    what, *rates = _method(recipe, config).items()
+    length = f"{recipe.epochs:.4g} epochs, {recipe.steps:,} steps of {recipe.batch_size} images; last weights"
+    return {
+        **dict([what, ("length", length), *rates]),
         "optimiser": f"AdamW, weight decay {recipe.weight_decay:g} on matrices, {clip}",
         "start of the head": f"linear probe with penalty C = {recipe.start_penalty:g}",
         "augmentation": f"preset `{recipe.augment}`; {served} of the samples as they are served",
@@ -178,6 +205,8 @@ def _adapter_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]
 
 def _proofs(measured: Measured) -> str:
     proofs = measured.proofs
+    if measured.method == FULL and measured.adapter is not None:
+        return "Every weight of the backbone was trained, so that there is no unchanged backbone to be shown.\n"
     if proofs is None:
         return "Nothing but a linear head was trained, so there was nothing to check.\n"
     start = f"{proofs.start_images} images"

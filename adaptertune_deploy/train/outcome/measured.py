@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adaptertune_deploy.core.nested import WidthRecord
 from adaptertune_deploy.train.outcome.scores import Scores
 
-HEAD, ADAPTER = "head", "adapter"
+HEAD, ADAPTER, FULL = "head", "adapter", "full"
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,10 @@ class Measured:
     """Everything a training run measured.
 
     head: the careful linear probe, candidate number zero.
-    adapter: adapters and head; None when rank 0 was asked for.
+    adapter: adapters and head, or what full fine-tuning made; None when rank 0 was asked for.
     gate: None for rank 0; where --ship names the candidate, the two are compared all the same.
-    ships: the candidate that ships: the gate's, or the one that --ship named.
+    ships: the candidate that ships: the gate's, or the one that --ship named; "head", or the method.
+    method: "adapter", or "full" where the whole backbone was trained in the adapter's place.
     chosen_by: "gate" or "user".
     classes_unequal: whether classes differ so much in size that weights matter.
     curve: of the adapter's training on all images; empty for rank 0.
@@ -213,8 +214,9 @@ class Measured:
     repeats: tuple[Repeat, ...] = ()
     rank: RankChoice | None = None
     widths: tuple[NestedWidth, ...] = ()
+    method: str = ADAPTER
 
     @property
     def shipped(self) -> Measure:
         """The candidate that ships."""
-        return self.adapter if self.ships == ADAPTER and self.adapter is not None else self.head
+        return self.adapter if self.ships != HEAD and self.adapter is not None else self.head

@@ -20,7 +20,16 @@ from adaptertune_deploy.report.confusion import draw_confusion
 from adaptertune_deploy.report.curves import Point, draw_curves
 from adaptertune_deploy.report.ranks import RankPoint, draw_ranks
 from adaptertune_deploy.train.outcome import verdict
-from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measure, Measured, NestedWidth, RankChoice
+from adaptertune_deploy.train.outcome.measured import (
+    ADAPTER,
+    FULL,
+    HEAD,
+    Gate,
+    Measure,
+    Measured,
+    NestedWidth,
+    RankChoice,
+)
 from adaptertune_deploy.train.outcome.score_rows import FEWEST_CLASSES_FOR_TOP5, hits
 from adaptertune_deploy.train.outcome.scores import Scores
 
@@ -49,7 +58,7 @@ def write_report(folder: Path, measured: Measured, labels: Sequence[str], recipe
         written["widths.png"] = _widths(nested, verdict.widths(measured) or "")
     if measured.curve:
         points = [Point(step.step, step.loss, step.lr) for step in measured.curve]
-        written["curves.png"] = draw_curves(points, "adapters and head on all training images")
+        written["curves.png"] = draw_curves(points, f"{verdict.NAMES[measured.method]} on all training images")
     for name, data in written.items():
         files.write_bytes(folder / name, data)
 
@@ -64,7 +73,7 @@ def report_facts(measured: Measured, labels: Sequence[str], recipe: RecipeRecord
         "test_images": measured.head.scores.images,
         "classes_unequal": measured.classes_unequal,
         "head": measure_facts(measured.head, labels),
-        "adapter": measure_facts(measured.adapter, labels) if measured.adapter else None,
+        **{name: _trained_facts(measured, name, labels) for name in (ADAPTER, FULL)},
         "paired": None
         if result is None
         else {
@@ -74,12 +83,12 @@ def report_facts(measured: Measured, labels: Sequence[str], recipe: RecipeRecord
             "interval": list(result.interval),
             "words": result.words,
         },
-        "out_of_fold": _gate_facts(measured.gate),
+        "out_of_fold": _gate_facts(measured.gate, measured.method),
         "repeats": [
             {
                 "seed": repeat.seed,
-                "adapter": measure_facts(repeat.adapter, labels),
-                "out_of_fold": _gate_facts(repeat.gate),
+                measured.method: measure_facts(repeat.adapter, labels),
+                "out_of_fold": _gate_facts(repeat.gate, measured.method),
             }
             for repeat in measured.repeats
         ],
@@ -93,6 +102,11 @@ def report_facts(measured: Measured, labels: Sequence[str], recipe: RecipeRecord
         "curve": [dataclasses.asdict(step) for step in measured.curve],
     }
     return _finite(facts)  # type: ignore[no-any-return]
+
+
+def _trained_facts(measured: Measured, method: str, labels: Sequence[str]) -> dict[str, Any] | None:
+    known = measured.adapter if measured.method == method else None
+    return measure_facts(known, labels) if known is not None else None
 
 
 def measure_facts(measure: Measure, labels: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +135,7 @@ def per_class_csv(measured: Measured, labels: Sequence[str]) -> str:
     """Return one line a class: label, test images, then right answers, accuracy and its bounds for each candidate."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    candidates = {HEAD: measured.head, **({ADAPTER: measured.adapter} if measured.adapter else {})}
+    candidates = {HEAD: measured.head, **({measured.method: measured.adapter} if measured.adapter else {})}
     columns = ("right", "accuracy", "low", "high")
     writer.writerow(["label", "images", *(f"{name}_{column}" for name in candidates for column in columns)])
     for index, label in enumerate(labels):
@@ -138,10 +152,14 @@ def _class_cells(scores: Scores, index: int) -> tuple[str, ...]:
     return str(right), f"{right / images:.4f}", f"{low:.4f}", f"{high:.4f}"
 
 
-def _gate_facts(gate: Gate | None) -> dict[str, Any] | None:
+def _gate_facts(gate: Gate | None, method: str) -> dict[str, Any] | None:
     if gate is None:
         return None
-    return {**dataclasses.asdict(gate), "standard_errors": gate.standard_errors, "words": verdict.out_of_fold(gate)}
+    return {
+        **dataclasses.asdict(gate),
+        "standard_errors": gate.standard_errors,
+        "words": verdict.out_of_fold(gate, method),
+    }
 
 
 def _rank_facts(measured: Measured) -> dict[str, Any] | None:
@@ -185,9 +203,9 @@ def _accuracy(measured: Measured) -> bytes:
             hits(one),
             one.scores.images,
             measured.ships == name,
-            verdict.seed_accuracies(measured)[1:] if name == ADAPTER else (),
+            verdict.seed_accuracies(measured)[1:] if name != HEAD else (),
         )
-        for name, one in ((HEAD, measured.head), (ADAPTER, measured.adapter))
+        for name, one in ((HEAD, measured.head), (measured.method, measured.adapter))
         if one is not None
     ]
     gate, gain = measured.gate, None

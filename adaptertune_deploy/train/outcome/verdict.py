@@ -9,9 +9,9 @@ import math
 
 from adaptertune_deploy.core.nested import rank_of
 from adaptertune_deploy.core.significance import Paired, Spread, least_difference, p_words, paired
-from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, Measured, RankChoice
+from adaptertune_deploy.train.outcome.measured import ADAPTER, FULL, HEAD, Gate, Measured, RankChoice
 
-NAMES = {HEAD: "head alone", ADAPTER: "adapter + head"}
+NAMES = {HEAD: "head alone", ADAPTER: "adapter + head", FULL: "full fine-tuning"}
 # Below this many test images one image is more than a point.
 FEW_IMAGES = 100
 
@@ -31,22 +31,24 @@ def compared(measured: Measured) -> Paired | None:
 
 def ships(measured: Measured) -> str:
     """Say what ships and why, without a full stop."""
-    what = "the adapter ships" if measured.ships == ADAPTER else "the head alone ships"
+    what = f"the {_short(measured.ships)} ships"
+    trained = _short(measured.method)
     gate = measured.gate
     if measured.adapter is None and measured.rank is not None:
         return f"{what}: no rank that was tried is shown to beat it in cross-validation"
     if measured.adapter is None:
         return f"{what}: no adapter was trained (rank 0)"
     if measured.chosen_by == "user":
-        judged = "nothing was compared" if gate is None else f"cross-validation chose the {_short(gate.ships)}"
+        chosen = HEAD if gate is None or gate.ships == HEAD else measured.method
+        judged = "nothing was compared" if gate is None else f"cross-validation chose the {_short(chosen)}"
         return f"{what}: --ship {measured.ships} asked for it; {judged}"
     if gate is None or gate.head is None or gate.adapter is None:
         return f"{what}: there were too few images to compare the two"
     if gate.ships == ADAPTER:
         return f"{what}: cross-validation shows that it beats the head alone"
     if gate.gain + gate.threshold * gate.error < 0:
-        return f"{what}: in cross-validation the adapter does worse"
-    return f"{what}: cross-validation shows no gain from the adapter"
+        return f"{what}: in cross-validation the {trained} does worse"
+    return f"{what}: cross-validation shows no gain from the {trained}"
 
 
 def on_the_same_images(measured: Measured) -> str | None:
@@ -56,18 +58,24 @@ def on_the_same_images(measured: Measured) -> str | None:
         return None
     low, high = result.interval
     bounds = f"difference {100 * result.gain:+.1f} points, 95 % interval {100 * low:+.1f} .. {100 * high:+.1f}"
-    return f"adapter against head alone, test images: {result.words}; {bounds}"
+    return f"{_short(measured.method)} against head alone, test images: {result.words}; {bounds}"
 
 
-def out_of_fold(gate: Gate) -> str:
-    """Say what the comparison on images that its models were not trained on found."""
+def out_of_fold(gate: Gate, method: str = ADAPTER) -> str:
+    """Say what the comparison on images that its models were not trained on found.
+
+    Args:
+        gate: the comparison.
+        method: what was compared with the head alone.
+    """
     if gate.head is None or gate.adapter is None:
         return f"out of fold: {gate.images:,} images are too few to compare the two"
     how = "one split" if gate.folds == 1 else f"{gate.folds} folds"
     digits = 3 if gate.error <= 0 else min(9, max(3, 1 + math.ceil(-math.log10(gate.error))))
     return (
         f"out of fold ({how}, {gate.images:,} images): loss {gate.head.loss:.{digits}f} for the head alone, "
-        f"{gate.adapter.loss:.{digits}f} with the adapter; gain {gate.gain:.{digits}f} ± {gate.error:.{digits}f} "
+        f"{gate.adapter.loss:.{digits}f} with the {_short(method)}; "
+        f"gain {gate.gain:.{digits}f} ± {gate.error:.{digits}f} "
         f"({gate.standard_errors:.1f} standard errors, {gate.threshold:g} are asked for)"
     )
 
@@ -118,9 +126,9 @@ def _span(choice: RankChoice) -> str:
 def contradiction(measured: Measured) -> str | None:
     """Say so where the test images show that the other candidate is better than the one that ships."""
     result = compared(measured)
-    if result is None or not result.is_shown or (result.better > result.worse) == (measured.ships == ADAPTER):
+    if result is None or not result.is_shown or (result.better > result.worse) == (measured.ships != HEAD):
         return None
-    other = HEAD if measured.ships == ADAPTER else ADAPTER
+    other = measured.method if measured.ships == HEAD else HEAD
     return (
         f"on the test images the {_short(other)} is better than what ships ({p_words(result.p)}); whoever lets test "
         "images choose has none left to measure the choice with"
@@ -157,15 +165,15 @@ def seeds(measured: Measured) -> tuple[str, ...]:
     low, high = (100 * bound for bound in spread.bounds)
     what = "range" if spread.method == "range" else "95 % t interval of the mean"
     said = (
-        f"{len(values)} seeds on the same test images: adapter {100 * spread.mean:.1f} % on average, standard "
-        f"deviation {100 * spread.deviation:.1f} points, {what} {low:.1f} .. {high:.1f} %"
+        f"{len(values)} seeds on the same test images: {_short(measured.method)} {100 * spread.mean:.1f} % on average, "
+        f"standard deviation {100 * spread.deviation:.1f} points, {what} {low:.1f} .. {high:.1f} %"
     )
     gates = [gate for gate in (measured.gate, *(repeat.gate for repeat in measured.repeats)) if gate is not None]
     chosen = sum(gate.ships == ADAPTER for gate in gates)
     if len(gates) < 2:
         return (said,)
-    return said, f"the comparison out of fold chose the adapter with {chosen} of {len(gates)} seeds"
+    return said, f"the comparison out of fold chose the {_short(measured.method)} with {chosen} of {len(gates)} seeds"
 
 
 def _short(candidate: str) -> str:
-    return "adapter" if candidate == ADAPTER else "head alone"
+    return "adapter" if candidate == ADAPTER else NAMES[candidate]

@@ -57,14 +57,15 @@ class RankTrials:
         found = adapter_answers(run, self._frozen, self._probe, self._fold, self._seed, f"rank {rank}, ")
         self._take(rank, found)
 
-    def nested(self, run: Run, ranks: Sequence[int]) -> dict[int, tuple[OutOfFold, Losses]]:
-        """Train nested adapters fold by fold; returns what they are worth at each rank, which are not added.
+    def apart(self, run: Run, ranks: Sequence[int], what: str) -> dict[int, tuple[OutOfFold, Losses]]:
+        """Train otherwise, fold by fold; returns what that is worth at each rank, without adding it.
 
         Args:
-            run: of nested adapters.
-            ranks: their widths.
+            run: as it is to train.
+            ranks: to which its adapters are cut.
+            what: put before the names of the trainings.
         """
-        found = answers_at(ranks, run, self._frozen, self._probe, self._fold, self._seed, "nested, ")
+        found = answers_at(ranks, run, self._frozen, self._probe, self._fold, self._seed, what)
         return {rank: judged(logits[self._held], self._targets, self._weights) for rank, logits in found.items()}
 
     def tried(self) -> tuple[TriedRank, ...]:

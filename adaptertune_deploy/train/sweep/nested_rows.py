@@ -30,7 +30,7 @@ def nested_rows(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> t
     """
     run = replace(run, recipe=replace(run.recipe, nested=True))
     ranks = nested_widths(run.task.adapter.rank)
-    compared = trials.nested(run, ranks) if trials.enough_images else {}
+    compared = trials.apart(run, ranks, "nested, ") if trials.enough_images else {}
     records = tuple(WidthRecord(rank, compared[rank][0].temperature if compared else 1.0) for rank in ranks)
     seeds = [_measured(run, frozen, probe, run.recipe.seed + turn, records) for turn in range(run.recipe.seeds)]
     rows = []

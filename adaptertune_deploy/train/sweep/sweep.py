@@ -23,6 +23,7 @@ from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.sweep import swept
+from adaptertune_deploy.train.sweep.full_row import full_row
 from adaptertune_deploy.train.sweep.nested_rows import nested_rows
 from adaptertune_deploy.train.sweep.ranks import check_ranks
 from adaptertune_deploy.train.sweep.swept import FORMAT_VERSION, Sweep, SweptRank
@@ -35,6 +36,7 @@ def sweep_ranks(
     tell: Callable[[str], None] = lambda sentence: None,
     dataset: Dataset | None = None,
     nested: bool = False,
+    full: bool = False,
 ) -> Sweep:
     """Sweep over ranks, and write out/<task>.json and out/<task>.png.
 
@@ -48,6 +50,7 @@ def sweep_ranks(
         tell: called with every sentence a person should read.
         dataset: the images themselves, where they were made in Python; None opens the dataset that the request names.
         nested: also train nested adapters of the largest rank, and show every width of them.
+        full: also fine-tune the whole backbone.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -55,9 +58,8 @@ def sweep_ranks(
     """
     started = time.perf_counter()
     chosen = check_ranks(ranks)
-    run = prepare(
-        replace(request, recipe=replace(request.recipe, rank=chosen[-1], nested=False)), progress, dataset, tell
-    )
+    recipe = replace(request.recipe, rank=chosen[-1], nested=False)
+    run = prepare(replace(request, recipe=recipe), progress, dataset, tell)
     for note in run.notes:
         tell(note)
     with run.keeping():
@@ -69,6 +71,8 @@ def sweep_ranks(
                 trials.add(rank)
             rows.append(_row(trials, rank, _measures(run.with_rank(rank), frozen, probe, trials)))
         others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
+        if full:
+            others = (*others, full_row(run, frozen, probe, trials))
         sweep = _sweep(run, trials, rows, others, time.perf_counter() - started)
         write_sweep(request.out, sweep)
     return sweep
@@ -77,12 +81,12 @@ def sweep_ranks(
 def write_sweep(out: Path, sweep: Sweep) -> None:
     """Write <task>.png, then <task>.json into a folder, which is made."""
     out.mkdir(parents=True, exist_ok=True)
-    points, nested = (
+    points, nested, full = (
         [SweptPoint(one.rank, one.bytes, one.test_top1, one.loss, one.error if one.above else 0.0) for one in rows]
-        for rows in (sweep.of(swept.ADAPTER), sweep.of(swept.NESTED))
+        for rows in (sweep.of(swept.ADAPTER), sweep.of(swept.NESTED), sweep.of(swept.FULL))
     )
     title = f"{sweep.task}: {swept.words(sweep)}; {len(sweep.seeds)} seeds on {sweep.test_images:,} test images"
-    files.write_bytes(out / f"{sweep.task}.png", draw_sweep(points, sweep.enough, title, nested))
+    files.write_bytes(out / f"{sweep.task}.png", draw_sweep(points, sweep.enough, title, nested, full))
     swept.write(out / f"{sweep.task}.json", sweep)
 
 

@@ -12,7 +12,7 @@ from adaptertune_deploy.core import records
 
 FORMAT_VERSION = 1
 BYTES_A_NUMBER = 4
-ADAPTER, NESTED = "adapter", "nested"
+ADAPTER, NESTED, FULL = "adapter", "nested", "full"
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class SweptRank:
     """One rank.
 
     rank: 0 is the head alone.
-    method: "adapter" for a training of its own, "nested" for nested adapters of the largest rank, cut to this one.
+    method: "adapter" for a training of its own, "nested" for nested adapters of the largest rank, cut to this one,
+        "full" for fine-tuning the whole backbone, at rank 0.
     parameters: numbers that are trained.
     loss, top1: out of fold, at the rank's own temperature, with the first seed; None where too few were compared.
     above, error: by how much that loss lies above the best rank's, image by image, and its standard error.

@@ -21,7 +21,7 @@ CASES: Complete = {
     "train --precision b": ["bf16"],
     "train --ship a": ["auto", "adapter"],
     "train --class-weights ": ["balanced", "none"],
-    "evaluate --ship ": ["auto", "adapter", "head"],
+    "evaluate --ship ": ["auto", "adapter", "head", "full"],
     "evaluate --adapter b": ["birds"],
     "evaluate --split t": ["train", "test"],
     "export --engine onnx": ["onnxruntime"],

@@ -1,0 +1,57 @@
+"""What full fine-tuning comes to in a sweep, on the same folds as the ranks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from adaptertune_deploy.core.spec import HEAD_ONLY
+from adaptertune_deploy.train.candidates import Frozen, fit_adapters
+from adaptertune_deploy.train.measuring import measure_adapted
+from adaptertune_deploy.train.outcome.measured import Measure
+from adaptertune_deploy.train.probe.probe import Probe
+from adaptertune_deploy.train.rank import rule
+from adaptertune_deploy.train.rank.trials import RankTrials
+from adaptertune_deploy.train.recipe import method_fields
+from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.sweep.swept import FULL, SweptRank
+
+NAME = "full fine-tuning"
+
+
+def full_row(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> SweptRank:
+    """Fine-tune the whole backbone once a fold and once a seed, by the recipe of that method.
+
+    Args:
+        run: of adapters.
+        frozen: of all training images.
+        probe: the careful probe.
+        trials: of the ranks, all of them added.
+    """
+    recipe = replace(run.recipe, **method_fields(FULL))
+    run = replace(run, recipe=recipe, task=replace(run.task, adapter=HEAD_ONLY))
+    compared = trials.apart(run, (0,), f"{NAME}, ")[0] if trials.enough_images else None
+    temperature = compared[0].temperature if compared is not None else 1.0
+    tests = [_measure(run, frozen, probe, recipe.seed + turn, temperature) for turn in range(recipe.seeds)]
+    row = SweptRank(
+        0,
+        tests[0].parameters,
+        None,
+        None,
+        None,
+        None,
+        tuple(test.scores.top1 for test in tests),
+        tuple(test.scores.loss for test in tests),
+        FULL,
+    )
+    if compared is None:
+        return row
+    one, losses = compared
+    above, error = rule.difference(losses, trials.losses[rule.best(trials.losses)])
+    return replace(row, loss=float(losses.mean()), top1=one.top1, above=above, error=error)
+
+
+def _measure(run: Run, frozen: Frozen, probe: Probe, seed: int, temperature: float) -> Measure:
+    rows = np.arange(len(frozen.targets))
+    return measure_adapted(run, fit_adapters(run, frozen, probe, rows, seed, f"{NAME}, seed {seed}"), temperature)
