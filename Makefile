@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -125,6 +125,11 @@ bench-serve: $(VENV)/.installed-dev $(VENV)-triton/.installed
 	$(BIN)/python -m benchmarks.swaps --swaps 300
 	$(BIN)/python -m benchmarks.serve
 	$(BIN)/python -m benchmarks.serve_page
+
+# What an image costs at half load, and how many a second that says, of one process and of two replicas on Ray; twelve minutes on
+# a quiet machine.
+bench-sizing: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.sizing
 
 # ATD_BENCH_DATA: flowers/ and weights/ as above. Trains and exports once into ATD_BENCH_WORK, then asks; about an hour on two
 # cores, and goes on where it stopped. The timing part wants a quiet machine; about half an hour.

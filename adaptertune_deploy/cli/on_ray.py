@@ -70,7 +70,7 @@ def serve(opening: Opening, bounds: Settings, log: LogOptions, replicas: int, ho
         cores = f"{each.cpus} cores" if each.cpus > 1 else "1 core"
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         gpu = " and a GPU" if each.gpus else ""
-        console.print_line(f"serving {opening.bundle}/ on {url}: {what} of {cores}{gpu} each", copied=True)
+        console.print_line(f"serving {opening.bundle}/ by {what} of {cores}{gpu} each on {url}", copied=True)
 
     with interrupts.stoppable(lambda: "nothing was started"), tasks.reading(opening.bundle):
         opening.check()

@@ -83,5 +83,5 @@ def test_it_says_where_it_serves_and_with_what(atd: Atd, folder: Path, monkeypat
     )
     assert done.code == 0
     assert seen == [(folder / "bundle", ("cars",), True, 16, 3)]
-    assert done.out == f"serving {folder}/bundle/ on http://127.0.0.1:18431: 3 replicas of 4 cores and a GPU each\n"
+    assert done.out == f"serving {folder}/bundle/ by 3 replicas of 4 cores and a GPU each on http://127.0.0.1:18431\n"
     assert done.err.splitlines()[-1].startswith("stopped; replicas had 20 seconds to answer")

@@ -137,7 +137,7 @@ def test_a_change_of_the_bundle_reaches_every_replica_and_no_request_fails(golde
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": max(2, os.cpu_count() or 1)}))
         with served(golden, *options) as (server, line):
-            assert line.startswith(f"serving {golden}/bundle/ on http://127.0.0.1:{port}: 2 replicas of 1 core each")
+            assert line == f"serving {golden}/bundle/ by 2 replicas of 1 core each on http://127.0.0.1:{port}\n"
             for thread in threads:
                 thread.start()
             try:
