@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from adaptertune_deploy.core.errors import EngineError
 
+# Since 1.29 ONNX Runtime's wheels for Linux and macOS report to their maker and keep an identifier in the home folder,
+# unless this is set before they are imported; whoever wants the reports sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import onnxruntime as ort
 import pytest
@@ -19,6 +21,23 @@ def test_a_missing_onnxruntime_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delitem(sys.modules, module.__name__)
     with pytest.raises(EngineError, match=r"^ONNX Runtime can't be imported .*pip install 'adaptertune-deploy\[cpu\]'"):
         open_engine(lookup(), "g.onnx")
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    """ONNX Runtime writes an identifier into the home folder before it sends its first event; not where CI is set."""
+    graph, home = tmp_path / "g.onnx", tmp_path / "home"
+    graph.write_bytes(lookup())
+    home.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from adaptertune_deploy.engines.engine import open_engine; "
+        "print(open_engine(Path(sys.argv[1]).read_bytes(), 'g.onnx').name)"
+    )
+    environment = {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(graph)], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "onnxruntime"
+    assert list(home.rglob("*")) == []
 
 
 @pytest.mark.parametrize("graph", [b"garbage", lookup()[:-40]])
