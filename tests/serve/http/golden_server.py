@@ -82,7 +82,8 @@ def load_again(service: Service) -> Callable[[str], Awaitable[None]]:
     async def loaded(name: str) -> None:
         if name not in keys:
             return await load(name)
-        again = Loaded(keys[name], session.tasks[keys[name]], SAME)
+        key = keys[name]
+        again = Loaded(key, session.tasks[key], SAME, lambda: key)
         return await service.loader.change(name, lambda served: None if served else again)
 
     return loaded

@@ -12,7 +12,7 @@ import pytest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.known_image import known_image, stored_answer
-from adaptertune_deploy.serve.batching import batcher
+from adaptertune_deploy.serve.batching import batcher, warming
 from adaptertune_deploy.serve.batching.engine_health import FAILURES
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
@@ -127,7 +127,8 @@ def test_the_log_says_which_tasks_were_proven_and_when_readiness_changes(
         wait_said("not ready: the engine failed")
         engine.error = None
         wait_ready(running)
-    said = [record.getMessage() for record in caplog.records if record.name in (readiness.__name__, batcher.__name__)]
+    names = [module.__name__ for module in (readiness, batcher, warming)]
+    said = [record.getMessage() for record in caplog.records if record.name in names]
     proof = (
         "warm, and answering as the bundle says: pets" if known else "warm only, since the bundle holds no answer of"
     )
