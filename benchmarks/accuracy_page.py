@@ -106,7 +106,11 @@ def _shown(run: dict[str, Any]) -> bool:
 def _machines(runs: list[dict[str, Any]]) -> list[str]:
     named = dict.fromkeys(
         f"{run['machine']['cores']} cores of {run['machine']['processor']}, {run['machine']['memory_gb']} GB, torch "
-        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {run['threads']} thread(s) a training"
+        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {_threads(run['threads'])} a training"
         for run in runs
     )
     return [f"Measured on {'; '.join(named)}. Times are of whole runs, which may have had other work beside them."]
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
