@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-train bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -112,6 +112,11 @@ bench-planted-rank: $(VENV)/.installed-dev
 # Ways to train nested adapters on the same problem; two minutes on one core.
 bench-nested-widths: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.nested_widths
+
+# ATD_BENCH_DATA as above: flowers/, cifar10/ and weights/. On a quiet machine; about an hour on two cores. Writes
+# docs/results/training-speed.md too. BENCH_TRAIN=--only=steps leaves the whole commands out: ten minutes.
+bench-train: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.train_speed --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors $(BENCH_TRAIN)
 
 # On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
+    from adaptertune_deploy.train.parallel.launch import Launch
     from adaptertune_deploy.train.request import TrainRequest
     from adaptertune_deploy.train.trainer import TrainResult
 
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME."
 USUAL_BACKBONE = f"that of the adapters in --out, else {DEFAULT_BACKBONE}"
-PLACEMENTS = "Blocks that get an adapter: all, last:K or every:K."
+PLACEMENTS = "Blocks that get an adapter: all, last:K, every:K, or a list counted from 0, as 3,7,11."
 RANK = (
     "Width of every adapter; 0 trains the head alone, auto finds the smallest that is enough, auto:fast sooner; nested "
     "or nested:N trains one that can be cut to smaller ranks at export."
@@ -33,6 +35,11 @@ EPOCHS = "Passes over the training images; 0 chooses by their number."
 PRECISIONS = "Of the steps: auto, fp32, bf16 or fp16."
 RATE = "Peak learning rate of the adapters."
 WARMUP = "Share of the steps in which the rate rises."
+LOG = "Log every step: csv, tensorboard, or both, comma-separated; lies in report/log."
+LOG_DIR = "Folder of the logs, in place of the report's."
+DROPOUT = "Share of an adapter's channels that a training step leaves out."
+DROP_PATH = "Share of the images that pass by an adapter in a training step; by a block with --method full, there 0.1."
+VIEWS = "Fixed augmentations of each image, fast with --placement last:K; 0 augments anew in every epoch."
 RESUME = "Go on with the training of this task that was stopped: the same weights as without a stop."
 CHECKPOINTS = "Time between two states kept on disk, for --resume; 0 keeps none."
 BY_RECIPE = "chosen by the recipe"
@@ -73,12 +80,17 @@ def train(
     weight_decay: Decay = None,
     warmup: Warmup = None,
     label_smoothing: Smoothing = None,
+    dropout: Annotated[float, value("--dropout", "SHARE", TRAINING, DROPOUT)] = 0.0,
+    drop_path: Annotated[float, value("--drop-path", "SHARE", TRAINING, DROP_PATH)] = 0.0,
+    views: Annotated[int, value("--views", "N", TRAINING, VIEWS)] = 0,
     precision: Precision = "auto",
     device: options.Device = "auto",
     workers: Annotated[int, value("--workers", "N", TRAINING, "Processes that read images; -1 chooses.")] = -1,
     config: options.Config = None,
     resume: Annotated[bool, flag("--resume", TRAINING, RESUME)] = False,
     checkpoint_every: Annotated[float, value("--checkpoint-every", "SECONDS", TRAINING, CHECKPOINTS)] = 60.0,
+    log: Annotated[str, value("--log", "NAMES", OUTPUT, LOG, "none", completion.logs)] = "",
+    log_dir: Annotated[Path | None, value("--log-dir", "FOLDER", PLACES, LOG_DIR, "report/log")] = None,
     out: Annotated[Path, value("--out", "FOLDER", PLACES, "Folder that gets the adapter folder.")] = Path("adapters"),
     data_dir: options.DataDir = None,
     weights: options.Weights = None,
@@ -101,7 +113,9 @@ def train(
     atd train --dataset pets --method full --out full
     atd train --dataset pets --config adapters/flowers/report/recipe.yaml
     atd train --dataset pets --resume
+    torchrun --nproc-per-node 2 -m adaptertune_deploy train --dataset flowers
     """
+    from adaptertune_deploy.train.logs.log import kinds_of
     from adaptertune_deploy.train.request import TrainRequest
 
     request = TrainRequest(
@@ -118,16 +132,27 @@ def train(
         image_size=options.image_size(image_size),
         resume=resume,
         checkpoint_every=checkpoint_every,
+        log=kinds_of(log),
+        log_dir=log_dir,
     )
     _run_and_show(request, as_json)
 
 
 def _run_and_show(request: TrainRequest, as_json: bool) -> None:
+    from adaptertune_deploy.train.parallel.launch import check_shared, launched, on_signals
     from adaptertune_deploy.train.preflight import check_train
 
+    launch = launched()
+    if launch is not None and launch.rank:
+        on_signals(signal.SIG_DFL)  # ended while torch loads, it says no word either
+        from adaptertune_deploy.train.parallel.help import help_train
+
+        raise typer.Exit(help_train(launch))
+    if launch is not None:
+        check_shared(request.recipe)
     for note in check_train(request):
         console.print_note(note)
-    result = run(request)
+    result = run(request, launch)
     if as_json:
         console.print_json(train_facts(result))
         return
@@ -135,8 +160,8 @@ def _run_and_show(request: TrainRequest, as_json: bool) -> None:
     show_next(request, result)
 
 
-def run(request: TrainRequest) -> TrainResult:
-    """Train what was checked before."""
+def run(request: TrainRequest, launch: Launch | None = None) -> TrainResult:
+    """Train what was checked before; with the processes that torchrun started beside this one where it did."""
     from adaptertune_deploy.core.adapter import CONFIG_NAME
     from adaptertune_deploy.data.datasets import task_of
     from adaptertune_deploy.train.stopped import is_stopped
@@ -148,7 +173,11 @@ def run(request: TrainRequest) -> TrainResult:
             from adaptertune_deploy.train.trainer import train_task
 
         with console.progress_bars() as progress:
-            return train_task(request, progress, console.print_note)
+            if launch is None:
+                return train_task(request, progress, console.print_note)
+            from adaptertune_deploy.train.parallel.lead import lead_train
+
+            return lead_train(request, launch, progress, console.print_note)
 
 
 def train_facts(result: TrainResult) -> dict[str, Any]:

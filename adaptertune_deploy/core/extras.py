@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "hf": ("datasets",),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
+    "tensorboard": ("tensorboardX",),
 }
 # Any one of these lets atd predict, serve and add work.
 ENGINE_EXTRAS = ("cpu", "gpu", "openvino", "tensorrt", "tensorrt-rtx")
@@ -33,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "quickstart": ("cpu", "train", "export"),
     "train --dataset hf:OWNER/NAME": ("hf",),
     "train --dataset LIST.parquet": ("parquet",),
+    "train --log tensorboard": ("tensorboard",),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from adaptertune_deploy.core.records import LATER
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class RecipeRecord:
     label_smoothing: 0..1.
     served_view: share of the samples that were prepared as in serving instead of being augmented, 0..1.
     seed: of order, augmentation and initialisation.
-    placement: which blocks were asked for: "all" or "last:4".
+    placement: which blocks were asked for: "all", "last:4", "every:2" or "3,7,11".
     augment: name of the augmentation.
     class_weights: "balanced" or "none".
     start_penalty: scikit-learn's C of the head that the training started from.
@@ -48,7 +50,9 @@ class RecipeRecord:
     seconds: wall time of the whole run.
     method: "adapter", or "full" for the whole backbone.
     layer_decay: of full fine-tuning, a block's learning rate over that of the block after it; 0 for adapters.
-    drop_path: share of the images that pass by a branch.
+    views: fixed augmentations of each image, 0 where each epoch augmented anew.
+    dropout: of the adapters, 0..1.
+    drop_path: share of the images that pass by an adapter, or in full fine-tuning by a branch of the last block.
     """
 
     epochs: float
@@ -70,6 +74,8 @@ class RecipeRecord:
     precision: str
     device: str
     seconds: float
-    method: str = "adapter"
-    layer_decay: float = 0.0
-    drop_path: float = 0.0
+    method: str = field(default="adapter", metadata=LATER)
+    layer_decay: float = field(default=0.0, metadata=LATER)
+    views: int = field(default=0, metadata=LATER)
+    dropout: float = field(default=0.0, metadata=LATER)
+    drop_path: float = field(default=0.0, metadata=LATER)

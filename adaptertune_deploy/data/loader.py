@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,14 +14,12 @@ from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.augment import sample_generator, training_transform
+from adaptertune_deploy.data.order import WHOLE, Key, Order, Part, is_served
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split
 
 SERVED_VIEW = 1 / 3
-# Tells the choice of the view from the augmentation's random numbers.
-SERVED_STREAM = 1
 
-Key = tuple[int, int]
 Sample = tuple[torch.Tensor, int, int]
 
 
@@ -38,6 +36,16 @@ class Batch(NamedTuple):
     rows: torch.Tensor
 
 
+class Batches(Protocol):
+    """The batches of one training; len() is the number that iterating yields."""
+
+    def __len__(self) -> int:
+        """Return their number."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield them in their order."""
+
+
 class TrainingLoader:
     """The batches of one training run, all of one size; len() is the number that iterating yields.
 
@@ -46,7 +54,7 @@ class TrainingLoader:
     the number of workers nor on where the run starts.
     """
 
-    def __init__(self, images: _TrainingImages, order: _Order, workers: int, pin: bool) -> None:
+    def __init__(self, images: _TrainingImages, order: Order, workers: int, pin: bool) -> None:
         self._order = order
         self._loader: DataLoader[Sample] = DataLoader(
             images,
@@ -66,7 +74,8 @@ class TrainingLoader:
         return self._order.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from _batches(self._loader)
+        batches = _batches(self._loader)
+        return batches if self._loader.num_workers else _ahead(batches)
 
 
 class EvaluationLoader:
@@ -100,6 +109,7 @@ def training_loader(
     *,
     served_view: float = SERVED_VIEW,
     start_step: int = 0,
+    part: Part = WHOLE,
     workers: int = 0,
     pin: bool = False,
     progress: Progress = silent,
@@ -116,6 +126,7 @@ def training_loader(
         served_view: share of the samples that are not augmented but seen as the server prepares them; decided for
             each by (seed, epoch, row), and no augmentation changes with it.
         start_step: batches of the run that are passed over.
+        part: (n, of): the n-th of so many shares of every batch, in order, as equal as can be.
         workers: processes that augment; 0 does it in this one.
         pin: page-locked batches, for a GPU.
         progress: told about the decoding.
@@ -126,7 +137,7 @@ def training_loader(
     """
     images = _TrainingImages(split, pixels, preset, seed, served_view)
     _fill(split, pixels, True, progress)
-    return TrainingLoader(images, _Order(len(split), batch_size, seed, steps, start_step), workers, pin)
+    return TrainingLoader(images, Order(len(split), batch_size, seed, steps, start_step, part), workers, pin)
 
 
 def evaluation_loader(
@@ -155,6 +166,33 @@ def evaluation_loader(
     return EvaluationLoader(_EvaluationImages(split, pixels), batch_size, workers, pin)
 
 
+def views_loader(
+    split: Split, pixels: PixelCache, preset: str, batch_size: int, seed: int, view: int | None, progress: Progress
+) -> Iterator[Batch]:
+    """Yield all images of a split in order, in one augmentation of each or as served.
+
+    Args:
+        split: the images.
+        pixels: decodes them.
+        preset: name of the augmentation.
+        batch_size: images a batch.
+        seed: of the augmentations.
+        view: number of the augmentation, that of training_loader's epoch; None for the view as served.
+        progress: told about the decoding.
+
+    Raises:
+        DatasetError: an image is absent or damaged.
+        UsageError: no such preset.
+    """
+    if view is None:
+        return iter(evaluation_loader(split, pixels, batch_size, progress=progress))
+    images = _TrainingImages(split, pixels, preset, seed, 0.0)
+    _fill(split, pixels, True, progress)
+    keys = [(view, row) for row in range(len(split))]
+    parts = (keys[start : start + batch_size] for start in range(0, len(keys), batch_size))
+    return _ahead(_collate([images[key] for key in part]) for part in parts)
+
+
 def _fill(split: Split, pixels: PixelCache, reduced: bool, progress: Progress) -> None:
     for reason in pixels.fill(split, reduced=reduced, progress=progress).values():
         raise DatasetError(reason)
@@ -173,7 +211,7 @@ class _TrainingImages(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, row = key
-        if np.random.default_rng((self._seed, epoch, row, SERVED_STREAM)).random() < self._served_view:
+        if is_served(self._seed, epoch, row, self._served_view):
             image = _served(self._split, self._pixels, row)
         else:
             reduced = self._pixels.reduced(self._split, row)
@@ -202,37 +240,26 @@ class _EvaluationImages(Dataset[Sample]):
         return _served(self._split, self._pixels, row), int(self._split.targets[row]), row
 
 
-class _Order(torch.utils.data.Sampler[list[Key]]):
-    """Batches of (epoch, row), cut from the epochs' permutations laid end to end."""
-
-    def __init__(self, size: int, batch_size: int, seed: int, steps: int, start: int) -> None:
-        self._size, self.batch_size, self._seed = size, min(batch_size, size), seed
-        self._steps, self._start = steps, start
-
-    def __len__(self) -> int:
-        return max(0, self._steps - self._start)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        keys = self._keys(self._start * self.batch_size)
-        for _ in range(len(self)):
-            yield list(itertools.islice(keys, self.batch_size))
-
-    def _keys(self, position: int) -> Iterator[Key]:
-        """Yield the samples of the run from a position on, for ever."""
-        first, passed = divmod(position, self._size)
-        for epoch in itertools.count(first):
-            rows = np.random.default_rng((self._seed, epoch)).permutation(self._size).tolist()
-            yield from ((epoch, row) for row in rows[passed:])
-            passed = 0
-
-
 def _served(split: Split, pixels: PixelCache, row: int) -> torch.Tensor:
     return torch.from_numpy(preprocess.normalised(pixels.served(split, row), pixels.spec))
 
 
 def _collate(samples: list[Sample]) -> Batch:
+    if not samples:  # this process's share of a batch of fewer images than processes
+        return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
     images, targets, rows = zip(*samples, strict=True)
-    return Batch(torch.stack(images), torch.tensor(targets), torch.tensor(rows))
+    # numpy's copy: torch's would start a second set of threads beside that of the training step.
+    stacked = torch.from_numpy(np.stack([image.numpy() for image in images]))
+    return Batch(stacked, torch.tensor(targets), torch.tensor(rows))
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the same batches, each made in a thread while the one before is used; Pillow and numpy free the others."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        made = pool.submit(next, batches, None)
+        while (batch := made.result()) is not None:
+            made = pool.submit(next, batches, None)
+            yield batch
 
 
 def _batches(loader: DataLoader[Sample]) -> Iterator[Batch]:

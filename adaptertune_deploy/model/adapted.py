@@ -15,6 +15,8 @@ from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import Backbone
+from adaptertune_deploy.model.common_part import features_after
+from adaptertune_deploy.model.dropping import Dropping
 
 
 @contextmanager
@@ -54,6 +56,9 @@ class AdaptedViT(nn.Module):
         backbone: the frozen network.
         task: labels, adapter shapes and temperature T.
 
+    Attributes:
+        dropping: what adapters leave out in training mode; None keeps everything.
+
     Raises:
         BackboneError: the task adapts a block that the backbone does not have.
     """
@@ -71,6 +76,7 @@ class AdaptedViT(nn.Module):
             {str(block): Adapter(spec.width, shape.rank, shape.alpha) for block in shape.blocks}
         )
         self.head = nn.Linear(spec.features, len(task.labels))
+        self.dropping: Dropping | None = None
 
     def train(self, mode: bool = True) -> AdaptedViT:
         """Set the mode of adapters and head; the frozen backbone stays in eval mode."""
@@ -79,12 +85,22 @@ class AdaptedViT(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the adapted pooled features, (batch, features), for images (batch, 3, H, W) float32."""
-        with after_blocks(self.backbone, {int(block): _residual(self.adapters[block]) for block in self.adapters}):
-            return pooled_features(self.backbone, images)
+        """Return the adapted pooled features, (batch, features).
+
+        Args:
+            images: (batch, 3, H, W) float32; or (batch, tokens, width), what model.common_part.common_tokens returns of
+                them up to the first adapted block.
+        """
+        dropping = self.dropping if self.training else None
+        residuals = {int(block): _residual(self.adapters[block], dropping, int(block)) for block in self.adapters}
+        with after_blocks(self.backbone, residuals):
+            if images.ndim == 4:
+                return pooled_features(self.backbone, images)
+            first = min(residuals)
+            return features_after(self.backbone, residuals[first](images.float()), first)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch, classes), divided by the temperature, for images (batch, 3, H, W) float32."""
+        """Return logits (batch, classes), divided by the temperature; see `features`."""
         logits: Tensor = self.head(self.features(images))
         return logits if self.task.temperature == 1.0 else logits / self.task.temperature
 
@@ -128,5 +144,7 @@ class AdaptedViT(nn.Module):
             parameter.copy_(torch.from_numpy(adapter.tensors[name]))
 
 
-def _residual(adapter: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda x: x + adapter(x)
+def _residual(adapter: nn.Module, dropping: Dropping | None, block: int) -> Callable[[Tensor], Tensor]:
+    if dropping is None:
+        return lambda x: x + adapter(x)
+    return lambda x: x + adapter(x, dropping, block)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adaptertune_deploy.model.dropping import Dropping
+
 
 class Adapter(nn.Module):
     """The residual branch  A(x) = alpha * up(GELU(down(x))).
@@ -34,12 +36,20 @@ class Adapter(nn.Module):
         for tensor in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(tensor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the branch's value for tokens `x`, both (batch, tokens, width)."""
+    def forward(self, x: Tensor, dropping: Dropping | None = None, block: int = 0) -> Tensor:
+        """Return the branch's value for tokens `x`, both (batch, tokens, width).
+
+        Args:
+            x: the block's output.
+            dropping: what to leave out while training; None keeps everything.
+            block: index of the block, by which `dropping` draws.
+        """
         hidden = functional.gelu(self.down(x))
         if self.closed is not None:
             hidden = hidden.masked_fill(self.closed, 0)
-        branch: Tensor = self.up(hidden)
+        branch: Tensor = self.up(hidden if dropping is None else dropping.channels(hidden, block))
+        if dropping is not None:
+            branch = dropping.branch(branch, block)
         return branch if self.alpha == 1.0 else self.alpha * branch
 
 

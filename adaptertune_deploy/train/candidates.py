@@ -16,6 +16,8 @@ from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.checkpoint import Keeper
 from adaptertune_deploy.train.evaluate import outputs
 from adaptertune_deploy.train.fit import Fit, fit
+from adaptertune_deploy.train.logs.log import unlogged
+from adaptertune_deploy.train.parallel.work import Work
 from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.recipe import FULL, count_steps
@@ -90,11 +92,30 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     part = frozen.take(rows)
     penalty = probe.head.penalty * recipe.start_penalty_scale
     set_head(model, fit_head(part.features, part.targets, len(task.labels), penalty, part.weights))
-    keeper = Keeper(run.checkpoints, f"seed {seed} rank {recipe.rank} {what}") if run.checkpoints else None
+    name = f"seed {seed} rank {recipe.rank} {what}"
+    keeper = Keeper(run.checkpoints, name) if run.checkpoints else None
     start = keeper.load() if keeper else None
-    batches = run.batches(rows, count_steps(recipe, len(rows)), seed, start.step if start else 0)
-    with run.device.attention(replace(run.backbone, module=model.backbone)):
-        result = fit(model, batches, recipe, run.device, part.weights, run.progress, what, start, keeper, run.tell)
+    begun = start.step if start else 0
+    steps = count_steps(recipe, len(rows))
+    if run.group is not None:
+        run.group.send(Work(rows, recipe, part.weights, model.export_tensors(), steps, start))
+    batches = run.batches(rows, steps, seed, begun)
+    log = run.logs.training(name, begun) if run.logs else unlogged
+    with run.device.fast_steps(replace(run.backbone, module=model.backbone)):
+        result = fit(
+            model,
+            batches,
+            recipe,
+            run.device,
+            part.weights,
+            run.progress,
+            what,
+            start,
+            keeper,
+            run.tell,
+            log,
+            run.group,
+        )
     return Adapted(model, result, start_images)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,8 @@ from torch.amp.grad_scaler import GradScaler
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.model.attention import plain_attention
 from adaptertune_deploy.model.backbone import Backbone
+from adaptertune_deploy.model.frozen_block import frozen_blocks
+from adaptertune_deploy.model.last_block import class_token_last
 from adaptertune_deploy.train.device_names import check_device_name
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,16 +37,22 @@ class Device:
             return nullcontext()
         return torch.autocast(self.torch.type, dtype=AUTOCAST[self.precision])
 
-    def attention(self, backbone: Backbone) -> AbstractContextManager[object]:
-        """Return the context in which a training step's attention is fastest.
+    @contextmanager
+    def fast_steps(self, backbone: Backbone) -> Iterator[None]:
+        """Let the backbone compute what a training step needs of it, in the fastest way that this device has.
 
-        torch's fused attention gains less from a CPU's bf16 instructions than plain matrix products do.
+        The same function up to rounding. torch's fused attention gains less from a CPU's bf16 instructions than plain
+        matrix products do.
         """
         spec = backbone.spec
         height, width = spec.image_size
-        few = spec.patch_size and height * width <= PLAIN_PATCHES * spec.patch_size**2
-        plain = self.torch.type == "cpu" and self.precision == "bf16" and few
-        return plain_attention(backbone.module) if plain else nullcontext()
+        few = bool(spec.patch_size) and height * width <= PLAIN_PATCHES * spec.patch_size**2
+        with ExitStack() as stack:
+            stack.enter_context(class_token_last(backbone.module))
+            if self.torch.type == "cpu" and self.precision == "bf16" and few:
+                stack.enter_context(plain_attention(backbone.module))
+                stack.enter_context(frozen_blocks(backbone.module, AUTOCAST[self.precision]))
+            yield
 
     def scaler(self) -> GradScaler:
         """Return the loss scaler, which does nothing unless the precision is fp16."""

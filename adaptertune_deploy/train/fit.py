@@ -17,12 +17,14 @@ from torch import Tensor
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.data.loader import TrainingLoader
+from adaptertune_deploy.data.loader import Batches
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train.checkpoint import Keeper, State
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.interruption import patient
+from adaptertune_deploy.train.logs.log import StepLog, unlogged
 from adaptertune_deploy.train.outcome.measured import Step
+from adaptertune_deploy.train.parallel.group import Group
 from adaptertune_deploy.train.probe.head import Weights
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.stepper import Stepper
@@ -47,7 +49,7 @@ class Fit:
 
 def fit(
     model: AdaptedViT,
-    batches: TrainingLoader,
+    batches: Batches,
     recipe: Recipe,
     device: Device,
     weights: Weights | None = None,
@@ -56,6 +58,8 @@ def fit(
     start: State | None = None,
     keeper: Keeper | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
+    log: StepLog = unlogged,
+    group: Group | None = None,
 ) -> Fit:
     """Train adapters and head by AdamW; afterwards the model holds the last weights and is in eval mode.
 
@@ -72,6 +76,8 @@ def fit(
         start: where this training was stopped; None begins it.
         keeper: keeps the training from time to time and at its end; None keeps nothing.
         tell: called with what a person should read: that a step runs in parts.
+        log: told after every step.
+        group: the processes that train together, each with its rows of every batch; None trains alone.
 
     Raises:
         TrainingError: a loss that is not finite, an adapter without a gradient, or no memory for a single image.
@@ -79,7 +85,7 @@ def fit(
     """
     begun = start.step if start else 0
     steps = begun + len(batches)
-    stepper = Stepper(model, recipe, device, steps, tell)
+    stepper = Stepper(model, recipe, device, steps, tell, group)
     curve = _Curve(steps)
     if start is not None:
         stepper.load(start.step, start.tensors, start.scaler)
@@ -97,6 +103,7 @@ def fit(
             share = None if counted is None else counted[batch.rows]
             loss = stepper.step(batch.images, batch.targets, share)
             curve.add(done, stepper.lr, loss)
+            log(done, stepper.lr, loss)
             progress(what, done, steps)
             if stop:
                 if keeper is not None and keeper.stoppable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from adaptertune_deploy.core.errors import BackboneError
 from adaptertune_deploy.data.datasets import check_dataset
 from adaptertune_deploy.train.destination import check_destination
+from adaptertune_deploy.train.logs.log import check_log
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.stopped import check_resume
 from adaptertune_deploy.train.usual_backbone import choose_backbone
@@ -23,5 +24,6 @@ def check_train(request: TrainRequest) -> tuple[str, ...]:
     task, folder = check_dataset(request.dataset, request.data_dir, request.task)
     if request.weights is not None and not request.weights.is_file():
         raise BackboneError(f"--weights {request.weights}: no such weights file")
+    check_log(request.log, request.log_dir, resume=request.resume)
     said = (*check_destination(request.out, task, folder), *check_resume(request.out, task, request.resume))
     return (*said, *choose_backbone(request.backbone, request.image_size, request.out, task).sentences)

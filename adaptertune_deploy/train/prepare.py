@@ -25,12 +25,15 @@ from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.crossfit import usual_folds
 from adaptertune_deploy.train.destination import check_destination
 from adaptertune_deploy.train.device import Device, choose_device
+from adaptertune_deploy.train.logs.log import usual_folder
+from adaptertune_deploy.train.logs.table import open_logs
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.recipe import FULL, Recipe, place
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run, decided
 from adaptertune_deploy.train.stopped import folder_of
 from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
+from adaptertune_deploy.train.views import Views
 
 
 def prepare(
@@ -95,7 +98,22 @@ def prepare(
         progress=progress,
         tell=tell,
     )
-    return replace(run, checkpoints=_checkpoints(request, run))
+    usual = usual_folder(request.out, run.task.name)
+    return replace(
+        run,
+        views=_views(run),
+        checkpoints=_checkpoints(request, run),
+        logs=open_logs(request.log, request.log_dir, usual, resume=request.resume),
+    )
+
+
+def _views(run: Run) -> Views | None:
+    """Return the fixed views that the recipe asks for."""
+    blocks = run.task.adapter.blocks
+    if not run.recipe.views or not blocks:
+        return None
+    augment = run.dataset.augment
+    return Views(run.splits.train, run.pixels, augment, run.backbone, blocks[0], run.recipe, run.device)
 
 
 def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:

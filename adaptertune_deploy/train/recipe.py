@@ -27,6 +27,7 @@ CLASS_WEIGHTS = ("balanced", "none")
 LARGEST_SEED = 1 << 32
 MOST_FOLDS = 20
 MOST_SEEDS = 100
+MOST_VIEWS = 64
 # Images that a run sees, by the size of the data: eight passes over a thousand, four over two to ten thousand, two
 # over twenty thousand and more.
 MOST_EPOCHS, USUAL_EPOCHS, FEWEST_EPOCHS = 8.0, 4.0, 2.0
@@ -43,10 +44,10 @@ class Recipe:
         "auto:fast" on one split.
     method: "adapter", or "full" for fine-tuning the whole backbone, at rank 0; method_fields has its settings.
     layer_decay: of full fine-tuning, a block's learning rate over that of the block after it, 0 to 1.
-    drop_path: of full fine-tuning, share of the images that pass by a branch of the last block, 0 to below 1.
     nested: train adapters whose first 1, 2, 4, ... hidden units are good adapters too (nested_widths); the gate looks
         at the full width.
-    placement: "all", "last:K" or "every:K" blocks; the backbone's depth is compared when it is known (place).
+    placement: "all", "last:K" or "every:K" blocks, or a list "3,7,11" of them, counted from 0; the backbone's depth is
+        compared when it is known (place).
     ship: "auto" lets cross-validation choose, "adapter" (or "full") or "head" overrules it.
     class_weights: "balanced" lets every class count the same where their sizes differ, "none" every image.
     folds: of the comparison; 0 chooses by the number of images, 1 is one split.
@@ -59,7 +60,11 @@ class Recipe:
     warmup: share of all steps with a rising learning rate; a cosine to zero follows.
     clip: largest norm of the gradient over all trained tensors.
     label_smoothing: of the cross-entropy.
+    dropout: share of the bottleneck's channels that a training step sets to zero, 0 to below 1.
+    drop_path: share of the images that pass by an adapter in a training step, 0 to below 1; in full fine-tuning, by a
+        branch of the last block (model.tuned).
     served_view: share of the samples that are not augmented but prepared as a server does it, 0..1.
+    views: fixed augmentations of each image, whose frozen part is computed once; 0 augments anew in every epoch.
     seed: of the adapters' initialisation, the order of the images and their augmentation; splits and folds have
         their own.
     precision: "auto", "fp32", "bf16" or "fp16" autocast for the training steps.
@@ -73,7 +78,6 @@ class Recipe:
     nested: bool = False
     method: str = ADAPTER
     layer_decay: float = 0.75
-    drop_path: float = 0.0
     placement: str = "all"
     ship: str = "auto"
     class_weights: str = "balanced"
@@ -89,6 +93,9 @@ class Recipe:
     clip: float = 1.0
     label_smoothing: float = 0.0
     served_view: float = 1 / 3
+    views: int = 0
+    dropout: float = 0.0
+    drop_path: float = 0.0
     seed: int = 0
     precision: str = "auto"
     device: str = "auto"
@@ -104,7 +111,6 @@ class Recipe:
                 ("ship", self.ship, self.ship in SHIPS, "auto, adapter, head or full"),
                 ("method", self.method, self.method in (ADAPTER, FULL), "adapter, head or full"),
                 ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "a share above 0, to 1"),
-                ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a share from 0 to below 1"),
                 ("class_weights", self.class_weights, self.class_weights in CLASS_WEIGHTS, "balanced or none"),
                 ("folds", self.folds, 0 <= self.folds <= MOST_FOLDS, f"0 (automatic) to {MOST_FOLDS}"),
                 ("seeds", self.seeds, 1 <= self.seeds <= MOST_SEEDS, f"a whole number from 1 to {MOST_SEEDS}"),
@@ -123,6 +129,9 @@ class Recipe:
                 ("warmup", self.warmup, 0 <= self.warmup < 1, "a share from 0 to below 1"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
                 ("served_view", self.served_view, 0 <= self.served_view <= 1, "a share from 0 to 1"),
+                ("views", self.views, 0 <= self.views <= MOST_VIEWS, f"0 (anew in every epoch) to {MOST_VIEWS}"),
+                ("dropout", self.dropout, 0 <= self.dropout < 1, "a share from 0 to below 1"),
+                ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a share from 0 to below 1"),
                 ("seed", self.seed, 0 <= self.seed < LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED - 1}"),
                 ("workers", self.workers, self.workers >= -1, "-1 (automatic) or more"),
             )
@@ -132,6 +141,12 @@ class Recipe:
             wrong.append(f"--rank nested:{self.rank}: expected a full width from {FEWEST_NESTED}, and no search")
         if self.method == FULL and (self.rank or self.search != GIVEN):
             wrong.append("--method full: trains the backbone and no adapters; leave out --rank")
+        if self.method == FULL and self.views:
+            wrong.append(
+                f"--views {self.views}: keeps what no step changes, and --method full trains all; leave one out"
+            )
+        if self.method == FULL and self.dropout:
+            wrong.append(f"--dropout {self.dropout}: of adapters, and --method full trains none; leave one out")
         if self.rank == 0 and self.ship == ADAPTER:
             wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
         if self.ship == FULL and self.method != FULL:
@@ -182,32 +197,42 @@ def nested_widths(rank: int) -> tuple[int, ...]:
 
 
 def place(placement: str, depth: int) -> tuple[int, ...]:
-    """Return the indices of the blocks that get an adapter.
+    """Return the indices of the blocks that get an adapter, ascending.
 
     Args:
-        placement: "all", "last:K" (the last K blocks) or "every:K" (blocks 0, K, 2K, ...).
+        placement: "all", "last:K" (the last K blocks), "every:K" (blocks 0, K, 2K, ...) or a list from 0, "3,7,11".
         depth: number of blocks of the backbone.
 
     Raises:
-        UsageError: another form, or a K that does not fit the depth.
+        UsageError: another form, a K that does not fit the depth, or a block that the backbone lacks.
     """
-    kind, step = _parse_placement(placement, f"1 to {depth}")
+    kind, numbers = _parse_placement(placement, f"1 to {depth}")
+    if kind == "list":
+        if numbers[-1] >= depth:
+            raise UsageError(f"--placement {placement}: no block {numbers[-1]}, expected blocks from 0 to {depth - 1}")
+        return numbers
+    (step,) = numbers
     if step > depth:
         raise UsageError(_expected(placement, f"1 to {depth}"))
     return tuple(range(depth - step, depth)) if kind == "last" else tuple(range(0, depth, step))
 
 
-def _parse_placement(placement: str, limits: str) -> tuple[str, int]:
+def _parse_placement(placement: str, limits: str) -> tuple[str, tuple[int, ...]]:
     if placement == "all":
-        return "every", 1
-    match = re.fullmatch(r"(last|every):([1-9][0-9]{0,4})", placement)
-    if match is None:
+        return "every", (1,)
+    if match := re.fullmatch(r"(last|every):([1-9][0-9]{0,4})", placement):
+        return match[1], (int(match[2]),)
+    if not re.fullmatch(r"(0|[1-9][0-9]{0,4})(,(0|[1-9][0-9]{0,4}))*", placement):
         raise UsageError(_expected(placement, limits))
-    return match[1], int(match[2])
+    numbers = tuple(map(int, placement.split(",")))
+    if list(numbers) != sorted(set(numbers)):
+        raise UsageError(f"--placement {placement}: expected blocks in ascending order, none twice")
+    return "list", numbers
 
 
 def _expected(placement: str, limits: str) -> str:
-    return f"--placement {placement}: expected all, last:K or every:K with K from {limits}"
+    known = f"expected all, last:K or every:K with K from {limits}, or blocks counted from 0, as 3,7,11"
+    return f"--placement {placement}: {known}"
 
 
 def count_steps(recipe: Recipe, images: int) -> int:

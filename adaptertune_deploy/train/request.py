@@ -26,6 +26,8 @@ class TrainRequest:
     allow_random: permit the backbone tag "random".
     resume: go on with the training of this task that was stopped.
     checkpoint_every: seconds between two states kept on disk; 0 keeps none.
+    log: what logs every step, of train.logs.log.KINDS.
+    log_dir: folder of the logs; None makes them a part of the report.
     """
 
     dataset: str
@@ -41,6 +43,8 @@ class TrainRequest:
     image_size: tuple[int, int] | None = None
     resume: bool = False
     checkpoint_every: float = 60.0
+    log: tuple[str, ...] = ()
+    log_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.checkpoint_every < math.inf:

@@ -17,14 +17,18 @@ from adaptertune_deploy.core.errors import DatasetError, TrainingError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.folds import fold_of
-from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.loader import Batches, EvaluationLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.order import WHOLE
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.checkpoint import Checkpoints
 from adaptertune_deploy.train.device import Device
+from adaptertune_deploy.train.logs.log import Logs
+from adaptertune_deploy.train.parallel.group import Group
 from adaptertune_deploy.train.recipe import ADAPTER, GIVEN, NESTED, Recipe
+from adaptertune_deploy.train.views import Views
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -43,6 +47,9 @@ class Run:
     notes: sentences that a person should read before the training.
     tell: called with those that come up while it trains.
     checkpoints: where the trainings are kept meanwhile; None keeps nothing.
+    views: fixed ones of the training images; None augments anew in every epoch.
+    logs: of every step; None keeps none.
+    group: the processes that train together; None trains alone.
     """
 
     task: TaskSpec
@@ -57,6 +64,9 @@ class Run:
     progress: Progress
     tell: Callable[[str], None] = lambda sentence: None
     checkpoints: Checkpoints | None = None
+    views: Views | None = None
+    logs: Logs | None = None
+    group: Group | None = None
 
     @property
     def test(self) -> Split:
@@ -85,6 +95,9 @@ class Run:
         except TrainingError:
             self._forget()
             raise
+        finally:
+            if self.logs is not None:
+                self.logs.close()
         self._forget()
 
     def _forget(self) -> None:
@@ -110,11 +123,14 @@ class Run:
         """Return the test images as they are served, in order."""
         return self._served(self.test)
 
-    def batches(self, rows: Rows, steps: int, seed: int, start_step: int = 0) -> TrainingLoader:
+    def batches(self, rows: Rows, steps: int, seed: int, start_step: int = 0) -> Batches:
         """Return shuffled and augmented batches of these training images, of `steps` in all those from `start_step`.
 
-        Their rows count within `rows`.
+        Their rows count within `rows`. With fixed views they hold tokens in place of images.
         """
+        part = self.group.part if self.group is not None else WHOLE
+        if self.views is not None:
+            return self.views.batches(rows, self.recipe, seed, steps, start_step, part, self.progress)
         return training_loader(
             self.splits.train.take(rows),
             self.pixels,
@@ -124,6 +140,7 @@ class Run:
             steps,
             served_view=self.recipe.served_view,
             start_step=start_step,
+            part=part,
             workers=self.recipe.workers,
             pin=self.device.torch.type == "cuda",
             progress=self.progress,
@@ -149,7 +166,7 @@ def decided(run: Run) -> dict[str, str]:
     }
     nested = recipe.pop("--nested")
     if run.recipe.method == ADAPTER:  # what only full fine-tuning looks at
-        for name in ("--method", "--layer-decay", "--drop-path"):
+        for name in ("--method", "--layer-decay"):
             recipe.pop(name)
     if run.recipe.search != GIVEN:
         recipe["--rank"] = run.recipe.search

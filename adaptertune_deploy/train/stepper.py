@@ -11,11 +11,13 @@ from torch.nn import functional
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.dropping import Dropping
 from adaptertune_deploy.model.nested import at_widths
 from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.recipe import Recipe, learning_rate, nested_widths
+from adaptertune_deploy.train.parallel.group import Group
+from adaptertune_deploy.train.recipe import ADAPTER, Recipe, learning_rate, nested_widths
 
 # What AdamW keeps of each tensor besides the number of its steps.
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -77,8 +79,12 @@ class Stepper:
         device: Device,
         steps: int,
         tell: Callable[[str], None] = lambda sentence: None,
+        group: Group | None = None,
     ) -> None:
-        """Begin a schedule of `steps` steps; `tell` is called where a step must run in parts."""
+        """Begin a schedule of `steps` steps; `tell` is called where a step must run in parts.
+
+        With a group every process takes the same steps, each on its rows of a batch.
+        """
         self.done = 0
         self.lr = 0.0
         self.adapters_with_gradient = 0
@@ -86,8 +92,11 @@ class Stepper:
         self._named = model.trainable()
         self._optimizer = make_optimizer(model, recipe)
         self._scaler = device.scaler()
-        self._parts = 1
+        self._parts, self._group = 1, group
+        self._first_row = self._images = 0
         self._widths = nested_widths(recipe.rank) if recipe.nested else ()
+        if recipe.method == ADAPTER and (recipe.dropout or recipe.drop_path):
+            model.dropping = Dropping(recipe.dropout, recipe.drop_path, recipe.seed)
 
     def step(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         """Take one step; returns the loss, still on the device so that nothing waits for it.
@@ -106,7 +115,14 @@ class Stepper:
         self.lr = self._recipe.lr * factor
         if isinstance(self._model, TunedViT):  # stochastic depth draws the same after a stop
             torch.manual_seed(self._recipe.seed * self._steps + self.done)
+        counts = self._group.counts(len(images)) if self._group else [len(images)]
+        self._first_row = sum(counts[: self._group.rank]) if self._group else 0
+        self._images = sum(counts)
+        if self._model.dropping is not None:
+            self._model.dropping.begin(self.done, self._images)
         loss = self._gradient(images, targets, share)
+        if self._group is not None:
+            loss = self._group.mean(list(self._named.values()), loss, counts)
         self._scaler.unscale_(self._optimizer)
         if self.done == 0:
             self.adapters_with_gradient = proofs.prove_gradients(self._model)
@@ -160,12 +176,16 @@ class Stepper:
 
     def _in_parts(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
         losses, count = [], len(images)
+        if not count:  # more processes than images
+            return torch.zeros((), device=self._device.torch)
         size = -(-count // self._parts)
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
-            loss = self._loss(
-                images[part], targets[part], None if share is None else share[part], self._turns(part, count)
-            )
+            rows = slice(self._first_row + part.start, self._first_row + part.stop)
+            if self._model.dropping is not None:
+                self._model.dropping.rows = rows
+            widths = self._turns(rows, self._images)
+            loss = self._loss(images[part], targets[part], None if share is None else share[part], widths)
             loss = loss * ((part.stop - start) / count)
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())

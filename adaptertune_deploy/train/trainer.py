@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from adaptertune_deploy.train.outcome.measured import (
     Proofs,
     Repeat,
 )
+from adaptertune_deploy.train.parallel.group import Group
+from adaptertune_deploy.train.parallel.work import setup_of
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
@@ -68,6 +70,7 @@ def train_task(
     progress: Progress = silent,
     tell: Callable[[str], None] = lambda sentence: None,
     dataset: Dataset | None = None,
+    group: Group | None = None,
 ) -> TrainResult:
     """Train one task and write its folder; an older folder of that name is replaced only at the end.
 
@@ -78,6 +81,7 @@ def train_task(
             what train.preflight says is not repeated.
         dataset: the images themselves, where they were made in Python (data.sources.torch_items.from_torch); None opens
             the dataset that the request names.
+        group: the processes that train together, of which this one is the first; None trains alone.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -87,8 +91,14 @@ def train_task(
     run = prepare(request, progress, dataset, tell)
     for note in run.notes:
         tell(note)
+    if group is not None:
+        run = replace(run, group=group)
+        group.send(setup_of(run, request))
     with run.keeping():
-        return _train_run(request, run, started)
+        result = _train_run(request, run, started)
+    if group is not None:
+        group.send(None)
+    return result
 
 
 def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:

@@ -15,6 +15,9 @@ from adaptertune_deploy.cli.train import show_result, train_facts
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
+from adaptertune_deploy.train.parallel import help as help_
+from adaptertune_deploy.train.parallel import lead
+from adaptertune_deploy.train.parallel.launch import Launch
 from adaptertune_deploy.train.recipe import Recipe, method_fields
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.stopped import folder_of
@@ -60,6 +63,12 @@ MISTAKES = [
     (["--dataset", "digits", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     (["--dataset", "digits", "--precision", "int4"], "--precision int4: expected"),
     (["--dataset", "digits", "--placement", "lst:4"], "--placement lst:4: expected"),
+    (["--dataset", "digits", "--placement", "3,1"], "--placement 3,1: expected blocks in ascending order"),
+    (["--dataset", "digits", "--views", "65"], "--views 65: expected 0 (anew in every epoch) to 64"),
+    (["--dataset", "digits", "--dropout", "1"], "--dropout 1.0: expected a share from 0 to below 1"),
+    (["--dataset", "digits", "--drop-path", "-1"], "--drop-path -1.0: expected a share from 0 to below 1"),
+    (["--dataset", "digits", "--log", "csb"], "--log csb: no log 'csb', only csv, tensorboard."),
+    (["--dataset", "digits", "--log-dir", "runs"], "--log-dir runs: says where, but no --log says what"),
     (["--dataset", "digits", "--ship", "heads"], "--ship heads: expected auto, adapter, head or full"),
     (["--dataset", "digits", "--ship", "adapter", "--rank", "0"], "--ship adapter: --rank 0 trains no adapter"),
     (["--dataset", "digits", "--method", "ful"], "--method ful: expected adapter, head or full. Did you mean 'full'?"),
@@ -67,6 +76,11 @@ MISTAKES = [
         ["--dataset", "digits", "--method", "full", "--rank", "8"],
         "--method full and --rank 8: only adapters have a rank",
     ),
+    (
+        ["--dataset", "digits", "--method", "full", "--views", "3"],
+        "--views 3: keeps what no step changes, and --method",
+    ),
+    (["--dataset", "digits", "--method", "full", "--dropout", "0.1"], "--dropout 0.1: of adapters, and --method full"),
     (["--dataset", "digits", "--ship", "full"], "--ship full: nothing is fine-tuned; add --method full"),
     (["--dataset", "digits", "--class-weights", "equal"], "--class-weights equal: expected balanced or none"),
     (["--dataset", "digits", "--folds", "-1"], "--folds -1: expected"),
@@ -225,13 +239,17 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     assert (asked[0].recipe, asked[0].skip_bad) == (Recipe(), False)
     words = "--rank 4 --ship head --folds 2 --class-weights none --seeds 3 --seed 5 --epochs 2 --batch-size 8 --lr 0.01"
     words += " --weight-decay 0.2 --warmup 0.3 --label-smoothing 0.4 --workers 1 --precision fp32 --skip-bad"
+    words += " --placement 3,7 --views 2 --dropout 0.5 --drop-path 0.6 --log csv --log-dir runs"
     atd("train", "--dataset", "digits", "--task", "birds", *words.split())
     recipe = Recipe(
         rank=4, ship="head", folds=2, class_weights="none", seeds=3, seed=5, epochs=2, batch_size=8, lr=0.01
     )
     recipe = replace(recipe, weight_decay=0.2, warmup=0.3, label_smoothing=0.4, workers=1, precision="fp32")
+    recipe = replace(recipe, placement="3,7", views=2, dropout=0.5, drop_path=0.6)
     assert (asked[1].recipe, asked[1].skip_bad) == (recipe, True)
     assert (asked[1].resume, asked[1].checkpoint_every) == (False, 60.0)
+    assert (asked[1].log, asked[1].log_dir) == (("csv",), Path("runs"))
+    assert (asked[0].log, asked[0].log_dir) == ((), None)
     atd("train", "--dataset", "digits", "--task", "birds", "--rank", "nested:16")
     assert asked[-1].recipe == Recipe(rank=16, nested=True)
     atd("train", "--dataset", "digits", "--task", "birds", "--method", "head")
@@ -246,6 +264,61 @@ def test_what_is_asked_for_reaches_the_training(atd: Atd, folder: Path, monkeypa
     (waiting / "run.json").write_text("{}")
     atd("train", "--dataset", "digits", "--task", "birds", "--resume", "--checkpoint-every", "5")
     assert (asked[-1].resume, asked[-1].checkpoint_every) == (True, 5.0)
+
+
+PROCESSES = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_process_that_is_not_the_first_helps_and_says_nothing(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    for name, value in {**PROCESSES, "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    asked: list[Launch] = []
+    handlers: list[object] = []
+
+    def help_train(launch: Launch) -> int:
+        asked.append(launch)
+        handlers.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
+        return code
+
+    monkeypatch.setattr(help_, "help_train", help_train)
+    done = atd("train", "--dataset", "digits", "--task", "birds")
+    assert (done.code, done.out, done.err) == (code, "", "")
+    assert asked == [Launch(1, 2, 0)]
+    assert handlers == [signal.SIG_DFL] * 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_first_process_leads(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**PROCESSES, "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    asked: list[Launch] = []
+
+    def lead_train(request: TrainRequest, launch: Launch, *_: object) -> TrainResult:
+        asked.append(launch)
+        return trained(request)
+
+    monkeypatch.setattr(lead, "lead_train", lead_train)
+    assert json.loads(atd("train", "--dataset", "digits", "--task", "owls", "--json").out)["task"] == "owls"
+    assert asked == [Launch(0, 2, 0)]
+
+
+def test_processes_do_not_share_full_fine_tuning(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**PROCESSES, "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(lead, "lead_train", lambda *_: pytest.fail("it began"))
+    done = atd("train", "--dataset", "digits", "--task", "birds", "--method", "full")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "--method full: several processes train adapters only; start it without torchrun" in done.err
+
+
+def test_processes_without_places_are_refused(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = atd("train", "--dataset", "digits", "--task", "birds")
+    assert done.code == 2
+    assert "WORLD_SIZE=2 asks for several processes, but RANK" in done.err
 
 
 def test_json_holds_everything(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import itertools
 import os
 import pickle
+import threading
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.images import preprocess
@@ -37,26 +35,6 @@ def train(
 
 def rows_of(batches: TrainingLoader) -> list[int]:
     return [row for batch in batches for row in batch.rows.tolist()]
-
-
-@given(st.integers(1, 20), st.integers(1, 9), st.integers(0, 12))
-def test_every_epoch_shows_every_image_once_and_every_step_has_one_shape(
-    size: int, batch_size: int, steps: int
-) -> None:
-    order = loader._Order(size, batch_size, 3, steps, 0)
-    batches = list(order)
-    width = min(size, batch_size)
-    assert [len(batch) for batch in batches] == [width] * steps
-    assert len(order) == steps
-    keys = list(itertools.chain.from_iterable(batches))
-    for start in range(0, len(keys), size):
-        epoch = keys[start : start + size]
-        assert {epoch for epoch, _ in epoch} == {start // size}
-        rows = [row for _, row in epoch]
-        assert len(set(rows)) == len(rows)
-        assert set(rows) <= set(range(size))
-    for start in range(steps + 1):
-        assert list(loader._Order(size, batch_size, 3, steps, start)) == batches[start:]
 
 
 def test_batches_carry_what_they_show() -> None:
@@ -132,6 +110,26 @@ def test_workers_change_nothing() -> None:
     split = make_split([6, 6])
     alone, helped = train(split), train(split, workers=2)
     assert all(same(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_a_batch_is_made_while_the_one_before_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, int]] = []
+    third = threading.Event()
+    collate = loader._collate
+
+    def watched(samples: list[loader.Sample]) -> Batch:
+        made.append((threading.current_thread().name, len(samples)))
+        if len(made) == 3:
+            third.set()
+        return collate(samples)
+
+    monkeypatch.setattr(loader, "_collate", watched)
+    batches = iter(train(make_split([7, 6]), steps=4))
+    next(batches), next(batches)
+    assert third.wait(60)  # nobody has asked for it yet
+    assert len(made) == 3
+    assert {name for name, _ in made} == {"batches_0"}
+    assert len(list(batches)) == 2
 
 
 def test_evaluation_workers_stay_for_the_next_look() -> None:

@@ -113,21 +113,33 @@ def test_the_loss_is_scaled_in_fp16_only(precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "patch_size", "plain"),
+    ("precision", "patch_size", "fast"),
     [("bf16", 8, True), ("bf16", 1, True), ("bf16", 0, False), ("fp32", 8, False)],
 )
-def test_bf16_on_a_cpu_multiplies_attention_plainly(precision: str, patch_size: int, plain: bool) -> None:
+def test_bf16_on_a_cpu_multiplies_attention_plainly_and_writes_its_gradients_out(
+    precision: str, patch_size: int, fast: bool
+) -> None:
     backbone = make_backbone()
     backbone = replace(backbone, spec=replace(backbone.spec, patch_size=patch_size))
     blocks: Any = backbone.module.blocks
-    with Device(CPU, precision).attention(backbone):
-        assert blocks[0].attn.fused_attn is not plain
+    with Device(CPU, precision).fast_steps(backbone):
+        assert blocks[0].attn.fused_attn is not fast
+        assert ["forward" in vars(block) for block in blocks] == [fast, fast, True]
     assert blocks[0].attn.fused_attn
+    assert not any("forward" in vars(block) for block in blocks)
 
 
 def test_more_patches_than_memory_bears_keep_fused_attention() -> None:
     backbone = make_backbone()
     backbone = replace(backbone, spec=replace(backbone.spec, patch_size=1, image_size=(16, 17)))
     blocks: Any = backbone.module.blocks
-    with Device(CPU, "bf16").attention(backbone):
+    with Device(CPU, "bf16").fast_steps(backbone):
         assert blocks[0].attn.fused_attn
+        assert "forward" not in vars(blocks[0])
+
+
+def test_only_the_class_token_leaves_the_last_block_in_every_precision() -> None:
+    backbone = make_backbone()
+    for precision in ("fp32", "bf16"):
+        with Device(CPU, precision).fast_steps(backbone):
+            assert backbone.module.forward_features(torch.zeros(2, 3, 16, 16)).shape == (2, 1, 16)  # type: ignore[operator]

@@ -60,6 +60,11 @@ from adaptertune_deploy.train.recipe import (
         ("start_penalty_scale", 0.0),
         ("seed", -1),
         ("seed", 1 << 32),
+        ("views", -1),
+        ("views", 65),
+        ("dropout", -0.1),
+        ("dropout", 1.0),
+        ("drop_path", 1.0),
         ("workers", -2),
     ],
 )
@@ -89,23 +94,43 @@ def test_the_ends_of_the_ranges_are_accepted() -> None:
         ("every:2", (0, 2, 4)),
         ("every:4", (0, 4)),
         ("every:6", (0,)),
+        ("0", (0,)),
+        ("1,3,5", (1, 3, 5)),
     ],
 )
 def test_placement_names_blocks(placement: str, blocks: tuple[int, ...]) -> None:
     assert place(placement, 6) == blocks
 
 
-@pytest.mark.parametrize(
-    "placement", ["", "All", "last", "last:", "last:0", "last:7", "every:0", "first:2", "last:-1", "last:2.0", "last:²"]
+WRONG_PLACEMENTS = (
+    *("", "All", "last", "last:", "last:0", "last:7", "every:0", "first:2", "last:-1", "last:2.0", "last:²"),
+    *("1,", ",1", "1, 3", "01", "-1", "1;3", "1:3", "²"),
 )
+
+
+@pytest.mark.parametrize("placement", WRONG_PLACEMENTS)
 def test_another_placement_is_refused(placement: str) -> None:
     with pytest.raises(UsageError, match="expected all, last:K or every:K with K from 1 to 6"):
         place(placement, 6)
     if placement == "last:7":
         Recipe(placement=placement)  # only the backbone's depth forbids it
     else:
-        with pytest.raises(UsageError, match=r"with K from 1 to the backbone.s depth$"):
+        with pytest.raises(
+            UsageError, match=r"with K from 1 to the backbone.s depth, or blocks counted from 0, as 3,7,11$"
+        ):
             Recipe(placement=placement)
+
+
+@pytest.mark.parametrize("placement", ["3,1", "1,1", "0,5,4"])
+def test_blocks_of_a_list_ascend_and_are_named_once(placement: str) -> None:
+    with pytest.raises(UsageError, match=f"--placement {placement}: expected blocks in ascending order, none twice"):
+        Recipe(placement=placement)
+
+
+def test_a_block_that_the_backbone_lacks_is_named() -> None:
+    assert Recipe(placement="1,6").placement == "1,6"  # only the backbone's depth forbids it
+    with pytest.raises(UsageError, match="--placement 1,6: no block 6, expected blocks from 0 to 5"):
+        place("1,6", 6)
 
 
 def test_a_recipe_is_refused_without_torch() -> None:
@@ -163,6 +188,10 @@ def test_methods_that_cannot_be_are_refused() -> None:
         method_fields("ful")
     with pytest.raises(UsageError, match="--method full: trains the backbone and no adapters; leave out --rank"):
         Recipe(method="full", rank=8)
+    with pytest.raises(UsageError, match=r"--views 3: keeps what no step changes, and --method full trains all"):
+        Recipe(**method_fields("full"), views=3)
+    with pytest.raises(UsageError, match=r"--dropout 0\.5: of adapters, and --method full trains none"):
+        Recipe(**method_fields("full"), dropout=0.5)
     with pytest.raises(UsageError, match="--ship full: nothing is fine-tuned; add --method full"):
         Recipe(ship="full")
 

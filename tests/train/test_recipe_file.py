@@ -78,7 +78,10 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     st.builds(
         Recipe,
         rank=st.integers(2, 64),
-        placement=st.sampled_from(["all", "last:4", "every:2"]),
+        placement=st.sampled_from(["all", "last:4", "every:2", "7", "3,7,11"]),
+        views=st.integers(0, 64),
+        dropout=st.floats(0, 0.9),
+        drop_path=st.floats(0, 0.9),
         lr=st.floats(1e-8, 0.5),
         clip=st.floats(1e-3, 1e3),
         seed=st.integers(0, 99),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.dropping import Dropping
 from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train import stepper as stepping
 from adaptertune_deploy.train.device import Device
@@ -24,6 +26,7 @@ from tests.model.builders import disturb, make_backbone, make_model
 from tests.train.runs import CPU, make_training, trained_hash
 
 RECIPE = Recipe(lr=1e-2, head_lr_scale=0.5, weight_decay=0.1, warmup=0.2, label_smoothing=0.1, clip=0.5)
+DROPPING = replace(RECIPE, dropout=0.3, drop_path=0.2)
 
 
 # One step.
@@ -139,6 +142,7 @@ def test_full_fine_tuning_that_goes_on_ends_in_the_same_weights() -> None:
 
     whole, first, second = start(), start(), start()
     steps = [Stepper(model, recipe, CPU, 4) for model in (whole, first, second)]
+    assert whole.dropping is None  # --drop-path is the blocks' own here
     batches = list(make_training(steps=4))
     torch.manual_seed(99)
     for batch in batches:
@@ -212,10 +216,12 @@ def test_a_nested_step_in_parts_gives_every_image_its_width(parts: int) -> None:
 # Steps in parts.
 
 
-def run_steps(model: AdaptedViT, steps: int = 3, weights: np.ndarray | None = None) -> list[str]:
+def run_steps(
+    model: AdaptedViT, steps: int = 3, weights: np.ndarray | None = None, recipe: Recipe = RECIPE
+) -> list[str]:
     """Take all steps of a schedule; returns what was told."""
     told: list[str] = []
-    stepper = Stepper(model, RECIPE, CPU, steps, told.append)
+    stepper = Stepper(model, recipe, CPU, steps, told.append)
     for batch in make_training(steps=steps):
         share = None if weights is None else torch.from_numpy(weights.astype("float32"))[batch.rows]
         stepper.step(batch.images, batch.targets, share)
@@ -258,6 +264,25 @@ def test_a_step_without_memory_runs_in_parts_and_comes_to_the_same(
     assert trained_hash(whole) != trained_hash(disturb(make_model()))
 
 
+def test_a_step_in_parts_drops_what_the_whole_step_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts, undropped = (disturb(make_model()).train() for _ in range(3))
+    run_steps(whole, recipe=DROPPING)
+    run_steps(undropped)
+    short_of_memory(monkeypatch, 2, torch.OutOfMemoryError("CUDA out of memory"))
+    run_steps(parts, recipe=DROPPING)
+    for name, value in whole.trainable().items():
+        torch.testing.assert_close(parts.trainable()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert trained_hash(whole) != trained_hash(undropped)
+
+
+def test_a_share_of_zero_changes_no_bit() -> None:
+    model, other = disturb(make_model()).train(), disturb(make_model()).train()
+    other.dropping = Dropping(0.0, 0.0, 0)
+    run_steps(model)
+    run_steps(other)
+    assert trained_hash(model) == trained_hash(other)
+
+
 def test_no_memory_for_one_image_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     short_of_memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(TrainingError, match="out of memory on cpu with a single image at a time; use a smaller"):
@@ -273,13 +298,14 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
 # What goes on.
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, DROPPING], ids=["", "dropping"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stopped", [0, 1, 4, 6])
-def test_another_stepper_goes_on_bit_by_bit(stopped: int, precision: str) -> None:
+def test_another_stepper_goes_on_bit_by_bit(stopped: int, precision: str, recipe: Recipe) -> None:
     device = Device(torch.device("cpu"), precision)
     first, second = disturb(make_model()).train(), make_model().train()
-    one = Stepper(first, RECIPE, device, 6)
-    other = Stepper(second, RECIPE, device, 6)
+    one = Stepper(first, recipe, device, 6)
+    other = Stepper(second, recipe, device, 6)
     for done, batch in enumerate(make_training(steps=6)):
         if done == stopped:
             other.load(one.done, one.tensors(), one.scale())

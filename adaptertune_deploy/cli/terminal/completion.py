@@ -23,7 +23,8 @@ def _one_of(*values: str) -> Completer:
 
 forms = _one_of("auto", "shared", "merged")
 devices = _one_of("auto", "cpu", "cuda", "cuda:0")
-placements = _one_of("all", "last:4", "every:2")
+placements = _one_of("all", "last:4", "every:2", "3,7,11")
+logs = _one_of("csv", "tensorboard", "csv,tensorboard")
 candidates = _one_of("auto", "adapter", "head", "full")
 training_precisions = _one_of("auto", "fp32", "bf16", "fp16")
 precisions = _one_of(*(precision.value for precision in Precision))

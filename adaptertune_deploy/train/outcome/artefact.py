@@ -88,9 +88,13 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
             files.write_bytes(folder / artefact.WEIGHTS_NAME, model.weights_file())
         write_report(folder / "report", measured, task.labels, recipe)
         files.write_bytes(folder / "report" / recipe_file.NAME, recipe_file.dump(run.recipe))
+        if run.logs is not None:
+            run.logs.report(folder / "report")
         card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)
         files.write_bytes(folder / "README.md", card.encode())
         artefact.write_config(folder, config)
+    if run.logs is not None:
+        run.logs.remove()
     return config
 
 
@@ -146,8 +150,10 @@ def _recipe(run: Run, probe: Probe, measured: Measured) -> RecipeRecord:
         device=run.processor,
         method=recipe.method,
         layer_decay=recipe.layer_decay if recipe.method == FULL else 0.0,
-        drop_path=recipe.drop_path,
         seconds=measured.seconds,
+        views=recipe.views,
+        dropout=recipe.dropout,
+        drop_path=recipe.drop_path,
     )
 
 

@@ -187,20 +187,28 @@ def _trained_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]
     clip = f"gradient norm at most {recipe.clip:g}" if recipe.clip else "gradients not clipped"
     weights = "every class counts the same" if recipe.class_weights == "balanced" else "every image counts the same"
     served = f"{100 * recipe.served_view:.0f} %"
+    views = f" in {recipe.views} fixed views" if recipe.views else ""
     what, *rates = _method(recipe, config).items()
     length = f"{recipe.epochs:.4g} epochs, {recipe.steps:,} steps of {recipe.batch_size} images; last weights"
     return {
         **dict([what, ("length", length), *rates]),
         "optimiser": f"AdamW, weight decay {recipe.weight_decay:g} on matrices, {clip}",
         "start of the head": f"linear probe with penalty C = {recipe.start_penalty:g}",
-        "augmentation": f"preset `{recipe.augment}`; {served} of the samples as they are served",
+        "augmentation": f"preset `{recipe.augment}`{views}; {served} of the samples as they are served",
         "label smoothing": f"{recipe.label_smoothing:g}",
+        **_dropped(recipe),
         "class weights": f"{recipe.class_weights}: {weights}",
         "comparison of the candidates": folds,
         "seed": f"{recipe.seed}",
         "precision of the steps": recipe.precision,
         "device": recipe.device,
     }
+
+
+def _dropped(recipe: RecipeRecord) -> dict[str, str]:
+    if recipe.method == FULL or not (recipe.dropout or recipe.drop_path):
+        return {}
+    return {"dropout, drop-path of the adapters": f"{recipe.dropout:g}, {recipe.drop_path:g}"}
 
 
 def _proofs(measured: Measured) -> str:

@@ -20,6 +20,7 @@ from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
+from adaptertune_deploy.train.recipe import method_fields
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.sweep import swept
@@ -59,6 +60,8 @@ def sweep_ranks(
     started = time.perf_counter()
     chosen = check_ranks(ranks)
     recipe = replace(request.recipe, rank=chosen[-1], nested=False)
+    if full:
+        replace(recipe, **method_fields(swept.FULL))  # refuses what it can't train with, before any work
     run = prepare(replace(request, recipe=recipe), progress, dataset, tell)
     for note in run.notes:
         tell(note)

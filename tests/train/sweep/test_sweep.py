@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
@@ -70,6 +71,13 @@ def test_a_sweep_holds_what_single_trainings_come_to(pictures: Path, tmp_path: P
     assert last.loss == pytest.approx(alone.gate.adapter.loss)
     assert sweep.ranks[0].loss == pytest.approx(alone.gate.head.loss)
     assert sweep.ranks[0].test_top1 == (alone.head.scores.top1,)
+
+
+def test_what_full_fine_tuning_refuses_ends_a_sweep_before_any_work(pictures: Path, tmp_path: Path) -> None:
+    request = dataclasses.replace(ask(pictures, tmp_path), recipe=dataclasses.replace(RECIPE, views=2))
+    with pytest.raises(UsageError, match="--views 2: keeps what no step changes"):
+        sweep_ranks(request, [1], lambda *_: pytest.fail("it began"), full=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sweep_that_was_stopped_goes_on(pictures: Path, tmp_path: Path) -> None:

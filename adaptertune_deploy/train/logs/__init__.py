@@ -1,0 +1,1 @@
+"""A line a step, for people and programs that watch a training."""

@@ -1,0 +1,29 @@
+"""train.parallel.work: what is handed on can be sent, and holds nothing that belongs to one process."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from adaptertune_deploy.train.parallel.work import setup_of
+from adaptertune_deploy.train.request import TrainRequest
+from tests.train.runs import make_run
+
+
+def test_a_run_is_sent_without_what_belongs_to_a_process(tmp_path: Path) -> None:
+    said: list[object] = []
+    run = replace(make_run(), tell=said.append, progress=lambda *step: said.append(step))
+    request = TrainRequest("trees", None, tmp_path, weights=tmp_path / "weights", allow_random=True)
+    setup = pickle.loads(pickle.dumps(setup_of(run, request)))
+    assert (setup.spec, setup.weights, setup.allow_random) == (run.backbone.spec, tmp_path / "weights", True)
+    own = (setup.run.backbone, setup.run.checkpoints, setup.run.logs, setup.run.views, setup.run.group)
+    assert own == (None,) * 5
+    setup.run.tell("nobody hears it")
+    setup.run.progress("nor that", 1, 2)
+    assert said == []
+    assert setup.run.recipe == run.recipe
+    images = [next(iter(one.batches(np.arange(8), 1, 0))).images for one in (run, setup.run)]
+    assert np.array_equal(*images)
