@@ -27,10 +27,11 @@ def asked(precision: Precision, **settings: str) -> EngineOptions:
     return EngineOptions("openvino", "cpu", precision, 1, settings)
 
 
-def has_bf16() -> bool:
+def multiplies(name: str) -> bool:
+    """Return whether OpenVINO says that this CPU multiplies BF16, or FP16."""
     from adaptertune_deploy.engines.openvino.library import ov
 
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return name in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def answers(data: bytes, options: EngineOptions, held: Sequence[Adapter], images: Array) -> list[Array]:
@@ -50,7 +51,7 @@ def answers(data: bytes, options: EngineOptions, held: Sequence[Adapter], images
 def test_int8_qdq_is_computed_in_int8(
     rest: str, in_precision: InPrecision, held: Sequence[Adapter], images: Array, expected: list[Array]
 ) -> None:
-    if rest == "bf16" and not has_bf16():
+    if rest == "bf16" and not multiplies("BF16"):
         pytest.skip("this CPU does not multiply bfloat16")
     data, tolerance = in_precision(Precision.INT8_QDQ), TOLERANCES[Precision.INT8_QDQ]
     found = answers(data, asked(Precision.INT8_QDQ, rest=rest), held, images)
@@ -63,7 +64,7 @@ def test_int8_qdq_is_computed_in_int8(
 def test_bf16_is_computed_in_bf16(
     in_precision: InPrecision, held: Sequence[Adapter], images: Array, expected: list[Array]
 ) -> None:
-    if not has_bf16():
+    if not multiplies("BF16"):
         pytest.skip("this CPU does not multiply bfloat16")
     tolerance = TOLERANCES[Precision.BF16]
     for logits, wanted in zip(
@@ -77,6 +78,19 @@ def test_ranges_measured_in_every_run_are_computed_in_fp32_and_refused(in_precis
         open_engine(in_precision(Precision.INT8), "g", asked(Precision.INT8))
 
 
+def test_fp16_is_computed_in_fp16(
+    in_precision: InPrecision, held: Sequence[Adapter], images: Array, expected: list[Array]
+) -> None:
+    if not multiplies("FP16"):
+        pytest.skip("this CPU does not multiply float16")
+    tolerance = TOLERANCES[Precision.FP16]
+    found = answers(in_precision(Precision.FP16), asked(Precision.FP16), held, images)
+    for logits, wanted in zip(found, expected, strict=True):
+        assert 1e-6 < np.abs(logits - wanted).max() < tolerance.largest(float(np.abs(wanted).max()))
+
+
 def test_fp16_is_refused_where_it_is_computed_in_something_else(in_precision: InPrecision) -> None:
+    if multiplies("FP16"):
+        pytest.skip("this CPU multiplies float16")
     with pytest.raises(EngineError, match=r"OpenVINO computes in (bf16|fp32), fp16 was asked for"):
         open_engine(in_precision(Precision.FP16), "g", asked(Precision.FP16))
