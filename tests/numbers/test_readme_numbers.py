@@ -83,6 +83,15 @@ def test_footprint() -> None:
     assert facts["help_s"] < 0.5
 
 
+def test_swaps() -> None:
+    facts = results("swaps")
+    said = " ".join((ROOT / "docs" / "swapping.md").read_text().split())
+    assert f"{facts['tasks']} tasks of rank {facts['rank']} on DeiT-Tiny {facts['swap_ms']['count']} times" in said
+    assert facts["machine"]["processor"].split("(R)")[0] in said
+    for what in ("swap_ms", "swap_beside_requests_ms", "request_ms", "request_beside_swaps_ms"):
+        assert f"{facts[what]['p50']:.1f} ms (p99 {facts[what]['p99']:.1f})" in said
+
+
 def test_the_machine_is_named() -> None:
     machine = results("infer")["machine"]
     assert f"{machine['cores']} cores" in README
