@@ -89,7 +89,7 @@ def _steps(steps: Facts) -> Iterator[str]:
             medians["gradient"] - medians["forward"],
             medians["update"] - medians["gradient"],
         )
-        yield f"| {row['placement']} | {row['loop']} | {' | '.join(f'{part:.0f}' for part in parts)} |\n"
+        yield f"| {row['placement']} | {row['loop']} | {' | '.join(f'{round(part)}' for part in parts)} |\n"
 
 
 def _wanted(row: Facts) -> str:
