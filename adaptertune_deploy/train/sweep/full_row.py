@@ -11,10 +11,10 @@ from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.measuring import measure_adapted
 from adaptertune_deploy.train.outcome.measured import Measure
 from adaptertune_deploy.train.probe.probe import Probe
-from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.recipe import method_fields
 from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.sweep.row import compare_row, make_row
 from adaptertune_deploy.train.sweep.swept import FULL, SweptRank
 
 NAME = "full fine-tuning"
@@ -34,22 +34,8 @@ def full_row(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> Swep
     compared = trials.apart(run, (0,), f"{NAME}, ")[0] if trials.enough_images else None
     temperature = compared[0].temperature if compared is not None else 1.0
     tests = [_measure(run, frozen, probe, recipe.seed + turn, temperature) for turn in range(recipe.seeds)]
-    row = SweptRank(
-        0,
-        tests[0].parameters,
-        None,
-        None,
-        None,
-        None,
-        tuple(test.scores.top1 for test in tests),
-        tuple(test.scores.loss for test in tests),
-        FULL,
-    )
-    if compared is None:
-        return row
-    one, losses = compared
-    above, error = rule.difference(losses, trials.losses[rule.best(trials.losses)])
-    return replace(row, loss=float(losses.mean()), top1=one.top1, above=above, error=error)
+    row = make_row(0, tests, FULL)
+    return row if compared is None else compare_row(row, compared, trials)
 
 
 def _measure(run: Run, frozen: Frozen, probe: Probe, seed: int, temperature: float) -> Measure:

@@ -12,10 +12,10 @@ from adaptertune_deploy.train.measuring import measure_adapted
 from adaptertune_deploy.train.nested.widths import measure_widths
 from adaptertune_deploy.train.outcome.measured import NestedWidth
 from adaptertune_deploy.train.probe.probe import Probe
-from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.recipe import nested_widths
 from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.sweep.row import compare_row, make_row
 from adaptertune_deploy.train.sweep.swept import NESTED, SweptRank
 
 
@@ -36,22 +36,8 @@ def nested_rows(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> t
     rows = []
     for place, rank in enumerate(ranks):
         tests = [seed[place].test for seed in seeds]
-        row = SweptRank(
-            rank,
-            tests[0].parameters,
-            None,
-            None,
-            None,
-            None,
-            tuple(test.scores.top1 for test in tests),
-            tuple(test.scores.loss for test in tests),
-            NESTED,
-        )
-        if compared:
-            one, losses = compared[rank]
-            above, error = rule.difference(losses, trials.losses[rule.best(trials.losses)])
-            row = replace(row, loss=float(losses.mean()), top1=one.top1, above=above, error=error)
-        rows.append(row)
+        row = make_row(rank, tests, NESTED)
+        rows.append(compare_row(row, compared[rank], trials) if compared else row)
     return tuple(rows)
 
 

@@ -27,6 +27,7 @@ from adaptertune_deploy.train.sweep import swept
 from adaptertune_deploy.train.sweep.full_row import full_row
 from adaptertune_deploy.train.sweep.nested_rows import nested_rows
 from adaptertune_deploy.train.sweep.ranks import check_ranks
+from adaptertune_deploy.train.sweep.row import make_row
 from adaptertune_deploy.train.sweep.swept import FORMAT_VERSION, Sweep, SweptRank
 
 
@@ -68,11 +69,11 @@ def sweep_ranks(
     with run.keeping():
         frozen, probe = fit_head_alone(run)
         trials = RankTrials(run, frozen, probe, run.fold(run.recipe.folds, "gate"), run.recipe.seed)
-        rows = [_row(trials, rule.HEAD_ONLY, [measure_head_alone(run, probe)])]
+        rows = [make_row(rule.HEAD_ONLY, [measure_head_alone(run, probe)])]
         for rank in chosen:
             if trials.enough_images:
                 trials.add(rank)
-            rows.append(_row(trials, rank, _measures(run.with_rank(rank), frozen, probe, trials)))
+            rows.append(make_row(rank, _measures(run.with_rank(rank), frozen, probe, trials)))
         others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
         if full:
             others = (*others, full_row(run, frozen, probe, trials))
@@ -102,21 +103,6 @@ def _measures(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> lis
         what = f"rank {run.recipe.rank}, seed {seed}"
         found.append(measure_adapted(run, fit_adapters(run, frozen, probe, rows, seed, what), temperature))
     return found
-
-
-def _row(trials: RankTrials, rank: int, measures: list[Measure]) -> SweptRank:
-    """Return a rank without its comparison, which is known when all ranks are."""
-    scores = [measure.scores for measure in measures]
-    return SweptRank(
-        rank,
-        measures[0].parameters,
-        None,
-        None,
-        None,
-        None,
-        tuple(score.top1 for score in scores),
-        tuple(score.loss for score in scores),
-    )
 
 
 def _sweep(run: Run, trials: RankTrials, rows: list[SweptRank], others: Sequence[SweptRank], seconds: float) -> Sweep:
