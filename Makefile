@@ -33,7 +33,7 @@ test-gpu: $(VENV)/.installed-dev
 # Tests, inference and training on a machine with an NVIDIA GPU, in the Python that is there, without a network and in under
 # ten minutes. WHEELS=FOLDER brings packages that this Python lacks.
 gpu:
-	PYTHON=$(PYTHON) bash benchmarks/gpu.sh $(WHEELS)
+	PYTHON=$(PYTHON) bash benchmarks/gpu/measure.sh $(WHEELS)
 
 # The pictures of the page at / in docs/pictures, of what make quickstart left; needs Chromium on PATH.
 screenshots: $(VENV)/.installed-dev
@@ -46,13 +46,13 @@ fuzz: $(VENV)/.installed-dev
 # Ten minutes at twice the capacity with good and bad traffic, then a noisy task beside another; about fourteen minutes in
 # all, on a quiet machine of two cores or more. Writes docs/results/soak.md.
 soak: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.soak
-	$(BIN)/python -m benchmarks.soak_page
+	$(BIN)/python -m benchmarks.robustness.soak
+	$(BIN)/python -m benchmarks.robustness.soak_page
 
 # The noisy task beside another one alone, beside what make soak measured on this machine; three minutes.
 noisy: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.soak --noisy
-	$(BIN)/python -m benchmarks.soak_page
+	$(BIN)/python -m benchmarks.robustness.soak --noisy
+	$(BIN)/python -m benchmarks.robustness.soak_page
 
 # The tables of docs/reliability.md, made out of what the tests say that they try.
 reliability:
@@ -92,61 +92,62 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# ATD_BENCH_DATA: pets/, pets-3breeds/, flowers/, cifar10/, tiny-imagenet/ and weights/, see benchmarks/accuracy.py; hours on two cores.
+# ATD_BENCH_DATA: pets/, pets-3breeds/, flowers/, cifar10/, tiny-imagenet/ and weights/, see
+# benchmarks/training/accuracy.py; hours on two cores.
 bench-accuracy: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+	$(BIN)/python -m benchmarks.training.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 # What --rank auto finds on four of them and what it costs; on a quiet machine, hours on two cores. Goes on where it stopped.
 bench-auto-rank: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.auto_rank --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+	$(BIN)/python -m benchmarks.ranks.auto --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 # ATD_BENCH_WEIGHTS=FILE gives DeiT-Tiny its real weights; about an hour on two cores, and goes on where it stopped.
 bench-families: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.families $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
+	$(BIN)/python -m benchmarks.families.parity $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
 
 # Whether --rank auto finds a rank that was planted, and what the seed does to that; ten minutes on one core.
 bench-planted-rank: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.planted_rank
-	$(BIN)/python -m benchmarks.planted_seeds
+	$(BIN)/python -m benchmarks.ranks.planted
+	$(BIN)/python -m benchmarks.ranks.planted_seeds
 
 # Ways to train nested adapters on the same problem; two minutes on one core.
 bench-nested-widths: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.nested_widths
+	$(BIN)/python -m benchmarks.ranks.nested_widths
 
 # ATD_BENCH_DATA as above: flowers/, cifar10/ and weights/. On a quiet machine; about an hour on two cores. Writes
 # docs/results/training-speed.md too. BENCH_TRAIN=--only=steps leaves the whole commands out: ten minutes.
 bench-train: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.train_speed --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors $(BENCH_TRAIN)
+	$(BIN)/python -m benchmarks.training.speed --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors $(BENCH_TRAIN)
 
 # On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.infer
-	$(BIN)/python -m benchmarks.bank
-	$(BIN)/python -m benchmarks.inference_page
+	$(BIN)/python -m benchmarks.inference.cpu
+	$(BIN)/python -m benchmarks.inference.bank
+	$(BIN)/python -m benchmarks.inference.page
 
 # A server over HTTP against its own engine, at half load and beside NVIDIA's tritonserver, and swaps in traffic; about
 # twelve minutes on a quiet machine of two cores. Writes docs/results/serving.md and its picture.
 bench-serve: $(VENV)/.installed-dev $(VENV)-triton/.installed
-	$(BIN)/python -m benchmarks.swaps --swaps 300
-	$(BIN)/python -m benchmarks.serve
-	$(BIN)/python -m benchmarks.serve_page
+	$(BIN)/python -m benchmarks.serving.swaps --swaps 300
+	$(BIN)/python -m benchmarks.serving.measure
+	$(BIN)/python -m benchmarks.serving.page
 
 # What an image costs at half load, and how many a second that says, of one process and of two replicas on Ray; twelve minutes on
 # a quiet machine.
 bench-sizing: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.sizing
+	$(BIN)/python -m benchmarks.serving.sizing
 
 # ATD_BENCH_DATA: flowers/ and weights/ as above. Trains and exports once into ATD_BENCH_WORK, then asks; about an hour on two
 # cores, and goes on where it stopped. The timing part wants a quiet machine; about half an hour.
 bench-precision: bench-precision-answers bench-precision-timing
 
 bench-precision-answers bench-precision-timing: bench-precision-%: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.precision --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors --work $(or $(ATD_BENCH_WORK),precision-run) --only $*
+	$(BIN)/python -m benchmarks.precision.measure --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors --work $(or $(ATD_BENCH_WORK),precision-run) --only $*
 
 # Time and memory of an export, time of atd add; adds them to the page.
 bench-export: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.export_cost
-	$(BIN)/python -m benchmarks.inference_page
+	$(BIN)/python -m benchmarks.inference.export_cost
+	$(BIN)/python -m benchmarks.inference.page
 
 # NVIDIA's Python bindings of three TensorRT versions, 4 MB, without the libraries that they bind: the engine's names are
 # compared with theirs. A version without a wheel for this Python is left out, and its tests say so.

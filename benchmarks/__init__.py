@@ -1,1 +1,1 @@
-"""One command a table; peers side by side in the same run."""
+"""One room for each thing that is measured, one command a table; peers side by side in the same run."""

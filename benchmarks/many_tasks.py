@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from adaptertune_deploy.bench.machine import describe_machine
-from benchmarks.bank import RANK, export
-from benchmarks.served import served
-from benchmarks.swaps import SwappedBundle
+from benchmarks.inference.bank import RANK, export
+from benchmarks.servers.atd import served
+from benchmarks.serving.swaps import SwappedBundle
 
 RESULTS = Path(__file__).parent / "results" / "many_tasks.json"
 ROUNDS = 3

@@ -1,4 +1,4 @@
-"""NVIDIA's tritonserver (benchmarks.serving.tritonserver) for tests, which are skipped where it is not installed."""
+"""NVIDIA's tritonserver (benchmarks.servers.tritonserver) for tests, which are skipped where it is not installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import tritonserver as server
+from benchmarks.servers import tritonserver as server
 from tests.flow.waiting import wait_until_ready
 
 

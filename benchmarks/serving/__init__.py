@@ -1,1 +1,1 @@
-"""What benchmarks.serve measures, one file each, and the clients and processes that it takes."""
+"""What a server gives: images a second, latency, memory, swaps; NVIDIA's tritonserver beside it."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.served import Server, command, started
-from benchmarks.serving import rival, sessions
+from benchmarks.clients.loads import CLIENTS, Load, drawn, p99_ms, resampled, waiting
+from benchmarks.servers import rival, sessions
+from benchmarks.servers.atd import Server, command, started
+from benchmarks.servers.processes import proportional_mb
 from benchmarks.serving.asked import Row, in_turn
-from benchmarks.serving.loads import CLIENTS, Load, drawn, p99_ms, resampled, waiting
-from benchmarks.serving.processes import proportional_mb
 from benchmarks.serving.rounded import ratio, spread
 
 OURS, THEIRS = "atd", "triton"

@@ -15,8 +15,8 @@ from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_session
-from benchmarks.http_client import Connection, cycle, post
-from benchmarks.served import ask
+from benchmarks.clients.http1 import Connection, cycle, post
+from benchmarks.servers.atd import ask
 
 TOLERANCE = 1e-4  # of a logit: other programs run the graphs in other forms
 OUTPUTS = {"outputs": [{"name": "logits", "parameters": {"binary_data": False}}]}

@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.http_client import HOST, Connection, cycle, percentile
-from benchmarks.served import Server, ask, command, started
+from benchmarks.clients.http1 import HOST, Connection, cycle, percentile
+from benchmarks.clients.loads import CLIENTS, Load, drawn, p99_ms, resampled, waiting
+from benchmarks.servers.atd import Server, ask, command, started
+from benchmarks.servers.processes import cpu_s
 from benchmarks.serving.alone import Alone, Taken, alone
 from benchmarks.serving.asked import Row, for_people
-from benchmarks.serving.loads import CLIENTS, Load, drawn, p99_ms, resampled, waiting
-from benchmarks.serving.processes import cpu_s
 from benchmarks.serving.rounded import ratio, spread
 
 INDEX = b"GET / HTTP/1.1\r\nAccept: application/json\r\n" + HOST + b"\r\n"
@@ -76,7 +76,7 @@ class Capacity:
             self._server: Server = stack.enter_context(started(command(bundle)))
             self._batch = _batch_of(self._server)
             words = [str(bundle), json.dumps(runs), str(self._batch)]
-            idle = [sys.executable, "-m", "benchmarks.serving.idle_engine", *words]
+            idle = [sys.executable, "-m", "benchmarks.servers.idle_engine", *words]
             self._idle: Server = stack.enter_context(started(idle))
             for server in (self._server, self._idle):
                 waiting(server.port, cycle(self._requests), CLIENTS, self._seconds)

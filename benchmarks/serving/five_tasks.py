@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.served import Server, command, started
+from benchmarks.clients.loads import together
+from benchmarks.servers.atd import Server, command, started
+from benchmarks.servers.processes import cpu_s
 from benchmarks.serving.asked import for_people
-from benchmarks.serving.loads import together
-from benchmarks.serving.processes import cpu_s
 from benchmarks.serving.rounded import ratio, spread
 
 ONE, AT_ONCE, IN_TURN = "one request", "five at once", "five in turn"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.http_client import Connection
-from benchmarks.served import ask, command, started
+from benchmarks.clients.http1 import Connection
+from benchmarks.clients.loads import waiting
+from benchmarks.servers.atd import ask, command, started
+from benchmarks.servers.processes import proportional_mb
 from benchmarks.serving.asked import for_people
-from benchmarks.serving.loads import waiting
-from benchmarks.serving.processes import proportional_mb
 from benchmarks.serving.rounded import ratio, spread
 
 CLIENTS = 4

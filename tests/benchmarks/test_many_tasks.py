@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bank, many_tasks
+from benchmarks import many_tasks
+from benchmarks.inference import bank
 
 
 def test_the_command_measures_all_of_it(

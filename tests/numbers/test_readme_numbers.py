@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import inference_page
-from benchmarks.accuracy import WANTED
-from benchmarks.accuracy_page import count_runs, counted, page
+from benchmarks.inference import page as inference_page
+from benchmarks.training.accuracy import WANTED
+from benchmarks.training.accuracy_page import count_runs, counted, page
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.servers.tritonserver import NoTritonError, make_backends
 from benchmarks.serving.against_triton import AgainstTriton
 from benchmarks.serving.asked import rows
-from benchmarks.serving.tritonserver import NoTritonError, make_backends
 
 GOLDEN = Path(__file__).parents[2] / "device" / "golden"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from benchmarks.served import served
+from benchmarks.servers.atd import served
 from benchmarks.serving import asked
 from benchmarks.serving.asked import Row, rows
 

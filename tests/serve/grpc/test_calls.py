@@ -16,8 +16,8 @@ from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.grpc.methods import HEALTH, METHODS, SERVICE, admin_calls
 from adaptertune_deploy.serve.grpc.repository import ANSWERS
 from adaptertune_deploy.serve.settings import Settings
-from benchmarks import http2
-from benchmarks.http2 import ACK, CONTINUATION, GOAWAY, PING, RESET, SETTINGS, WINDOW, Connection, call, frame
+from benchmarks.clients import http2
+from benchmarks.clients.http2 import ACK, CONTINUATION, GOAWAY, PING, RESET, SETTINGS, WINDOW, Connection, call, frame
 from tests.builders import make_preprocess_spec
 from tests.serve.fakes import make_adapters, reference
 from tests.serve.grpc.conftest import Called, Launcher, image_request, until

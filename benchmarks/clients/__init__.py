@@ -1,0 +1,1 @@
+"""Clients of servers, light and hostile ones, and what they ask."""

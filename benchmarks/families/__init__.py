@@ -1,0 +1,1 @@
+"""Every family of backbones: parity of its graphs, and its training step."""

@@ -1,0 +1,1 @@
+"""A machine with an NVIDIA GPU, measured in one command."""

@@ -1,0 +1,1 @@
+"""Ranks of adapters: the search of `--rank auto`, and nested widths."""

@@ -1,0 +1,65 @@
+"""`--rank auto` on real datasets: the rank it finds, and its time in multiples of a run with a given rank.
+
+python -m benchmarks.ranks.auto --data DIR --weights FILE
+
+DIR and FILE are those of benchmarks.training.accuracy, and so are the runs: `atd train` with its defaults, in a process
+of its own, one after another, for times are compared. Each dataset is trained with `--rank 8`, with `--rank auto` and
+with `--rank auto:fast`. Runs that the results file holds are not repeated unless --again is given, so an interrupted
+benchmark goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from adaptertune_deploy.bench.machine import describe_machine
+from benchmarks.ranks.auto_page import GIVEN, page
+from benchmarks.training.accuracy import ROOT, train
+
+RESULTS = ROOT / "benchmarks" / "results" / "auto_rank.json"
+PAGE = ROOT / "docs" / "results" / "auto-rank.md"
+DATASETS = ("pets", "flowers", "cifar10", "pets-3breeds")
+RANKS = (GIVEN, "auto", "auto:fast")
+WANTED = [(name, rank) for name in DATASETS for rank in RANKS]
+
+
+def write(runs: list[dict[str, Any]]) -> None:
+    """Write the results file and the page that is made from it."""
+    runs = sorted(runs, key=lambda run: WANTED.index((run["dataset"], run["asked"])))
+    RESULTS.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
+    PAGE.write_text(page(runs, WANTED))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing, writing after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--datasets", default=",".join(DATASETS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
+    given = parser.parse_args(arguments)
+    runs: list[dict[str, Any]] = []
+    if RESULTS.exists() and not given.again:
+        runs = json.loads(RESULTS.read_text())["runs"]
+    done = {(run["dataset"], run["asked"]) for run in runs}
+    machine, threads = dataclasses.asdict(describe_machine()), len(os.sched_getaffinity(0))
+    for name, rank in WANTED:
+        if name in given.datasets.split(",") and (name, rank) not in done:
+            print(f"--rank {rank}", end=" ", file=sys.stderr)
+            options = ("--rank", rank)
+            found = train(name, given.seed, given.data.resolve(), given.weights.resolve(), threads, options)
+            runs.append(found | {"asked": rank, "machine": machine})
+            write(runs)
+    write(runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
