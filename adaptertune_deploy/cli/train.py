@@ -12,6 +12,7 @@ from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
+from adaptertune_deploy.core.training_record import in_epochs
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _how(result: TrainResult) -> tuple[str, ...]:
             f"tensors are unchanged, each of the {adapters} adapters got a gradient in the first step"
         )
     return (
-        f"trained {recipe.epochs:.3g} epochs in {text.plural(recipe.steps, 'step')} on all "
+        f"trained {in_epochs(recipe.epochs)} in {text.plural(recipe.steps, 'step')} on all "
         f"{result.config.dataset.train:,} training images, last weights kept; {took} in all, {recipe.precision} on "
         f"{recipe.device}",
         checked,

@@ -26,6 +26,15 @@ class DatasetRecord:
     licence: str
 
 
+def in_epochs(epochs: float) -> str:
+    """Return passes over the training images as a person would name them: "4 epochs", "1 epoch", "5.5 epochs".
+
+    Schedules end with a whole step, so that a few images more than was asked for are seen.
+    """
+    count = f"{epochs:.1f}".removesuffix(".0")
+    return f"{count} epoch" if count == "1" else f"{count} epochs"
+
+
 @dataclass(frozen=True)
 class RecipeRecord:
     """The recipe as it really ran, for the candidate that was trained beside the head.

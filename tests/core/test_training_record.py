@@ -10,7 +10,7 @@ import pytest
 
 from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
+from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord, in_epochs
 from tests.builders import make_config, make_recipe
 
 DATASET = make_config().dataset
@@ -55,3 +55,11 @@ def test_a_fact_of_another_type_is_named(kind: type, value: Any, name: str, foun
     changed = {**json.loads(records.dump(value)), name: found}
     with pytest.raises(FormatError, match=f"here: {name}: found {found!r}, expected"):
         records.parse(changed, kind, "here")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [(4.0, "4 epochs"), (4.01, "4 epochs"), (1.0, "1 epoch"), (40 / 34, "1.2 epochs"), (5.5, "5.5 epochs")],
+)
+def test_epochs_are_named_as_people_do(epochs: float, words: str) -> None:
+    assert in_epochs(epochs) == words

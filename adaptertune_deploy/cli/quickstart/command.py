@@ -69,7 +69,7 @@ def _run(out: Path, rank: int, epochs: int) -> tuple[list[TrainResult], Manifest
         from adaptertune_deploy.export.exporter import export_bundle
         from adaptertune_deploy.export.plan import plan_export
 
-    with console.progress_bars() as progress:
+    with console.progress_bars(lines=True) as progress:
         trained = [_train(out / place.ADAPTERS, task, rank, epochs, progress) for task in TASKS]
         folders = [result.folder for result in trained]
         bundle = out / place.BUNDLE

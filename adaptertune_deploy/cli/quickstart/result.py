@@ -11,6 +11,7 @@ from rich.text import Text
 from adaptertune_deploy.cli.terminal import console, table, text
 from adaptertune_deploy.cli.terminal import next as following
 from adaptertune_deploy.core.manifest import FORMS
+from adaptertune_deploy.core.training_record import in_epochs
 
 if TYPE_CHECKING:
     from adaptertune_deploy.cli.quickstart.served import Served
@@ -81,7 +82,7 @@ def show(found: dict[str, Any], out: Path) -> None:
     names = ("head alone", "adapter + head", "ships", "max diff", "HTTP")  # fits 80 columns with these two tasks
     title = f"{text.plural(len(rows), 'task')}, one frozen backbone: {found['backbone']}"
     table.show(console.out, title, (table.Words("task"), *names), [_row(row) for row in rows])
-    schedules = "; ".join(f"{row['task']} {row['epochs']:.3g} epochs at lr {row['lr']:g}" for row in rows)
+    schedules = "; ".join(f"{row['task']} {in_epochs(row['epochs'])} at lr {row['lr']:g}" for row in rows)
     console.out.print()
     _show_sizes(found)
     console.out.print()

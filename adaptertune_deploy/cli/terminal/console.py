@@ -1,4 +1,7 @@
-"""What a person sees: progress with time left, one-line notes and errors; quiet and unwrapped when nobody looks."""
+"""What a person sees: progress with time left, one-line notes and errors; quiet and unwrapped when nobody looks.
+
+Where a whole path takes minutes, a log gets a line for each kind of work instead of bars: silence looks like a fault.
+"""
 
 from __future__ import annotations
 
@@ -51,15 +54,40 @@ class _Bars:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` steps of `what` are finished."""
-        kind = what.split(",")[0]
+        kind = _kind(what)
         if kind not in self._tasks:
             self._tasks[kind] = self._bars.add_task(visible(what), total=total)
         self._bars.update(self._tasks[kind], description=visible(what), completed=done, total=total)
 
 
+class _Lines:
+    """Prints one line for each kind of work as it begins."""
+
+    def __init__(self) -> None:
+        self._met: set[str] = set()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say that work of this kind has begun, unless that was said."""
+        kind = _kind(what)
+        if kind not in self._met:
+            self._met.add(kind)
+            err.print(Text(visible(kind)))
+
+
+def _kind(what: str) -> str:
+    return what.split(",")[0]
+
+
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Yield a Progress that draws bars on the terminal's standard error, and nothing when that is no terminal."""
+def progress_bars(lines: bool = False) -> Iterator[Progress]:
+    """Yield a Progress that draws bars on the terminal's standard error.
+
+    Args:
+        lines: when that is no terminal, whether each kind of work gets a line there; nothing is said otherwise.
+    """
+    if lines and not err.is_terminal:
+        yield _Lines()
+        return
     what = TextColumn("{task.description}", markup=False)
     columns: tuple[ProgressColumn, ...]
     if err.width < NARROW:

@@ -7,7 +7,7 @@ import textwrap
 
 from adaptertune_deploy.core.adapter import AdapterConfig
 from adaptertune_deploy.core.samples import SAMPLES_NAME
-from adaptertune_deploy.core.training_record import RecipeRecord
+from adaptertune_deploy.core.training_record import RecipeRecord, in_epochs
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, FULL, HEAD, Measured
@@ -189,7 +189,7 @@ def _trained_rows(recipe: RecipeRecord, config: AdapterConfig) -> dict[str, str]
     served = f"{100 * recipe.served_view:.0f} %"
     views = f" in {recipe.views} fixed views" if recipe.views else ""
     what, *rates = _method(recipe, config).items()
-    length = f"{recipe.epochs:.4g} epochs, {recipe.steps:,} steps of {recipe.batch_size} images; last weights"
+    length = f"{in_epochs(recipe.epochs)}, {recipe.steps:,} steps of {recipe.batch_size} images; last weights"
     return {
         **dict([what, ("length", length), *rates]),
         "optimiser": f"AdamW, weight decay {recipe.weight_decay:g} on matrices, {clip}",

@@ -3,12 +3,16 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from adaptertune_deploy.cli.quickstart import command
+from adaptertune_deploy.cli.quickstart import command, served
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.progress import Progress
+from adaptertune_deploy.export import exporter, plan
 from tests.builders import with_parity
 from tests.cli.conftest import Atd
 
@@ -18,6 +22,24 @@ def test_a_bundle_without_a_parity_check_is_refused(folder: Path) -> None:
     with pytest.raises(AtdError, match="'birds' was exported without a parity check"):
         command._check_agreement(manifest)
     command._check_agreement(with_parity(manifest))
+
+
+def test_a_log_hears_of_every_stage_and_results_stay_clean(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(adapters: Path, task: str, rank: int, epochs: int, progress: Progress) -> Any:
+        progress(f"{task}: all images", 1, 2)
+        progress(f"{task}: all images", 2, 2)
+        return SimpleNamespace(folder=adapters / task)
+
+    monkeypatch.setattr(command, "_train", train)
+    monkeypatch.setattr(plan, "plan_export", lambda *_, **__: "plan")
+    monkeypatch.setattr(exporter, "export_bundle", lambda given, progress: progress("shared graph", 1, 2) or given)
+    monkeypatch.setattr(served, "ask_server", lambda *given: given[2]("serve digits", 1, 1))
+    command._run(folder, 8, 0)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == ["digits: all images", "shapes: all images", "shared graph", "serve digits"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -60,6 +60,24 @@ def test_bars_are_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, widt
         assert ("export" in screen.getvalue()) is terminal
 
 
+def test_where_lines_are_wanted_a_log_gets_one_for_each_kind_of_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress_bars(lines=True) as progress:
+        for step in range(3):
+            progress("digits: fold 1 of 2", step, 2)
+        progress("digits: fold 1 of 2, answers", 0, 1)
+        progress("serve [bold]\x1b", 0, 1)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "digits: fold 1 of 2\nserve [bold]\\x1b\n")
+
+
+def test_a_terminal_gets_bars_even_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True, color_system=None, width=120))
+    with console.progress_bars(lines=True) as progress:
+        progress("export", 2, 2)
+    assert "2/2" in screen.getvalue()
+
+
 def test_every_stage_of_a_training_has_a_bar_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True, color_system=None, width=120))
