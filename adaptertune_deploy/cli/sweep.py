@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.launched import first_process
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, table, text
@@ -28,6 +29,7 @@ from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
+    from adaptertune_deploy.train.parallel.group import Group
     from adaptertune_deploy.train.request import TrainRequest
     from adaptertune_deploy.train.sweep.swept import Sweep, SweptRank
 
@@ -82,6 +84,7 @@ def sweep(
     atd sweep --dataset flowers --ranks 1,2,4,8,16 --nested
     atd sweep --dataset pets --ranks 4,8,16 --full
     atd sweep --dataset pets --resume
+    torchrun --nproc-per-node 2 -m adaptertune_deploy sweep --dataset pets
     """
     from adaptertune_deploy.train.request import TrainRequest
 
@@ -124,11 +127,12 @@ def numbers(listed: str) -> tuple[int, ...]:
 
 
 def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False, full: bool = False) -> Sweep:
-    """Check and sweep."""
+    """Check and sweep; with the processes that torchrun started beside this one where it did."""
     from adaptertune_deploy.data.datasets import task_of
     from adaptertune_deploy.train.preflight import check_train
     from adaptertune_deploy.train.stopped import is_stopped
 
+    launch = first_process(full, "--full")
     for note in check_train(request):
         console.print_note(note)
     task = request.task or task_of(request.dataset)
@@ -138,7 +142,16 @@ def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False, ful
             from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 
         with console.progress_bars() as progress:
-            return sweep_ranks(request, ranks, progress, console.print_note, nested=nested, full=full)
+
+            def work(group: Group | None) -> Sweep:
+                tell = console.print_note
+                return sweep_ranks(request, ranks, progress, tell, nested=nested, full=full, group=group)
+
+            if launch is None:
+                return work(None)
+            from adaptertune_deploy.train.parallel.lead import lead
+
+            return lead(launch, work)
 
 
 def show(found: Sweep, request: TrainRequest) -> None:

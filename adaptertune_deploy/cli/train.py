@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.launched import first_process
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
@@ -140,17 +140,9 @@ def train(
 
 
 def _run_and_show(request: TrainRequest, as_json: bool) -> None:
-    from adaptertune_deploy.train.parallel.launch import check_shared, launched, on_signals
     from adaptertune_deploy.train.preflight import check_train
 
-    launch = launched()
-    if launch is not None and launch.rank:
-        on_signals(signal.SIG_DFL)  # ended while torch loads, it says no word either
-        from adaptertune_deploy.train.parallel.help import help_train
-
-        raise typer.Exit(help_train(launch))
-    if launch is not None:
-        check_shared(request.recipe)
+    launch = first_process(request.recipe.method == "full", "--method full")
     for note in check_train(request):
         console.print_note(note)
     result = run(request, launch)
@@ -176,9 +168,9 @@ def run(request: TrainRequest, launch: Launch | None = None) -> TrainResult:
         with console.progress_bars() as progress:
             if launch is None:
                 return train_task(request, progress, console.print_note)
-            from adaptertune_deploy.train.parallel.lead import lead_train
+            from adaptertune_deploy.train.parallel.lead import lead
 
-            return lead_train(request, launch, progress, console.print_note)
+            return lead(launch, lambda group: train_task(request, progress, console.print_note, group=group))
 
 
 def train_facts(result: TrainResult) -> dict[str, Any]:

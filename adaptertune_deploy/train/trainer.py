@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from adaptertune_deploy.train.outcome.measured import (
     Repeat,
 )
 from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.parallel.work import setup_of
+from adaptertune_deploy.train.parallel.work import shared
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
@@ -91,14 +91,8 @@ def train_task(
     run = prepare(request, progress, dataset, tell)
     for note in run.notes:
         tell(note)
-    if group is not None:
-        run = replace(run, group=group)
-        group.send(setup_of(run, request))
-    with run.keeping():
-        result = _train_run(request, run, started)
-    if group is not None:
-        group.send(None)
-    return result
+    with shared(run, request, group) as run, run.keeping():
+        return _train_run(request, run, started)
 
 
 def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.cli.sweep import show
+from adaptertune_deploy.train.parallel import lead as leading
+from adaptertune_deploy.train.parallel.launch import Launch
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.sweep import sweep as sweeping
@@ -19,7 +21,9 @@ from tests.cli.conftest import Atd
 from tests.train.sweep.sweeps import make_sweep
 
 Asked = list[tuple[TrainRequest, tuple[int, ...]]]
+PROCESSES = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 NESTED: list[tuple[bool, bool]] = []
+GROUPS: list[Any] = []
 
 
 @pytest.fixture
@@ -27,10 +31,12 @@ def asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Return what the work was asked for; it returns a sweep at once."""
     found: Asked = []
     NESTED.clear()
+    GROUPS.clear()
 
-    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object, nested: bool, full: bool) -> Sweep:
+    def swept(request: TrainRequest, ranks: tuple[int, ...], *_: object, nested: bool, full: bool, group: Any) -> Sweep:
         found.append((request, ranks))
         NESTED.append((nested, full))
+        GROUPS.append(group)
         write_sweep(request.out, make_sweep())
         return make_sweep()
 
@@ -97,3 +103,17 @@ def test_nested_widths_are_rows_of_their_own(
     printed = capfd.readouterr().out
     assert "1, nested" in printed
     assert "full fine-tuning" in printed
+
+
+def test_processes_of_torchrun_share_a_sweep_but_no_full_fine_tuning(
+    atd: Atd, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in PROCESSES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(leading, "lead", lambda launch, work: work((launch, "group")))
+    atd("sweep", "--dataset", "digits")
+    assert GROUPS[0] == (Launch(0, 2, 0), "group")
+    done = atd("sweep", "--dataset", "digits", "--full")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "--full: several processes train adapters only; start it without torchrun, or leave it out" in done.err
+    assert len(asked) == 1

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -296,11 +297,16 @@ def test_the_first_process_leads(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     asked: list[Launch] = []
 
-    def lead_train(request: TrainRequest, launch: Launch, *_: object) -> TrainResult:
+    def led(launch: Launch, work: Callable[[str], TrainResult]) -> TrainResult:
         asked.append(launch)
+        return work("group")
+
+    def train_task(request: TrainRequest, *_: object, group: str) -> TrainResult:
+        assert group == "group"
         return trained(request)
 
-    monkeypatch.setattr(lead, "lead_train", lead_train)
+    monkeypatch.setattr(lead, "lead", led)
+    monkeypatch.setattr(trainer, "train_task", train_task)
     assert json.loads(atd("train", "--dataset", "digits", "--task", "owls", "--json").out)["task"] == "owls"
     assert asked == [Launch(0, 2, 0)]
 
@@ -308,7 +314,7 @@ def test_the_first_process_leads(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> N
 def test_processes_do_not_share_full_fine_tuning(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**PROCESSES, "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(lead, "lead_train", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr(lead, "lead", lambda *_: pytest.fail("it began"))
     done = atd("train", "--dataset", "digits", "--task", "birds", "--method", "full")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert "--method full: several processes train adapters only; start it without torchrun" in done.err

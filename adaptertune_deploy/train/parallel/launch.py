@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.recipe import FULL, Recipe
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -56,13 +55,15 @@ def on_signals(handler: signal.Handlers) -> None:
         signal.signal(number, handler)
 
 
-def check_shared(recipe: Recipe) -> None:
-    """Check that several processes can train by a recipe.
+def check_shared(full: bool, option: str) -> None:
+    """Check that several processes can do what was asked for.
+
+    Args:
+        full: whether full fine-tuning is a part of it, whose steps would exchange a whole backbone.
+        option: which asked for that.
 
     Raises:
-        UsageError: full fine-tuning, whose steps would exchange a whole backbone.
+        UsageError: it is.
     """
-    if recipe.method == FULL:
-        raise UsageError(
-            "--method full: several processes train adapters only; start it without torchrun, or leave it out"
-        )
+    if full:
+        raise UsageError(f"{option}: several processes train adapters only; start it without torchrun, or leave it out")

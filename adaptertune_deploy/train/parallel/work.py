@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.train.checkpoint import State
+from adaptertune_deploy.train.parallel.group import Group
 from adaptertune_deploy.train.probe.head import Weights
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
@@ -54,6 +56,20 @@ def setup_of(run: Run, request: TrainRequest) -> Setup:
     own: dict[str, Any] = dict.fromkeys(("backbone", "checkpoints", "logs", "views", "group"))
     bare = dataclasses.replace(run, **own, progress=silent, tell=unheard)
     return Setup(bare, run.backbone.spec, request.weights, request.allow_random)
+
+
+@contextmanager
+def shared(run: Run, request: TrainRequest, group: Group | None) -> Iterator[Run]:
+    """Let all trainings of a run be taken part in; yields the run that does so, which is the same without a group.
+
+    A failure says nothing to the others: their connections end with this process.
+    """
+    if group is None:
+        yield run
+        return
+    group.send(setup_of(run, request))
+    yield dataclasses.replace(run, group=group)
+    group.send(None)
 
 
 def unheard(sentence: str) -> None:

@@ -16,6 +16,8 @@ from adaptertune_deploy.report.sweep import SweptPoint, draw_sweep
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
 from adaptertune_deploy.train.outcome.measured import Measure
+from adaptertune_deploy.train.parallel.group import Group
+from adaptertune_deploy.train.parallel.work import shared
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
@@ -39,6 +41,7 @@ def sweep_ranks(
     dataset: Dataset | None = None,
     nested: bool = False,
     full: bool = False,
+    group: Group | None = None,
 ) -> Sweep:
     """Sweep over ranks, and write out/<task>.json and out/<task>.png.
 
@@ -53,6 +56,7 @@ def sweep_ranks(
         dataset: the images themselves, where they were made in Python; None opens the dataset that the request names.
         nested: also train nested adapters of the largest rank, and show every width of them.
         full: also fine-tune the whole backbone.
+        group: the processes that train together, of which this one is the first; None trains alone.
 
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
@@ -66,7 +70,7 @@ def sweep_ranks(
     run = prepare(replace(request, recipe=recipe), progress, dataset, tell)
     for note in run.notes:
         tell(note)
-    with run.keeping():
+    with shared(run, request, group) as run, run.keeping():
         frozen, probe = fit_head_alone(run)
         trials = RankTrials(run, frozen, probe, run.fold(run.recipe.folds, "gate"), run.recipe.seed)
         rows = [make_row(rule.HEAD_ONLY, [measure_head_alone(run, probe)])]

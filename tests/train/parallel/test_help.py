@@ -23,6 +23,7 @@ from adaptertune_deploy.train.parallel import help as module
 from adaptertune_deploy.train.parallel.launch import Launch
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 from adaptertune_deploy.train.trainer import train_task
 from tests.train.runs import make_pictures
 
@@ -50,10 +51,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pictures(tmp_path_factory.mktemp("data") / "trees", 14)
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "adaptertune_deploy"]
+
+
 def start(command: list[str], pictures: Path, out: Path, **environment: str) -> subprocess.Popen[str]:
     options = ["train", "--dataset", str(pictures), "--backbone", BACKBONE, *OPTIONS, "--out", str(out), "--json"]
+    return begin([*command, *options], out, **environment)
+
+
+def begin(command: list[str], out: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *command, *options],
+        [sys.executable, *command],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "ATD_CACHE": str(out / "cache"), **environment},
         stdout=subprocess.PIPE,
@@ -63,17 +71,7 @@ def start(command: list[str], pictures: Path, out: Path, **environment: str) -> 
 
 
 def test_two_processes_of_torchrun_end_in_the_weights_of_one(pictures: Path, tmp_path: Path) -> None:
-    launcher = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "--",
-        "adaptertune_deploy",
-    ]
-    output, said = start(launcher, pictures, tmp_path / "two").communicate(timeout=600)
+    output, said = start(TORCHRUN, pictures, tmp_path / "two").communicate(timeout=600)
     assert output, said
     facts = json.loads(output)  # one document: the other process prints nothing
     assert facts["recipe"]["steps"] == 4
@@ -97,6 +95,22 @@ def test_two_processes_of_torchrun_end_in_the_weights_of_one(pictures: Path, tmp
     with (tmp_path / "two" / "trees" / "report" / "log" / "steps.csv").open() as text:
         rows = [(row["training"], row["step"]) for row in csv.DictReader(text)]
     assert rows == [("seed 0 rank 2 all images", str(step)) for step in range(1, 5)]
+
+
+def test_two_processes_of_torchrun_sweep_as_one_does(pictures: Path, tmp_path: Path) -> None:
+    recipe = Recipe(placement="last:2", epochs=1, batch_size=9, folds=2, seeds=1, precision="fp32", device="cpu")
+    words = "--placement last:2 --epochs 1 --batch-size 9 --folds 2 --seeds 1 --precision fp32 --device cpu"
+    asked = ["sweep", "--dataset", str(pictures), "--backbone", BACKBONE, "--allow-random-backbone", "--ranks", "1,2"]
+    command = [*TORCHRUN, *asked, "--nested", *words.split(), "--out", str(tmp_path), "--json"]
+    output, said = begin(command, tmp_path).communicate(timeout=600)
+    assert output, said
+    found = json.loads(output)["ranks"]
+    request = TrainRequest(str(pictures), BACKBONE, tmp_path / "one", recipe, allow_random=True)
+    expected = sweep_ranks(request, [1, 2], nested=True).ranks
+    assert [(row["rank"], row["method"]) for row in found] == [(one.rank, one.method) for one in expected]
+    assert len(found) == 5
+    for row, one in zip(found, expected, strict=True):
+        assert row["loss"] == pytest.approx(one.loss, rel=1e-3)
 
 
 FAILING = """

@@ -6,7 +6,6 @@ import pytest
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.parallel.launch import Launch, check_shared, launched
-from adaptertune_deploy.train.recipe import Recipe, method_fields
 
 SET = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
@@ -33,8 +32,7 @@ def test_places_that_make_no_sense_are_refused(changes: dict[str, str]) -> None:
         launched({**SET, **changes})
 
 
-def test_adapters_of_every_kind_are_shared_and_full_fine_tuning_is_not() -> None:
-    for recipe in (Recipe(), Recipe(nested=True), Recipe(rank=0), Recipe(search="auto"), Recipe(views=2, dropout=0.1)):
-        check_shared(recipe)
-    with pytest.raises(UsageError, match="--method full: several processes train adapters only; start it without"):
-        check_shared(Recipe(**method_fields("full")))
+def test_full_fine_tuning_is_not_shared() -> None:
+    check_shared(full=False, option="--full")
+    with pytest.raises(UsageError, match="--full: several processes train adapters only; start it without torchrun"):
+        check_shared(full=True, option="--full")

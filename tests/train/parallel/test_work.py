@@ -5,10 +5,12 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
-from adaptertune_deploy.train.parallel.work import setup_of
+from adaptertune_deploy.train.parallel.work import setup_of, shared
 from adaptertune_deploy.train.request import TrainRequest
 from tests.train.runs import make_run
 
@@ -27,3 +29,31 @@ def test_a_run_is_sent_without_what_belongs_to_a_process(tmp_path: Path) -> None
     assert setup.run.recipe == run.recipe
     images = [next(iter(one.batches(np.arange(8), 1, 0))).images for one in (run, setup.run)]
     assert np.array_equal(*images)
+
+
+class Sent:
+    """A group that keeps what it is to send."""
+
+    def __init__(self) -> None:
+        self.values: list[object] = []
+
+    def send(self, value: object) -> None:
+        self.values.append(value)
+
+
+def test_a_run_is_shared_from_its_setup_to_its_end(tmp_path: Path) -> None:
+    group: Any = Sent()
+    run, request = make_run(), TrainRequest("trees", None, tmp_path)
+    with shared(run, request, group) as one:
+        assert one.group is group
+        assert [type(value).__name__ for value in group.values] == ["Setup"]
+    assert group.values[1:] == [None]
+    with shared(run, request, None) as alone:
+        assert alone is run
+
+
+def test_a_failure_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    group: Any = Sent()
+    with pytest.raises(RuntimeError), shared(make_run(), TrainRequest("trees", None, tmp_path), group):
+        raise RuntimeError
+    assert len(group.values) == 1
