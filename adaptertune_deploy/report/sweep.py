@@ -46,68 +46,90 @@ def draw_sweep(
         nested: nested adapters at ranks of `points`; those at others are not drawn.
         full: full fine-tuning, none or one.
     """
-    places = list(range(1, len(points)))
     head, adapters = points[0], points[1:]
-    names = [str(point.rank) for point in adapters]
-    marked = [place for place, point in zip(places, adapters, strict=True) if point.rank == enough]
+    places = {point.rank: place for place, point in enumerate(adapters, 1)}
 
     def draw(figure: Any) -> None:
         accuracy, loss, size = figure.subplots(3, sharex=True, height_ratios=(3, 2, 1))
-        means = [100 * fmean(point.top1) for point in adapters]
-        for place, point in zip(places, adapters, strict=True):
-            accuracy.plot([place] * len(point.top1), [100 * value for value in point.top1], ".", color=QUIET, ms=7)
-        accuracy.fill_between(
-            places,
-            [100 * min(point.top1) for point in adapters],
-            [100 * max(point.top1) for point in adapters],
-            color=QUIET,
-            alpha=0.35,
-            lw=0,
-        )
-        accuracy.plot(places, means, "o-", color=OTHER, ms=4, lw=1.4)
-        cut = [(names.index(str(point.rank)) + 1, point) for point in nested if str(point.rank) in names]
-        if cut:
-            at, heights = [place for place, _ in cut], [100 * fmean(point.top1) for _, point in cut]
-            accuracy.plot(at, heights, "s:", color=OTHER, ms=4, lw=1.2, mfc="white", label="nested, one training")
-            accuracy.legend(loc="lower right", frameon=False)
-            if all(point.loss is not None for _, point in cut):
-                loss.plot(at, [point.loss for _, point in cut], "s:", color=OTHER, ms=4, lw=1.2, mfc="white")
+        _seeds(accuracy, adapters)
+        _nested(accuracy, loss, [(places[point.rank], point) for point in nested if point.rank in places])
         for one in full:
-            mean = 100 * fmean(one.top1)
-            accuracy.axhline(mean, color=OTHER, lw=1, ls="-.")
-            accuracy.annotate(
-                "full fine-tuning", (places[0], mean), textcoords="offset points", xytext=(0, 3), ha="left", color=OTHER
-            )
-            if one.loss is not None:
-                loss.axhline(one.loss, color=OTHER, lw=1, ls="-.")
-        accuracy.axhline(100 * head.top1[0], color=OTHER, lw=1, ls="--")
-        accuracy.annotate(
-            "head alone",
-            (places[-1], 100 * head.top1[0]),
-            textcoords="offset points",
-            xytext=(0, 3),
-            ha="right",
-            color=OTHER,
-        )
+            _full(accuracy, loss, one)
+        _level(accuracy, 100 * head.top1[0], "--", "head alone", len(adapters), "right")
         accuracy.set_ylabel("top-1, test images (%)")
         accuracy.set_title(folded(title, TITLE_WIDTH), loc="left")
-        known = [(place, point) for place, point in zip(places, adapters, strict=True) if point.loss is not None]
-        if known and head.loss is not None:
-            errors = [point.error or 0.0 for _, point in known]
-            values = [point.loss or 0.0 for _, point in known]
-            loss.errorbar([place for place, _ in known], values, yerr=errors, fmt="o-", color=OTHER, ms=4, capsize=3)
-            loss.axhline(head.loss, color=OTHER, lw=1, ls="--")
-        loss.set_ylabel("loss out of\nfold (nats)")
-        size.bar(places, [point.bytes / KILOBYTE for point in adapters], color=QUIET, width=0.5)
-        size.set_ylabel("kB")
-        size.set_xticks(places, names)
-        size.set_xlabel("rank")
-        for place in marked:
-            accuracy.plot([place], [means[place - 1]], "o", color=SHIPS, ms=9)
-            size.bar([place], [adapters[place - 1].bytes / KILOBYTE], color=SHIPS, width=0.5)
+        _losses(loss, head, adapters)
+        _sizes(size, adapters)
+        if enough in places:
+            _mark(accuracy, size, places[enough], adapters[places[enough] - 1])
         for axes in (accuracy, loss, size):
             axes.grid(axis="y", color="0.92")
             axes.set_axisbelow(True)
             axes.margins(x=0.06)
 
     return picture((7.0, 6.4), draw)
+
+
+def _percents(point: SweptPoint) -> list[float]:
+    """Return the accuracy of each seed."""
+    return [100 * value for value in point.top1]
+
+
+def _seeds(axes: Any, adapters: Sequence[SweptPoint]) -> None:
+    """Draw every seed's accuracy, their range and their mean, ranks at places 1, 2, ..."""
+    places = list(range(1, len(adapters) + 1))
+    for place, point in zip(places, adapters, strict=True):
+        axes.plot([place] * len(point.top1), _percents(point), ".", color=QUIET, ms=7)
+    low, high = ([edge(_percents(point)) for point in adapters] for edge in (min, max))
+    axes.fill_between(places, low, high, color=QUIET, alpha=0.35, lw=0)
+    axes.plot(places, [100 * fmean(point.top1) for point in adapters], "o-", color=OTHER, ms=4, lw=1.4)
+
+
+def _nested(accuracy: Any, loss: Any, placed: Sequence[tuple[int, SweptPoint]]) -> None:
+    """Draw nested adapters, each at its place."""
+    if not placed:
+        return
+    at, heights = [place for place, _ in placed], [100 * fmean(point.top1) for _, point in placed]
+    accuracy.plot(at, heights, "s:", color=OTHER, ms=4, lw=1.2, mfc="white", label="nested, one training")
+    accuracy.legend(loc="lower right", frameon=False)
+    if all(point.loss is not None for _, point in placed):
+        loss.plot(at, [point.loss for _, point in placed], "s:", color=OTHER, ms=4, lw=1.2, mfc="white")
+
+
+def _full(accuracy: Any, loss: Any, one: SweptPoint) -> None:
+    """Draw full fine-tuning, which has no rank, as a level."""
+    _level(accuracy, 100 * fmean(one.top1), "-.", "full fine-tuning", 1, "left")
+    if one.loss is not None:
+        loss.axhline(one.loss, color=OTHER, lw=1, ls="-.")
+
+
+def _level(axes: Any, height: float, line: str, words: str, place: int, side: str) -> None:
+    """Draw a level with words on it that begin ("left") or end ("right") at a place."""
+    axes.axhline(height, color=OTHER, lw=1, ls=line)
+    axes.annotate(words, (place, height), textcoords="offset points", xytext=(0, 3), ha=side, color=OTHER)
+
+
+def _losses(axes: Any, head: SweptPoint, adapters: Sequence[SweptPoint]) -> None:
+    """Draw the losses out of fold, of the ranks that have one."""
+    known = [(place, point) for place, point in enumerate(adapters, 1) if point.loss is not None]
+    if known and head.loss is not None:
+        errors = [point.error or 0.0 for _, point in known]
+        values = [point.loss or 0.0 for _, point in known]
+        axes.errorbar([place for place, _ in known], values, yerr=errors, fmt="o-", color=OTHER, ms=4, capsize=3)
+        axes.axhline(head.loss, color=OTHER, lw=1, ls="--")
+    axes.set_ylabel("loss out of\nfold (nats)")
+
+
+def _sizes(axes: Any, adapters: Sequence[SweptPoint]) -> None:
+    """Draw what each rank takes, and name the ranks below."""
+    places = list(range(1, len(adapters) + 1))
+    axes.bar(places, [point.bytes / KILOBYTE for point in adapters], color=QUIET, width=0.5)
+    axes.set_ylabel("kB")
+    axes.set_xticks(places, [str(point.rank) for point in adapters])
+    axes.set_xlabel("rank")
+
+
+def _mark(accuracy: Any, size: Any, place: int, point: SweptPoint) -> None:
+    """Mark the rank that is enough."""
+    accuracy.plot([place], [100 * fmean(point.top1)], "o", color=SHIPS, ms=9)
+    size.bar([place], [point.bytes / KILOBYTE], color=SHIPS, width=0.5)
