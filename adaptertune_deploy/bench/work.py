@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 
 from adaptertune_deploy.core.spec import BackboneSpec
-from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, varints
+from adaptertune_deploy.engines.onnx import declared
+from adaptertune_deploy.engines.onnx.wire_format import messages
 
 GRAPH, INITIALIZER = 7, 5  # of ModelProto and GraphProto
 PATCHES, TOKENS = "patch_embed.proj.weight", "tokens"
@@ -53,21 +54,5 @@ def weight_shapes(graph: bytes) -> Mapping[str, tuple[int, ...]]:
     Raises:
         ValueError: the bytes are no protobuf message.
     """
-    found = {}
-    for number, kind, _, value, stop in fields(graph, 0, len(graph)):
-        if number == GRAPH and kind == LENGTH_DELIMITED:
-            for inner, of, _, start, end in fields(graph, value, stop):
-                if inner == INITIALIZER and of == LENGTH_DELIMITED:
-                    name, shape = _tensor(graph, start, end)
-                    found[name] = shape
-    return found
-
-
-def _tensor(data: bytes, start: int, end: int) -> tuple[str, tuple[int, ...]]:
-    name, shape = "", []
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number == 1:
-            shape += [signed(value)] if kind == VARINT else varints(data, value, stop)
-        elif number == 8 and kind == LENGTH_DELIMITED:
-            name = data[value:stop].decode(errors="replace")
-    return name, tuple(shape)
+    spans = messages(graph, (0, len(graph)), GRAPH, INITIALIZER)
+    return {tensor.name: tensor.dims for tensor in (declared.tensor(graph, *span) for span in spans)}

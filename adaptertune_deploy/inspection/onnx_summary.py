@@ -5,12 +5,14 @@ Field numbers: github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, varints
+from adaptertune_deploy.engines.onnx import declared
+from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, VARINT, fields, texts
 
 # TensorProto.DataType -> its name and the bits of one number
 DTYPES: Mapping[int, tuple[str, int]] = {
@@ -110,12 +112,13 @@ def _graph(
         if number == NODE:
             operators[_operator(data, value, stop)] += 1
         elif number == INITIALIZER:
-            name, dtype, count, size = _tensor(data, value, stop)
-            tensors, numbers, total = held.get((_part(name), dtype), [0, 0, 0])
-            held[_part(name), dtype] = [tensors + 1, numbers + count, total + size]
+            tensor = declared.tensor(data, value, stop)
+            (dtype, bits), count = _dtype(tensor.kind), math.prod(tensor.dims)
+            tensors, numbers, total = held.get((_part(tensor.name), dtype), [0, 0, 0])
+            held[_part(tensor.name), dtype] = [tensors + 1, numbers + count, total + (count * bits + 7) // 8]
         elif number in values:
-            name, found = _value(data, value, stop)
-            values[number][name] = found
+            found = declared.value(data, value, stop)
+            values[number][found.name] = Value(_dtype(found.kind)[0], found.shape)
     weights = tuple(Weights(part, dtype, *numbers) for (part, dtype), numbers in sorted(held.items(), key=_order))
     return dict(operators.most_common()), values[INPUT], values[OUTPUT], weights
 
@@ -145,56 +148,11 @@ def _pair(data: bytes, start: int, end: int) -> tuple[str, str | int]:
 
 
 def _operator(data: bytes, start: int, end: int) -> str:
-    texts = {4: "", 7: ""}
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number in texts and kind == LENGTH_DELIMITED:
-            texts[number] = data[value:stop].decode(errors="replace")
-    return texts[4] if texts[7] in ("", "ai.onnx") else f"{texts[7]}.{texts[4]}"
+    found = texts(data, start, end, 4, 7)
+    operator, domain = found.get(4, ""), found.get(7, "")
+    return operator if domain in ("", "ai.onnx") else f"{domain}.{operator}"
 
 
-def _tensor(data: bytes, start: int, end: int) -> tuple[str, str, int, int]:
-    """Return an initialiser's name, dtype, count of numbers and their bytes."""
-    name, of, count = "", 0, 1
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number == 1:
-            for size in [signed(value)] if kind == VARINT else varints(data, value, stop):
-                count *= size
-        elif number == 2 and kind == VARINT:
-            of = value
-        elif number == 8 and kind == LENGTH_DELIMITED:
-            name = data[value:stop].decode(errors="replace")
-    dtype, bits = DTYPES.get(of, (f"type {of}", 0))
-    return name, dtype, count, (count * bits + 7) // 8
-
-
-def _value(data: bytes, start: int, end: int) -> tuple[str, Value]:
-    """Return an input's or output's name and type: ValueInfoProto > TypeProto > Tensor > TensorShapeProto."""
-    name, dtype = "", "none"
-    shape: tuple[int | str, ...] = ()
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number == 1 and kind == LENGTH_DELIMITED:
-            name = data[value:stop].decode(errors="replace")
-        elif number == 2 and kind == LENGTH_DELIMITED:
-            for inner, _, _, at, until in fields(data, value, stop):
-                if inner == 1:
-                    dtype, shape = _tensor_type(data, at, until)
-    return name, Value(dtype, shape)
-
-
-def _tensor_type(data: bytes, start: int, end: int) -> tuple[str, tuple[int | str, ...]]:
-    dtype, shape = "none", []
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number == 1 and kind == VARINT:
-            dtype = DTYPES.get(value, (f"type {value}", 0))[0]
-        elif number == 2 and kind == LENGTH_DELIMITED:
-            shape = [_dimension(data, at, until) for _, _, _, at, until in fields(data, value, stop)]
-    return dtype, tuple(shape)
-
-
-def _dimension(data: bytes, start: int, end: int) -> int | str:
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number == 1 and kind == VARINT:
-            return signed(value)
-        if number == 2 and kind == LENGTH_DELIMITED:
-            return data[value:stop].decode(errors="replace")
-    return "?"
+def _dtype(kind: int) -> tuple[str, int]:
+    """Return a type's name and the bits of one number."""
+    return DTYPES.get(kind, (f"type {kind}" if kind else "none", 0))

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adaptertune_deploy.engines.onnx import declared
 from adaptertune_deploy.engines.onnx.wire_format import (
     FIXED32,
     LENGTH_DELIMITED,
@@ -209,24 +210,14 @@ def _attribute(data: bytes, start: int, end: int) -> tuple[str, Attribute | None
 
 def _tensor(data: bytes, start: int, end: int) -> tuple[str, WireTensor]:
     """Return an initialiser's name and what is known of it."""
-    name, kind_of, raw = "", 0, None
-    dims: list[int] = []
-    for number, kind, _, value, stop in fields(data, start, end):
-        if number == 1:
-            dims += [signed(value)] if kind == VARINT else varints(data, value, stop)
-        elif number == 2 and kind == VARINT:
-            kind_of = value
-        elif number == 8 and kind == LENGTH_DELIMITED:
-            name = _text(data[value:stop])
-        elif number == 9 and kind == LENGTH_DELIMITED:
-            raw = (value, stop)
-    values = None
-    form = {FLOAT: "f", INT64: "q"}.get(kind_of)
+    found = declared.tensor(data, start, end)
+    dims, raw, values = found.dims, found.raw, None
+    form = {FLOAT: "f", INT64: "q"}.get(found.kind)
     if form and raw and len(dims) <= 1 and 0 <= (count := dims[0] if dims else 1) <= FEW:
         layout = f"<{count}{form}"
         if struct.calcsize(layout) == raw[1] - raw[0]:
             values = struct.unpack(layout, data[raw[0] : raw[1]])
-    return name, WireTensor(kind_of, tuple(dims), values)
+    return found.name, WireTensor(found.kind, dims, values)
 
 
 def _scalars(data: bytes, start: int, end: int) -> dict[int, bytes | int]:

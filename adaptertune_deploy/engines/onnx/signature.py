@@ -13,7 +13,8 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.onnx.wire_format import LENGTH_DELIMITED, VARINT, fields, signed, write
+from adaptertune_deploy.engines.onnx import declared
+from adaptertune_deploy.engines.onnx.wire_format import messages, texts, write
 
 # TensorProto.DataType of what numpy has a type for
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -53,11 +54,11 @@ def read(data: bytes, where: str) -> Signature:
     whole = (0, len(data))
     try:
         inputs, outputs = (
-            {info.name: info for info in (_value_info(data, *span, where) for span in _messages(data, whole, *path))}
+            {info.name: info for info in (_value_info(data, *span, where) for span in messages(data, whole, *path))}
             for path in ((MODEL_GRAPH, GRAPH_INPUT), (MODEL_GRAPH, GRAPH_OUTPUT))
         )
-        entries = [_texts(data, *span, 1, 2) for span in _messages(data, whole, MODEL_METADATA)]
-        held = {_texts(data, *span, 8).get(8, "") for span in _messages(data, whole, MODEL_GRAPH, GRAPH_INITIALIZER)}
+        entries = [texts(data, *span, 1, 2) for span in messages(data, whole, MODEL_METADATA)]
+        held = {texts(data, *span, 8).get(8, "") for span in messages(data, whole, MODEL_GRAPH, GRAPH_INITIALIZER)}
     except ValueError:
         raise EngineError(f"{where}: not an ONNX file, or a damaged one; run atd export again") from None
     for name in inputs:
@@ -75,45 +76,10 @@ def value_info(info: TensorInfo) -> bytes:
 
 def _value_info(data: bytes, start: int, end: int, where: str) -> TensorInfo:
     """Return a ValueInfoProto's name, dtype and shape; a dynamic dimension without a name is called "?"."""
-    name, kind = _texts(data, start, end, 1).get(1, ""), 0
-    shape: list[int | str] = []
-    for begin, stop in _messages(data, (start, end), 2, 1):  # type, then tensor_type
-        for number, sort, _, value, _ in fields(data, begin, stop):
-            if number == 1 and sort == VARINT:
-                kind = value
-        for first, last in _messages(data, (begin, stop), 2, 1):  # shape, then one a dimension
-            size: int | str = "?"
-            for number, sort, _, value, finish in fields(data, first, last):
-                if number == 1 and sort == VARINT:
-                    size = signed(value)
-                elif number == 2 and sort == LENGTH_DELIMITED:
-                    size = data[value:finish].decode()
-            shape.append(size)
-    if kind not in DTYPES:
+    found = declared.value(data, start, end)
+    if found.kind not in DTYPES:
         raise EngineError(
-            f"{where}: '{name}' is no array of {', '.join(dtype.name for dtype in DTYPES.values())}; "
+            f"{where}: '{found.name}' is no array of {', '.join(dtype.name for dtype in DTYPES.values())}; "
             "run atd export again"
         )
-    return TensorInfo(name, DTYPES[kind], tuple(shape))
-
-
-def _messages(data: bytes, span: tuple[int, int], *path: int) -> list[tuple[int, int]]:
-    """Return where the messages lie that field numbers lead to, one field number a level."""
-    spans = [span]
-    for wanted in path:
-        spans = [
-            (value, stop)
-            for start, end in spans
-            for number, kind, _, value, stop in fields(data, start, end)
-            if number == wanted and kind == LENGTH_DELIMITED
-        ]
-    return spans
-
-
-def _texts(data: bytes, start: int, end: int, *wanted: int) -> dict[int, str]:
-    """Return a message's texts at these field numbers."""
-    return {
-        number: data[value:stop].decode()
-        for number, kind, _, value, stop in fields(data, start, end)
-        if kind == LENGTH_DELIMITED and number in wanted
-    }
+    return TensorInfo(found.name, DTYPES[found.kind], found.shape)

@@ -64,6 +64,36 @@ def varints(data: bytes | memoryview, start: int, end: int) -> list[int]:
     return found
 
 
+def messages(data: bytes | memoryview, span: tuple[int, int], *path: int) -> list[tuple[int, int]]:
+    """Return where the messages lie that field numbers lead to, one field number a level.
+
+    Raises:
+        ValueError: the bytes are no protobuf message.
+    """
+    spans = [span]
+    for wanted in path:
+        spans = [
+            (value, stop)
+            for start, end in spans
+            for number, kind, _, value, stop in fields(data, start, end)
+            if number == wanted and kind == LENGTH_DELIMITED
+        ]
+    return spans
+
+
+def texts(data: bytes, start: int, end: int, *wanted: int) -> dict[int, str]:
+    """Return a message's texts at these field numbers.
+
+    Raises:
+        ValueError: the bytes are no protobuf message, or no text.
+    """
+    return {
+        number: data[value:stop].decode()
+        for number, kind, _, value, stop in fields(data, start, end)
+        if kind == LENGTH_DELIMITED and number in wanted
+    }
+
+
 def write(number: int, value: int | float | str | bytes) -> bytes:
     """Return one field: an int as a varint, a float as four bytes, text and bytes with their length."""
     if isinstance(value, float):

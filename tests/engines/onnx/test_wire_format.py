@@ -85,3 +85,14 @@ def test_a_part_of_the_bytes_is_a_message_of_its_own() -> None:
     assert [field[0] for field in wire_format.fields(data, start, stop)] == [2]
     with pytest.raises(ValueError, match="past its message"):
         list(wire_format.fields(data, 0, stop - 1))
+
+
+def test_messages_and_texts_are_found_by_their_numbers() -> None:
+    entries = [wire_format.write(1, name) + wire_format.write(2, 5) + wire_format.write(3, "é") for name in ("a", "b")]
+    graph = b"".join(wire_format.write(4, entry) for entry in entries)
+    data = wire_format.write(9, 1) + wire_format.write(7, graph) + wire_format.write(7, wire_format.write(5, "no"))
+    spans = wire_format.messages(data, (0, len(data)), 7, 4)
+    assert [data[start:stop] for start, stop in spans] == entries
+    assert [wire_format.texts(data, *span, 1, 2) for span in spans] == [{1: "a"}, {1: "b"}]
+    assert wire_format.texts(data, *spans[0], 3, 8) == {3: "é"}
+    assert wire_format.messages(data, (0, len(data)), 6) == []
