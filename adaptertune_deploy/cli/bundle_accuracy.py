@@ -41,6 +41,17 @@ def check_task(bundle: Path, config: AdapterConfig, ship: str | None) -> None:
         )
 
 
+def evaluate_and_show(bundle: Path, request: EvaluateRequest, options: EngineOptions, as_json: bool) -> None:
+    """Print what a bundle's answers on a split are worth, as a table or as JSON."""
+    found = evaluate_bundle(bundle, request, options)
+    for note in found.notes:
+        console.print_note(note)
+    if as_json:
+        console.print_json(facts(found, options))
+    else:
+        show(found, options)
+
+
 def evaluate_bundle(bundle: Path, request: EvaluateRequest, options: EngineOptions) -> Answered:
     """Answer a split with the bundle, in the precision asked for and in fp32 where it holds such a graph."""
     from adaptertune_deploy.core.bundle import read_manifest

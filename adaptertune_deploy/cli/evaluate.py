@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,15 +57,14 @@ def evaluate(
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.adapter import read_adapter, read_config
     from adaptertune_deploy.core.cutting import at_rank
-    from adaptertune_deploy.engines.options import USUAL
     from adaptertune_deploy.train.device_names import check_device_name
 
     if split not in SPLITS:
         raise UsageError(f"--split {split}: expected {' or '.join(SPLITS)}")
     asked_rank, chosen = options.at_rank(rank), options.candidate(ship)
     check_device_name(device)
-    if bundle is None and (engine, precision, settings) != (USUAL.engine, str(USUAL.precision), None):
-        raise UsageError("--engine, --precision and -E choose how a bundle answers; name one: --bundle bundle")
+    if bundle is None:
+        _check_unasked(engine, precision, settings)
     folder = tasks.adapter(adapters_dir, adapter)
     chosen = at_rank(read_config(folder), chosen, asked_rank)
     config, _ = read_adapter(folder, chosen)
@@ -87,13 +87,7 @@ def evaluate(
         allow_random=allow_random,
     )
     if bundle is not None:
-        found = bundle_accuracy.evaluate_bundle(bundle, request, asked)
-        for note in found.notes:
-            console.print_note(note)
-        if as_json:
-            console.print_json(bundle_accuracy.facts(found, asked))
-        else:
-            bundle_accuracy.show(found, asked)
+        bundle_accuracy.evaluate_and_show(bundle, request, asked, as_json)
         return
     with console.progress_bars() as progress:
         result = evaluate_task(request, progress)
@@ -103,6 +97,14 @@ def evaluate(
         console.print_json(facts(result))
     else:
         show(result)
+
+
+def _check_unasked(engine: str, precision: str, settings: Sequence[str] | None) -> None:
+    """Refuse options of a bundle's engine where no bundle answers."""
+    from adaptertune_deploy.engines.options import USUAL
+
+    if (engine, precision, settings) != (USUAL.engine, str(USUAL.precision), None):
+        raise UsageError("--engine, --precision and -E choose how a bundle answers; name one: --bundle bundle")
 
 
 def facts(result: Evaluation) -> dict[str, Any]:

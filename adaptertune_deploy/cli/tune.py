@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from adaptertune_deploy.cli import engines, measuring, options
 from adaptertune_deploy.cli.options import ENGINE, value
@@ -63,8 +63,7 @@ def tune(
 
     options.check_form(form)
     measuring.check_time(time)
-    if latency is not None and not 0 < latency < 1e6:
-        raise UsageError(f"--latency {latency:g}: expected milliseconds above 0")
+    _check_latency(latency)
     allowed = engines.precisions_named(allow, "--allow") if allow is not None else ()
     batches = measuring.numbers("--batch", batch)
     counts = measuring.numbers("--threads", threads, 0) if threads is not None else None
@@ -94,13 +93,23 @@ def tune(
             found = tuning.tune(bundle, manifest, request, known, machine, Budget(time, progress))
     path = write_tuning(found)
     if as_json:
-        import json
-
-        from adaptertune_deploy.core.records import dump
-
-        console.print_json({"file": str(path), **json.loads(dump(found))})
+        console.print_json(_facts(found, path))
     else:
         show(bundle, found, path)
+
+
+def _facts(found: Tuning, path: Path) -> dict[str, Any]:
+    """Return what was found, and the file that keeps it, as plain JSON values."""
+    import json
+
+    from adaptertune_deploy.core.records import dump
+
+    return {"file": str(path), **json.loads(dump(found))}
+
+
+def _check_latency(latency: float | None) -> None:
+    if latency is not None and not 0 < latency < 1e6:
+        raise UsageError(f"--latency {latency:g}: expected milliseconds above 0")
 
 
 def _say_absent(manifest: Manifest, request: Request) -> None:
