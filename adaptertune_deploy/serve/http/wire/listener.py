@@ -10,16 +10,27 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-
-from adaptertune_deploy.serve.http.responses import raw_error
-from adaptertune_deploy.serve.http.wire.connection import Connection
-from adaptertune_deploy.serve.http.wire.watch import Watch
+from typing import Protocol
 
 BACKLOG = 1024
 BACK_OFF_S = 0.1
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-FULL = raw_error("every connection is taken; try again later", 503)
 logger = logging.getLogger(__name__)
+
+
+class Room(Protocol):
+    """The connections that are open: watch.Watch, and gRPC's."""
+
+    capacity: int
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def make_room(self) -> bool:
+        """Close one; False where none can be missed."""
+
+    def turn_away(self, connection: socket.socket) -> None:
+        """Close one that there is no room for."""
 
 
 def listen(listener: socket.socket) -> None:
@@ -28,12 +39,12 @@ def listen(listener: socket.socket) -> None:
     listener.listen(BACKLOG)
 
 
-async def take_connections(listener: socket.socket, watch: Watch, make: Callable[[], Connection]) -> None:
+async def take_connections(listener: socket.socket, room: Room, make: Callable[[], asyncio.BaseProtocol]) -> None:
     """Take connections until cancelled.
 
     Args:
         listener: see listen.
-        watch: knows how many connections are open, and closes one to make room.
+        room: knows how many connections are open, and closes one to make room.
         make: makes the protocol of a new connection.
     """
     loop = asyncio.get_running_loop()
@@ -48,29 +59,21 @@ async def take_connections(listener: socket.socket, watch: Watch, make: Callable
             if not exhausted:
                 logger.error("connections can't be taken: %s; waiting clients are let go of", error.strerror)
             exhausted = True
-            watch.make_room()
+            room.make_room()
             await asyncio.sleep(BACK_OFF_S)
             continue
-        if len(watch) >= watch.capacity and not watch.make_room():
-            _turn_away(connection, watch)
+        if len(room) >= room.capacity and not room.make_room():
+            room.turn_away(connection)
             continue
         await _begin(loop, connection, make)
 
 
-async def _begin(loop: asyncio.AbstractEventLoop, connection: socket.socket, make: Callable[[], Connection]) -> None:
+async def _begin(
+    loop: asyncio.AbstractEventLoop, connection: socket.socket, make: Callable[[], asyncio.BaseProtocol]
+) -> None:
     try:
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.connect_accepted_socket(make, connection)
     except OSError:
         connection.close()
-
-
-def _turn_away(connection: socket.socket, watch: Watch) -> None:
-    watch.refused(503)
-    with connection:
-        connection.setblocking(False)
-        try:
-            connection.send(FULL)
-        except OSError:
-            return

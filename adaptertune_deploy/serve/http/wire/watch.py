@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
+import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.http.responses import raw_error
 from adaptertune_deploy.serve.http.wire.lingering import Lingering
 from adaptertune_deploy.serve.http.wire.phase import Phase
 from adaptertune_deploy.serve.settings import Settings
@@ -22,6 +25,7 @@ UNASKED = (Phase.OPENED, Phase.IDLE)
 SCARCE = 8
 LINGER_S = 2.0
 SWEEPS = 4  # within the shortest time limit
+FULL = raw_error("every connection is taken; try again later", 503)
 
 
 def capacity(wanted: int) -> int:
@@ -113,6 +117,13 @@ class Watch:
                     connection.abort()
                 return True
         return False
+
+    def turn_away(self, connection: socket.socket) -> None:
+        """Tell a client that there is no room, and close its connection."""
+        self.refused(503)
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(False)
+            connection.send(FULL)
 
     def unsent(self) -> bool:
         """Return whether a client has not taken all of an answer yet."""

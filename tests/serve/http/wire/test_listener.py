@@ -98,7 +98,7 @@ def test_running_out_of_descriptors_is_met_with_patience(
         watch = Watch(Settings())
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listen(listener)
-            task = loop.create_task(take_connections(listener, watch, Taken))  # type: ignore[arg-type]
+            task = loop.create_task(take_connections(listener, watch, Taken))
             with socket.create_connection(listener.getsockname(), WAIT_S):
                 await asyncio.wait_for(ended.wait(), WAIT_S)
             task.cancel()
