@@ -40,6 +40,13 @@ KNOWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("CVE-2026-22773, CVE-2026-22778, CVE-2026-5497", "images of one pixel, addresses, frames", ("D8", "C11", "D7")),
     ("CVE-2024-2912, CVE-2025-27520, CVE-2024-9056", "pickles, boundaries of forms", ("E1", "D12")),
     ("CVE-2025-32434, CVE-2026-24747", "code in weights", ("E1",)),
+    ("CVE-2023-44487, CVE-2025-8671", "calls that are reset as soon as they began, by either side", ("A6",)),
+    ("CVE-2024-27316", "heads of HTTP/2 without an end", ("A6",)),
+    (
+        "CVE-2019-9511, CVE-2019-9512, CVE-2019-9513, CVE-2019-9515, CVE-2019-9517, CVE-2019-9518",
+        "frames of HTTP/2 that bring nothing, answers that are not taken",
+        ("A6",),
+    ),
     (
         "CVE-2022-25882, CVE-2024-27318, CVE-2026-27489, CVE-2026-34446, CVE-2026-34447",
         "external data of a graph",
@@ -50,11 +57,6 @@ KNOWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 # (case, what is not done of it, and why)
 NOT_DONE: tuple[tuple[str, str], ...] = (
     ("A8", "A client that half-closes after its request gets no answer: who gives up looks the same."),
-    (
-        "A6",
-        "gRPC's library bounds a head only once the client has acknowledged the server's settings; one that never does "
-        "may stop the process for seconds with a head of megabytes. A proxy in front keeps such clients out.",
-    ),
     ("B7", "Loads and unloads of one name are asked for by 32 at once three times each, not a thousand times."),
     ("B9", "No curve of throughput over the number of tasks is measured."),
     (

@@ -104,7 +104,7 @@ class Listeners:
             if server.changes:
                 changed.append(server.where)
             else:
-                console.print_note(f"gRPC on {server.where}")
+                console.print_note(f"gRPC on {server.where}{_few(server.connections)}")
         guard = "for who has the token" if _token() else "for everybody on this machine who reaches it"
         for where in changed:
             console.print_note(f"tasks come and go on {where}, {guard}")
@@ -114,6 +114,12 @@ class Listeners:
 
         address = check_address(where, _token(), "--admin-grpc")
         return address.host, address.port
+
+
+def _few(connections: int | None) -> str:
+    if connections is None:
+        return ""
+    return f"; this process has descriptors for {connections} connections, raise them with: ulimit -n"
 
 
 def _token() -> str | None:

@@ -70,6 +70,9 @@ class Metrics:
             self.add(name)
         self._responses = Counter("atd_http_responses", "Answers", ["route", "status"], registry=registry)
         self._calls = Counter("atd_grpc_responses", "Ends of calls", ["method", "code"], registry=registry)
+        self._cut_off = Counter(
+            "atd_grpc_cut_off", "Connections over gRPC that were ended", ["reason"], registry=registry
+        )
         self._asked = Counter("atd_slot_hits", "Tasks asked for that had a slot", registry=registry)
         self._missed = Counter("atd_slot_misses", "Tasks asked for that had to be brought up", registry=registry)
         self._evicted = Counter("atd_slot_evictions", "Tasks that gave their slot up for another", registry=registry)
@@ -102,6 +105,10 @@ class Metrics:
     def called(self, method: str, code: str) -> None:
         """Count the end of a call over gRPC."""
         self._calls.labels(method, code).inc()
+
+    def cut_off(self, reason: str) -> None:
+        """Count a connection over gRPC that a client's doing, or not doing, ended."""
+        self._cut_off.labels(reason).inc()
 
     def asked_slot(self, hit: bool) -> None:
         """See tasks.slots.Observer."""

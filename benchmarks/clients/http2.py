@@ -44,15 +44,20 @@ def prefixed(message: bytes) -> bytes:
     return b"\0" + struct.pack(">I", len(message)) + message
 
 
+def size(octets: int) -> bytes:
+    """Return the length of a text of a head."""
+    if octets < 127:
+        return bytes([octets])
+    left, found = octets - 127, [127]
+    while left >= 128:
+        found.append(left % 128 + 128)
+        left //= 128
+    return bytes([*found, left])
+
+
 def _text(value: str) -> bytes:
     data = value.encode()
-    if len(data) < 127:
-        return bytes([len(data)]) + data
-    left, size = len(data) - 127, [127]
-    while left >= 128:
-        size.append(left % 128 + 128)
-        left //= 128
-    return bytes([*size, left]) + data
+    return size(len(data)) + data
 
 
 class Connection:
@@ -88,9 +93,8 @@ class Connection:
         start = self._take(9)
         if start is None:
             return None
-        size = int.from_bytes(start[:3], "big")
         kind, flags, stream = struct.unpack(">BBI", start[3:])
-        payload = self._take(size)
+        payload = self._take(int.from_bytes(start[:3], "big"))
         return None if payload is None else (kind, flags, stream, payload)
 
     def closed(self) -> bool:

@@ -15,10 +15,32 @@ from time import monotonic
 
 from adaptertune_deploy.serve.grpc.methods import SERVICE
 from benchmarks.clients.health_probe import probing
-from benchmarks.clients.http2 import ACK, DATA, GOAWAY, PING, RESET, SETTINGS, WINDOW, Connection, call, frame
+from benchmarks.clients.http2 import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    GOAWAY,
+    HEADERS,
+    PING,
+    RESET,
+    SETTINGS,
+    WINDOW,
+    Connection,
+    call,
+    frame,
+    head,
+)
 
 INFER, STREAM, LIVE = (f"/{SERVICE}/{name}" for name in ("ModelInfer", "ModelStreamInfer", "ServerLive"))
 SECONDS, LONGEST_STREAM = 5.0, 1 << 30
+
+
+def _endless(stream: int) -> bytes:
+    """Return the begin of a head or, later on, a mebibyte more of it."""
+    begun = frame(HEADERS, 0, 1, head(LIVE)) if stream == 1 else b""
+    return begun + frame(CONTINUATION, 0, 1, bytes(16_384)) * 64
+
+
 # name -> the frames that are sent again and again, of a stream of their own
 ATTACKS: dict[str, Callable[[int], bytes]] = {
     "calls that are reset at once": lambda stream: call(stream, INFER, None) + frame(RESET, 0, stream, bytes(4)),
@@ -32,6 +54,7 @@ ATTACKS: dict[str, Callable[[int], bytes]] = {
     "windows": lambda _: frame(WINDOW, 0, 0, (1).to_bytes(4, "big")) * 100,
     "farewells": lambda _: frame(GOAWAY, 0, 0, bytes(8)) * 100,
     "empty data": lambda stream: call(stream, INFER, None) + frame(DATA, 0, stream) * 100,
+    "heads without an end": _endless,
     "noise": lambda _: b"\x00\xff" * 500,
 }
 
@@ -42,7 +65,8 @@ def attack(port: int, make: Callable[[int], bytes], seconds: float) -> int:
     while monotonic() < until:
         with Connection(port) as connection:
             connection.socket.settimeout(0.5)
-            connection.send(frame(SETTINGS, ACK))
+            if make is not _endless:  # which harms most before anything was agreed on
+                connection.send(frame(SETTINGS, ACK))
             stream = 1
             while monotonic() < until and stream < LONGEST_STREAM and connection.send(make(stream)):
                 stream, count = stream + 2, count + 1

@@ -32,12 +32,18 @@ def test_each_listener_is_named_with_who_may_use_it(atd: Atd, folder: Path, monk
     done = Served(atd, monkeypatch).run("--grpc-port", "0", "--admin", "127.0.0.1:0", "--admin-grpc", "./a.sock")
     assert done.code == 0
     one, two, three, stopped = done.err.splitlines()
-    assert re.fullmatch(r"note: gRPC on 127\.0\.0\.1:\d+", one)
+    assert re.fullmatch(r"note: gRPC on 127\.0\.0\.1:\d+(; this process has descriptors for .*)?", one)
     guard = "for everybody on this machine who reaches it"
     assert re.fullmatch(rf"note: tasks come and go on http://127\.0\.0\.1:\d+, {guard}", two)
     assert three == f"note: tasks come and go on unix:./a.sock, {guard}"
     assert stopped == "stopped; every accepted request was answered"
     assert not Path("a.sock").exists()
+
+
+def test_few_descriptors_are_told_of(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Served(atd, monkeypatch).run("--grpc-port", "0", "--max-connections", "1000000")
+    (line,) = [line for line in done.err.splitlines() if line.startswith("note: gRPC on")]
+    assert re.search(r"; this process has descriptors for \d+ connections, raise them with: ulimit -n$", line)
 
 
 def test_the_token_guards_grpc_too(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def url() -> Iterator[str]:
     """A real server that is ready and has answered once, and a call over gRPC too as far as its metrics know."""
     app = make_app(make_shared(FakeEngine()))
     app.state.service.metrics.called("ServerLive", "OK")
+    app.state.service.metrics.cut_off("head")
     with serving(app) as url:
         while httpx.get(f"{url}/v2/health/ready").status_code != 200:
             pass

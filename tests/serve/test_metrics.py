@@ -129,3 +129,12 @@ def test_a_task_that_is_gone_leaves_no_line_and_no_line_tells_when_one_began() -
     assert "flowers" not in text
     assert 'task="pets"' in text
     assert "_created" not in text
+
+
+def test_ends_of_connections_over_grpc_are_counted_by_reason() -> None:
+    metrics = Metrics(Statistics(served(0)))
+    for reason in ("head", "head", "room"):
+        metrics.cut_off(reason)
+    samples = read(metrics)
+    found = [samples["atd_grpc_cut_off_total", (("reason", reason),)] for reason in ("head", "room")]
+    assert found == [2, 1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
+from adaptertune_deploy.serve.grpc.guard.inner import client_of
 from adaptertune_deploy.serve.grpc.identity import name_call
 from adaptertune_deploy.serve.logs.setup import ACCESS
 from adaptertune_deploy.serve.metrics import Metrics
@@ -54,11 +54,3 @@ class Exchange:
         }
         words = (self._client, asked, code, self.size, 1000 * seconds)
         logger.log(level, "%s gRPC %s %s %d bytes %.1f ms", *words, extra={"facts": facts})
-
-
-def client_of(peer: str) -> str:
-    """Return the address in what gRPC calls a peer: ipv4:10.0.0.7:4711, ipv6:%5B::1%5D:4711, unix:."""
-    kind, _, rest = peer.partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return "-"
-    return unquote(rest).rpartition(":")[0].removeprefix("[").removesuffix("]")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import grpc
 
-from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.serve.grpc.calls import Calls
+from adaptertune_deploy.serve.grpc.guard.guard import Guard, capacity
+from adaptertune_deploy.serve.grpc.guard.inner import Inner
 from adaptertune_deploy.serve.grpc.methods import admin_calls, public_calls
-from adaptertune_deploy.serve.http.wire.address import bind_unix, release
+from adaptertune_deploy.serve.http.wire.address import bind, bind_unix, release
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 
@@ -50,7 +50,7 @@ class GrpcServer:
         self._service, self._host, self._option = service, host, option
         self._calls_of = calls_of
         self._calls: Calls | None = None
-        self._server: grpc.aio.Server | None = None
+        self._running: tuple[Guard, grpc.aio.Server, Inner] | None = None
 
     @property
     def where(self) -> str:
@@ -58,6 +58,13 @@ class GrpcServer:
         if self.port is None:
             return f"unix:{self._host}"
         return f"{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
+
+    @property
+    def connections(self) -> int | None:
+        """How many it takes at a time where descriptors allow fewer than --max-connections; else None."""
+        wanted = self._service.settings.max_connections
+        found = capacity(wanted)
+        return found if found < wanted else None
 
     @property
     def pending(self) -> int:
@@ -70,26 +77,33 @@ class GrpcServer:
         Raises:
             UsageError: the address can't be used.
         """
-        self._calls = self._calls_of(self._service)
-        server = grpc.aio.server(options=_options(self._service.settings))
-        server.add_generic_rpc_handlers((self._calls,))
-        try:
-            if self.port is None:
-                _add_unix(server, self._host)
-            else:
-                self.port = server.add_insecure_port(self.where)
-        except RuntimeError:
-            raise UsageError(f"can't listen on {self.where}; choose another with --host or {self._option}") from None
-        await server.start()
-        self._server = server
+        settings = self._service.settings
+        listener = bind_unix(self._host) if self.port is None else bind(self._host, self.port, self._option)
+        with ExitStack() as stack:
+            stack.callback(release, listener)
+            inner = Inner()
+            stack.callback(inner.remove)
+            self._calls = self._calls_of(self._service)
+            server = grpc.aio.server(options=_options(settings))
+            server.add_generic_rpc_handlers((self._calls,))
+            server.add_insecure_port(inner.where)
+            await server.start()
+            stack.pop_all()
+        guard = Guard(settings, streams_of(settings), inner, self._service.metrics.cut_off)
+        guard.start(listener)
+        self._running = guard, server, inner
+        if self.port is not None:
+            self.port = listener.getsockname()[1]
 
     async def stop(self, seconds: float) -> None:
         """Take no more calls, and return when all are answered; those that are not by then are cut off."""
-        if self._server is not None:
-            await self._server.stop(seconds)
-        if self._server is not None and self.port is None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._host)
+        if self._running is None:
+            return
+        guard, server, inner = self._running
+        await guard.refuse()
+        await server.stop(seconds)
+        await guard.close()
+        inner.remove()
 
 
 def admin_server(service: Service, host: str, port: int | None, token: str | None) -> GrpcServer:
@@ -99,26 +113,19 @@ def admin_server(service: Service, host: str, port: int | None, token: str | Non
     return server
 
 
-def _add_unix(server: grpc.aio.Server, path: str) -> None:
-    """Listen on a Unix socket that this user alone may connect to; gRPC itself would take over anybody's."""
-    release(bind_unix(path))
-    before = os.umask(0o177)
-    try:
-        server.add_insecure_port(f"unix:{path}")
-    finally:
-        os.umask(before)
+def streams_of(settings: Settings) -> int:
+    """Return how many calls one connection may have open."""
+    return max(1, settings.max_connections // SHARE)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     """Return the server's limits in gRPC's terms."""
     return [
-        ("grpc.so_reuseport", 0),  # a port that somebody else listens on is an error
         ("grpc.max_receive_message_length", settings.body_limit),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", settings.max_header_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_header_bytes),
-        ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.max_concurrent_streams", max(1, settings.max_connections // SHARE)),
+        ("grpc.max_concurrent_streams", streams_of(settings)),
         ("grpc.server_handshake_timeout_ms", round(settings.header_timeout * 1000)),
         ("grpc.max_connection_idle_ms", round(settings.keep_alive * 1000)),
         ("grpc.keepalive_time_ms", round(settings.keep_alive * 1000)),

@@ -5,7 +5,6 @@ import logging
 import grpc
 import pytest
 
-from adaptertune_deploy.serve.grpc.exchange import client_of
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.methods import SERVICE
 from adaptertune_deploy.serve.logs.setup import ACCESS
@@ -13,21 +12,6 @@ from tests.serve.fakes import WAIT_S
 from tests.serve.grpc.conftest import Launcher, image_request, until
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.mark.parametrize(
-    ("peer", "client"),
-    [
-        ("ipv4:10.0.0.7:4711", "10.0.0.7"),
-        ("ipv6:%5B::1%5D:4711", "::1"),
-        ("ipv6:[fe80::1%25eth0]:1", "fe80::1%eth0"),
-        ("unix:", "-"),
-        ("unix:/run/a.sock", "-"),
-        ("", "-"),
-    ],
-)
-def test_a_peer_is_its_address(peer: str, client: str) -> None:
-    assert client_of(peer) == client
 
 
 def test_every_call_is_counted_and_has_a_line(launch: Launcher, png: bytes, caplog: pytest.LogCaptureFixture) -> None:

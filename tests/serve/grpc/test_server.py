@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import resource
 import socket
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import Event
 
 import grpc
@@ -63,10 +66,29 @@ def test_a_port_that_is_taken_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = GrpcServer(Service(make_shared(), Settings()), "127.0.0.1", port)
-        with pytest.raises(UsageError, match=rf"can't listen on 127.0.0.1:{port}; choose another"):
+        with pytest.raises(UsageError, match=rf"can't listen on 127.0.0.1:{port} \(.*\); choose another"):
             asyncio.run(server.start())
         asyncio.run(server.stop(0))
         assert server.pending == 0
+
+
+def test_a_start_that_fails_leaves_no_listener(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a port that is taken, nor a socket's file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    service = Service(make_shared(), Settings())
+    for host, number in (("127.0.0.1", port), (str(tmp_path / "a.sock"), None)):
+        with pytest.raises(UsageError, match="set TMPDIR to one that can be written"):
+            asyncio.run(GrpcServer(service, host, number).start())
+    bind("127.0.0.1", port).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("limit", "found"), [(1 << 20, None), (1024, 160)])
+def test_it_says_where_descriptors_are_few(monkeypatch: pytest.MonkeyPatch, limit: int, found: int | None) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert GrpcServer(Service(make_shared(), Settings()), "127.0.0.1", 0).connections == found
 
 
 def test_a_server_that_stops_answers_what_it_has_and_takes_no_more(png: bytes) -> None:

@@ -1,0 +1,1 @@
+"""What stands between gRPC's clients and gRPC's library, and bounds what a connection may send and withhold."""
