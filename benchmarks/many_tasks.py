@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
-import json
 import sys
 import tempfile
 import urllib.request
@@ -21,11 +20,12 @@ import numpy as np
 from PIL import Image
 
 from adaptertune_deploy.bench.machine import describe_machine
+from benchmarks import documents
 from benchmarks.inference.bank import RANK, export
 from benchmarks.servers.atd import served
 from benchmarks.serving.swaps import SwappedBundle
 
-RESULTS = Path(__file__).parent / "results" / "many_tasks.json"
+RESULTS = documents.results("many_tasks")
 ROUNDS = 3
 SECONDS = 120
 
@@ -69,9 +69,7 @@ def main(arguments: list[str]) -> None:
         "slots": slots,
         "many_in_slots_mb": round(bounded, 1),
     }
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts, indent=2))
+    print(documents.write(given.json, facts), end="")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.families.table import FAMILIES
+from benchmarks.wording import heading, row
 
 HEAD = """# Parity with torch, family by family
 
@@ -33,13 +34,12 @@ def page(rows: list[dict[str, Any]], limit: float) -> str:
         limit: of a difference that counts as parity.
     """
     order = {family.timm: place for place, family in enumerate(FAMILIES)}
-    known = [row for row in rows if row["timm"] in order]
-    known.sort(key=lambda row: (order[row["timm"]], -row["asked"]))
-    lines = [HEAD, f"| {' | '.join(COLUMNS)} |", f"|---|---|---|{'---:|' * (len(COLUMNS) - 3)}"]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in known]
-    refused = [row for row in rows if row["timm"] not in order]
-    lines += ["", REFUSALS, "| timm name | what `atd train` says |", "|---|---|"]
-    lines += [f"| {row['timm']} | {row.get('refused') or row.get('failed')} |" for row in refused]
+    known = [found for found in rows if found["timm"] in order]
+    known.sort(key=lambda found: (order[found["timm"]], -found["asked"]))
+    lines = [HEAD, heading(*COLUMNS, text=3), *(row(*_cells(found)) for found in known)]
+    refused = [found for found in rows if found["timm"] not in order]
+    lines += ["", REFUSALS, heading("timm name", "what `atd train` says", text=2)]
+    lines += [row(found["timm"], str(found.get("refused") or found.get("failed"))) for found in refused]
     return "\n".join([*lines, "", _verdict(known, limit), "", *_machines(rows), ""])
 
 

@@ -46,11 +46,12 @@ from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone, load_backbone
+from benchmarks import documents
 from benchmarks.families.page import page
 from benchmarks.families.table import FAMILIES, REAL, REFUSED, Family
 
-RESULTS = Path(__file__).parents[1] / "results" / "families.json"
-PAGE = Path(__file__).parents[2] / "docs" / "results" / "families.md"
+RESULTS = documents.results("families")
+PAGE = documents.page("families")
 LIMIT = 2e-5  # of the largest difference, relative to the largest logit: float32 in another order of sums
 IMAGES, BATCHES, ROWS = 8, (1, 3, 8), 5
 

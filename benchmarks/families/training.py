@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -32,10 +31,11 @@ from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.proofs import prove_frozen, prove_start
 from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.stepper import Stepper
+from benchmarks import documents
 from benchmarks.families.parity import load
 from benchmarks.families.table import FAMILIES, Family
 
-PAGE = Path(__file__).parents[2] / "docs" / "results" / "training-families.md"
+PAGE = documents.page("training-families")
 CPU = torch.device("cpu")
 DEPTH, IMAGES, CLASSES = 2, 3, 3
 HEAD = """# Training, family by family

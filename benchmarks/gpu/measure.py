@@ -32,11 +32,12 @@ from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.cuda.driver import ask_driver
 from adaptertune_deploy.engines.engine import check_options
 from adaptertune_deploy.engines.options import EngineOptions
+from benchmarks import documents
 from benchmarks.gpu.deadline import OutOfTimeError, deadline
 
 Found = TypeVar("Found")
 
-RESULTS = Path(__file__).parents[1] / "results" / "gpu.json"
+RESULTS = documents.results("gpu")
 TESTS = ("tests/gpu", "tests/flow/test_gpu.py")
 # stage -> how much of the time that is left it may take
 SHARES = {"machine": 0.15, "training": 0.25, "inference": 0.75, "tests": 1.0}
@@ -87,8 +88,7 @@ class Work:
 
     def write(self) -> None:
         """Write what there is."""
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.target.write_text(json.dumps(self.facts, indent=2) + "\n")
+        documents.write(self.target, self.facts)
 
 
 def _line(error: Exception) -> str:
@@ -139,8 +139,7 @@ def run_tests(work: Work) -> None:
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a module of this Python from the checkout."""
-    root = Path(__file__).parents[2]
-    return subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *words], cwd=documents.ROOT, capture_output=True, text=True, check=False)
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import subprocess
 import sys
 import tempfile
@@ -35,8 +34,9 @@ from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.engines.handle import Handle
 from adaptertune_deploy.engines.options import ON_CPU
+from benchmarks import documents
 
-RESULTS = Path(__file__).parents[1] / "results" / "bank.json"
+RESULTS = documents.results("bank")
 RANK, CLASSES, ROWS = 8, 37, 8
 LARGE_RANK, MANY_CLASSES = 64, 1000
 SIZES = (10, 100, 1000)
@@ -243,9 +243,7 @@ def main(arguments: list[str]) -> None:
         },
         "memory_mb": {name: round(value, 1) for name, value in memory.items()},
     }
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts, indent=2))
+    print(documents.write(given.json, facts), end="")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import tempfile
 import time
@@ -30,11 +29,11 @@ from adaptertune_deploy.bench.interleaved import Opener, time_interleaved
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.engines.options import EngineOptions
-from benchmarks import backbones
+from benchmarks import backbones, documents
 from benchmarks.inference import forms
 
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
-RESULTS = Path(__file__).parents[1] / "results" / "infer.json"
+RESULTS = documents.results("infer")
 TASKS, LATE_TASKS, LATE_BLOCKS = 3, 5, 4
 FIVE = "five tasks"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -194,14 +193,13 @@ def main(arguments: list[str]) -> None:
             sharing.append(five)
     machine = dataclasses.asdict(describe_machine())
     show(results, sharing, machine, settings, console)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = {
         "machine": machine,
         "settings": dataclasses.asdict(settings),
         "results": [dataclasses.asdict(result) for result in results],
         "one_image_five_tasks": [dataclasses.asdict(entry) for entry in sharing],
     }
-    path.write_text(json.dumps(data, indent=2) + "\n")
+    documents.write(path, data)
     console.print(f"numbers written to {path}")
 
 

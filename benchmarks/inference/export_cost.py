@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 import shutil
 import subprocess
@@ -26,10 +25,10 @@ from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.spread import Spread
 from adaptertune_deploy.core import adapter as adapters
 from adaptertune_deploy.core.publish import add_task
-from benchmarks import backbones
+from benchmarks import backbones, documents
 from tests import builders
 
-RESULTS = Path(__file__).parents[1] / "results" / "export.json"
+RESULTS = documents.results("export")
 RANK, IMAGES, COPIES = 8, 8, 9
 
 
@@ -143,9 +142,7 @@ def main(arguments: list[str]) -> None:
         "add": {"model": given.small_model, "tasks": given.tasks, "milliseconds": dataclasses.asdict(added)},
         "export": dataclasses.asdict(exported),
     }
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts, indent=2))
+    print(documents.write(given.json, facts), end="")
 
 
 if __name__ == "__main__":

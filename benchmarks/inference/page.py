@@ -5,15 +5,13 @@ python -m benchmarks.inference.page
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "results" / "inference.md"
-Facts = Mapping[str, Any]
+from benchmarks import documents
+from benchmarks.documents import Facts
+from benchmarks.wording import at_most, heading, machine, row, spread
+
+PAGE = documents.page("inference")
 
 HEAD = """# Inference: time, memory and what tasks share
 
@@ -42,40 +40,22 @@ def page(infer: Facts, bank: Facts | None, export: Facts | None) -> str:
     return "\n".join([*lines, *_machines({"infer": infer, "bank": bank, "export": export}), ""])
 
 
-def spread(value: Facts) -> str:
-    """Return a median with its quartiles: "0.912 [0.900, 0.920]"."""
-    return f"{value['median']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-
-
-def judged(value: float, limit: float) -> str:
-    """Return the target, and a remark where it is missed."""
-    return f"{limit:g}" if value <= limit else f"{limit:g}, **missed**"
-
-
-def _table(*columns: str) -> list[str]:
-    return [f"| {' | '.join(columns)} |", f"|---|{'---:|' * (len(columns) - 1)}"]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _forms(infer: Facts) -> Iterator[str]:
     settings = infer["settings"]
     yield "## One run\n"
     yield f"{settings['rounds']} rounds in {settings['openings']} openings, {settings.get('clock', 'wall')} time.\n"
-    yield from _table("model, batch, graph", "ms", "images/s", "to plain", "at most", "to merged", "at most")
+    yield heading("model, batch, graph", "ms", "images/s", "to plain", "at most", "to merged", "at most")
     for entry in infer["results"]:
         batch, graph, median = entry["batch"], entry["graph"], entry["milliseconds"]["median"]
         cells = ["", "", "", ""]
         if (graph, batch) in TO_PLAIN:
             ratio = entry["to_plain"]
-            cells[:2] = spread(ratio), judged(ratio["median"], TO_PLAIN[graph, batch])
+            cells[:2] = spread(ratio, 3), at_most(ratio["median"], TO_PLAIN[graph, batch])
         if graph == "shared" and batch in TO_MERGED:
             ratio = entry["to_merged"]
-            cells[2:] = spread(ratio), judged(ratio["median"], TO_MERGED[batch])
+            cells[2:] = spread(ratio, 3), at_most(ratio["median"], TO_MERGED[batch])
         rate = f"{1e3 * batch / median:.1f}"
-        yield _row(f"{entry['model']}, {batch}, {graph}", f"{median:.1f}", rate, *cells)
+        yield row(f"{entry['model']}, {batch}, {graph}", f"{median:.1f}", rate, *cells)
     yield ""
 
 
@@ -84,11 +64,11 @@ def _sharing(infer: Facts) -> Iterator[str]:
         return
     yield "## One image, five tasks\n"
     yield "Five tasks that adapt the last four blocks ask about one image: the ratio is to five runs of plain.\n"
-    yield from _table("model", "ms", "to five passes", "at most")
+    yield heading("model", "ms", "to five passes", "at most")
     for entry in infer["one_image_five_tasks"]:
         ratio = entry["to_passes"]
-        target = judged(ratio["median"], TO_PASSES[entry["model"]]) if entry["model"] in TO_PASSES else ""
-        yield _row(entry["model"], f"{entry['milliseconds']['median']:.1f}", spread(ratio), target)
+        target = at_most(ratio["median"], TO_PASSES[entry["model"]]) if entry["model"] in TO_PASSES else ""
+        yield row(entry["model"], f"{entry['milliseconds']['median']:.1f}", spread(ratio, 3), target)
     yield ""
 
 
@@ -97,45 +77,47 @@ def _bank(bank: Facts) -> Iterator[str]:
     name, *others = bank["cpu_time"]
     yield f"## Many tasks, {bank['model']}\n"
     yield f"Eight rows of random tasks, CPU time, to the same with {name}.\n"
-    yield from _table("bank", "ratio", "at most")
+    yield heading("bank", "ratio", "at most")
     for other in others:
         ratio = bank["cpu_time"][other]
-        yield _row(other, spread(ratio), judged(ratio["median"], LARGE_AMONG_SMALL))
+        yield row(other, spread(ratio, 3), at_most(ratio["median"], LARGE_AMONG_SMALL))
     yield ""
-    yield from _table("what", "measured", "at most")
-    yield _row(
-        f"replacing one of {memory['tasks']:,.0f} tasks", f"{spread(replace)} ms", judged(replace["median"], REPLACE_MS)
+    yield heading("what", "measured", "at most")
+    yield row(
+        f"replacing one of {memory['tasks']:,.0f} tasks",
+        f"{spread(replace, 3)} ms",
+        at_most(replace["median"], REPLACE_MS),
     )
     grown = memory["100_tasks"] / memory["one_task"]
-    yield _row(
+    yield row(
         "memory of 100 tasks to that of one",
         f"{memory['100_tasks']:.0f} / {memory['one_task']:.0f} MB = {grown:.2f}",
-        judged(grown, MEMORY),
+        at_most(grown, MEMORY),
     )
     part = memory["100_tasks"] / memory["100_sessions_at_that_rate"]
-    yield _row(
+    yield row(
         "memory of 100 tasks to that of 100 sessions",
         f"{memory['100_tasks']:.0f} / {memory['100_sessions_at_that_rate']:.0f} MB = {part:.3f}",
-        judged(part, SESSIONS),
+        at_most(part, SESSIONS),
     )
     more = memory["many_tasks_two_of_them_large"] - memory["many_tasks"]
-    yield _row("two large tasks among them", f"{more:.1f} MB more", f"{memory['the_large_ones_own']:.1f} MB, their own")
+    yield row("two large tasks among them", f"{more:.1f} MB more", f"{memory['the_large_ones_own']:.1f} MB, their own")
     yield f"\n100 sessions are extrapolated from {memory['sessions']:.0f}.\n"
 
 
 def _export(export: Facts) -> Iterator[str]:
     add, made = export["add"], export["export"]
     yield "## Making a bundle\n"
-    yield from _table("what", "measured", "at most")
+    yield heading("what", "measured", "at most")
     taken = add["milliseconds"]
-    yield _row(
+    yield row(
         f"one more task for {add['tasks']}, {add['model']}",
         f"{taken['median']:.1f} [{taken['low']:.1f}, {taken['high']:.1f}] ms",
-        judged(taken["median"], ADD_MS),
+        at_most(taken["median"], ADD_MS),
     )
     what = f"{made['model']}, shared and {made['merged']} merged, {made['graphs_mb']:,.0f} MB of graphs"
-    yield _row(f"{what}: time", f"{made['seconds']:.1f} s", judged(made["seconds"], EXPORT_S))
-    yield _row(f"{what}: memory", f"{made['peak_mb']:,.0f} MB", judged(made["peak_mb"], EXPORT_MB))
+    yield row(f"{what}: time", f"{made['seconds']:.1f} s", at_most(made["seconds"], EXPORT_S))
+    yield row(f"{what}: memory", f"{made['peak_mb']:,.0f} MB", at_most(made["peak_mb"], EXPORT_MB))
     yield ""
 
 
@@ -143,25 +125,16 @@ def _machines(parts: Mapping[str, Facts | None]) -> Iterator[str]:
     yield "## Machines\n"
     for name, facts in parts.items():
         if facts is not None:
-            machine = facts["machine"]
-            versions = ", ".join(f"{library} {version}" for library, version in machine["versions"].items())
-            where = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB"
-            yield f"- {name}: {where}; Python {machine['python']}, {versions}"
-
-
-def read(name: str) -> Facts | None:
-    """Return a benchmark's results, None where it was not run."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+            yield f"- {name}: {machine(facts['machine'])}"
 
 
 def main() -> None:
     """Write the page from the results that are there."""
-    infer = read("infer")
+    infer = documents.read("infer")
     if infer is None:
-        raise SystemExit(f"{RESULTS}/infer.json is not there; run make bench-infer")
+        raise SystemExit(f"{documents.results('infer')} is not there; run make bench-infer")
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(infer, read("bank"), read("export")))
+    PAGE.write_text(page(infer, documents.read("bank"), documents.read("export")))
     print(f"page written to {PAGE}")
 
 

@@ -37,6 +37,7 @@ from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.session import open_session
+from benchmarks import documents
 from benchmarks.precision import timing
 from benchmarks.precision.page import PAGE, RESULTS, page
 
@@ -180,8 +181,7 @@ def measure_answers(given: argparse.Namespace, results: dict[str, Any]) -> None:
 
 def write(results: Mapping[str, Any], file: Path) -> None:
     """Write the results, and the page where they are the committed ones."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(results, indent=2) + "\n")
+    documents.write(file, results)
     if file.resolve() == RESULTS.resolve():
         PAGE.write_text(page(results))
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 from adaptertune_deploy.core.significance import p_words, wilson
+from benchmarks import documents
+from benchmarks.documents import Facts
+from benchmarks.wording import MISSED, at_most, heading, machine, row, spread
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "precision.json"
-PAGE = ROOT / "docs" / "results" / "precision.md"
-Facts = Mapping[str, Any]
+RESULTS, PAGE = documents.results("precision"), documents.page("precision")
 
 HEAD = """# Precisions: what they cost in answers, and what they take
 
@@ -51,7 +49,7 @@ def page(results: Facts) -> str:
     timing = results.get("timing")
     lines += _timing(timing) if timing else [NOT_TIMED]
     measured = [part for part in ("answers", "timing") if part in results]
-    machines = [f"- {part}: {_machine(results[part]['machine'])}" for part in measured]
+    machines = [f"- {part}: {machine(results[part]['machine'])}" for part in measured]
     return "\n".join([*lines, "## Machines\n", *machines, ""])
 
 
@@ -60,35 +58,34 @@ def _answers(answers: Facts) -> Iterator[str]:
     first = next(iter(rows.values()))
     yield ANSWERS.format(rank=answers["rank"], images=first["images"])
     columns = ("graph", "MB", "max", "mean", "cosine", "same", "right", "compared")
-    yield f"| {' | '.join(columns)} |"
-    yield f"|---|{'---:|' * (len(columns) - 1)}"
-    for name, row in rows.items():
-        low, high = wilson(row["right"], row["images"])
-        same = f"{row['same']:,} = {100 * row['same'] / row['images']:.1f} %"
-        accuracy = f"{100 * row['right'] / row['images']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    yield heading(*columns)
+    for name, found in rows.items():
+        low, high = wilson(found["right"], found["images"])
+        same = f"{found['same']:,} = {100 * found['same'] / found['images']:.1f} %"
+        accuracy = f"{100 * found['right'] / found['images']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
         cells = [
             name,
-            f"{row['megabytes']:.1f}",
-            f"{row['max']:.2g}",
-            f"{row['mean']:.2g}",
-            f"{row['cosine']:.5f}",
+            f"{found['megabytes']:.1f}",
+            f"{found['max']:.2g}",
+            f"{found['mean']:.2g}",
+            f"{found['cosine']:.5f}",
             same,
-            f"{row['right']:,} = {accuracy}",
-            f"{row['better']} better, {row['worse']} worse, {p_words(row['p'])}",
+            f"{found['right']:,} = {accuracy}",
+            f"{found['better']} better, {found['worse']} worse, {p_words(found['p'])}",
         ]
-        yield f"| {' | '.join(cells)} |"
+        yield row(*cells)
     yield ""
-    for name, row in rows.items():
+    for name, found in rows.items():
         if INT8_QDQ in name:
-            yield _judged_answers(name, row)
+            yield _judged_answers(name, found)
     yield ""
 
 
 def _judged_answers(name: str, row: Facts) -> str:
     share = row["same"] / row["images"]
     points = 100 * (row["better"] - row["worse"]) / row["images"]
-    kept = "" if share >= SAME else ", **missed**"
-    near = "" if abs(points) <= POINTS else ", **missed**"
+    kept = "" if share >= SAME else MISSED
+    near = "" if abs(points) <= POINTS else MISSED
     return (
         f"- {name}: the same class on {100 * share:.1f} % of the images, wanted {100 * SAME:.0f} %{kept}; "
         f"{points:+.2f} points of accuracy, wanted within {POINTS}{near}."
@@ -100,13 +97,12 @@ def _timing(timing: Facts) -> Iterator[str]:
     for key, rows in timing["rows"].items():
         model, batch = key.rsplit(", ", 1)
         yield f"### {model}, batch {batch}\n"
-        yield "| graph | ms | ratio | at most |\n|---|---:|---:|---:|"
-        for name, row in rows.items():
-            ratio = row["ratio"]
+        yield heading("graph", "ms", "ratio", "at most")
+        for name, found in rows.items():
+            ratio = found["ratio"]
             limit = wanted(name, model, int(batch))
-            judged = "" if limit is None else f"{limit:g}" + ("" if ratio["median"] <= limit else ", **missed**")
-            spread = f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-            yield f"| {name} | {row['milliseconds']['median']:.1f} | {spread} | {judged} |"
+            judged = "" if limit is None else at_most(ratio["median"], limit)
+            yield row(name, f"{found['milliseconds']['median']:.1f}", spread(ratio, 3), judged)
         yield ""
 
 
@@ -116,9 +112,3 @@ def wanted(name: str, model: str, batch: int) -> float | None:
         if graph == name and of in ("", model) and size in (0, batch):
             return limit
     return None
-
-
-def _machine(machine: Facts) -> str:
-    versions = machine["versions"]
-    said = ", ".join(f"{library} {version}" for library, version in dict(versions).items())
-    return f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB; {said}"

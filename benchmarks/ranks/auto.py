@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.bench.machine import describe_machine
+from benchmarks import documents
 from benchmarks.ranks.auto_page import GIVEN, page
-from benchmarks.training.accuracy import ROOT, train
+from benchmarks.training.accuracy import train
 
-RESULTS = ROOT / "benchmarks" / "results" / "auto_rank.json"
-PAGE = ROOT / "docs" / "results" / "auto-rank.md"
+RESULTS, PAGE = documents.results("auto_rank"), documents.page("auto-rank")
 DATASETS = ("pets", "flowers", "cifar10", "pets-3breeds")
 RANKS = (GIVEN, "auto", "auto:fast")
 WANTED = [(name, rank) for name in DATASETS for rank in RANKS]
@@ -32,7 +32,7 @@ WANTED = [(name, rank) for name in DATASETS for rank in RANKS]
 def write(runs: list[dict[str, Any]]) -> None:
     """Write the results file and the page that is made from it."""
     runs = sorted(runs, key=lambda run: WANTED.index((run["dataset"], run["asked"])))
-    RESULTS.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
+    documents.write(RESULTS, {"runs": runs})
     PAGE.write_text(page(runs, WANTED))
 
 

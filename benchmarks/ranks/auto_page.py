@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.training.accuracy_page import counted
+from benchmarks.wording import heading, row
 
 GIVEN = "8"
 HEAD = """# What `--rank auto` finds, and what it costs
@@ -31,8 +32,8 @@ def page(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> s
         runs: what `atd train --json` printed, with "dataset", "asked" (the rank), "threads" and "machine".
         wanted: dataset and rank of every run that the benchmark is made of.
     """
-    lines = [HEAD, f"| {' | '.join(COLUMNS)} |", f"|---|---|{'---:|' * (len(COLUMNS) - 2)}"]
-    lines += [f"| {' | '.join(_cells(run, _given(runs, run['dataset'])))} |" for run in runs]
+    lines = [HEAD, heading(*COLUMNS, text=2)]
+    lines += [row(*_cells(run, _given(runs, run["dataset"]))) for run in runs]
     return "\n".join([*lines, "", *_costs(runs), *_machines(runs), "", *_missing(runs, wanted)])
 
 

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,9 +23,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from adaptertune_deploy.train.recipe import nested_widths
+from benchmarks import documents
 from benchmarks.ranks.planted import BATCH, DECAY, HELD_OUT, RATE, STEPS, Case, Problem, Student, answers, draw
 
-RESULTS = Path(__file__).parents[1] / "results" / "nested_widths.json"
+RESULTS = documents.results("nested_widths")
 RANK = 32
 WIDTHS = nested_widths(RANK)
 CASES = (Case(4, 4_000, 1.0, 1), Case(16, 4_000, 1.0, 1), Case(8, 20_000, 1.0, 1), Case(8, 800, 1.0, 1))
@@ -109,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
         cases.append({"case": dataclasses.asdict(case), "accuracies": found})
         for name, row in found.items():
             console.print(f"rank {case.rank}, {case.images} images: {name:14} {[round(value, 1) for value in row]}")
-    RESULTS.write_text(json.dumps({"widths": WIDTHS, "cases": cases}, indent=2) + "\n")
+    documents.write(RESULTS, {"widths": WIDTHS, "cases": cases})
     console.print(f"numbers written to {RESULTS}")
     return 0
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,8 +27,9 @@ from torch.nn import functional
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.train.gate import compared_losses
 from adaptertune_deploy.train.rank.rule import FIRST, HEAD_ONLY, OCTAVES, following, pick
+from benchmarks import documents
 
-RESULTS = Path(__file__).parents[1] / "results" / "planted_rank.json"
+RESULTS = documents.results("planted_rank")
 FEATURES, HIDDEN, CLASSES = 64, 128, 20
 HELD_OUT = 4_000
 STEPS, BATCH, RATE, DECAY = 1_200, 256, 5e-3, 1e-2
@@ -222,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
             "most": MOST,
             "machine": dataclasses.asdict(describe_machine()),
         }
-        RESULTS.write_text(json.dumps(facts, indent=2) + "\n")
+        documents.write(RESULTS, facts)
         console.print(f"numbers written to {RESULTS}")
     return 0
 

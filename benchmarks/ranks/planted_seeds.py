@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -23,9 +21,10 @@ from rich.progress import track
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.train.rank.rule import HEAD_ONLY, OCTAVES, pick
+from benchmarks import documents
 from benchmarks.ranks.planted import Case, draw, search
 
-RESULTS = Path(__file__).parents[1] / "results" / "planted_seeds.json"
+RESULTS = documents.results("planted_seeds")
 SEEDS = 10
 CASES = (Case(4, 4_000, 1.0, 1), Case(8, 4_000, 1.0, 1), Case(16, 20_000, 1.0, 1), Case(0, 4_000, 1.0, 1))
 
@@ -80,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             "cases": [dataclasses.asdict(one) | {"centre": one.centre, "agreeing": one.agreeing} for one in found],
             "machine": dataclasses.asdict(describe_machine()),
         }
-        RESULTS.write_text(json.dumps(facts, indent=2) + "\n")
+        documents.write(RESULTS, facts)
         console.print(f"numbers written to {RESULTS}")
     return 0
 

@@ -31,13 +31,14 @@ from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.opened import OpenBundle
 from adaptertune_deploy.serve.sessions.session import open_session
+from benchmarks import documents
 from benchmarks.clients.health_probe import probing
 from benchmarks.clients.http1 import Answers, Connection, Connections, Question, cycle, percentile, questions
 from benchmarks.robustness.bad_traffic import Tally, attacks, harm
 from benchmarks.robustness.noisy_neighbour import neighbours
 from benchmarks.servers.atd import Server, served
 
-RESULTS = Path(__file__).parents[1] / "results" / "soak.json"
+RESULTS = documents.results("soak")
 MODEL, TASKS, IMAGES = "deit_tiny_patch16_224", 3, 16
 CLIENTS, CONNECTIONS = 24, 300
 SAMPLE_S, PAUSE_S = 1.0, 0.2
@@ -192,9 +193,7 @@ def main(arguments: list[str]) -> None:
             facts = {**before(given.json), "noisy_neighbour": neighbours(bundle, known(bundle), given.warm)}
         else:
             facts = {"machine": asdict(describe_machine()), **measure(bundle, given.seconds, given.warm, given.most)}
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts, indent=2))
+    print(documents.write(given.json, facts), end="")
 
 
 if __name__ == "__main__":

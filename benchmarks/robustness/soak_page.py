@@ -6,17 +6,14 @@ python -m benchmarks.robustness.soak_page
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-from benchmarks.inference.page import judged
+from benchmarks import documents
+from benchmarks.documents import Facts
 from benchmarks.robustness.noisy_neighbour import WAYS
+from benchmarks.wording import at_least, at_most, heading, machine, row
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
-PAGE = ROOT / "docs" / "results" / "soak.md"
-Facts = Mapping[str, Any]
+RESULTS, PAGE = documents.results("soak"), documents.page("soak")
 GOODPUT, HEALTH_MS, GROWTH_MB, P99 = 0.95, 100.0, 16.0, 2.0
 
 # How a good request without an answer begins in the results, and how an attack ends that found no room: under twice the
@@ -35,7 +32,8 @@ one after another and 32 silent clients; each answer is compared with the one th
 
 def page(facts: Facts) -> str:
     """Return the page as Markdown."""
-    return "\n".join([HEAD, *_load(facts), *_attacks(facts["overload"]), *_noisy(facts), *_machine(facts), ""])
+    lines = [HEAD, *_load(facts), *_attacks(facts["overload"]), *_noisy(facts)]
+    return "\n".join([*lines, "## Machine\n", machine(facts["machine"]), ""])
 
 
 def _load(facts: Facts) -> Iterator[str]:
@@ -43,24 +41,24 @@ def _load(facts: Facts) -> Iterator[str]:
     share = load["rows_per_s"] / rates["before"]
     unanswered = sum(one.startswith(UNANSWERED) for one in load["wrong"])
     wrong = len(load["wrong"]) - unanswered + sum(not one.endswith(NO_ROOM) for one in load["attacks_wrong"])
-    missed = "" if share >= GOODPUT else ", **missed**"
     yield f"## {load['seconds']:,.0f} seconds\n"
-    yield "| what | measured | expected |\n|---|---:|---:|"
+    yield heading("what", "measured", "expected")
     yield f"| capacity before, after | {rates['before']:.1f}, {rates['after']:.1f} rows/s | |"
     yield f"| requests sent | {load['sent']:,}, {load['sent'] / load['seconds']:.1f} a second | |"
     counts = ", ".join(f"{times:,} x {status}" for status, times in sorted(load["statuses"].items()))
     yield f"| answers | {counts} | 200 and 503 alone |"
-    yield f"| goodput to capacity | {load['rows_per_s']:.1f} rows/s = {share:.3f} | at least {GOODPUT:g}{missed} |"
-    yield f"| wrong answers | {wrong} | {judged(wrong, 0)} |"
-    yield f"| good requests whose connection was closed without one | {unanswered} | {judged(unanswered, 0)} |"
+    goodput = f"{load['rows_per_s']:.1f} rows/s = {share:.3f}"
+    yield row("goodput to capacity", goodput, f"at least {at_least(share, GOODPUT)}")
+    yield f"| wrong answers | {wrong} | {at_most(wrong, 0)} |"
+    yield f"| good requests whose connection was closed without one | {unanswered} | {at_most(unanswered, 0)} |"
     if "asked_again" in load:
         yield f"| of all, asked again since an idle connection was closed meanwhile | {load['asked_again']} | |"
     longest = health["max_ms"]
-    yield f"| health, longest of {health['probes']:,} | {longest:.1f} ms | {judged(longest, HEALTH_MS)} |"
+    yield f"| health, longest of {health['probes']:,} | {longest:.1f} ms | {at_most(longest, HEALTH_MS)} |"
     yield f"| health, p99 | {health['p99_ms']:.1f} ms | |"
-    yield f"| health not answered | {health['failed']} | {judged(health['failed'], 0)} |"
+    yield f"| health not answered | {health['failed']} | {at_most(health['failed'], 0)} |"
     growth = load["memory_growth_mb"]
-    yield f"| memory, last quarter above the second | {growth:.1f} MB | {judged(growth, GROWTH_MB)} |"
+    yield f"| memory, last quarter above the second | {growth:.1f} MB | {at_most(growth, GROWTH_MB)} |"
     yield ""
 
 
@@ -70,7 +68,7 @@ def _attacks(load: Facts) -> Iterator[str]:
         "0 is a connection that broke before an answer, or a client that waits for none; 503 says that there is no\n"
         "room, which under such a load is as right an answer.\n"
     )
-    yield "| attack | what came |\n|---|---|"
+    yield heading("attack", "what came", text=2)
     for name, counts in load["attacks"].items():
         yield f"| {name} | {', '.join(f'{times} x {status}' for status, times in counts.items())} |"
     yield ""
@@ -86,21 +84,13 @@ def _noisy(facts: Facts) -> Iterator[str]:
             "**These were measured before** runs were kept short while a task with few rows is around, and not again\n"
             "since: `make noisy`.\n"
         )
-    yield "| --max-batch | p99 alone | p99 beside | ratio | at most | refused |\n|---:|---:|---:|---:|---:|---:|"
+    yield heading("--max-batch", "p99 alone", "p99 beside", "ratio", "at most", "refused", text=0)
     for size, found in facts["noisy_neighbour"].items():
         ratio = found["beside_p99_ms"] / found["alone_p99_ms"]
         refused = sum(times for status, times in found["quiet"].items() if status != "200")
         times = f"{found['alone_p99_ms']:.1f} ms | {found['beside_p99_ms']:.1f} ms"
-        yield f"| {size} | {times} | {ratio:.2f} | {judged(ratio, P99)} | {refused} |"
+        yield f"| {size} | {times} | {ratio:.2f} | {at_most(ratio, P99)} | {refused} |"
     yield ""
-
-
-def _machine(facts: Facts) -> Iterator[str]:
-    machine = facts["machine"]
-    versions = ", ".join(f"{library} {version}" for library, version in machine["versions"].items())
-    yield "## Machine\n"
-    yield f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB; Python {machine['python']},"
-    yield f"{versions}"
 
 
 def main() -> None:

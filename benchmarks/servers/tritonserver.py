@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.documents import ROOT
+
 HOME = Path(os.environ.get("ATD_TRITON", ROOT / ".venv-triton"))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 import shutil
 import subprocess
@@ -32,8 +31,9 @@ from adaptertune_deploy.core import samples
 from adaptertune_deploy.core.adapter import read_config
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.core.publish import add_task
+from benchmarks import documents
 
-RESULTS = Path(__file__).parents[1] / "results" / "footprint.json"
+RESULTS = documents.results("footprint")
 ATD = [sys.executable, "-m", "adaptertune_deploy"]
 REQUESTS = 100
 
@@ -105,8 +105,7 @@ def main() -> None:
         "add": add_seconds(given.bundle, given.adapter),
         "help_s": round(median(help_times), 3),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(facts, indent=2) + "\n")
+    documents.write(RESULTS, facts)
     Console().print_json(data=facts)
 
 

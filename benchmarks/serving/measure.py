@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import dataclasses
 import gc
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from rich.progress import track
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
+from benchmarks import documents
 from benchmarks.clients.loads import CLIENTS
 from benchmarks.clients.photographs import photographs
 from benchmarks.servers.tritonserver import NoTritonError, package
@@ -37,7 +37,7 @@ from benchmarks.serving.five_tasks import FiveTasks
 from benchmarks.serving.many_tasks import ManyTasks
 from benchmarks.serving.swaps import SwappedBundle
 
-RESULTS = Path(__file__).parents[1] / "results" / "serve.json"
+RESULTS = documents.results("serve")
 MODELS = "deit_tiny_patch16_224,vit_small_patch16_224"
 IMAGES, TASKS, FIVE, LATE_BLOCKS, MANY = 16, 10, 5, 4, 64
 EVERY_BLOCK, LAST_BLOCKS = "every block", f"the last {LATE_BLOCKS} blocks"
@@ -187,9 +187,7 @@ def main(arguments: list[str]) -> None:
             raise SystemExit(f"{error}, or leave it out with --no-triton") from None
     console = Console(stderr=True)
     facts = measure(settings, console)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts, indent=2))
+    print(documents.write(path, facts), end="")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,14 @@ python -m benchmarks.serving.page
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-from benchmarks.inference.page import judged, read
+from benchmarks import documents
+from benchmarks.documents import Facts
 from benchmarks.serving.picture import draw
+from benchmarks.wording import at_least, at_most, heading, machine, row, spread
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "results" / "serving.md"
-PICTURE = ROOT / "docs" / "pictures" / "serving.png"
-Facts = Mapping[str, Any]
+PAGE, PICTURE = documents.page("serving"), documents.PICTURES / "serving.png"
 TO_BUDGET, TO_SINGLE, MEMORY = 0.95, 2.5, 1.2
 TO_ENGINE = {"vit_small_patch16_224": 0.92}  # a smaller network leaves preprocessing a larger share of the machine
 AHEAD = 1.0
@@ -77,65 +73,48 @@ def page(serve: Facts, swaps: Facts | None) -> str:
     lines += [*_budget(serve), *_half_load(serve), *_triton(serve), *_five(serve), *_many(serve)]
     if swaps is not None:
         lines += _swaps(swaps)
-    return "\n".join([*lines, *_machine(serve["machine"]), ""])
-
-
-def at_least(value: float, limit: float) -> str:
-    """Return the target, and a remark where it is missed."""
-    return f"{limit:g}" if value >= limit else f"{limit:g}, **missed**"
-
-
-def _spread(value: Facts, digits: int = 1) -> str:
-    return f"{value['median']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
-
-
-def _table(*columns: str) -> str:
-    return f"| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}"
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    return "\n".join([*lines, "## Machine\n", machine(serve["machine"]), ""])
 
 
 def _budget(serve: Facts) -> Iterator[str]:
     yield BUDGET.format(clients=serve["settings"]["clients"])
-    yield _table("model", "engine alone", "budget", "server", "to budget", "at least", "to engine", "at least")
+    yield heading("model", "engine alone", "budget", "server", "to budget", "at least", "to engine", "at least")
     for model, found in serve["capacity"].items():
         to_budget, to_engine = found["to_budget"], found["to_engine"]
         limit = TO_ENGINE.get(model)
-        yield _row(
+        yield row(
             model,
-            f"{_spread(found['engine_per_s'][str(found['batch'])])}, {found['batch']} a run",
-            _spread(found["budget_per_s"]),
-            f"{_spread(found['server_per_s'])}, at most {found['server_batch']} a run",
-            _spread(to_budget, 3),
+            f"{spread(found['engine_per_s'][str(found['batch'])])}, {found['batch']} a run",
+            spread(found["budget_per_s"]),
+            f"{spread(found['server_per_s'])}, at most {found['server_batch']} a run",
+            spread(to_budget, 3),
             at_least(to_budget["median"], TO_BUDGET),
-            _spread(to_engine, 3),
+            spread(to_engine, 3),
             "" if limit is None else at_least(to_engine["median"], limit),
         )
     yield "\nProcessor milliseconds of one image:\n"
     parts = list(next(iter(serve["capacity"].values()))["cpu_ms"])
-    yield _table("model", *parts)
+    yield heading("model", *parts)
     for model, found in serve["capacity"].items():
-        yield _row(model, *(_spread(found["cpu_ms"][part], 2) for part in parts))
+        yield row(model, *(spread(found["cpu_ms"][part], 2) for part in parts))
     yield "\nPreprocessing is a part of what the server does beside the engine; the last column includes its engine.\n"
 
 
 def _half_load(serve: Facts) -> Iterator[str]:
     yield HALF
-    yield _table("model", "requests", "a second", "single image, ms", "p50, ms", "p99, ms", "p99 to single", "at most")
+    yield heading("model", "requests", "a second", "single image, ms", "p50, ms", "p99, ms", "p99 to single", "at most")
     for model, entry in serve["capacity"].items():
         found = entry["half_load"]
         low, high = (found["to_single_resampled"][name] for name in ("low", "high"))
-        yield _row(
+        yield row(
             model,
             f"{found['requests']:,}",
             f"{found['offered_per_s']['median']:.1f}",
-            _spread(found["single_ms"]),
+            spread(found["single_ms"]),
             f"{found['p50_ms']:.1f}",
             f"{found['p99_ms']:.1f}",
             f"{found['to_single']:.2f} [{low:.2f}, {high:.2f}]",
-            judged(found["to_single"], TO_SINGLE),
+            at_most(found["to_single"], TO_SINGLE),
         )
     yield ""
 
@@ -155,30 +134,30 @@ def _triton(serve: Facts) -> Iterator[str]:
         clients=serve["settings"]["clients"],
     )
     ours, theirs = found["servers"]["atd"], found["servers"]["triton"]
-    yield _table("what", "atd serve", "tritonserver, stand-in backend", "ours to theirs", "wanted")
+    yield heading("what", "atd serve", "tritonserver, stand-in backend", "ours to theirs", "wanted")
     rates = found["images_per_s"]
     wanted = f"at least {at_least(rates['median'], AHEAD)}"
-    yield _row("images a second", *(_spread(one["images_per_s"]) for one in (ours, theirs)), _spread(rates, 2), wanted)
+    yield row("images a second", *(spread(one["images_per_s"]) for one in (ours, theirs)), spread(rates, 2), wanted)
     for name, what in (("full_p99_ms", "p99 at capacity, ms"), ("half_p99_ms", "p99 at one rate, ms")):
         share = ours[name]["median"] / theirs[name]["median"]
-        cells = (_spread(one[name]) for one in (ours, theirs))
-        yield _row(what, *cells, f"{share:.2f}", f"at most {judged(share, AHEAD)}" if name == "half_p99_ms" else "")
+        cells = (spread(one[name]) for one in (ours, theirs))
+        yield row(what, *cells, f"{share:.2f}", f"at most {at_most(share, AHEAD)}" if name == "half_p99_ms" else "")
     share = ours["memory_mb"] / theirs["memory_mb"]
     cells = (f"{one['memory_mb']:.0f}" for one in (ours, theirs))
-    yield _row("memory, MB", *cells, f"{share:.2f}", f"at most {judged(share, AHEAD)}")
+    yield row("memory, MB", *cells, f"{share:.2f}", f"at most {at_most(share, AHEAD)}")
     alone = found["sessions_alone_mb"]
     share = ours["memory_mb"] / alone
-    yield _row("ten sessions, no server, MB", "", f"{alone:.0f}", f"{share:.2f}", f"at most {judged(share, AHEAD)}")
+    yield row("ten sessions, no server, MB", "", f"{alone:.0f}", f"{share:.2f}", f"at most {at_most(share, AHEAD)}")
     yield ""
 
 
 def _five(serve: Facts) -> Iterator[str]:
     yield FIVE.format(model=serve["settings"]["first"])
-    yield _table("adapters after", "way", "ms an image", "to five at once", "processor ms", "to five at once")
+    yield heading("adapters after", "way", "ms an image", "to five at once", "processor ms", "to five at once")
     for where, ways in serve["five_tasks"].items():
         for way, found in ways.items():
-            cells = _spread(found["milliseconds"]), _spread(found["to_at_once"], 3)
-            yield _row(where, way, *cells, _spread(found["cpu_ms"]), _spread(found["cpu_to_at_once"], 3))
+            cells = spread(found["milliseconds"]), spread(found["to_at_once"], 3)
+            yield row(where, way, *cells, spread(found["cpu_ms"]), spread(found["cpu_to_at_once"], 3))
     yield ""
 
 
@@ -186,17 +165,15 @@ def _many(serve: Facts) -> Iterator[str]:
     found = serve["many_tasks"]
     one, many = found["tasks"]
     yield MANY.format(model=serve["settings"]["first"])
-    yield _table("tasks", "MB", "ratio", "at most")
-    yield _row(str(one), _spread(found["one_mb"]), "", "")
-    yield _row(
-        str(many), _spread(found["many_mb"]), _spread(found["ratio"], 3), judged(found["ratio"]["median"], MEMORY)
-    )
+    yield heading("tasks", "MB", "ratio", "at most")
+    yield row(str(one), spread(found["one_mb"]), "", "")
+    yield row(str(many), spread(found["many_mb"]), spread(found["ratio"], 3), at_most(found["ratio"]["median"], MEMORY))
     yield ""
 
 
 def _swaps(swaps: Facts) -> Iterator[str]:
     yield SWAPS.format(tasks=swaps["tasks"], clients=swaps["clients"])
-    yield _table("what", "times", "p50, ms", "p99, ms", "longest, ms")
+    yield heading("what", "times", "p50, ms", "p99, ms", "longest, ms")
     names = {
         "swap_ms": "a swap, nothing else to do",
         "swap_beside_requests_ms": "a swap beside requests",
@@ -206,23 +183,16 @@ def _swaps(swaps: Facts) -> Iterator[str]:
     for name, what in names.items():
         found = swaps[name]
         times = (f"{found[key]:.1f}" for key in ("p50", "p99", "largest"))
-        yield _row(what, f"{found['count']:,}", *times)
+        yield row(what, f"{found['count']:,}", *times)
     yield ""
-
-
-def _machine(machine: Facts) -> Iterator[str]:
-    versions = ", ".join(f"{library} {version}" for library, version in machine["versions"].items())
-    yield "## Machine\n"
-    yield f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB; Python {machine['python']},"
-    yield versions
 
 
 def main() -> None:
     """Write the page and the picture from the results that are there."""
-    serve = read("serve")
+    serve = documents.read("serve")
     if serve is None:
-        raise SystemExit(f"{RESULTS}/serve.json is not there; run make bench-serve")
-    PAGE.write_text(page(serve, read("swaps")))
+        raise SystemExit(f"{documents.results('serve')} is not there; run make bench-serve")
+    PAGE.write_text(page(serve, documents.read("swaps")))
     PICTURE.write_bytes(draw(serve))
     print(f"page written to {PAGE}")
 

@@ -28,6 +28,7 @@ from rich.progress import track
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core.bundle import read_manifest
 from adaptertune_deploy.serve.http.wire.address import bind
+from benchmarks import documents, wording
 from benchmarks.clients.http1 import cycle, percentile
 from benchmarks.clients.loads import CLIENTS, Load, drawn, waiting
 from benchmarks.clients.photographs import photographs
@@ -36,9 +37,7 @@ from benchmarks.servers.processes import cpu_s
 from benchmarks.serving.asked import for_people
 from benchmarks.serving.rounded import ratio, spread
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "sizing.json"
-PAGE = ROOT / "docs" / "results" / "sizing.md"
+RESULTS, PAGE = documents.results("sizing"), documents.page("sizing")
 MODEL, TASKS, IMAGES, REPLICAS = "deit_tiny_patch16_224", 10, 16, 2
 SHARES = {"p50": 0.5, "p99": 0.99}
 PAGE_TEXT = """# Sizing: what one image costs, and what that says
@@ -145,16 +144,19 @@ def page(found: Mapping[str, Any]) -> str:
     """Return docs/results/sizing.md."""
     machine, settings = found["machine"], found["settings"]
 
-    def cell(spread: Mapping[str, float], digits: int = 1) -> str:
-        return f"{spread['median']:.{digits}f} [{spread['low']:.{digits}f}, {spread['high']:.{digits}f}]"
-
     rows = [
-        f"| {name} | {cell(way['idle_cores'], 2)} | {cell(way['cost_ms'], 2)} | {cell(way['predicted_per_s'])} | "
-        f"{cell(way['per_s'])} | {cell(way['to_predicted'], 2)} | "
-        f"{way['half_ms']['p50']:.1f}, {way['half_ms']['p99']:.1f} |"
+        wording.row(
+            name,
+            wording.spread(way["idle_cores"], 2),
+            wording.spread(way["cost_ms"], 2),
+            wording.spread(way["predicted_per_s"]),
+            wording.spread(way["per_s"]),
+            wording.spread(way["to_predicted"], 2),
+            f"{way['half_ms']['p50']:.1f}, {way['half_ms']['p99']:.1f}",
+        )
         for name, way in found["ways"].items()
     ]
-    clients = cell(next(iter(found["ways"].values()))["client_ms"], 2)
+    clients = wording.spread(next(iter(found["ways"].values()))["client_ms"], 2)
     where = f"{machine['cores']} cores of {machine['processor']}; {settings['model']}, {settings['tasks']} tasks"
     return PAGE_TEXT.format(
         where=where, rounds=settings["rounds"], clients=settings["clients"], client_ms=clients, rows="\n".join(rows)

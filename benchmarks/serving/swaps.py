@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import http.client
 import io
-import json
 import sys
 import tempfile
 import threading
@@ -44,9 +43,10 @@ from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from benchmarks import documents
 from benchmarks.inference.bank import CLASSES, RANK, Kind, export, make_task
 
-RESULTS = Path(__file__).parents[1] / "results" / "swaps.json"
+RESULTS = documents.results("swaps")
 SECONDS = 60
 OPSET, IR_VERSION = 20, 10
 
@@ -217,9 +217,7 @@ def main(arguments: list[str]) -> None:
         "clients": given.clients,
         **measure(export(given.model), given.tasks, given.swaps, given.clients),
     }
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts, indent=2))
+    print(documents.write(given.json, facts), end="")
 
 
 if __name__ == "__main__":

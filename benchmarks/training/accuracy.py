@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.bench.machine import describe_machine
+from benchmarks import documents
 from benchmarks.training.accuracy_page import page
 from benchmarks.training.subsets import few_of_each, unequal
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
-PAGE = ROOT / "docs" / "results" / "accuracy.md"
+RESULTS, PAGE = documents.results("accuracy"), documents.page("accuracy")
 BACKBONE = "deit_tiny_patch16_224.fb_in1k"
 FEW = 5
 # name -> options of `atd train` that name its images, from the data folder and a scratch folder
@@ -68,9 +67,7 @@ def _train(
 
 def write(runs: list[dict[str, Any]]) -> None:
     """Write the results file and the page that is made from it."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    documents.write(RESULTS, {"runs": runs})
     PAGE.write_text(page(runs, WANTED))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from benchmarks.wording import heading, row
+
 HEAD = """# Accuracy of the default training
 
 Written by `make bench-accuracy` from `benchmarks/results/accuracy.json`; do not edit.
@@ -33,8 +35,7 @@ def page(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> str:
         runs: what `atd train --json` printed, with "dataset", "seed" and "machine".
         wanted: dataset and seed of every run that the benchmark is made of.
     """
-    lines = [HEAD, f"| {' | '.join(COLUMNS)} |", f"|---|{'---:|' * (len(COLUMNS) - 1)}"]
-    lines += [f"| {' | '.join(_cells(run))} |" for run in runs]
+    lines = [HEAD, heading(*COLUMNS), *(row(*_cells(run)) for run in runs)]
     lines += ["", "## What the gate did", "", *_verdicts(runs), "", *_machines(runs), ""]
     return "\n".join([*lines, *_missing(runs, wanted)])
 

@@ -40,6 +40,7 @@ from adaptertune_deploy.train.recipe import Recipe
 from adaptertune_deploy.train.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.stepper import Stepper
+from benchmarks import documents
 from benchmarks.training.accuracy import BACKBONE, DATASETS
 from benchmarks.training.plain_loop import Files, PlainLoop
 from benchmarks.training.speed_page import PAGE, RESULTS, page
@@ -196,7 +197,7 @@ def _files(run: Run) -> Files:
 
 def write(results: dict[str, Any]) -> None:
     """Write the results file and the page that is made from it."""
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    documents.write(RESULTS, results)
     PAGE.write_text(page(results))
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
+from benchmarks import documents
+from benchmarks.documents import Facts
 from benchmarks.training.accuracy_page import counted
+from benchmarks.wording import at_least, at_most, machine, row, spread
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "train_speed.json"
-PAGE = ROOT / "docs" / "results" / "training-speed.md"
-Facts = Mapping[str, Any]
+RESULTS, PAGE = documents.results("train_speed"), documents.page("training-speed")
 
 HEAD = """# Training: how fast
 
@@ -59,7 +57,7 @@ def page(results: Facts) -> str:
     measured = ([("steps", steps)] if steps else []) + ([("commands", commands[0])] if commands else [])
     if measured:
         lines.append(
-            "## Machines\n\n" + "".join(f"- {name}: {_machine(facts['machine'])}\n" for name, facts in measured)
+            "## Machines\n\n" + "".join(f"- {name}: {machine(facts['machine'])}\n" for name, facts in measured)
         )
     return "\n".join(lines)
 
@@ -67,21 +65,21 @@ def page(results: Facts) -> str:
 def _steps(steps: Facts) -> Iterator[str]:
     settings = steps["settings"]
     yield STEPS.format(**settings)
-    for row in steps["rows"]:
-        step = row["milliseconds"]["step"]
+    for found in steps["rows"]:
+        step = found["milliseconds"]["step"]
         cells = (
-            row["placement"],
-            row["loop"],
-            _spread(step, 0),
+            found["placement"],
+            found["loop"],
+            spread(step, 0),
             f"{step['median'] / settings['batch']:.1f}",
-            _spread(row["faster"], 2),
-            _spread(row["faster_than_same"], 2),
-            _wanted(row),
+            spread(found["faster"], 2),
+            spread(found["faster_than_same"], 2),
+            _wanted(found),
         )
-        yield f"| {' | '.join(cells)} |\n"
+        yield f"{row(*cells)}\n"
     yield PARTS
-    for row in steps["rows"]:
-        medians = {part: spread["median"] for part, spread in row["milliseconds"].items()}
+    for found in steps["rows"]:
+        medians = {part: times["median"] for part, times in found["milliseconds"].items()}
         parts = (
             medians["load"],
             medians["frozen"],
@@ -89,31 +87,28 @@ def _steps(steps: Facts) -> Iterator[str]:
             medians["gradient"] - medians["forward"],
             medians["update"] - medians["gradient"],
         )
-        yield f"| {row['placement']} | {row['loop']} | {' | '.join(f'{round(part)}' for part in parts)} |\n"
+        yield f"{row(found['placement'], found['loop'], *(f'{round(part)}' for part in parts))}\n"
 
 
 def _wanted(row: Facts) -> str:
     wanted = WANTED_STEPS.get(row["placement"]) if row["loop"] == "product" else None
     if wanted is None:
         return ""
-    return f"{wanted:g}" + ("" if row["faster"]["median"] >= wanted else ", **missed**")
+    return at_least(row["faster"]["median"], wanted)
 
 
 def _commands(commands: list[Facts]) -> Iterator[str]:
     yield COMMANDS
-    for row in commands:
-        wanted = WANTED_SECONDS[row["dataset"]]
-        judged = f"{wanted}" + ("" if row["seconds"] <= wanted else ", **missed**")
-        tops = (counted(row["facts"][name]) for name in ("adapter", "head"))
-        cells = (row["dataset"], f"`{row['options']}`", f"{row['images']:,}", f"{row['seconds']:.0f}", judged, *tops)
-        yield f"| {' | '.join(cells)} |\n"
-
-
-def _spread(spread: Facts, digits: int) -> str:
-    median, low, high = (f"{spread[name]:.{digits}f}" for name in ("median", "low", "high"))
-    return f"{median} [{low}, {high}]"
-
-
-def _machine(machine: Facts) -> str:
-    said = ", ".join(f"{library} {version}" for library, version in dict(machine["versions"]).items())
-    return f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB; {said}"
+    for found in commands:
+        wanted = WANTED_SECONDS[found["dataset"]]
+        judged = at_most(found["seconds"], wanted)
+        tops = (counted(found["facts"][name]) for name in ("adapter", "head"))
+        cells = (
+            found["dataset"],
+            f"`{found['options']}`",
+            f"{found['images']:,}",
+            f"{found['seconds']:.0f}",
+            judged,
+            *tops,
+        )
+        yield f"{row(*cells)}\n"

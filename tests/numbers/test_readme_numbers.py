@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import documents
 from benchmarks.inference import page as inference_page
 from benchmarks.training.accuracy import WANTED
 from benchmarks.training.accuracy_page import count_runs, counted, page
@@ -15,16 +16,16 @@ README = (ROOT / "README.md").read_text()
 
 
 def results(name: str) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    facts: dict[str, Any] = json.loads(documents.results(name).read_text())
     return facts
 
 
 def test_accuracy_is_quoted_from_its_results_or_said_to_be_missing() -> None:
-    if not (ROOT / "benchmarks" / "results" / "accuracy.json").exists():
+    if not documents.results("accuracy").exists():
         assert "It was not run yet for this recipe." in README
         return
     runs = results("accuracy")["runs"]
-    assert (ROOT / "docs" / "results" / "accuracy.md").read_text() == page(runs, WANTED)
+    assert documents.page("accuracy").read_text() == page(runs, WANTED)
     said = count_runs(runs, WANTED)
     assert said in README or len(runs) == len(WANTED), said
     for run in runs:
@@ -70,7 +71,7 @@ def test_a_missed_target_is_said_on_the_first_page_too() -> None:
 
 def test_the_inference_page_is_made_from_the_results() -> None:
     assert inference_page.PAGE.read_text() == inference_page.page(
-        results("infer"), inference_page.read("bank"), inference_page.read("export")
+        results("infer"), documents.read("bank"), documents.read("export")
     )
 
 

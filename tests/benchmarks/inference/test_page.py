@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import documents
 from benchmarks.inference import page as inference_page
 from benchmarks.inference.page import page
 
@@ -83,7 +84,7 @@ def test_what_was_not_measured_is_left_out() -> None:
 def test_the_command_reads_the_results_and_writes_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(inference_page, "RESULTS", tmp_path)
+    monkeypatch.setattr(documents, "RESULTS", tmp_path)
     monkeypatch.setattr(inference_page, "PAGE", tmp_path / "docs" / "inference.md")
     with pytest.raises(SystemExit, match="run make bench-infer"):
         inference_page.main()

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.precision.page import PAGE, RESULTS, page, wanted
 
-MACHINE = {"cores": 2, "processor": "Chip", "memory_gb": 8, "versions": {"openvino": "2026"}}
+MACHINE = {"cores": 2, "processor": "Chip", "memory_gb": 8, "python": "3.11", "versions": {"openvino": "2026"}}
 ROW = {"images": 1000, "max": 1.25, "mean": 0.125, "cosine": 0.99, "megabytes": 6.4, "p": 0.5}
 INT8 = "merged, openvino int8-qdq"
 ANSWERS: dict[str, Any] = {
@@ -52,7 +52,7 @@ def test_times_and_what_was_wanted_of_them() -> None:
     assert "### deit_tiny_patch16_224, batch 8" in said
     assert "| shared, openvino bf16 | 5.0 | 0.500 [0.490, 0.510] | 0.48, **missed** |" in said
     assert "| shared, openvino int8-qdq | 4.0 | 0.400 [0.390, 0.410] | 0.4 |" in said
-    assert "- timing: 2 cores of Chip, 8 GB; openvino 2026" in said
+    assert "- timing: 2 cores of Chip, 8 GB; Python 3.11, openvino 2026" in said
     assert "## Answers" not in said
 
 

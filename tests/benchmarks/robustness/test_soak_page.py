@@ -41,7 +41,7 @@ def test_the_page_says_what_was_measured() -> None:
         "| noise | 7 x 400 |",
         "| found at the start | 20.0 ms | 38.0 ms | 1.90 | 2 | 0 |",
         "| 8 | 20.0 ms | 40.0 ms | 2.00 | 2 | 1 |",
-        "2 cores of Chip, 8 GB; Python 3.11,",
+        "2 cores of Chip, 8 GB; Python 3.11, numpy 2.0",
     ):
         assert line in text.splitlines(), line
     assert "missed" not in text

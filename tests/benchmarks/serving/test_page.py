@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks import documents
 from benchmarks.serving import page, picture
 
 
@@ -150,17 +151,17 @@ def test_the_picture_has_a_bar_for_every_number(facts: dict[str, Any], monkeypat
 def test_the_command_writes_page_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, file in (("PAGE", "serving.md"), ("PICTURE", "serving.png")):
         monkeypatch.setattr(page, name, tmp_path / file)
-    monkeypatch.setattr(page, "read", lambda name: None)
+    monkeypatch.setattr(documents, "read", lambda name: None)
     with pytest.raises(SystemExit, match="run make bench-serve"):
         page.main()
-    monkeypatch.setattr(page, "read", {"serve": FACTS, "swaps": SWAPS}.get)
+    monkeypatch.setattr(documents, "read", {"serve": FACTS, "swaps": SWAPS}.get)
     page.main()
     assert (tmp_path / "serving.md").read_text() == page.page(FACTS, SWAPS)
     assert (tmp_path / "serving.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_page_is_made_from_the_results_where_there_are_any() -> None:
-    serve = page.read("serve")
+    serve = documents.read("serve")
     assert page.PAGE.exists() is (serve is not None)
     if serve is not None:
-        assert page.PAGE.read_text() == page.page(serve, page.read("swaps"))
+        assert page.PAGE.read_text() == page.page(serve, documents.read("swaps"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.training.speed_page import page
 
-MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 25, "versions": {"torch": "2.10.0"}}
+MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 25, "python": "3.11", "versions": {"torch": "2.10.0"}}
 
 
 def spread(median: float) -> dict[str, float]:
@@ -50,7 +50,7 @@ def test_steps_their_parts_and_what_is_missed() -> None:
         line.startswith("| last:4, fixed views | product | 120") and "| 10, **missed** |" in line for line in lines
     )
     assert lines.count("| all | product | 40 | 100 | 30 | 200 | 5 |") == 1
-    assert "- steps: 2 cores of a processor, 25 GB; torch 2.10.0" in lines
+    assert "- steps: 2 cores of a processor, 25 GB; Python 3.11, torch 2.10.0" in lines
     assert "**Not run yet**: `make bench-train`, on a quiet machine." in lines  # the commands
 
 
