@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from adaptertune_deploy.train.recipe import nested_widths
 from benchmarks import documents
-from benchmarks.ranks.planted import BATCH, DECAY, HELD_OUT, RATE, STEPS, Case, Problem, Student, answers, draw
+from benchmarks.ranks.planted import BATCH, DECAY, HELD_OUT, RATE, STEPS, Case, Problem, Student, answers, draw, keep
 
 RESULTS = documents.results("nested_widths")
 RANK = 32
@@ -108,8 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
         cases.append({"case": dataclasses.asdict(case), "accuracies": found})
         for name, row in found.items():
             console.print(f"rank {case.rank}, {case.images} images: {name:14} {[round(value, 1) for value in row]}")
-    documents.write(RESULTS, {"widths": WIDTHS, "cases": cases})
-    console.print(f"numbers written to {RESULTS}")
+    keep(RESULTS, {"widths": WIDTHS, "cases": cases}, console)
     return 0
 
 

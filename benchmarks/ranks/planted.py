@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.train.gate import compared_losses
 from adaptertune_deploy.train.rank.rule import FIRST, HEAD_ONLY, OCTAVES, following, pick
 from benchmarks import documents
+from benchmarks.documents import Facts
 
 RESULTS = documents.results("planted_rank")
 FEATURES, HIDDEN, CLASSES = 64, 128, 20
@@ -200,6 +202,12 @@ def cases() -> tuple[Case, ...]:
     return (*planted, *(Case(0, 4000, 1.0, seed) for seed in (1, 2, 3)))
 
 
+def keep(path: Path, facts: Facts, console: Console) -> None:
+    """Write what was found, and the machine, and say where."""
+    documents.write(path, {**facts, "machine": dataclasses.asdict(describe_machine())})
+    console.print(f"numbers written to {path}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run all cases, or the first few, and write the results of a whole run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,10 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
             "cases": [dataclasses.asdict(one) | {"regret": one.regret, "near": one.near} for one in outcomes],
             "first": list(FIRST),
             "most": MOST,
-            "machine": dataclasses.asdict(describe_machine()),
         }
-        documents.write(RESULTS, facts)
-        console.print(f"numbers written to {RESULTS}")
+        keep(RESULTS, facts, console)
     return 0
 
 

@@ -19,10 +19,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.train.rank.rule import HEAD_ONLY, OCTAVES, pick
 from benchmarks import documents
-from benchmarks.ranks.planted import Case, draw, search
+from benchmarks.ranks.planted import Case, draw, keep, search
 
 RESULTS = documents.results("planted_seeds")
 SEEDS = 10
@@ -77,10 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     if count == SEEDS:
         facts = {
             "cases": [dataclasses.asdict(one) | {"centre": one.centre, "agreeing": one.agreeing} for one in found],
-            "machine": dataclasses.asdict(describe_machine()),
         }
-        documents.write(RESULTS, facts)
-        console.print(f"numbers written to {RESULTS}")
+        keep(RESULTS, facts, console)
     return 0
 
 
