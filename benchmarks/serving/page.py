@@ -168,6 +168,8 @@ def _many(serve: Facts) -> Iterator[str]:
     yield heading("tasks", "MB", "ratio", "at most")
     yield row(str(one), spread(found["one_mb"]), "", "")
     yield row(str(many), spread(found["many_mb"]), spread(found["ratio"], 3), at_most(found["ratio"]["median"], MEMORY))
+    if "in_slots_mb" in found:
+        yield row(f"{many}, {found['slots']} of them in the engine", spread(found["in_slots_mb"]), "", "")
     yield ""
 
 

@@ -51,6 +51,27 @@ def test_ways_to_ask_for_five_and_the_memory_of_many(facts: dict[str, Any]) -> N
     many = facts["many_tasks"]
     assert many["tasks"] == [2, 2]
     assert many["ratio"]["median"] == pytest.approx(1, abs=0.2)
+    assert many["slots"] == 1
+    assert 20 < many["in_slots_mb"]["median"] < 1.5 * many["many_mb"]["median"]
+
+
+def test_a_part_alone_joins_the_others(
+    facts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, words = tmp_path / "serve.json", ["--models", "golden", "--seconds", "0.03", "--only", "many_tasks"]
+    with pytest.raises(SystemExit, match="make bench-serve"):
+        measure.main([*words, "--json", str(target)])
+    target.write_text(json.dumps({**facts, "many_tasks": None}))
+    monkeypatch.setattr(measure.Bundles, "make", lambda self, model, tasks, last=0: GOLDEN)
+    with pytest.raises(SystemExit, match="another settings"):
+        measure.main([*words, "--rounds", "1", "--json", str(target)])
+    measure.main([*words, "--rounds", "2", "--json", str(target)])
+    found = json.loads(target.read_text())
+    assert {name: found[name] for name in facts if name != "many_tasks"} == {
+        name: value for name, value in facts.items() if name != "many_tasks"
+    }
+    assert found["many_tasks"].keys() == facts["many_tasks"].keys()
+    assert json.loads(capsys.readouterr().out) == found
 
 
 def test_the_page_takes_what_was_written(facts: dict[str, Any]) -> None:
