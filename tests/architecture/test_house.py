@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "adaptertune_deploy"
+OTHERS = [*sorted((ROOT / "benchmarks").rglob("*.py")), *sorted((ROOT / "pretraining").rglob("*.py"))]
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ("__init__.py", "__main__.py")]
 
 
@@ -19,7 +20,7 @@ def test_a_module_has_a_test_file_of_its_name(module: Path) -> None:
     assert (ROOT / "tests" / place.parent / f"test_{place.name}").is_file()
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("module", [*MODULES, *OTHERS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_short(module: Path) -> None:
     text = module.read_text()
     assert len(text.splitlines()) <= 300
@@ -27,6 +28,9 @@ def test_files_and_functions_stay_short(module: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= 90, f"{node.name} has {length} lines"
+            work = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+            own = (node.end_lineno or 0) - work[0].lineno + 1 if work else 0
+            assert own <= 60, f"{node.name} has {own} lines below its signature and docstring"
 
 
 def test_no_file_names_a_registry_or_a_private_place() -> None:

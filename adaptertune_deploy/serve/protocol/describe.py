@@ -87,20 +87,7 @@ def model_config(model: Model, session: Session, settings: Settings, rows: int) 
         ],
         "batch_input": [],
         "batch_output": [],
-        "dynamic_batching": {
-            "preferred_batch_size": [rows],
-            "max_queue_delay_microseconds": 0,
-            "preserve_ordering": False,
-            "priority_levels": PRIORITIES,
-            "default_priority_level": DEFAULT_PRIORITY,
-            "default_queue_policy": {
-                "timeout_action": "REJECT",
-                "default_timeout_microseconds": 0,
-                "allow_timeout_override": True,
-                "max_queue_size": settings.queue_limit,
-            },
-            "priority_queue_policy": {},
-        },
+        "dynamic_batching": _batching(settings, rows),
         "instance_group": [
             {
                 "name": model.name,
@@ -116,6 +103,23 @@ def model_config(model: Model, session: Session, settings: Settings, rows: int) 
             name: {"string_value": str(value)} for name, value in _parameters(model.task.spec, session).items()
         },
         "model_warmup": [],
+    }
+
+
+def _batching(settings: Settings, rows: int) -> dict[str, Any]:
+    return {
+        "preferred_batch_size": [rows],
+        "max_queue_delay_microseconds": 0,
+        "preserve_ordering": False,
+        "priority_levels": PRIORITIES,
+        "default_priority_level": DEFAULT_PRIORITY,
+        "default_queue_policy": {
+            "timeout_action": "REJECT",
+            "default_timeout_microseconds": 0,
+            "allow_timeout_override": True,
+            "max_queue_size": settings.queue_limit,
+        },
+        "priority_queue_policy": {},
     }
 
 
