@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -193,7 +194,23 @@ def test_a_client_that_is_gone_leaves_the_queue(launch: Launcher, png: bytes) ->
     assert called.service.statistics.tasks["pets", 1].failures["CANCELED"] == 1
 
 
-@pytest.mark.case("A4", "gRPC: a client half-closes its connection after its request", "answered")
+@pytest.mark.case("A8", "gRPC: a client half-closes its connection after its request", "taken for gone, as over HTTP")
+def test_who_half_closes_is_taken_for_gone(launch: Launcher, png: bytes) -> None:
+    called = launch()
+    called.engine.gate.clear()
+    with Connection(port_of(called)) as connection:
+        connection.send(frame(SETTINGS, ACK), call(1, INFER, image_request(png)))
+        called.engine.wait_entered()
+        connection.socket.shutdown(socket.SHUT_WR)
+        kinds = set()
+        while (found := connection.read()) is not None:
+            kinds.add(found[0])
+    assert http2.DATA not in kinds
+    called.engine.gate.set()
+    until(lambda: codes(called, "ModelInfer") == {"CANCELLED": 1})
+
+
+@pytest.mark.case("A4", "gRPC: a client sends nothing more after its request", "answered")
 def test_who_only_sends_no_more_is_answered(server: Called, png: bytes) -> None:
     with Connection(port_of(server)) as connection:
         connection.send(frame(SETTINGS, ACK), call(1, INFER, image_request(png)))
