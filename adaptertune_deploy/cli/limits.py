@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from adaptertune_deploy.cli.options import LIMITS
-from adaptertune_deploy.serve.settings import COUNT, Settings, option, variable
+from adaptertune_deploy.serve.settings import COUNT, MEGABYTES, Settings, option, variable
 
 TYPES: dict[str, Any] = {"int": int, "float": float, "int | None": int | None}
 
@@ -47,7 +47,9 @@ def lines(settings: Settings) -> list[str]:
 def _words(settings: Settings, limit: Field[Any]) -> str:
     value, unit = getattr(settings, limit.name), limit.metadata["unit"]
     number = limit.metadata["otherwise"] if value is None else f"{value:g}" if isinstance(value, float) else value
-    return f"{number}" if unit == COUNT else f"{number} {unit.lower()}"
+    if unit == COUNT:
+        return f"{number}"
+    return f"{number} {unit if unit == MEGABYTES else unit.lower()}"
 
 
 def _parameters() -> list[inspect.Parameter]:

@@ -37,6 +37,8 @@ DECODING = "the images were decoded"
 class _Work:
     """The images of one request.
 
+    encoded: all of them. sizes: pixels of each; none where they are not known yet.
+    pixels: of those that are wanted, in the order of `wanted`, their places.
     waiting: places of images that no thread has begun.
     share: of the budget.
     left: images that are not finished.
@@ -47,6 +49,7 @@ class _Work:
     sizes: list[int]
     share: Share
     pixels: Array
+    wanted: Sequence[int]
     deadline: Deadline
     future: asyncio.Future[None]
     waiting: deque[int] = field(default_factory=deque)
@@ -54,8 +57,8 @@ class _Work:
     stopped: bool = False
 
     def __post_init__(self) -> None:
-        self.left = len(self.encoded)
-        self.waiting.extend(range(self.left))
+        self.left = len(self.wanted)
+        self.waiting.extend(self.wanted)
 
     def check(self) -> None:
         """End a decoding whose answer nobody waits for."""
@@ -83,8 +86,33 @@ class ImagePool:
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._headers = ThreadPoolExecutor(1, thread_name_prefix="header")
 
-    async def load(self, encoded: Sequence[bytes], deadline: Deadline = NEVER) -> Array:
+    def is_small(self, encoded: Sequence[bytes]) -> bool:
+        """Whether it is one small image, whose header is hardly worth a look of its own."""
+        return len(encoded) == 1 and len(encoded[0]) <= PORTION
+
+    async def measure(self, encoded: Sequence[bytes], deadline: Deadline = NEVER) -> list[int]:
+        """Return every image's pixels, from its header, without decoding any.
+
+        Raises:
+            ImageError: of the first image that is none, with its place when there are several; 413 for too many pixels.
+            RequestError: 504 at the deadline.
+        """
+        return await deadline.within(self._sizes(encoded), DECODING)
+
+    async def load(
+        self,
+        encoded: Sequence[bytes],
+        deadline: Deadline = NEVER,
+        sizes: Sequence[int] = (),
+        wanted: Sequence[int] | None = None,
+    ) -> Array:
         """Return encoded images as float32 [N, 3, H, W].
+
+        Args:
+            encoded: the images of one request.
+            deadline: see Raises.
+            sizes: what `measure` returned; () reads the headers first.
+            wanted: places of the images that are decoded, N of them; None for all.
 
         Cancelling drops the images that have not been begun, and ends the others at their next block.
 
@@ -94,12 +122,13 @@ class ImagePool:
             RequestError: 503 where more pixels wait already than the budget takes; 504 at the deadline.
         """
         loop = asyncio.get_running_loop()
-        unread = self._may_begin_unread(encoded)
-        sizes = [] if unread else await deadline.within(self._sizes(encoded), DECODING)
-        pixels = np.empty((len(encoded), 3, *self._spec.size), dtype=np.float32)
+        unread = not sizes and self._may_begin_unread(encoded)
+        known = list(sizes) if sizes or unread else await self.measure(encoded, deadline)
+        places = range(len(encoded)) if wanted is None else wanted
+        pixels = np.empty((len(places), 3, *self._spec.size), dtype=np.float32)
         with self.budget.share() as share:
-            share.grow(LARGE if unread else sum(sizes))
-            work = _Work(encoded, sizes, share, pixels, deadline, loop.create_future())
+            share.grow(LARGE if unread else sum(known[place] for place in places))
+            work = _Work(encoded, known, share, pixels, places, deadline, loop.create_future())
             if unread:
                 self._start(work, work.waiting.popleft(), large=False)
             else:
@@ -121,8 +150,9 @@ class ImagePool:
 
     def _may_begin_unread(self, encoded: Sequence[bytes]) -> bool:
         """Whether images may go to a thread before anybody knows their sizes: one, that holds nobody up."""
-        small = len(encoded) == 1 and len(encoded[0]) <= PORTION
-        return small and self._idle > 0 and not self._queue and self.budget.used + LARGE <= self.budget.limit
+        if not self.is_small(encoded):
+            return False
+        return self._idle > 0 and not self._queue and self.budget.used + LARGE <= self.budget.limit
 
     async def _sizes(self, encoded: Sequence[bytes]) -> list[int]:
         """Return every image's pixels, from its header; requests take turns here too."""
@@ -214,7 +244,7 @@ class ImagePool:
                 if cost > LARGE:
                     return cost
             image = preprocess.decode(work.encoded[place], self._spec.orientation, limit, check=work.check)
-            work.pixels[place] = preprocess.transform(image, self._spec)
+            work.pixels[work.wanted.index(place)] = preprocess.transform(image, self._spec)
         except ImageError as error:
             raise _named(error, place, len(work.encoded)) from None
         return None

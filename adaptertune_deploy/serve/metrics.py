@@ -6,7 +6,7 @@ The nv_* lines are written here, since prometheus_client ends every counter's na
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 import adaptertune_deploy
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.statistics import Statistics, TaskStatistics, Timing
+from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 CREATED = re.compile(r"(# (HELP|TYPE) )?atd_\w+_created\b")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,15 +39,23 @@ NV_METRICS: dict[str, tuple[str, str, Callable[[TaskStatistics], float]]] = {
         lambda task: task.compute_output.ns // 1000,
     ),
 }
+# Of a server that keeps answers.
+NV_CACHE: dict[str, tuple[str, str, Callable[[TaskStatistics], float]]] = {
+    "nv_cache_num_hits_per_model": ("counter", "Requests from the cache", lambda task: task.cache_hit.count),
+    "nv_cache_num_misses_per_model": ("counter", "Requests that ran", lambda task: task.cache_miss.count),
+    "nv_cache_hit_duration_per_model": ("counter", "Looking up", lambda task: task.cache_hit.ns // 1000),
+    "nv_cache_miss_duration_per_model": ("counter", "Looking up and keeping", lambda task: task.cache_miss.ns // 1000),
+}
 NV_FAILURE = "nv_inference_request_failure"
 
 
 class Metrics:
     """The instruments of one server, in a registry of their own."""
 
-    def __init__(self, statistics: Statistics, runs: Mapping[str, str] | None = None) -> None:
-        """Register every instrument; `runs` says what runs besides this version, name -> word."""
+    def __init__(self, statistics: Statistics, runs: Mapping[str, str] | None = None, cached: bool = False) -> None:
+        """Register every instrument; `runs` says what runs besides this version, `cached` whether answers are kept."""
         self._statistics = statistics
+        self._nv = {**NV_METRICS, **(NV_CACHE if cached else {})}
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._request = Histogram(
@@ -122,12 +131,15 @@ class Metrics:
         """See tasks.slots.Observer."""
         self._brought.observe(seconds)
 
-    def answered(self, tasks: Iterable[str], timing: Timing) -> None:
-        """Observe an answered request, for each task that it asked."""
-        for task in tasks:
-            self._request.labels(task).observe(timing.total_s)
-            self._queue.labels(task).observe(timing.queue_s)
-        self._preprocess.observe(timing.preprocess_s)
+    def answered(self, tasks: Iterable[ServedTask], timing: Timing, hits: Collection[ServedTask] = ()) -> None:
+        """Observe an answered request, for each task that it asked; of `hits` the response cache had every row."""
+        ran = [task for task in tasks if task not in hits]
+        for task in (*ran, *hits):
+            self._request.labels(task.name).observe(timing.total_s)
+        for task in ran:
+            self._queue.labels(task.name).observe(timing.queue_s)
+        if ran:
+            self._preprocess.observe(timing.preprocess_s)
 
     def executed(self, batch: BatchRecord) -> None:
         """Observe an engine run."""
@@ -144,7 +156,7 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines if not CREATED.match(line)).encode()
 
     def _nv_lines(self) -> Iterator[str]:
-        for name, (kind, text, value) in NV_METRICS.items():
+        for name, (kind, text, value) in self._nv.items():
             yield f"# HELP {name} {text}"
             yield f"# TYPE {name} {kind}"
             for (task, version), entry in self._statistics.tasks.items():

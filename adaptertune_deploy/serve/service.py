@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from time import monotonic
-
-import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError, RequestError, did_you_mean
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.serve.answering import Answering, Served
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.batching.budget import Budget
@@ -20,10 +19,12 @@ from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY
 from adaptertune_deploy.serve.images import ImagePool
 from adaptertune_deploy.serve.metrics import Metrics
 from adaptertune_deploy.serve.parsing import ParsePool
+from adaptertune_deploy.serve.response_cache.cache import ResponseCache
+from adaptertune_deploy.serve.response_cache.store import Store
 from adaptertune_deploy.serve.rides import Rides
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
-from adaptertune_deploy.serve.statistics import Statistics, Timing
+from adaptertune_deploy.serve.statistics import Statistics
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.follower import Follower
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
@@ -32,20 +33,6 @@ from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 NEVER = Deadline()
-
-
-@dataclass(frozen=True)
-class Served:
-    """What one request got.
-
-    logits: float32 [classes of the row's task] for each row, image by image, in each the tasks as asked.
-    timing: where its time went.
-    batch: the largest batch it rode in.
-    """
-
-    logits: list[Array]
-    timing: Timing
-    batch: BatchRecord
 
 
 class Service:
@@ -68,8 +55,9 @@ class Service:
         self.bytes = Budget(settings.bytes_limit, "bytes of bodies")
         self.parsing = ParsePool()
         self.images = ImagePool(session.preprocess, settings)
+        self.cache = ResponseCache(settings.cache_bytes, self.parsing) if settings.cache else None
         self.statistics = Statistics()
-        self.metrics = Metrics(self.statistics, _words(session))
+        self.metrics = Metrics(self.statistics, _words(session), cached=self.cache is not None)
         self.tasks = LiveTasks([], self._published, self._released)
         self.loader = Loader(session, self.tasks, settings, self.metrics, source, number)
         self.loader.begin()
@@ -78,8 +66,10 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self.batcher = Batcher(session, self.tasks, settings, self._executed, lend=self.slots.lend)
-        self.rides = Rides(self.slots, self.batcher)
+        self._answering = Answering(self.images, Rides(self.slots, self.batcher), self.cache)
         self._show_gauges()
+        if self.cache is not None:
+            self._show_cache(self.cache.store)
 
     def _show_gauges(self) -> None:
         """Add what can be counted at a moment to the metrics: readiness, every queue and budget, and their limits."""
@@ -100,6 +90,13 @@ class Service:
             "limit",
             lambda: {**limits, "max_batch": self.batcher.rows},
         )
+
+    def _show_cache(self, store: Store) -> None:
+        """Add to the metrics how full the response cache is, by the names that Triton's local cache has for it."""
+        show = self.metrics.show
+        show("nv_cache_util", "How full the response cache is, 0 to 1", lambda: store.used / store.limit)
+        show("nv_cache_num_entries", "Answers in the response cache", lambda: len(store))
+        show("nv_cache_num_evictions", "Answers that made room for others", lambda: store.evictions)
 
     @property
     def not_ready(self) -> str | None:
@@ -152,11 +149,11 @@ class Service:
         self.statistics.failed(tasks, "CANCELED" if gone else _reason(error), monotonic() - arrived)
 
     @contextmanager
-    def making(self, tasks: Sequence[ServedTask]) -> Iterator[None]:
+    def making(self, tasks: Sequence[ServedTask], served: Served) -> Iterator[None]:
         """Count the time of a `with` block, which makes an answer out of logits; the caller holds the tasks."""
         start = monotonic()
         yield
-        self.statistics.made(tasks, monotonic() - start)
+        self.statistics.made([task for task in tasks if task not in served.hits], monotonic() - start)
 
     async def answer(
         self,
@@ -192,7 +189,9 @@ class Service:
     ) -> Served:
         self.statistics.began(tasks)
         try:
-            served = await self._answer(images, tasks, arrived, deadline, priority)
+            self._check_rows(len(images), len(tasks))
+            with self.batcher.admit({task.name: len(images) for task in tasks}):
+                served = await self._answering.answer(images, tasks, arrived, deadline, priority)
         except asyncio.CancelledError:
             self.statistics.failed(tasks, "CANCELED", monotonic() - arrived)
             raise
@@ -201,36 +200,9 @@ class Service:
             raise
         finally:
             self.statistics.ended(tasks)
-        self.statistics.succeeded(tasks, served.timing)
-        self.metrics.answered([task.name for task in tasks], served.timing)
+        self.statistics.succeeded(tasks, served.timing, served.hits)
+        self.metrics.answered(tasks, served.timing, served.hits)
         return served
-
-    async def _answer(
-        self,
-        images: Sequence[bytes] | Array,
-        tasks: Sequence[ServedTask],
-        arrived: float,
-        deadline: Deadline,
-        priority: int,
-    ) -> Served:
-        preprocess_s = 0.0
-
-        async def decode() -> Array:
-            nonlocal preprocess_s
-            if isinstance(images, np.ndarray):
-                return images
-            began = monotonic()
-            pixels = await self.images.load(images, deadline)
-            preprocess_s = monotonic() - began
-            return pixels
-
-        self._check_rows(len(images), len(tasks))
-        with self.batcher.admit({task.name: len(images) for task in tasks}):
-            start = monotonic()
-            ridden = await self.rides.ride(decode(), tasks, deadline, priority)
-        total_s = monotonic() - arrived
-        timing = Timing(total_s, ridden.queue_s, preprocess_s, ridden.infer_s, read_s=start - arrived)
-        return Served(ridden.logits, timing, ridden.batch)
 
     def _check_rows(self, images: int, tasks: int) -> None:
         limit = self.settings.largest_request
@@ -250,6 +222,8 @@ class Service:
             self.statistics.remove(task)
         if task.name not in {name for name, _ in self.statistics.tasks}:
             self.metrics.remove(task.name)
+        if self.cache is not None:
+            self.cache.forget(task)
         self.loader.release(task)
 
     def _executed(self, batch: BatchRecord) -> None:

@@ -10,7 +10,9 @@ from adaptertune_deploy.engines.limits import Limits
 
 MAX_BATCH, MAX_INSTANCES = 4096, 64
 FOUND_BATCH = 8  # of the largest batch that a warm-up takes by itself
-ROWS, BYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "PIXELS", "SECONDS", "N"
+ROWS, BYTES, MEGABYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "MB", "PIXELS", "SECONDS", "N"
+# ATD_CACHE is the folder that commands keep files in (core.cache).
+VARIABLES = {"cache": "ATD_RESPONSE_CACHE"}
 
 
 def _limit(default: float | None, unit: str, text: str, least: float = 1, otherwise: str = "") -> Any:
@@ -34,6 +36,7 @@ class Settings:
     task_queue_limit: int = _limit(64, ROWS, "Those of one task; beyond it: 503, while other tasks are taken.")
     slots: int = _limit(0, COUNT, "Tasks that the engine holds at a time; others are loaded when asked for. 0: all.", 0)
     task_memory: int = _limit(256_000_000, BYTES, "Tensors of tasks without a slot, kept from being read again.", 0)
+    cache: int = _limit(0, MEGABYTES, "Answers kept for images that are asked about again. 0: none.", 0)
     body_limit: int = _limit(20_000_000, BYTES, "One request's body, compressed and decompressed.")
     bytes_limit: int = _limit(256_000_000, BYTES, "Bodies of all requests that are read or answered; beyond it: 503.")
     request_timeout: float = _limit(60.0, SECONDS, "From a request's first byte to its answer; beyond it: 504.", 0.01)
@@ -67,6 +70,11 @@ class Settings:
                 raise UsageError(f"{option(name)} {getattr(self, name)}: expected at most {most}")
 
     @property
+    def cache_bytes(self) -> int:
+        """What `cache` is in bytes."""
+        return self.cache * 1_000_000
+
+    @property
     def largest_request(self) -> int:
         """Rows of the largest request that can ever be answered."""
         return min(self.max_request_rows, self.queue_limit, self.task_queue_limit)
@@ -85,4 +93,4 @@ def option(name: str) -> str:
 
 def variable(name: str) -> str:
     """Return the environment variable of a limit: ATD_MAX_BATCH."""
-    return f"ATD_{name.upper()}"
+    return VARIABLES.get(name, f"ATD_{name.upper()}")

@@ -6,7 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from adaptertune_deploy.serve.batching.batch import BatchRecord
@@ -33,6 +33,7 @@ class Timing:
     """Seconds that one answered request spent, from its arrival on.
 
     read_s: until its images are taken out of its body and their decoding begins.
+    cache_s: looking up what was answered before and keeping what was not; None where nothing is kept.
     """
 
     total_s: float
@@ -40,6 +41,7 @@ class Timing:
     preprocess_s: float
     infer_s: float
     read_s: float = 0.0
+    cache_s: float | None = None
 
 
 @dataclass
@@ -59,6 +61,8 @@ class TaskStatistics:
     compute_input: Tally = field(default_factory=Tally)
     compute_infer: Tally = field(default_factory=Tally)
     compute_output: Tally = field(default_factory=Tally)
+    cache_hit: Tally = field(default_factory=Tally)
+    cache_miss: Tally = field(default_factory=Tally)
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     rows: int = 0
     executions: int = 0
@@ -98,14 +102,20 @@ class Statistics:
         for task in tasks:
             self.tasks[task.identity].pending -= 1
 
-    def succeeded(self, tasks: Iterable[ServedTask], timing: Timing) -> None:
-        """Count an answered request for each of its tasks."""
+    def succeeded(self, tasks: Iterable[ServedTask], timing: Timing, hits: Collection[ServedTask] = ()) -> None:
+        """Count an answered request for each of its tasks; of `hits` the response cache had every row.
+
+        As Triton's, a request is a hit or a miss of a task, and a hit counts in `success` and `queue` only.
+        """
         for task in tasks:
             entry = self.tasks[task.identity]
             entry.success.add(timing.total_s)
-            entry.queue.add(timing.queue_s)
-            entry.compute_input.add(timing.preprocess_s)
-            entry.compute_infer.add(timing.infer_s)
+            entry.queue.add(0.0 if task in hits else timing.queue_s)
+            if task not in hits:
+                entry.compute_input.add(timing.preprocess_s)
+                entry.compute_infer.add(timing.infer_s)
+            if timing.cache_s is not None:
+                (entry.cache_hit if task in hits else entry.cache_miss).add(timing.cache_s)
 
     def made(self, tasks: Iterable[ServedTask], seconds: float) -> None:
         """Count the making of an answer for each of its tasks."""

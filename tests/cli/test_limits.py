@@ -45,4 +45,5 @@ def test_limits_are_printed_with_their_units() -> None:
     assert "--max-batch 3 rows" in lines(Settings(max_batch=3))
     assert "--keep-alive 75 seconds" in found
     assert "--decode-threads 2" in found
+    assert "--cache 0 MB" in found
     assert len(found) == len(dataclasses.fields(Settings))

@@ -34,8 +34,8 @@ def rows(heading: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A real server that is ready and has answered once, and a call over gRPC too as far as its metrics know."""
-    app = make_app(make_shared(FakeEngine()))
+    """A real server that keeps answers and has given one, and one over gRPC too as far as its metrics know."""
+    app = make_app(make_shared(FakeEngine()), Settings(cache=1))
     app.state.service.metrics.called("ServerLive", "OK")
     app.state.service.metrics.cut_off("head")
     with serving(app) as url:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve import images
 from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.images import ImagePool
@@ -40,6 +41,33 @@ def test_images_come_back_in_order_as_offline(pool: ImagePool) -> None:
     assert pixels.dtype == np.float32
     for found, data in zip(pixels, encoded, strict=True):
         np.testing.assert_array_equal(found, preprocess.preprocess(data, SPEC))
+
+
+def test_only_the_wanted_images_are_decoded_and_paid_for(pool: ImagePool) -> None:
+    encoded = [encode(make_image(20, 10 + seed, seed=seed)) for seed in range(3)]
+
+    async def play() -> Array:
+        sizes = await pool.measure([*encoded, encoded[0][:-30]])
+        assert sizes == [200, 220, 240, 200]
+        work = asyncio.ensure_future(pool.load([*encoded, encoded[0][:-30]], sizes=sizes, wanted=[2, 0]))
+        await asyncio.sleep(0)
+        assert pool.budget.used == 440
+        return await work
+
+    pixels = asyncio.run(play())
+    for found, data in zip(pixels, [encoded[2], encoded[0]], strict=True):
+        np.testing.assert_array_equal(found, preprocess.preprocess(data, SPEC))
+
+
+def test_measuring_finds_what_a_header_tells(pool: ImagePool) -> None:
+    good = encode(make_image())
+    for bad, status in ((b"<svg/>", 415), (encode(make_image(101, 100)), 413)):
+        with pytest.raises(ImageError, match=r"^image 2 of 2: ") as caught:
+            asyncio.run(pool.measure([good, bad]))
+        assert caught.value.status == status
+    assert pool.is_small([good])
+    assert not pool.is_small([good, good])
+    assert not pool.is_small([good + bytes(images.PORTION)])
 
 
 def test_a_bad_image_among_several_is_named(pool: ImagePool) -> None:

@@ -56,7 +56,7 @@ def test_counters_follow_the_statistics() -> None:
     batch = BatchRecord({PETS: 2, FLOWERS: 1}, images=1, seconds=0.015, nonfinite={FLOWERS: 1})
     statistics.executed(batch)
     metrics.executed(batch)
-    metrics.answered(["pets"], timing)
+    metrics.answered(served(0), timing)
     samples = read(metrics)
     assert samples[nv("nv_inference_request_success", "pets")] == 1
     assert samples[nv("nv_inference_count", "pets")] == 2
@@ -107,6 +107,26 @@ def test_what_runs_is_one_line() -> None:
     assert samples["atd_build_info", tuple(sorted(words.items()))] == 1
 
 
+def test_a_server_that_keeps_answers_counts_hits_and_misses_by_tritons_names() -> None:
+    statistics = Statistics(served(0, 1))
+    metrics = Metrics(statistics, cached=True)
+    timing = Timing(total_s=0.02, queue_s=0.001, preprocess_s=0.003, infer_s=0.015, cache_s=0.0002)
+    for hits in ((), (FLOWERS,), (PETS, FLOWERS)):
+        statistics.succeeded(served(0, 1), timing, hits)
+        metrics.answered(served(0, 1), timing, hits)
+    samples = read(metrics)
+    for model, hit in (("pets", 1), ("flowers", 2)):
+        assert samples[nv("nv_cache_num_hits_per_model", model)] == hit
+        assert samples[nv("nv_cache_num_misses_per_model", model)] == 3 - hit
+        assert samples[nv("nv_cache_hit_duration_per_model", model)] == 200 * hit
+        assert samples[nv("nv_cache_miss_duration_per_model", model)] == 200 * (3 - hit)
+        assert samples[nv("nv_inference_request_success", model)] == 3
+        assert samples["atd_request_seconds_count", (("task", model),)] == 3
+        assert samples["atd_queue_seconds_count", (("task", model),)] == 3 - hit
+    assert samples["atd_preprocess_seconds_count", ()] == 2
+    assert "nv_cache" not in Metrics(statistics).render().decode()
+
+
 def test_a_gauge_of_many_is_asked_for_when_it_is_read_and_follows_what_there_is() -> None:
     metrics = Metrics(Statistics(served(0)))
     values = {"idle": 1.0}
@@ -121,7 +141,7 @@ def test_a_gauge_of_many_is_asked_for_when_it_is_read_and_follows_what_there_is(
 def test_a_task_that_is_gone_leaves_no_line_and_no_line_tells_when_one_began() -> None:
     statistics = Statistics(served(0, 1))
     metrics = Metrics(statistics)
-    metrics.answered(["pets", "flowers"], Timing(0.02, 0.001, 0.003, 0.015))
+    metrics.answered(served(0, 1), Timing(0.02, 0.001, 0.003, 0.015))
     metrics.responded("/v1/predict", 200)
     statistics.remove(FLOWERS)
     metrics.remove("flowers")

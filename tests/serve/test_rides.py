@@ -10,11 +10,14 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core import bank, bundle
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY
+from adaptertune_deploy.serve.rides import Rides
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.room import Room
 from adaptertune_deploy.serve.tasks.index import IndexEntry
@@ -79,6 +82,26 @@ def test_on_a_real_engine_every_answer_is_the_tasks_own(tmp_path: Path, form: st
         await asyncio.gather(*(ask(service, [name]) for _ in range(8) for name in ALL), *(ask(service, ALL),) * 1)
         assert service.slots.warm(tasks(service, ["digits"])[0])
         assert len(service.session.tasks) <= 2
+
+    play(service, body)
+
+
+def test_rows_need_not_be_every_task_about_every_image(folder: Path) -> None:
+    service = open_service(folder, room=Room(1))
+
+    async def decoded() -> Array:
+        return np.stack(PIXELS)
+
+    async def body() -> None:
+        (engine,), (pets, flowers, digits) = fakes.OPENED, tasks(service, ALL)
+        engine.forget()
+        rows = [(0, flowers), (0, pets), (1, digits), (1, pets)]
+        ridden = await Rides(service.slots, service.batcher).ride(decoded(), rows, Deadline(), DEFAULT_PRIORITY)
+        known = {adapter.task.name: adapter for adapter in make_adapters()}
+        for logits, (image, task) in zip(ridden.logits, rows, strict=True):
+            np.testing.assert_allclose(logits, reference(PIXELS[image], known[task.name]), rtol=1e-4, atol=1e-5)
+        tried = [call for call in engine.calls if np.isin(call[bank.IMAGES], PIXELS).any()]
+        assert sorted(len(call[bank.IMAGES]) for call in tried) == [1, 1, 2]  # no image that no row asks about
 
     play(service, body)
 

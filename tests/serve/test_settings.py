@@ -54,6 +54,19 @@ def test_names_for_people() -> None:
     assert (option("max_batch"), variable("max_batch")) == ("--max-batch", "ATD_MAX_BATCH")
 
 
+def test_no_variable_is_that_of_the_cache_folder_and_no_two_are_the_same() -> None:
+    names = [limit.name for limit in dataclasses.fields(Settings)]
+    variables = [variable(name) for name in names]
+    assert len(set(variables)) == len(names)
+    assert "ATD_CACHE" not in variables
+    assert (option("cache"), variable("cache")) == ("--cache", "ATD_RESPONSE_CACHE")
+
+
+def test_the_response_cache_is_off_and_counts_megabytes() -> None:
+    assert Settings().cache_bytes == 0
+    assert Settings(cache=64).cache_bytes == 64_000_000
+
+
 def test_batches_get_no_larger_than_the_engine_takes() -> None:
     for wanted in (Settings(max_batch=8), Settings()):
         assert [largest_batch(wanted, Limits(max_rows=most)) for most in (None, 8, 3)] == [8, 8, 3]

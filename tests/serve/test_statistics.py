@@ -30,6 +30,18 @@ def test_a_request_counts_for_each_of_its_tasks() -> None:
     assert statistics.tasks["flowers", 1].success.count == 0
 
 
+def test_a_hit_of_the_response_cache_counts_as_success_and_as_no_work() -> None:
+    statistics = Statistics(served(0, 1))
+    timing = Timing(total_s=0.01, queue_s=0.001, preprocess_s=0.002, infer_s=0.006, cache_s=0.0001)
+    statistics.succeeded(served(0, 1), timing, hits={PETS})
+    pets, flowers = statistics.tasks["pets", 1], statistics.tasks["flowers", 1]
+    assert (pets.success, pets.queue, pets.cache_hit) == (Tally(1, 10_000_000), Tally(1, 0), Tally(1, 100_000))
+    assert pets.compute_input == pets.compute_infer == pets.cache_miss == Tally()
+    assert (flowers.cache_miss, flowers.cache_hit, flowers.compute_infer) == (
+        Tally(1, 100_000), Tally(), Tally(1, 6_000_000)
+    )  # fmt: skip
+
+
 def test_failures_count_by_reason_and_all_reasons_exist_from_the_start() -> None:
     statistics = Statistics(served(0))
     assert statistics.tasks["pets", 1].failures == dict.fromkeys(REASONS, 0)

@@ -47,7 +47,7 @@ async def answer(service: Service, call: Call) -> Any:
             raise
         deadline = deadline.sooner(arrived, parsed.timeout_s)
         served = await service.answer(parsed.images, [model.task], arrived, deadline, parsed.priority)
-        with service.making([model.task]):
+        with service.making([model.task], served):
             return infer_answer.answer(parsed, model, served.logits)
 
 

@@ -16,13 +16,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
+from adaptertune_deploy.serve.answering import Served
 from adaptertune_deploy.serve.answers import Answer, answer
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http import multipart
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.multipart import Upload
 from adaptertune_deploy.serve.http.responses import json_answer
-from adaptertune_deploy.serve.service import Served, Service
+from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.generation import Generation
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
@@ -56,7 +57,7 @@ async def predict(request: Request) -> Response:
     async def work(parsed: tuple[Question, Sequence[Upload]], arrived: float, deadline: Deadline) -> dict[str, object]:
         found, uploads = parsed
         served = await service.answer([upload.data for upload in uploads], found.tasks, arrived, deadline)
-        with service.making(found.tasks):
+        with service.making(found.tasks, served):
             return _document(found, uploads, served)
 
     # Which tasks a form asks may stand in the form; an image alone is not looked into.
@@ -136,10 +137,20 @@ def _document(question: Question, uploads: Sequence[Upload], served: Served) -> 
             "preprocess": _ms(timing.preprocess_s),
             "queue": _ms(timing.queue_s),
             "infer": _ms(timing.infer_s),
+            **({} if timing.cache_s is None else {"cache": _ms(timing.cache_s)}),
             "total": _ms(timing.total_s),
         },
-        "batch": {"rows": served.batch.size, "images": served.batch.images, "tasks": len(served.batch.rows)},
+        "batch": _batch(served),
+        **({} if served.cached is None else {"cached": served.cached}),
     }
+
+
+def _batch(served: Served) -> dict[str, int]:
+    """Return what is said of the batch that a request rode in; zeros where the cache answered all of it."""
+    batch = served.batch
+    if batch is None:
+        return {"rows": 0, "images": 0, "tasks": 0}
+    return {"rows": batch.size, "images": batch.images, "tasks": len(batch.rows)}
 
 
 def _labels(item: Answer) -> list[dict[str, object]]:

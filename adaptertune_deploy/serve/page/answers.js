@@ -66,7 +66,9 @@ export function showTiming(place, { latency_ms: spent, batch, round }) {
     element("dt", {}, element("span", { class: `key ${word}`, "aria-hidden": "true" }), word),
     element("dd", {}, milliseconds(value)),
   ));
-  const rode = `rode in a batch of ${plural(batch.rows, "row")}: ${plural(batch.images, "image")}, ${plural(batch.tasks, "task")}`;
+  const rode = batch.rows
+    ? `rode in a batch of ${plural(batch.rows, "row")}: ${plural(batch.images, "image")}, ${plural(batch.tasks, "task")}`
+    : "was answered before: nothing was decoded, and no model ran";
   place.replaceChildren(
     element("p", { class: "whole" }, element("strong", {}, milliseconds(spent.total)), ` in the server, ${milliseconds(round)} for this browser`),
     bar,

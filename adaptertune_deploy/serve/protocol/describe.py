@@ -96,6 +96,7 @@ def model_config(model: Model, session: Session, settings: Settings, rows: int) 
                 "gpus": [] if gpu is None else [gpu],
             }
         ],
+        **({"response_cache": {"enable": True}} if settings.cache else {}),
         "default_model_filename": "",
         "cc_model_filenames": {},
         "metric_tags": {},
@@ -140,8 +141,8 @@ def model_statistics(identity: tuple[str, int], entry: TaskStatistics) -> dict[s
             "compute_input": _tally(entry.compute_input),
             "compute_infer": _tally(entry.compute_infer),
             "compute_output": _tally(entry.compute_output),
-            "cache_hit": _tally(nothing),
-            "cache_miss": _tally(nothing),
+            "cache_hit": _tally(entry.cache_hit),
+            "cache_miss": _tally(entry.cache_miss),
         },
         "response_stats": {},
         "batch_stats": [

@@ -164,3 +164,25 @@ def test_streams_are_as_many_as_their_messages_may_be_and_end_when_idle(launch: 
     assert list(first) == []  # ends by itself
     waiting.put(b"")
     assert len(list(stream(called, image_request(png)))) == 1
+
+
+def test_answers_that_are_kept_are_shared_with_http(launch: Launcher, png: bytes) -> None:
+    called = launch(Settings(cache=1, max_batch=8))
+    document = called.http.post("/v1/predict?tasks=pets", content=png).json()
+    assert (document["cached"], len(called.engine.calls)) == (0, 1)
+    first = logits_of(called.call("ModelInfer", image_request(png)))
+    again = logits_of(called.call("ModelInfer", image_request(png, png)))
+    assert again.tolist() == [*first.tolist(), *first.tolist()]
+    assert len(called.engine.calls) == 1
+    pixels = preprocess.preprocess(png, make_preprocess_spec())
+    request = message("ModelInferRequest")(model_name="pets__tensor")
+    request.inputs.add(name="images", datatype="FP32", shape=[1, *pixels.shape])
+    request.raw_input_contents.append(pixels.tobytes())
+    for _ in range(2):
+        found = logits_of(called.call("ModelInfer", request.SerializeToString()))
+        np.testing.assert_allclose(found, first, rtol=1e-5)
+    assert len(called.engine.calls) == 2
+    (entry,) = called.call("ModelStatistics", name="pets").model_stats
+    assert (entry.inference_stats.cache_hit.count, entry.inference_stats.cache_miss.count) == (3, 2)
+    assert called.call("ModelConfig", name="pets").config.response_cache.enable
+    assert not launch().call("ModelConfig", name="pets").config.HasField("response_cache")

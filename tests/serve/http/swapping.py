@@ -48,14 +48,12 @@ def swapping(
     watched: bool = False,
     where: str = "127.0.0.1:0",
     token: str | None = TOKEN,
-    instances: int = 1,
+    settings: Settings | None = None,
 ) -> Iterator[Swapping]:
     """Serve a bundle of tests.serve.tasks.bundles."""
     opener = Opener(folder, bundle.read_manifest(folder), FAKE)
     session = open_from(opener, None, form)
-    app = make_app(
-        session, Settings(instances=instances), source=BundleSource(opener, session.form, None, watched=watched)
-    )
+    app = make_app(session, settings, source=BundleSource(opener, session.form, None, watched=watched))
     admin = bind_admin(where, token)
     base, transport = admin.where, httpx.HTTPTransport()
     if "/" in where:

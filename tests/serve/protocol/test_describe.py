@@ -58,6 +58,9 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
     (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings(), 8)["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
+    assert "response_cache" not in config
+    cached = describe.model_config(image_model(served(0)[0]), session, Settings(cache=64), 8)
+    assert cached["response_cache"] == {"enable": True}
 
 
 def test_a_tensor_model_takes_pixels_as_many_as_a_body_holds() -> None:
@@ -88,11 +91,21 @@ def test_a_head_only_says_so() -> None:
 
 
 def test_statistics_have_tritons_shape() -> None:
-    entry = TaskStatistics(success=Tally(2, 30), rows=5, executions=2, last_inference_ms=7, batches={3: Tally(1, 20)})
+    entry = TaskStatistics(
+        success=Tally(2, 30),
+        cache_hit=Tally(1, 4),
+        cache_miss=Tally(3, 9),
+        rows=5,
+        executions=2,
+        last_inference_ms=7,
+        batches={3: Tally(1, 20)},
+    )
     document = describe.model_statistics(("pets", 3), entry)
     assert (document["name"], document["version"]) == ("pets", "3")
     assert (document["inference_count"], document["execution_count"], document["last_inference"]) == (5, 2, 7)
     assert document["inference_stats"]["success"] == {"count": 2, "ns": 30}
+    assert document["inference_stats"]["cache_hit"] == {"count": 1, "ns": 4}
+    assert document["inference_stats"]["cache_miss"] == {"count": 3, "ns": 9}
     assert set(document["inference_stats"]) == {
         "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss"
     }  # fmt: skip

@@ -75,12 +75,13 @@ def open_service(
     names: list[str] | None = None,
     left_out: dict[str, AtdError] | None = None,
     room: Room = ROOM_FOR_ALL,
+    settings: Settings | None = None,
 ) -> Service:
     """Return a service over a bundle, which may load from it; `left_out` makes the start a lenient one."""
     opener = Opener(folder, bundle.read_manifest(folder), FAKE)
     session = open_from(opener, names, form, left_out, room)
     source = BundleSource(opener, session.form, names, left_out, pinned=room.pinned)
-    return Service(session, Settings(slots=room.slots), source)
+    return Service(session, replace(settings or Settings(), slots=room.slots), source)
 
 
 def open_real(folder: Path, form: str, room: Room = ROOM_FOR_ALL) -> Service:

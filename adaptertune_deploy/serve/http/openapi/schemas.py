@@ -52,9 +52,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         {
             "images": _array(_object({"image": INTEGER, "tasks": _map(_array(LABEL))}, {"name": TEXT})),
             "versions": _map(TEXT),
-            "latency_ms": _object(dict.fromkeys(PHASES, NUMBER)),
+            "latency_ms": _object(dict.fromkeys(PHASES, NUMBER), {"cache": NUMBER}),
             "batch": _object({"rows": INTEGER, "images": INTEGER, "tasks": INTEGER}),
-        }
+        },
+        {"cached": {**INTEGER, "description": "Rows that the response cache answered; with --cache alone."}},
     ),
     "Live": _object({"live": BOOLEAN}),
     "Ready": _object({"ready": BOOLEAN}),

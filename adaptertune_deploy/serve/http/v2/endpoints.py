@@ -91,7 +91,7 @@ async def infer(request: Request) -> Response:
     async def work(parsed: InferRequest, arrived: float, deadline: Deadline) -> tuple[bytes, dict[str, str]]:
         deadline = deadline.sooner(arrived, parsed.timeout_s)
         served = await service.answer(parsed.images, [model.task], arrived, deadline, parsed.priority)
-        with service.making([model.task]):
+        with service.making([model.task], served):
             return infer_answer.answer(parsed, model, served.logits)
 
     effort = functools.partial(infer_request.effort, length)

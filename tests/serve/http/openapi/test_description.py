@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.serve.http.openapi import description
-from tests.serve.conftest import Running
+from adaptertune_deploy.serve.settings import Settings
+from tests.serve.conftest import Launcher, Running
 from tests.serve.http.test_routes import ROUTES
 from tests.serve.http.v2.test_endpoints import json_request
 
@@ -41,10 +42,13 @@ def test_answers_are_what_the_description_says(server: Running, png: bytes, path
         check(path, method, 200, response.json())
 
 
-def test_predictions_and_errors_are_what_the_description_says(server: Running, png: bytes) -> None:
+def test_predictions_and_errors_are_what_the_description_says(server: Running, launch: Launcher, png: bytes) -> None:
     check("/v1/predict", "post", 200, server.client.post("/v1/predict", content=png).json())
     form = server.client.post("/v1/predict", files=[("image", ("a.png", png))], data={"tasks": "pets"})
     check("/v1/predict", "post", 200, form.json())
+    cached = launch(settings=Settings(cache=1)).client.post("/v1/predict", content=png).json()
+    assert cached["cached"] == 0
+    check("/v1/predict", "post", 200, cached)
     check("/v1/predict", "post", 404, server.client.post("/v1/predict?tasks=x", content=png).json())
 
 

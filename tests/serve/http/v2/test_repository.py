@@ -14,6 +14,7 @@ import pytest
 
 from adaptertune_deploy.core.adapter import Adapter
 from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve import fakes
 from tests.serve.fakes import make_adapters, reference
@@ -172,9 +173,24 @@ def test_swaps_under_load_fail_no_request_and_mix_no_answer(running: Swapping) -
 
 
 def test_swaps_under_load_while_several_instances_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with swapping(make_bundle(tmp_path, monkeypatch), instances=3) as running:
+    with swapping(make_bundle(tmp_path, monkeypatch), settings=Settings(instances=3)) as running:
         assert swap_under_load(running, 50, another_each_time) >= 50
         assert len(running.service.session.tasks) == 3
+
+
+@pytest.mark.case(
+    "B5",
+    "a task is replaced 100 times while clients ask the same again and again, and answers are kept",
+    "each answer is wholly of the version that it names, and its own",
+)
+def test_swaps_under_load_while_answers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with swapping(make_bundle(tmp_path, monkeypatch), settings=Settings(cache=1)) as running:
+        assert swap_under_load(running, 100, another_each_time) >= 100
+        check(infer(running.client), another_each_time(99), 101)
+        (statistics,) = running.client.get("/v2/models/pets/stats").json()["model_stats"]
+        assert (statistics["version"], statistics["inference_stats"]["cache_hit"]["count"] >= 1) == ("101", True)
+        assert running.service.cache is not None
+        assert len(running.service.cache.store) == 1
 
 
 @pytest.mark.slow
