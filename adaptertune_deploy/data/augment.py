@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image
 
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.spec import PreprocessSpec
+from adaptertune_deploy.data.resized_crop import Box, resized_crop
+from adaptertune_deploy.data.samples import Pixels
 
-Box: TypeAlias = tuple[int, int, int, int]
-Transform: TypeAlias = Callable[[Image.Image, np.random.Generator], torch.Tensor]
+Transform: TypeAlias = Callable[[Pixels, np.random.Generator], Pixels]
 ATTEMPTS = 10
 
 
@@ -62,7 +63,7 @@ def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def training_transform(preset: str, spec: PreprocessSpec) -> Transform:
-    """Return a function from (RGB image, random numbers) to model input, float32 [3, H, W], normalised.
+    """Return a function from (RGB pixels, random numbers) to model input before it is normalised, uint8 [H, W, 3].
 
     Raises:
         UsageError: no such preset.
@@ -71,30 +72,19 @@ def training_transform(preset: str, spec: PreprocessSpec) -> Transform:
         raise UsageError(
             f"augmentation '{preset}' is unknown.{did_you_mean(preset, PRESETS)} Known: {', '.join(PRESETS)}"
         )
-    chosen = PRESETS[preset]
-
-    def transform(image: Image.Image, generator: np.random.Generator) -> torch.Tensor:
-        changed, final = _augmented(image, chosen, spec, generator)
-        return torch.from_numpy(preprocess.transform(changed, final))
-
-    return transform
+    return partial(_augmented, PRESETS[preset], spec)
 
 
-def _augmented(
-    image: Image.Image, preset: Preset, spec: PreprocessSpec, generator: np.random.Generator
-) -> tuple[Image.Image, PreprocessSpec]:
-    """Return the changed image and the spec that turns it into model input."""
+def _augmented(preset: Preset, spec: PreprocessSpec, pixels: Pixels, generator: np.random.Generator) -> Pixels:
     if preset.degrees or preset.zoom or preset.shift:
-        image = _moved(image, preset, spec, generator)
-    final = spec
-    if preset.area is not None:
-        box = crop_box(image.size, preset.area, preset.ratio, generator)
-        height, width = spec.size
-        image = image.resize((width, height), preprocess.RESAMPLING[spec.interpolation], box=box)
-        final = replace(spec, crop_pct=1.0, crop_mode="squash")  # the image has its size: only normalise
-    if preset.flip and generator.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return image, final
+        pixels = np.asarray(_moved(Image.fromarray(pixels), preset, spec, generator))
+    if preset.area is None:
+        pixels = preprocess.served_pixels(Image.fromarray(pixels), spec)
+    else:
+        height, width, _ = pixels.shape
+        box = crop_box((width, height), preset.area, preset.ratio, generator)
+        pixels = resized_crop(pixels, box, spec.size, spec.interpolation)
+    return pixels[:, ::-1] if preset.flip and generator.random() < 0.5 else pixels
 
 
 def crop_box(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,14 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.data.augment import sample_generator, training_transform
 from adaptertune_deploy.data.order import WHOLE, Key, Order, Part, is_served
 from adaptertune_deploy.data.pixels.cache import PixelCache
-from adaptertune_deploy.data.samples import Split
+from adaptertune_deploy.data.samples import Pixels, Split
 
 SERVED_VIEW = 1 / 3
 
-Sample = tuple[torch.Tensor, int, int]
+# Pixels as served_pixels gives them, target, row.
+Sample = tuple[Pixels, int, int]
 
 
 class Batch(NamedTuple):
@@ -60,7 +63,7 @@ class TrainingLoader:
             images,
             batch_sampler=order,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, images.spec),
             pin_memory=pin,
             generator=torch.Generator(),  # torch draws a seed for workers from it: keep its hands off the global one
         )
@@ -86,7 +89,7 @@ class EvaluationLoader:
             images,
             batch_size=batch_size,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, images.spec),
             pin_memory=pin,
             persistent_workers=workers > 0,
             generator=torch.Generator(),
@@ -190,7 +193,7 @@ def views_loader(
     _fill(split, pixels, True, progress)
     keys = [(view, row) for row in range(len(split))]
     parts = (keys[start : start + batch_size] for start in range(0, len(keys), batch_size))
-    return _ahead(_collate([images[key] for key in part]) for part in parts)
+    return _ahead(_collate(images.spec, [images[key] for key in part]) for part in parts)
 
 
 def _fill(split: Split, pixels: PixelCache, reduced: bool, progress: Progress) -> None:
@@ -202,7 +205,7 @@ class _TrainingImages(Dataset[Sample]):
     """Augmented images, asked for by (epoch, row)."""
 
     def __init__(self, split: Split, pixels: PixelCache, preset: str, seed: int, served_view: float) -> None:
-        self._split, self._pixels, self._preset = split, pixels, preset
+        self._split, self._pixels, self.spec = split, pixels, pixels.spec
         self._seed, self._served_view = seed, served_view
         self._transform = training_transform(preset, pixels.spec)
 
@@ -212,45 +215,34 @@ class _TrainingImages(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, row = key
         if is_served(self._seed, epoch, row, self._served_view):
-            image = _served(self._split, self._pixels, row)
+            pixels = self._pixels.served(self._split, row)
         else:
             reduced = self._pixels.reduced(self._split, row)
-            image = self._transform(reduced, sample_generator(self._seed, epoch, row))
-        return image, int(self._split.targets[row]), row
-
-    def __getstate__(self) -> dict[str, object]:
-        # A closure can't be pickled for workers that are spawned; it is made again from what it was made of.
-        return {key: value for key, value in self.__dict__.items() if key != "_transform"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._transform = training_transform(self._preset, self._pixels.spec)
+            pixels = self._transform(reduced, sample_generator(self._seed, epoch, row))
+        return pixels, int(self._split.targets[row]), row
 
 
 class _EvaluationImages(Dataset[Sample]):
     """Images as they are served, in the split's order."""
 
     def __init__(self, split: Split, pixels: PixelCache) -> None:
-        self._split, self._pixels = split, pixels
+        self._split, self._pixels, self.spec = split, pixels, pixels.spec
 
     def __len__(self) -> int:
         return len(self._split)
 
     def __getitem__(self, row: int) -> Sample:
-        return _served(self._split, self._pixels, row), int(self._split.targets[row]), row
+        return self._pixels.served(self._split, row), int(self._split.targets[row]), row
 
 
-def _served(split: Split, pixels: PixelCache, row: int) -> torch.Tensor:
-    return torch.from_numpy(preprocess.normalised(pixels.served(split, row), pixels.spec))
-
-
-def _collate(samples: list[Sample]) -> Batch:
-    if not samples:  # this process's share of a batch of fewer images than processes
-        return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-    images, targets, rows = zip(*samples, strict=True)
-    # numpy's copy: torch's would start a second set of threads beside that of the training step.
-    stacked = torch.from_numpy(np.stack([image.numpy() for image in images]))
-    return Batch(stacked, torch.tensor(targets), torch.tensor(rows))
+def _collate(spec: PreprocessSpec, samples: list[Sample]) -> Batch:
+    """Normalise samples into a batch; there may be none, where a batch has fewer images than there are processes."""
+    # By numpy: torch would start a second set of threads beside that of the training step.
+    images = np.empty((len(samples), 3, *spec.size), dtype=np.float32)
+    for place, (pixels, _, _) in zip(images, samples, strict=True):
+        preprocess.normalised(pixels, spec, place)
+    numbers = np.array([(target, row) for _, target, row in samples], dtype=np.int64).reshape(-1, 2).T.copy()
+    return Batch(torch.from_numpy(images), *torch.from_numpy(numbers))
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ import torch
 
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.spec import PreprocessSpec
 from adaptertune_deploy.data import loader
 from adaptertune_deploy.data.augment import sample_generator, training_transform
 from adaptertune_deploy.data.loader import Batch, TrainingLoader, evaluation_loader, training_loader
@@ -86,8 +87,8 @@ def test_iterating_again_repeats_the_run() -> None:
 def expected(split: Split, epoch: int, row: int, seed: int, preset: str = "fine") -> tuple[np.ndarray, np.ndarray]:
     """Return one sample as it is served, and augmented."""
     image = split.image(row)
-    augmented = training_transform(preset, SPEC)(image, sample_generator(seed, epoch, row))
-    return preprocess.transform(image, SPEC), augmented.numpy()
+    augmented = training_transform(preset, SPEC)(np.asarray(image), sample_generator(seed, epoch, row))
+    return preprocess.transform(image, SPEC), preprocess.normalised(augmented, SPEC)
 
 
 @pytest.mark.parametrize("share", [0.0, 1 / 3, 1.0])
@@ -117,11 +118,11 @@ def test_a_batch_is_made_while_the_one_before_is_used(monkeypatch: pytest.Monkey
     third = threading.Event()
     collate = loader._collate
 
-    def watched(samples: list[loader.Sample]) -> Batch:
+    def watched(spec: PreprocessSpec, samples: list[loader.Sample]) -> Batch:
         made.append((threading.current_thread().name, len(samples)))
         if len(made) == 3:
             third.set()
-        return collate(samples)
+        return collate(spec, samples)
 
     monkeypatch.setattr(loader, "_collate", watched)
     batches = iter(train(make_split([7, 6]), steps=4))
@@ -218,7 +219,7 @@ def test_the_training_images_can_be_handed_to_a_spawned_worker() -> None:
     samples = loader._TrainingImages(split, pixels, "fine", 0, 0.5)
     copy = pickle.loads(pickle.dumps(samples))
     for row in range(4):
-        assert torch.equal(copy[(1, row)][0], samples[(1, row)][0])
+        assert np.array_equal(copy[(1, row)][0], samples[(1, row)][0])
 
 
 def test_an_unknown_preset_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.images import preprocess
@@ -46,7 +45,7 @@ class WatchedPixels(PixelCache):
         self.seen.add(split.names[row])
         return super().served(split, row)
 
-    def reduced(self, split: Split, row: int) -> Image.Image:
+    def reduced(self, split: Split, row: int) -> Pixels:
         self.seen.add(split.names[row])
         return super().reduced(split, row)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.data.augment import sample_generator, training_transform
 from adaptertune_deploy.data.loader import Batch
 from adaptertune_deploy.data.order import is_served
@@ -48,7 +49,8 @@ def test_a_step_on_tokens_is_a_step_on_the_images_whose_views_they_are() -> None
             if is_served(2, epoch, held, 0.4):
                 images.append(run.training_images(np.array([row])).__iter__().__next__().images[0])
             else:
-                images.append(transform(run.pixels.reduced(split, row), sample_generator(5, epoch % 2, row)))
+                pixels = transform(run.pixels.reduced(split, row), sample_generator(5, epoch % 2, row))
+                images.append(torch.from_numpy(normalised(pixels, run.pixels.spec)))
                 epochs.add(epoch % 2)
         assert batch.targets.tolist() == split.targets[rows[batch.rows]].tolist()
         assert batch.images.shape == (7, 5, 16)

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from adaptertune_deploy.core.cache import cache_folder
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
@@ -104,13 +102,13 @@ class PixelCache:
         """
         return self._get(self._served, split, row)
 
-    def reduced(self, split: Split, row: int) -> Image.Image:
-        """Return the RGB image of a row with a shorter side of at most twice the model's.
+    def reduced(self, split: Split, row: int) -> Pixels:
+        """Return an RGB image with a shorter side of at most twice the model's, uint8 [h, w, 3], not to be written to.
 
         Raises:
             DatasetError: absent or damaged.
         """
-        return Image.fromarray(self._get(self._reduced, split, row))
+        return self._get(self._reduced, split, row)
 
     def _get(self, shelf: Shelf, split: Split, row: int) -> Pixels:
         content = split.hashes.get(split.names[row])

@@ -192,7 +192,7 @@ def test_more_megapixels_than_the_server_takes_are_accepted(tmp_path: Path) -> N
     cache = PixelCache(SPEC, tmp_path / "cache")
     assert cache.fill(split, reduced=True) == {}
     assert np.unique(cache.served(split, 0).reshape(-1, 3), axis=0).tolist() == [[200, 100, 50]]
-    assert cache.reduced(split, 0).size == (24, 16)
+    assert cache.reduced(split, 0).shape == (16, 24, 3)
 
 
 def test_a_cache_can_be_handed_to_a_worker(tmp_path: Path) -> None:
