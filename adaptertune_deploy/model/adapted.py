@@ -17,6 +17,7 @@ from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.model.common_part import features_after
 from adaptertune_deploy.model.dropping import Dropping
+from adaptertune_deploy.model.residual import residual
 
 
 @contextmanager
@@ -91,8 +92,7 @@ class AdaptedViT(nn.Module):
             images: (batch, 3, H, W) float32; or (batch, tokens, width), what model.common_part.common_tokens returns of
                 them up to the first adapted block.
         """
-        dropping = self.dropping if self.training else None
-        residuals = {int(block): _residual(self.adapters[block], dropping, int(block)) for block in self.adapters}
+        residuals = {int(block): self._residual(int(block)) for block in self.adapters}
         with after_blocks(self.backbone, residuals):
             if images.ndim == 4:
                 return pooled_features(self.backbone, images)
@@ -103,6 +103,16 @@ class AdaptedViT(nn.Module):
         """Return logits (batch, classes), divided by the temperature; see `features`."""
         logits: Tensor = self.head(self.features(images))
         return logits if self.task.temperature == 1.0 else logits / self.task.temperature
+
+    def _residual(self, block: int) -> Callable[[Tensor], Tensor]:
+        """Return what a block's output becomes: x + adapter(x)."""
+        adapter: Any = self.adapters[str(block)]
+        dropping = self.dropping if self.training else None
+        if dropping is not None:
+            return lambda x: x + adapter(x, dropping, block)
+        if adapter.at_once and adapter.closed is None:
+            return lambda x: residual(x, adapter)
+        return lambda x: x + adapter(x)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return every trained parameter under its name in adapter_model.safetensors."""
@@ -142,9 +152,3 @@ class AdaptedViT(nn.Module):
             )
         for name, parameter in self.trainable().items():
             parameter.copy_(torch.from_numpy(adapter.tensors[name]))
-
-
-def _residual(adapter: nn.Module, dropping: Dropping | None, block: int) -> Callable[[Tensor], Tensor]:
-    if dropping is None:
-        return lambda x: x + adapter(x)
-    return lambda x: x + adapter(x, dropping, block)

@@ -24,12 +24,14 @@ class Adapter(nn.Module):
     Attributes:
         closed: bool, broadcast to (batch, tokens, rank): hidden units that are taken as zero; None for none
             (model.nested).
+        at_once: whether x + A(x) is computed as one function (model.residual).
     """
 
     def __init__(self, width: int, rank: int, alpha: float) -> None:
         super().__init__()
         self.alpha = alpha
         self.closed: Tensor | None = None
+        self.at_once = False
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
         nn.init.xavier_uniform_(self.down.weight)

@@ -101,7 +101,7 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
         run.group.send(Work(rows, recipe, part.weights, model.export_tensors(), steps, start))
     batches = run.batches(rows, steps, seed, begun)
     log = run.logs.training(name, begun) if run.logs else unlogged
-    with run.device.fast_steps(replace(run.backbone, module=model.backbone)):
+    with run.device.fast_steps(replace(run.backbone, module=model.backbone), model):
         result = fit(
             model,
             batches,

@@ -10,11 +10,14 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.attention import plain_attention
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.model.frozen_block import frozen_blocks
 from adaptertune_deploy.model.last_block import class_token_last
+from adaptertune_deploy.model.residual import residuals_at_once
 from adaptertune_deploy.train.device_names import check_device_name
+from adaptertune_deploy.train.kept_memory import kept_memory
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Plain attention keeps products that grow with the square of the patches: for more of them memory decides.
@@ -38,17 +41,25 @@ class Device:
         return torch.autocast(self.torch.type, dtype=AUTOCAST[self.precision])
 
     @contextmanager
-    def fast_steps(self, backbone: Backbone) -> Iterator[None]:
-        """Let the backbone compute what a training step needs of it, in the fastest way that this device has.
+    def fast_steps(self, backbone: Backbone, model: AdaptedViT | None = None) -> Iterator[None]:
+        """Let a network compute what a training step needs of it, in the fastest way that this device has.
 
         The same function up to rounding. torch's fused attention gains less from a CPU's bf16 instructions than plain
         matrix products do.
+
+        Args:
+            backbone: of which only what is trained or read is computed.
+            model: whose adapters train on it; None for the backbone alone.
         """
         spec = backbone.spec
         height, width = spec.image_size
         few = bool(spec.patch_size) and height * width <= PLAIN_PATCHES * spec.patch_size**2
         with ExitStack() as stack:
             stack.enter_context(class_token_last(backbone.module))
+            if self.torch.type == "cpu":
+                stack.enter_context(kept_memory())
+            if self.torch.type == "cpu" and model is not None:
+                stack.enter_context(residuals_at_once(model.adapters))
             if self.torch.type == "cpu" and self.precision == "bf16" and few:
                 stack.enter_context(plain_attention(backbone.module))
                 stack.enter_context(frozen_blocks(backbone.module, AUTOCAST[self.precision]))

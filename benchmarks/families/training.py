@@ -98,7 +98,7 @@ def take_step(backbone: Backbone, precision: str) -> Step:
     before = {name: value.detach().clone() for name, value in model.trainable().items()}
     device = Device(CPU, precision)
     stepper = Stepper(model, Recipe(clip=float("inf")), device, 2)
-    with device.fast_steps(backbone):
+    with device.fast_steps(backbone, model):
         stepper.step(images, targets, None)
     return Step(
         adapters=stepper.adapters_with_gradient,

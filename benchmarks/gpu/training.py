@@ -59,7 +59,7 @@ def measure_training(name: str, batch: int, precision: str, steps: int, device: 
     images = torch.from_numpy(backbones.make_images(backbone, batch)).to(chosen.torch)
     rows = torch.arange(batch)
     held = Batch(images, (rows % backbones.CLASSES).to(chosen.torch), rows)
-    with chosen.fast_steps(backbone):
+    with chosen.fast_steps(backbone, model):
         step = _fit(model, held, WARM_UP, batch, chosen) / WARM_UP
         steps = min(steps, max(FEWEST, int(SECONDS / step)))
         seconds = _fit(model, held, steps, batch, chosen)

@@ -46,7 +46,12 @@ from benchmarks.training.plain_loop import Files, PlainLoop
 from benchmarks.training.speed_page import PAGE, RESULTS, page
 
 VIEWS = 3
-PLACEMENTS = {"all": ("all", 0), "last:4": ("last:4", 0), "last:4, fixed views": ("last:4", VIEWS)}
+PLACEMENTS = {
+    "all": ("all", 0),
+    "all, fixed views": ("all", VIEWS),
+    "last:4": ("last:4", 0),
+    "last:4, fixed views": ("last:4", VIEWS),
+}
 REFERENCE, PRODUCT = "reference", "product"
 # In the order in which each contains the one before, but the first.
 PARTS = ("load", "frozen", "forward", "gradient", "update", "step")
@@ -64,7 +69,7 @@ class ProductLoop:
         self._model = AdaptedViT(run.backbone, run.task).to(run.device.torch).train()
         self._stepper = Stepper(self._model, run.recipe, run.device, LONG)
         self._batches = iter(run.batches(self._rows, LONG, 0))
-        stack.enter_context(run.device.fast_steps(run.backbone))
+        stack.enter_context(run.device.fast_steps(run.backbone, self._model))
         self._held = next(self._batches)
 
     def load(self) -> object:

@@ -10,7 +10,7 @@ import torch
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.device import Device, choose_device
-from tests.model.builders import make_backbone
+from tests.model.builders import make_backbone, make_model
 
 CPU = torch.device("cpu")
 
@@ -136,6 +136,16 @@ def test_more_patches_than_memory_bears_keep_fused_attention() -> None:
     with Device(CPU, "bf16").fast_steps(backbone):
         assert blocks[0].attn.fused_attn
         assert "forward" not in vars(blocks[0])
+
+
+def test_adapters_and_their_sums_are_one_function_where_a_model_trains() -> None:
+    model = make_model()
+    with Device(CPU, "fp32").fast_steps(make_backbone()):
+        assert not any(adapter.at_once for adapter in model.adapters.values())
+    with Device(CPU, "fp32").fast_steps(make_backbone(), model):
+        assert all(adapter.at_once for adapter in model.adapters.values())
+    with Device(torch.device("meta"), "bf16").fast_steps(make_backbone(), model):
+        assert not any(adapter.at_once for adapter in model.adapters.values())
 
 
 def test_only_the_class_token_leaves_the_last_block_in_every_precision() -> None:

@@ -79,5 +79,5 @@ def _take_part(run: Run, work: Work, group: Group) -> None:
             parameter.copy_(torch.from_numpy(work.tensors[name]))
     begun = work.start.step if work.start else 0
     batches = run.batches(work.rows, work.steps, work.recipe.seed, begun)
-    with run.device.fast_steps(run.backbone):
+    with run.device.fast_steps(run.backbone, model):
         fit(model, batches, work.recipe, run.device, work.weights, start=work.start, group=group)

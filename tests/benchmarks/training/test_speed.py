@@ -50,6 +50,7 @@ def test_every_loop_and_part_is_timed(given: Namespace) -> None:
     assert [(row["placement"], row["loop"]) for row in found["rows"]] == [
         ("all", "reference"),
         ("all", "product"),
+        ("all, fixed views", "product"),
         ("last:4", "reference"),
         ("last:4", "product"),
         ("last:4, fixed views", "product"),
@@ -57,7 +58,7 @@ def test_every_loop_and_part_is_timed(given: Namespace) -> None:
     for row in found["rows"]:
         assert set(row["milliseconds"]) == set(PARTS)
         assert all(spread["median"] > 0 for spread in row["milliseconds"].values())
-    assert found["rows"][0]["faster"]["median"] == found["rows"][2]["faster_than_same"]["median"] == 1
+    assert found["rows"][0]["faster"]["median"] == found["rows"][3]["faster_than_same"]["median"] == 1
     assert found["settings"]["precision"] == "bf16"
     assert page({"steps": found}).count("\n| last:4") == 6
 
@@ -82,4 +83,4 @@ def test_a_command_is_the_product_s_own_with_an_empty_cache(given: Namespace, mo
 
 
 def test_placements_are_those_whose_gain_is_promised() -> None:
-    assert set(PLACEMENTS) == {"all", "last:4", "last:4, fixed views"}
+    assert set(PLACEMENTS) == {"all", "all, fixed views", "last:4", "last:4, fixed views"}
