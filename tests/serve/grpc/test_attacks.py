@@ -246,11 +246,13 @@ def test_idle_connections_make_room(launch: Launcher, png: bytes) -> None:
 
 
 def test_a_head_that_is_hardly_too_large_costs_its_call_alone(server: Called) -> None:
-    stub = server.channel.unary_unary(LIVE)
-    with pytest.raises(grpc.RpcError) as caught:
-        stub(b"", metadata=(("a", "x" * 40_000),), timeout=WAIT_S)
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert server.call("ServerLive").live
+    with grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = channel.unary_unary(LIVE)
+        assert stub(b"", timeout=WAIT_S, wait_for_ready=True)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub(b"", metadata=(("a", "x" * 40_000),), timeout=WAIT_S, wait_for_ready=True)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value.details()
+        assert stub(b"", timeout=WAIT_S, wait_for_ready=True)
 
 
 def test_a_busy_client_is_never_ended(server: Called) -> None:
