@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-train bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-methods bench-train bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -96,6 +96,10 @@ format: $(VENV)/.installed-dev
 # benchmarks/training/accuracy.py; hours on two cores.
 bench-accuracy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.training.accuracy --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+
+# The same data: full fine-tuning of all datasets and a searched rank on those that bench-auto-rank leaves out; hours too.
+bench-methods: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.training.methods --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 # What --rank auto finds on four of them and what it costs; on a quiet machine, hours on two cores. Goes on where it stopped.
 bench-auto-rank: $(VENV)/.installed-dev

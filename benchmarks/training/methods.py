@@ -1,0 +1,89 @@
+"""Methods on real datasets: full fine-tuning and a searched rank, beside the default adapters and the head alone.
+
+python -m benchmarks.training.methods --data DIR --weights FILE
+
+DIR and FILE are those of benchmarks.training.accuracy, and so are the runs, with seed 0. What another benchmark has
+trained is not trained again: `--rank 8` is taken from the results of benchmarks.training.accuracy, `--rank auto` from
+those of benchmarks.ranks.auto where its datasets are among these. Runs that the results file holds are not repeated
+unless --again is given, so an interrupted benchmark goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from adaptertune_deploy.bench.machine import describe_machine
+from benchmarks.ranks import auto as auto_rank
+from benchmarks.training import accuracy
+from benchmarks.training.accuracy import DATASETS, ROOT, train
+from benchmarks.training.methods_page import AUTO, FULL, GIVEN, page
+
+RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
+PAGE = ROOT / "docs" / "results" / "methods.md"
+OPTIONS = {AUTO: ("--rank", "auto"), FULL: ("--method", "full")}
+SEED = 0
+WANTED = [(name, way) for name in DATASETS for way in OPTIONS if way != AUTO or name not in auto_rank.DATASETS]
+
+
+def write(runs: list[dict[str, Any]]) -> None:
+    """Write the results file, and the page that is made from it and from the results of the two other benchmarks."""
+    RESULTS.write_text(json.dumps({"runs": sorted(runs, key=_place)}, indent=2) + "\n")
+    PAGE.write_text(page(together(runs), list(DATASETS)))
+
+
+def together(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return these runs and those of the two other benchmarks that belong beside them, each with its "way"."""
+    given = [run | {"way": GIVEN} for run in _runs(accuracy.RESULTS) if run["seed"] == SEED]
+    searched = [run | {"way": AUTO} for run in _runs(auto_rank.RESULTS) if run["asked"] == AUTO]
+    return sorted([*given, *searched, *runs], key=_place)
+
+
+def _runs(results: Path) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = json.loads(results.read_text())["runs"] if results.exists() else []
+    return runs
+
+
+def _place(run: dict[str, Any]) -> tuple[int, int]:
+    return list(DATASETS).index(run["dataset"]), (GIVEN, AUTO, FULL).index(run["way"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing, writing after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--datasets", default=",".join(DATASETS))
+    parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--jobs", type=int, default=cores, help="trainings at a time, which share the cores")
+    given = parser.parse_args(arguments)
+    runs = [] if given.again else _runs(RESULTS)
+    done = {(run["dataset"], run["way"]) for run in runs}
+    machine = dataclasses.asdict(describe_machine())
+    data, weights, threads = given.data.resolve(), given.weights.resolve(), max(1, cores // given.jobs)
+
+    def trained(name: str, way: str) -> dict[str, Any]:
+        return train(name, SEED, data, weights, threads, OPTIONS[way]) | {"way": way, "machine": machine}
+
+    asked = [run for run in WANTED if run not in done and run[0] in given.datasets.split(",")]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        started = [pool.submit(trained, *run) for run in asked]
+        try:
+            for run in as_completed(started):
+                runs.append(run.result())
+                write(runs)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    write(runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
