@@ -18,7 +18,6 @@ FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf
 FEATURES_OF_ARM = ("asimdhp", "asimddp", "i8mm", "bf16", "sve")
 LIBRARIES = ("torch", "timm", "onnx", "numpy")
 ENGINES = tuple(name for extra in ENGINE_EXTRAS for name in EXTRAS[extra] if name != "cuda-bindings")
-READ_LIMIT = 1 << 20  # characters: the files that are read here are short
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def describe_machine() -> Machine:
     """Return the machine of this process; nothing heavy is imported for it."""
     return Machine(
         processor=processor_name(),
-        cores=cores.usable(_read),
+        cores=cores.usable(cores.read_small),
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         gpus=tuple(_gpus()),
         python=platform.python_version(),
@@ -79,9 +78,9 @@ def describe_machine() -> Machine:
 
 def processor_name() -> str:
     """Return the processor's name and what it can do that matters here, from /proc; on Arm the board's name."""
-    text = _read("/proc/cpuinfo") or ""
+    text = cores.read_small("/proc/cpuinfo") or ""
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
-    board = (_read("/proc/device-tree/model") or "").strip("\0\n ")
+    board = (cores.read_small("/proc/device-tree/model") or "").strip("\0\n ")
     model = facts.get("model name") or board or platform.machine()
     flags, known = (facts.get("flags", ""), FEATURES) if "flags" in facts else (facts.get("Features"), FEATURES_OF_ARM)
     return " ".join([model, *(name for name in known if name in (flags or "").split())])
@@ -97,14 +96,6 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 def _gpus() -> Iterator[str]:
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        found = re.search(r"^Model:\s*(.+?)\s*$", _read(str(path)) or "", re.MULTILINE)
+        found = re.search(r"^Model:\s*(.+?)\s*$", cores.read_small(str(path)) or "", re.MULTILINE)
         if found:
             yield found[1]
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, errors="replace") as stream:
-            return stream.read(READ_LIMIT)
-    except OSError:
-        return None

@@ -84,8 +84,10 @@ def asked(
     return options
 
 
-def for_instances(options: EngineOptions, instances: int, threads_typed: bool) -> EngineOptions:
+def for_instances(options: EngineOptions, instances: int | None, threads_typed: bool) -> EngineOptions:
     """Return options for runs at the same time; a number of threads that nobody typed is one run's alone.
+
+    Where nobody said how many runs (None), those that the server finds share the threads of one.
 
     Raises:
         UsageError: see engines.instances.for_instances.
@@ -93,7 +95,7 @@ def for_instances(options: EngineOptions, instances: int, threads_typed: bool) -
     from adaptertune_deploy.bench.machine import describe_machine
     from adaptertune_deploy.engines import instances as at_once
 
-    if instances == 1:
+    if instances in (None, 1):
         return options
     options = options if threads_typed else replace(options, threads=0)
     return at_once.for_instances(options, instances, describe_machine().cores)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 QUOTA = "/sys/fs/cgroup/cpu.max"
 OLD_QUOTA, OLD_PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
+READ_LIMIT = 1 << 20  # characters: the files that are read here are short
 Read = Callable[[str], "str | None"]
 
 
@@ -23,6 +24,15 @@ def quota(read: Read) -> float | None:
     if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
         return int(words[0]) / int(words[1])
     return None
+
+
+def read_small(path: str) -> str | None:
+    """Return the begin of a text file, None where it can't be read."""
+    try:
+        with open(path, errors="replace") as stream:
+            return stream.read(READ_LIMIT)
+    except OSError:
+        return None
 
 
 def usable(read: Read) -> int:

@@ -14,12 +14,14 @@ class Limits:
     max_rows: rows of one run at most, and images too; None: no limit but memory.
     max_slots, max_rank: of the bank; None: no limit. Every row of a run may be of another task, so there are as many
         slots as rows at least.
+    at_once: runs among which one session's threads can be shared out; 1 where a run has all that the session has.
     """
 
     rows: tuple[int, ...] = ()
     max_rows: int | None = None
     max_slots: int | None = None
     max_rank: int | None = None
+    at_once: int = 1
 
     def __post_init__(self) -> None:
         if list(self.rows) != sorted(set(self.rows)) or min(self.rows, default=1) < 1:
@@ -28,7 +30,8 @@ class Limits:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 1")
-
+        if self.at_once < 1:
+            raise ValueError(f"at_once is {self.at_once}, expected at least 1")
         if self.max_slots is not None and (self.max_rows is None or self.max_rows > self.max_slots):
             raise ValueError(f"max_slots is {self.max_slots}, expected at least max_rows ({self.max_rows})")
 

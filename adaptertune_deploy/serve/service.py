@@ -88,7 +88,7 @@ class Service:
             "atd_limit",
             "The limits that hold; see atd serve --help",
             "limit",
-            lambda: {**limits, "max_batch": self.batcher.rows},
+            lambda: {**limits, "max_batch": self.batcher.rows, "instances": self.batcher.instances},
         )
 
     def _show_cache(self, store: Store) -> None:

@@ -10,6 +10,7 @@ from adaptertune_deploy.engines.limits import Limits
 
 MAX_BATCH, MAX_INSTANCES = 4096, 64
 FOUND_BATCH = 8  # of the largest batch that a warm-up takes by itself
+FOUND_AT_ONCE = 4  # of the most runs at the same time that it tries
 ROWS, BYTES, MEGABYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "MB", "PIXELS", "SECONDS", "N"
 # ATD_CACHE is the folder that commands keep files in (core.cache).
 VARIABLES = {"cache": "ATD_RESPONSE_CACHE"}
@@ -30,7 +31,12 @@ class Settings:
         "Rows of one engine run; a larger request rides in several.",
         otherwise=f"found at the start, at most {FOUND_BATCH}",
     )
-    instances: int = _limit(1, COUNT, "Engine runs at the same time, on one set of weights; each has --threads.")
+    instances: int | None = _limit(
+        None,
+        COUNT,
+        "Engine runs at the same time, on one set of weights; each has --threads.",
+        otherwise=f"found at the start, at most {FOUND_AT_ONCE}; they share --threads",
+    )
     max_request_rows: int = _limit(64, ROWS, "Rows of one request, and never more than may wait.")
     queue_limit: int = _limit(128, ROWS, "Rows accepted and not yet answered; beyond it: 503.")
     task_queue_limit: int = _limit(64, ROWS, "Those of one task; beyond it: 503, while other tasks are taken.")

@@ -38,7 +38,7 @@ def test_this_machine() -> None:
 def test_a_processor_is_named_with_what_it_can_do(
     monkeypatch: pytest.MonkeyPatch, files: dict[str, str], name: str
 ) -> None:
-    monkeypatch.setattr(machine, "_read", files.get)
+    monkeypatch.setattr(machine.cores, "read_small", files.get)
     assert machine.processor_name() == name
 
 

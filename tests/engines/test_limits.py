@@ -30,6 +30,7 @@ def test_parts_cover_the_rows_in_order(most: int, rows: int, sizes: list[int]) -
         ({"rows": (0, 1)}, "from 1"),
         ({"max_rows": 0}, "max_rows is 0, expected at least 1"),
         ({"max_rank": -1}, "max_rank is -1"),
+        ({"at_once": 0}, "at_once is 0, expected at least 1"),
         ({"max_slots": 4}, "max_slots is 4, expected at least max_rows"),
         ({"max_slots": 4, "max_rows": 8}, r"expected at least max_rows \(8\)"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core import cores, graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.cuda.copies import DeviceCopies
@@ -54,6 +54,7 @@ class OrtEngine:
         gpu: which GPU the session runs on; nothing to a CPU.
         where: the graph's file, for messages.
         steps: row counts of runs that are captured as CUDA graphs, ascending; () captures nothing.
+        at_once: see limits.Limits.
 
     Raises:
         EngineError: an input or output that is no array of numbers.
@@ -63,10 +64,12 @@ class OrtEngine:
     name = "onnxruntime"
     version: str = ort.__version__
 
-    def __init__(self, session: Any, provider: str, gpu: int, where: str, steps: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, session: Any, provider: str, gpu: int, where: str, steps: tuple[int, ...] = (), at_once: int = 1
+    ) -> None:
         self.provider = provider
         self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
-        own = Limits(rows=steps, max_rows=max(steps, default=None))
+        own = Limits(rows=steps, max_rows=max(steps, default=None), at_once=at_once)
         self.limits = ort_providers.TENSORRT_LIMITS if provider == TENSORRT else own
         self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
@@ -188,7 +191,8 @@ def _provider(options: EngineOptions, settings: OrtSettings) -> str | None:
 def _open(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> OrtEngine:
     session = open_session(graph, where, provider, options, settings)
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
-    return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps)
+    at_once = (options.threads or cores.usable(cores.read_small)) if provider == CPU else 1
+    return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps, at_once)
 
 
 def _rows(feeds: Mapping[str, AnyArray]) -> int:

@@ -1,8 +1,9 @@
 """The queue before the engine: rows of all requests that wait ride together, whatever their tasks.
 
 Each instance runs one batch at a time. Of what waits when one gets free, up to `rows` rows in fair order are the next
-batch; when nothing is running a request starts at once, so an idle server adds no delay. How many rows that are is
-found at the start, where nobody said it. Everything but the engine run itself happens on the event loop, so the queue
+batch; when nothing is running a request starts at once, so an idle server adds no delay. How many rows and how many
+instances that are is found at the start, where nobody said it; instances that were found share one run's threads, so
+a second one runs full batches only. Everything but the engine run itself happens on the event loop, so the queue
 needs no lock.
 """
 
@@ -20,6 +21,7 @@ from time import monotonic, perf_counter
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
 from adaptertune_deploy.serve.batching.admission import Admission
+from adaptertune_deploy.serve.batching.at_once import Way, choose, worth_timing
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
 from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.batching.engine_health import EngineHealth
@@ -28,7 +30,7 @@ from adaptertune_deploy.serve.batching.run_times import RunTimes
 from adaptertune_deploy.serve.batching.waiting import within
 from adaptertune_deploy.serve.batching.warming import Lend, Warming, nothing_lent
 from adaptertune_deploy.serve.sessions.session import Session
-from adaptertune_deploy.serve.settings import Settings, largest_batch
+from adaptertune_deploy.serve.settings import FOUND_AT_ONCE, Settings, largest_batch
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
@@ -48,6 +50,7 @@ class Batcher:
         abandoned: whether what waits or runs was given up.
         most: rows of the largest run; only rows about an image that runs anyway bring a batch beyond `rows`.
         rows: of a batch at most.
+        instances: batches that run at the same time at most.
         times: how long runs take here; None until the session is warm, or where it held no task then.
     """
 
@@ -66,7 +69,7 @@ class Batcher:
             session: runs the batches.
             tasks: what is served.
             settings: without `max_batch` the smallest batch is found that has hardly fewer images a second than the
-                best (run_times).
+                best (run_times), without `instances` how many of them at the same time (at_once).
             on_batch: called on the event loop after every batch that succeeded.
             clock: returns seconds; the runs of the warm-up are timed by it.
             lend: keeps the slots of tasks for the length of a `with` block.
@@ -81,14 +84,15 @@ class Batcher:
         self._finds = settings.max_batch is None
         self._alongside: Alongside = any_number
         self._clock = clock
-        self._instances = settings.instances
+        self._shared = settings.instances is None
+        self.instances = settings.instances or min(FOUND_AT_ONCE, session.engine.limits.at_once)
         self._admission = Admission(lambda: len(tasks.current), settings)
         self._on_batch, self._lend = on_batch, lend
         self._queue = FairQueue()
         self._running: dict[int, list[Part]] = {}
         self._closing = self.abandoned = False
         self._changed = asyncio.Event()
-        self._threads = ThreadPoolExecutor(self._instances, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(self.instances, thread_name_prefix="engine")
         self._warming = Warming(session, tasks, self._threads, lend)
         self._worker: asyncio.Task[None] | None = None
 
@@ -185,19 +189,30 @@ class Batcher:
 
     async def _work(self) -> None:
         try:
-            await self._warming.warm_up(self.most, self._instances)
+            await self._warming.warm_up(self.most, self.instances)
             self.times = await self._warming.time_runs(self.most, self._finds, self._clock)
+            await self._find()
         except Exception as error:
             trace = None if isinstance(error, AtdError) else error
             logger.error("the engine failed its first run: %s", error, exc_info=trace)
             self._give_up(error)
             return
-        if self.times is not None:
-            self._alongside = functools.cache(self.times.alongside)
-            self.rows = self.times.smallest_fast() if self._finds else self.most
         self.warm = True
-        self._warming.say(self.rows, self.times if self._finds else None)
-        await asyncio.gather(*(self._take_turns(instance) for instance in range(self._instances)))
+        self._warming.say(self.rows, self.instances, self.times if self._finds else None)
+        await asyncio.gather(*(self._take_turns(instance) for instance in range(self.instances)))
+
+    async def _find(self) -> None:
+        """Find what nobody said: rows of a batch, and batches at the same time."""
+        if self.times is None:
+            return
+        self._alongside = functools.cache(self.times.alongside)
+        self.rows = self.times.smallest_fast() if self._finds else self.most
+        if self._shared and self.instances > 1:
+            ways = worth_timing(self.times, self.instances, None if self._finds else self.most)
+            rates = await self._warming.time_together(ways, self._clock)
+            alone = {Way(rows, 1): rate for rows, rate in self.times.rates.items()} if self._finds else {}
+            way = choose({**alone, **rates})
+            self.rows, self.instances = way.rows, way.at_once
 
     async def _take_turns(self, instance: int) -> None:
         """Run batch after batch; the first instance also tries an engine that failed."""
@@ -226,7 +241,8 @@ class Batcher:
 
     def _take(self) -> list[Part]:
         """Take the next batch; a request that does not fit whole is split."""
-        parts = self._queue.take(self.rows, self.most, self._alongside)
+        beside = self._shared and bool(self._running)
+        parts = self._queue.take(self.rows, self.most, self._alongside, beside)
         for part in parts:
             if part.start == 0:
                 part.job.queue_s = monotonic() - part.job.submitted

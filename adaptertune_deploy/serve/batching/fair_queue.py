@@ -74,17 +74,23 @@ class FairQueue:
             if not queue:
                 del self._queues[key]
 
-    def take(self, space: int, most: int = 0, alongside: Alongside = any_number) -> list[Part]:
+    def take(self, space: int, most: int = 0, alongside: Alongside = any_number, beside: bool = False) -> list[Part]:
         """Take so many rows, or all where fewer wait; parts come in the order of their requests' arrival.
+
+        Beside a run that goes on, another one slows that down. So there is one only of as many rows as may be, or of
+        tasks with few rows, past others that have many.
 
         Args:
             space: rows.
             most: rows that there may be where others ask about an image of these: it runs once for all of them.
             alongside: tells how many images a run may have in all, and take hardly longer than with so many; see
                 run_times.RunTimes.alongside.
+            beside: whether a run goes on whose threads these rows would share.
         """
         begun: dict[Job, int] = {}
         crowded = self._crowded(alongside(1, space))
+        if beside and not crowded and sum(self._waiting.values()) < space:
+            return []
         left: set[Key] = set()
         taken = modest = 0
         while taken < space and (key := self._next(left)) is not None:
@@ -93,7 +99,7 @@ class FairQueue:
                 self.remove(job)
                 continue
             heavy = not crowded.isdisjoint(key)
-            if heavy and taken >= alongside(max(1, modest), space):
+            if heavy and (beside or taken >= alongside(max(1, modest), space)):
                 left.add(key)
                 continue
             begun.setdefault(job, job.taken)

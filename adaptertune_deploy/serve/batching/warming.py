@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
+from adaptertune_deploy.serve.batching.at_once import Way, time_together
 from adaptertune_deploy.serve.batching.run_times import RunTimes, time_runs
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.sessions.warming import warm_up
@@ -63,11 +64,29 @@ class Warming:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         return None
 
-    def say(self, rows: int, times: RunTimes | None) -> None:
+    async def time_together(self, ways: list[Way], clock: Callable[[], float]) -> dict[Way, float]:
+        """Time runs of the first task at the same time (at_once.time_together); nothing where there is none.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        first = dict(list(self._keys().items())[:1])
+        with self._tasks.hold(first), self._lend(first):
+            for key in first.values():
+                work = functools.partial(time_together, self._session, key, ways, self._threads, clock)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return {}
+
+    def say(self, rows: int, instances: int, times: RunTimes | None) -> None:
         """Say which tasks were tried on an answer that is known, which were only warmed, and what times said."""
         if times is not None:
             rates = ", ".join(f"{images}: {rate:.4g}" for images, rate in times.rates.items())
-            logger.info("batches have %d rows at most; images/s by the images of a run: %s", rows, rates)
+            logger.info(
+                "batches have %d rows at most, %d at a time; images/s by the images of a run alone: %s",
+                rows,
+                instances,
+                rates,
+            )
         known, names = self._session.answers, {key: task.name for task, key in self._keys().items()}
         proven = [name for key, name in names.items() if key in known]
         unproven = [name for key, name in names.items() if key not in known]

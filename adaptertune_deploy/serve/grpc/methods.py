@@ -58,7 +58,9 @@ def model_metadata(service: Service, request: Any) -> Any:
 def model_config(service: Service, request: Any) -> Any:
     """Answer ModelConfig."""
     model = lookup.find(service, request.name, request.version)
-    config = describe.model_config(model, service.session, service.settings, service.batcher.rows)
+    config = describe.model_config(
+        model, service.session, service.settings, service.batcher.rows, service.batcher.instances
+    )
     return _filled("ModelConfigResponse", {"config": config})
 
 

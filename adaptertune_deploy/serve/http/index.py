@@ -50,9 +50,10 @@ async def facts(service: Service, told: Told) -> dict[str, Any]:
 
 
 def _batch(batcher: Batcher) -> dict[str, Any]:
-    """Return the rows of a batch at most, and images a second by the images of a run, timed at the start."""
+    """Return rows of a batch and batches at a time at most, and images a second by the images of a run alone."""
     rates = {} if batcher.times is None else batcher.times.rates
-    return {"rows": batcher.rows, "images_per_s": {str(images): round(rate, 1) for images, rate in rates.items()}}
+    at_most = {"rows": batcher.rows, "at_once": batcher.instances}
+    return {**at_most, "images_per_s": {str(images): round(rate, 1) for images, rate in rates.items()}}
 
 
 def _backbone(about: About) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ def _parameters(task: TaskSpec, session: Session) -> dict[str, object]:
     return {**own, **engine(session)}
 
 
-def model_config(model: Model, session: Session, settings: Settings, rows: int) -> dict[str, Any]:
+def model_config(model: Model, session: Session, settings: Settings, rows: int, instances: int) -> dict[str, Any]:
     """Return a model's configuration with the keys that Triton's clients read; dims leave the batch out.
 
     `rows` is how many an engine run has at most.
@@ -92,7 +92,7 @@ def model_config(model: Model, session: Session, settings: Settings, rows: int) 
             {
                 "name": model.name,
                 "kind": "KIND_CPU" if gpu is None else "KIND_GPU",
-                "count": settings.instances,
+                "count": instances,
                 "gpus": [] if gpu is None else [gpu],
             }
         ],

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
@@ -256,6 +257,11 @@ def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
     assert (engine.device, engine.precision, engine.limits) == ("cpu", Precision.FP32, Limits())
     half = field(14, field(1, PRECISION_KEY) + field(2, "fp16"))
     assert open_ort(lookup() + half, "cpu", 0).precision is Precision.FP16
+
+
+def test_runs_at_the_same_time_can_share_as_many_threads_as_there_are() -> None:
+    assert open_ort(lookup(), "cpu", 3).limits == Limits(at_once=3)
+    assert open_ort(lookup(), "cpu", 0).limits == Limits(at_once=cores.usable(cores.read_small))
 
 
 def test_on_a_gpu_a_bank_lies_there_and_one_task_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

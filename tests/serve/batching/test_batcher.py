@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from adaptertune_deploy.core import bank
 from adaptertune_deploy.core.errors import EngineError, RequestError
+from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.serve.batching import batcher
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batching.batcher import Batcher
@@ -43,13 +44,14 @@ Future = asyncio.Future[Outcome]
 class Bench:
     """A warm batcher over a fake engine, with the batches it reported."""
 
-    def __init__(self, max_batch: int = MAX_BATCH, queue_limit: int = 100, instances: int = 1) -> None:
-        self.engine = FakeEngine()
+    def __init__(self, max_batch: int = MAX_BATCH, queue_limit: int = 100, instances: int | None = 1) -> None:
+        self.engine = FakeEngine(limits=Limits(at_once=2))
         self.batches: list[BatchRecord] = []
         settings = Settings(
             max_batch=max_batch, instances=instances, queue_limit=queue_limit, task_queue_limit=queue_limit
         )
-        always = itertools.count().__next__  # every run takes as long: none is made longer by more rows
+        # Every run takes as long, and two at the same time do: none is made longer by more rows or by another run.
+        always = itertools.count().__next__
         self.batcher = Batcher(make_shared(self.engine), live(0, 1, 2), settings, self.batches.append, always)
 
     def submit(self, *tasks: int, seed: int = 0, deadline: float = math.inf) -> Future:
@@ -70,7 +72,10 @@ class Bench:
 
 
 def scenario(
-    body: Callable[[Bench], Awaitable[None]], max_batch: int = MAX_BATCH, queue_limit: int = 100, instances: int = 1
+    body: Callable[[Bench], Awaitable[None]],
+    max_batch: int = MAX_BATCH,
+    queue_limit: int = 100,
+    instances: int | None = 1,
 ) -> Coroutine[Any, Any, None]:
     async def play() -> None:
         bench = Bench(max_batch, queue_limit, instances)
@@ -434,9 +439,42 @@ def test_where_nobody_says_how_large_batches_are_the_warm_up_finds_it(caplog: py
     caplog.set_level("INFO")
     cpu = asyncio.run(warm(Timed(lambda rows: 0.02 * rows), Settings(), 0, 1))
     assert (cpu.rows, cpu.most) == (1, 8)
-    assert "batches have 1 rows at most; images/s by the images of a run: 1: 50, 2: 50" in caplog.text
+    assert (
+        "batches have 1 rows at most, 1 at a time; images/s by the images of a run alone: 1: 50, 2: 50" in caplog.text
+    )
     gpu = asyncio.run(warm(Timed(lambda rows: 0.002), Settings(), 0))
     assert gpu.rows == 8
+
+
+def test_runs_share_an_engines_threads_only_where_that_pays_and_nobody_said_how_many() -> None:
+    nothing_won = Timed(lambda rows: 0.02 * rows, Limits(at_once=2))
+    found = asyncio.run(warm(nothing_won, Settings(), 0))
+    assert (found.rows, found.instances) == (1, 1)
+    for typed in (1, 2):
+        asked_for = asyncio.run(warm(nothing_won, Settings(instances=typed), 0))
+        assert asked_for.instances == typed
+
+
+def test_found_runs_go_on_together_with_full_batches_and_a_lone_request_waits_for_none() -> None:
+    """Two instances were found; a second run begins only when a batch is full."""
+
+    async def body(bench: Bench) -> None:
+        bench.engine.gate.clear()
+        first = bench.submit(0, seed=1)
+        await bench.entered()
+        second = bench.submit(1, seed=2)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(bench.engine.calls) == 1
+        more = [bench.submit(2, seed=seed) for seed in (3, 4, 5)]
+        await bench.entered()
+        assert len(bench.engine.calls[1][bank.TASK]) == 4
+        bench.engine.gate.set()
+        for seed, (future, task) in enumerate(zip((first, second, *more), (0, 1, 2, 2, 2), strict=True), 1):
+            check(await future, seed, task)
+        assert {batch.instance for batch in bench.batches} == {0, 1}
+
+    asyncio.run(scenario(body, instances=None))
 
 
 def test_what_was_asked_for_stays(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,9 +46,11 @@ def every_row_costs(images: int, most: int) -> int:
     return min(images, most)
 
 
-def rows_of(queue: FairQueue, space: int, alongside: Alongside = every_row_costs) -> dict[str, int]:
+def rows_of(
+    queue: FairQueue, space: int, alongside: Alongside = every_row_costs, beside: bool = False
+) -> dict[str, int]:
     """Take a batch; return its rows by task."""
-    parts = queue.take(space, alongside=alongside)
+    parts = queue.take(space, alongside=alongside, beside=beside)
     return dict(Counter(task.name for part in parts for task in part.task))
 
 
@@ -200,6 +202,26 @@ def test_a_task_with_many_rows_gets_its_share_of_runs_though_others_come_all_the
         push(queue, make_job(1))
         runs.update(rows_of(queue, 1))
     assert abs(runs["task0"] - runs["task1"]) <= 1
+
+
+def test_beside_a_run_there_is_only_a_full_batch() -> None:
+    """Another run slows down the one that goes on, so it has to be worth it."""
+    queue = FairQueue()
+    push(queue, make_job(0), make_job(1, 1))
+    assert queue.take(4, beside=True) == []
+    push(queue, make_job(0))
+    assert rows_of(queue, 4, beside=True) == {"task0": 2, "task1": 2}
+    assert queue.take(1, beside=True) == []
+
+
+def test_beside_a_run_tasks_with_few_rows_pass_by_one_with_many() -> None:
+    queue = FairQueue()
+    push(queue, make_job(*[0] * 100))
+    assert rows_of(queue, 4, beside=True) == {"task0": 4}
+    push(queue, make_job(1))
+    assert rows_of(queue, 4, beside=True) == {"task1": 1}
+    assert rows_of(queue, 4, beside=True) == {}
+    assert rows_of(queue, 4) == {"task0": 1}
 
 
 def test_rows_about_an_image_ride_together_beyond_the_batch() -> None:

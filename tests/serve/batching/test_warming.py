@@ -61,8 +61,10 @@ def test_times_are_those_of_the_first_task_or_none(caplog: pytest.LogCaptureFixt
         assert found is not None
         assert found.seconds == pytest.approx({1: 0.01, 2: 0.02})
         assert asyncio.run(Warming(timed.session, live(), threads).time_runs(2, True, timed.clock)) is None
-    warming.say(1, found)
-    assert "batches have 1 rows at most; images/s by the images of a run: 1: 100, 2: 100" in caplog.text
+    warming.say(1, 2, found)
+    assert (
+        "batches have 1 rows at most, 2 at a time; images/s by the images of a run alone: 1: 100, 2: 100" in caplog.text
+    )
     assert "warm only, since the bundle holds no answer of: flowers, digits" in caplog.text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from adaptertune_deploy.engines.limits import Limits
 from tests.serve.fakes import FakeEngine, asked, make_shared
 
 Cost = Callable[[int], float]
@@ -13,10 +14,10 @@ Cost = Callable[[int], float]
 class Timed:
     """A session, the rows of its runs, and the clock."""
 
-    def __init__(self, cost: Cost) -> None:
+    def __init__(self, cost: Cost, limits: Limits | None = None) -> None:
         self.now = 0.0
         self.runs: list[int] = []
-        engine = FakeEngine()
+        engine = FakeEngine(limits=limits or Limits())
         compute = engine.compute
 
         def costly(feeds: Mapping[str, Any]) -> Any:

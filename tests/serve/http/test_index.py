@@ -42,6 +42,7 @@ def test_it_lists_tasks_and_endpoints(server: Running) -> None:
     batch = server.service.batcher
     assert batch.times is not None
     assert document["batch"]["rows"] == batch.rows <= 8
+    assert document["batch"]["at_once"] == batch.instances == 1  # this engine's runs share no threads
     assert document["batch"]["images_per_s"] == {str(rows): round(rate, 1) for rows, rate in batch.times.rates.items()}
     assert document["limits"] == {"rows": 64, "bytes": 20_000_000, "pixels": 25_000_000}
     assert {"/v1/predict", "/v2/models/{model}/infer", "/metrics"} <= set(document["endpoints"])

@@ -44,7 +44,7 @@ def test_a_model_takes_images_and_gives_logits() -> None:
 
 def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     session = make_shared(FakeEngine(provider="TensorRT", device="cuda:1", precision=Precision.FP16))
-    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_request_rows=16, instances=2), 4)
+    config = describe.model_config(image_model(served(0)[0]), session, Settings(max_request_rows=16), 4, 2)
     assert config["max_batch_size"] == 16
     assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"]] == [
         ("image", "TYPE_STRING", [1])
@@ -56,7 +56,7 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     (group,) = config["instance_group"]
     assert (group["kind"], group["gpus"], group["count"]) == ("KIND_GPU", [1], 2)
     assert [config["parameters"][name]["string_value"] for name in ("device", "precision")] == ["cuda:1", "fp16"]
-    (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings(), 8)["instance_group"]
+    (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings(), 8, 1)["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
     assert "response_cache" not in config
     cached = describe.model_config(image_model(served(0)[0]), session, Settings(cache=64), 8)
@@ -71,7 +71,7 @@ def test_a_tensor_model_takes_pixels_as_many_as_a_body_holds() -> None:
         "flowers__tensor",
         [{"name": "images", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
     )
-    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4), 8)
+    config = describe.model_config(model, session, Settings(body_limit=5 * 3 * 32 * 32 * 4), 8, 1)
     (tensor,) = config["input"]
     assert (tensor["data_type"], tensor["format"], tensor["dims"]) == ("TYPE_FP32", "FORMAT_NCHW", [3, 32, 32])
     assert config["max_batch_size"] == 4
@@ -82,7 +82,7 @@ def test_a_head_only_says_so() -> None:
     session = make_shared(adapters=[make_adapter(task)])
     expected = {"adapter": "head only", "rank": 0, "temperature": 1.25, **RUNS}
     assert describe.model_metadata(image_model(ServedTask(0, task)), session)["parameters"] == expected
-    assert describe.model_config(image_model(ServedTask(0, task)), session, Settings(), 8)["parameters"] == {
+    assert describe.model_config(image_model(ServedTask(0, task)), session, Settings(), 8, 1)["parameters"] == {
         "adapter": {"string_value": "head only"},
         "rank": {"string_value": "0"},
         "temperature": {"string_value": "1.25"},

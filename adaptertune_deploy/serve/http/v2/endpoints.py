@@ -62,8 +62,9 @@ async def model_ready(request: Request) -> Response:
 async def model_config(request: Request) -> Response:
     """Answer GET /v2/models/{model}[/versions/{version}]/config."""
     service = _service(request)
-    rows = service.batcher.rows
-    return json_answer(describe.model_config(_model(request), service.session, service.settings, rows))
+    batcher = service.batcher
+    config = describe.model_config(_model(request), service.session, service.settings, batcher.rows, batcher.instances)
+    return json_answer(config)
 
 
 async def model_statistics(request: Request) -> Response:
