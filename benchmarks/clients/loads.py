@@ -1,7 +1,8 @@
 """Two kinds of clients: some that ask as fast as they are answered, and many that ask when it occurs to them.
 
 The second kind doesn't wait for answers, so a slow one keeps nobody from asking: its requests come at moments that were
-drawn before (a Poisson process), and a latency counts from that moment, also where the client was late itself.
+fixed before, drawn (a Poisson process) or evenly spaced, and a latency counts from that moment, also where the client
+was late itself.
 """
 
 from __future__ import annotations
@@ -73,7 +74,16 @@ def drawn(port: int, requests: Iterator[bytes], rate: float, seconds: float, see
     Raises:
         RuntimeError: an answer that is not 200, or a server that can't keep up.
     """
-    return asyncio.run(_drawn(port, requests, moments(rate, seconds, seed)))
+    return asyncio.run(_sent(port, requests, moments(rate, seconds, seed)))
+
+
+def spaced(port: int, requests: Iterator[bytes], rate: float, seconds: float) -> Load:
+    """Send `rate` requests a second, evenly spaced, for some time; see the module.
+
+    Raises:
+        RuntimeError: see drawn.
+    """
+    return asyncio.run(_sent(port, requests, [place / rate for place in range(max(1, round(rate * seconds)))]))
 
 
 def moments(rate: float, seconds: float, seed: int) -> list[float]:
@@ -118,7 +128,7 @@ async def _together(port: int, groups: Iterator[Sequence[bytes]], seconds: float
         return stopwatch.load(latencies)
 
 
-async def _drawn(port: int, requests: Iterator[bytes], at: Sequence[float]) -> Load:
+async def _sent(port: int, requests: Iterator[bytes], at: Sequence[float]) -> Load:
     latencies: list[float] = []
     late: list[float] = []
     free: list[Connection] = []

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.clients.http1 import HOST, Connection, cycle, percentile
-from benchmarks.clients.loads import CLIENTS, Load, drawn, p99_ms, resampled, waiting
+from benchmarks.clients.loads import CLIENTS, Load, drawn, p99_ms, resampled, spaced, waiting
 from benchmarks.servers.atd import Server, ask, command, started
 from benchmarks.servers.processes import cpu_s
 from benchmarks.serving.alone import Alone, Taken, alone
@@ -25,6 +25,7 @@ from benchmarks.serving.asked import Row, for_people
 from benchmarks.serving.rounded import ratio, spread
 
 INDEX = b"GET / HTTP/1.1\r\nAccept: application/json\r\n" + HOST + b"\r\n"
+SPACED, DRAWN = ARRIVALS = ("evenly spaced", "drawn")  # moments of requests at half load
 SIZES = (1, 2, 4, 8)  # rows of a run of the engine alone
 
 
@@ -34,7 +35,8 @@ class Rounds:
 
     engine: of each batch size.
     idle: the server whose engine waits: processor milliseconds an image, its clients left out.
-    single, half: one client, and clients that don't wait, at `offered` requests a second.
+    single: one client.
+    half: clients that don't wait, at `offered` requests a second, by how their moments lie (ARRIVALS).
     """
 
     engine: dict[int, list[Taken]] = field(default_factory=lambda: {rows: [] for rows in SIZES})
@@ -43,7 +45,7 @@ class Rounds:
     full: list[Load] = field(default_factory=list)
     full_ms: list[float] = field(default_factory=list)
     single: list[Load] = field(default_factory=list)
-    half: list[Load] = field(default_factory=list)
+    half: dict[str, list[Load]] = field(default_factory=lambda: {name: [] for name in ARRIVALS})
     offered: list[float] = field(default_factory=list)
 
     @property
@@ -105,8 +107,9 @@ class Capacity:
         self._found.single.append(self._asked(self._server, 1, 2 * self._seconds)[0])
         rate = full.rate / 2
         self._found.offered.append(rate)
-        seed, requests = len(self._found.half), cycle(self._requests)
-        self._found.half.append(drawn(self._server.port, requests, rate, 8 * self._seconds, seed))
+        requests, half, seconds = cycle(self._requests), self._found.half, 8 * self._seconds
+        half[SPACED].append(spaced(self._server.port, requests, rate, seconds))
+        half[DRAWN].append(drawn(self._server.port, requests, rate, seconds, len(half[DRAWN])))
 
     def _asked(self, server: Server, clients: int, seconds: float) -> tuple[Load, float]:
         """Return what waiting clients got, and the milliseconds of processor time that the server took for each."""
@@ -136,12 +139,12 @@ class Capacity:
             "server_per_s": spread(rates),
             "to_budget": ratio(rates, budget),
             "to_engine": ratio(rates, [one.rate for one in engine]),
-            "half_load": self._half_load(),
+            "half_load": {name: self._half_load(found.half[name]) for name in ARRIVALS},
         }
 
-    def _half_load(self) -> dict[str, Any]:
+    def _half_load(self, half: Sequence[Load]) -> dict[str, Any]:
         single = [value for load in self._found.single for value in load.latencies]
-        rounds = [load.latencies for load in self._found.half]
+        rounds = [load.latencies for load in half]
         pooled = [value for load in rounds for value in load]
         alone_ms = 1e3 * median(single)
         return {
@@ -152,7 +155,7 @@ class Capacity:
             "p99_ms": round(p99_ms(pooled), 3),
             "to_single": round(p99_ms(pooled) / alone_ms, 4),
             "to_single_resampled": spread([value / alone_ms for value in resampled(rounds, p99_ms)]),
-            "late_p99_ms": round(p99_ms([value for load in self._found.half for value in load.late]), 3),
+            "late_p99_ms": round(p99_ms([value for load in half for value in load.late]), 3),
         }
 
 

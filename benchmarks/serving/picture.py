@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptertune_deploy.report.canvas import OTHER, QUIET, SHIPS, picture
+from benchmarks.serving.capacity import SPACED
 
 Facts = Mapping[str, Any]
 SIZE, SMALLER = (10.5, 3.4), (6.5, 3.4)
@@ -46,9 +47,10 @@ def _rates(axes: Any, capacity: Facts) -> None:
 
 
 def _latencies(axes: Any, capacity: Facts) -> None:
-    """Draw median and p99 at half load of each model, as multiples of a single image."""
+    """Draw median and p99 at half load of each model, evenly asked, as multiples of a single image."""
     for place, (name, colour) in enumerate((("p50_ms", QUIET), ("p99_ms", SHIPS))):
-        values = [found["half_load"][name] / found["half_load"]["single_ms"]["median"] for found in capacity.values()]
+        spaced = [found["half_load"][SPACED] for found in capacity.values()]
+        values = [half[name] / half["single_ms"]["median"] for half in spaced]
         at = [model + 0.36 * (place - 0.5) for model in range(len(values))]
         _bars(axes, at, values, None, colour, name.removesuffix("_ms"))
     axes.axhline(1, color="0.3", lw=0.8, ls=":")

@@ -86,6 +86,13 @@ def test_clients_that_do_not_wait_ask_though_nobody_is_answered() -> None:
     assert min(load.late) >= 0
 
 
+def test_evenly_spaced_requests_leave_one_after_another() -> None:
+    with answering() as (server, port):
+        load = loads.spaced(port, itertools.repeat(REQUEST), 200, 0.1)
+        assert server.asked == len(load.latencies) == len(load.late) == 20
+        assert load.seconds >= 19 / 200
+
+
 def test_a_group_is_asked_at_once_and_lasts_until_its_last_answer() -> None:
     with answering(enough=5) as (server, port):
         load = loads.together(port, itertools.repeat([REQUEST] * 5), 0)
