@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 QUOTA = "/sys/fs/cgroup/cpu.max"
 OLD_QUOTA, OLD_PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 READ_LIMIT = 1 << 20  # characters: the files that are read here are short
 Read = Callable[[str], "str | None"]
 
@@ -37,8 +38,16 @@ def read_small(path: str) -> str | None:
 
 def usable(read: Read) -> int:
     """Return the cores that this process may use, at least 1; see quota."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return within(there, quota(read))
+    return within(len(_own()), quota(read))
+
+
+def physical(read: Read) -> int:
+    """Return the same, but logical cores that share one core's arithmetic units count once."""
+    return within(len({read(SIBLINGS.format(core)) or str(core) for core in _own()}), quota(read))
+
+
+def _own() -> Collection[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
 def within(cores: int, allowed: float | None) -> int:

@@ -27,6 +27,15 @@ def test_a_quota_leaves_whole_cores_and_at_least_one(there: int, allowed: float 
     assert cores.within(there, allowed) == left
 
 
+def test_logical_cores_of_one_physical_core_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 4, 5}, raising=False)
+    pairs = {cores.SIBLINGS.format(core): f"{core % 4},{core % 4 + 4}\n" for core in range(8)}
+    assert cores.physical(pairs.get) == 2
+    assert cores.usable(pairs.get) == 4
+    assert cores.physical({**pairs, cores.QUOTA: "100000 100000"}.get) == 1
+    assert cores.physical({}.get) == 4  # a system that does not say
+
+
 def test_the_cores_of_this_process() -> None:
     assert cores.usable({}.get) == len(os.sched_getaffinity(0))
     assert cores.usable({cores.QUOTA: "100000 100000"}.get) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OrtSe
         graph: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         where: the file they come from, for messages.
         options: of the device "auto" a GPU is taken where ONNX Runtime offers CUDA and it really loads, else the CPU;
-            of 0 threads every physical core.
+            of 0 threads one on every physical core that this process may use, bound to none.
         settings: ONNX Runtime's own.
 
     Raises:
@@ -189,9 +190,12 @@ def _provider(options: EngineOptions, settings: OrtSettings) -> str | None:
 
 
 def _open(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> OrtEngine:
-    session = open_session(graph, where, provider, options, settings)
+    # Left to itself ONNX Runtime binds each of its threads to a core, where a thread that decodes or calls holds it up
+    # while another core idles; the threads of two servers lie on the same cores.
+    threads = options.threads or cores.physical(cores.read_small)
+    session = open_session(graph, where, provider, replace(options, threads=threads), settings)
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
-    at_once = (options.threads or cores.usable(cores.read_small)) if provider == CPU else 1
+    at_once = threads if provider == CPU else 1
     return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps, at_once)
 
 

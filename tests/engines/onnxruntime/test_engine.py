@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import threading
 from typing import Any
 
@@ -261,7 +262,17 @@ def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
 
 def test_runs_at_the_same_time_can_share_as_many_threads_as_there_are() -> None:
     assert open_ort(lookup(), "cpu", 3).limits == Limits(at_once=3)
-    assert open_ort(lookup(), "cpu", 0).limits == Limits(at_once=cores.usable(cores.read_small))
+    assert open_ort(lookup(), "cpu", 0).limits == Limits(at_once=cores.physical(cores.read_small))
+
+
+def test_no_thread_is_bound_to_a_core() -> None:
+    """As ONNX Runtime binds them where nobody says how many there are."""
+    own, before = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+    engine = open_ort(lookup(), "cpu", 0)
+    made = set(os.listdir("/proc/self/task")) - before
+    assert len(made) == cores.physical(cores.read_small) - 1
+    assert all(os.sched_getaffinity(int(thread)) == own for thread in made)
+    engine.close()
 
 
 def test_on_a_gpu_a_bank_lies_there_and_one_task_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
