@@ -99,7 +99,7 @@ bench-accuracy: $(VENV)/.installed-dev
 
 # The same data: full fine-tuning of all datasets and a searched rank on those that bench-auto-rank leaves out; hours too.
 bench-methods: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.training.methods --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
+	$(BIN)/python -m benchmarks.ranks.methods --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 # What --rank auto finds on four of them and what it costs; on a quiet machine, hours on two cores. Goes on where it stopped.
 bench-auto-rank: $(VENV)/.installed-dev

@@ -1,6 +1,6 @@
 """Methods on real datasets: full fine-tuning and a searched rank, beside the default adapters and the head alone.
 
-python -m benchmarks.training.methods --data DIR --weights FILE
+python -m benchmarks.ranks.methods --data DIR --weights FILE
 
 DIR and FILE are those of benchmarks.training.accuracy, and so are the runs, with seed 0. What another benchmark has
 trained is not trained again: `--rank 8` is taken from the results of benchmarks.training.accuracy, `--rank auto` from
@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.bench.machine import describe_machine
+from benchmarks import documents
 from benchmarks.ranks import auto as auto_rank
+from benchmarks.ranks.methods_page import AUTO, FULL, GIVEN, page
 from benchmarks.training import accuracy
-from benchmarks.training.accuracy import DATASETS, ROOT, train
-from benchmarks.training.methods_page import AUTO, FULL, GIVEN, page
+from benchmarks.training.accuracy import DATASETS, train
 
-RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
-PAGE = ROOT / "docs" / "results" / "methods.md"
+RESULTS, PAGE = documents.results("methods"), documents.page("methods")
 OPTIONS = {AUTO: ("--rank", "auto"), FULL: ("--method", "full")}
 SEED = 0
 WANTED = [(name, way) for name in DATASETS for way in OPTIONS if way != AUTO or name not in auto_rank.DATASETS]
@@ -34,7 +34,7 @@ WANTED = [(name, way) for name in DATASETS for way in OPTIONS if way != AUTO or 
 
 def write(runs: list[dict[str, Any]]) -> None:
     """Write the results file, and the page that is made from it and from the results of the two other benchmarks."""
-    RESULTS.write_text(json.dumps({"runs": sorted(runs, key=_place)}, indent=2) + "\n")
+    documents.write(RESULTS, {"runs": sorted(runs, key=_place)})
     PAGE.write_text(page(together(runs), list(DATASETS)))
 
 

@@ -1,10 +1,10 @@
-"""benchmarks.training.methods_page: rows of three benchmarks in one table, adapters beside full fine-tuning."""
+"""benchmarks.ranks.methods_page: rows of three benchmarks in one table, adapters beside full fine-tuning."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.training.methods_page import page
+from benchmarks.ranks.methods_page import page
 
 
 def make_run(dataset: str, way: str, right: int = 60, parameters: int = 1_000) -> dict[str, Any]:

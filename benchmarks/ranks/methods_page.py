@@ -12,7 +12,7 @@ GIVEN, AUTO, FULL = "8", "auto", "full"
 NAMES = {GIVEN: ("`--rank 8`", "adapter"), AUTO: ("`--rank auto`", "adapter"), FULL: ("`--method full`", "full")}
 HEAD = """# Methods: adapters, a searched rank, full fine-tuning
 
-Written by `make bench-methods` from the results of `benchmarks.training.methods`, `benchmarks.training.accuracy` and
+Written by `make bench-methods` from the results of `benchmarks.ranks.methods`, `benchmarks.training.accuracy` and
 `benchmarks.ranks.auto`; do not edit.
 
 Every row is one `atd train` on DeiT-Tiny with seed 0 and defaults but for the option that it names, with the datasets

@@ -1,4 +1,4 @@
-"""benchmarks.training.methods: an interrupted benchmark goes on, nothing that another has trained is trained again."""
+"""benchmarks.ranks.methods: an interrupted benchmark goes on, nothing that another has trained is trained again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.training import methods
+from benchmarks.ranks import methods
+from benchmarks.ranks.methods import PAGE, RESULTS, WANTED, together
+from benchmarks.ranks.methods_page import page
 from benchmarks.training.accuracy import DATASETS
-from benchmarks.training.methods import PAGE, RESULTS, WANTED, together
-from benchmarks.training.methods_page import page
-from tests.benchmarks.training.test_methods_page import make_run
+from tests.benchmarks.ranks.test_methods_page import make_run
 
 
 def test_the_page_is_made_of_the_committed_results() -> None:
