@@ -20,6 +20,7 @@ from time import monotonic, perf_counter
 
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
 from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.engines import heap
 from adaptertune_deploy.serve.batching.admission import Admission
 from adaptertune_deploy.serve.batching.at_once import Way, choose, worth_timing
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
@@ -197,6 +198,7 @@ class Batcher:
             logger.error("the engine failed its first run: %s", error, exc_info=trace)
             self._give_up(error)
             return
+        heap.give_back()  # what opening and warming up took for a moment: a fifth of a small server's memory
         self.warm = True
         self._warming.say(self.rows, self.instances, self.times if self._finds else None)
         await asyncio.gather(*(self._take_turns(instance) for instance in range(self.instances)))

@@ -477,6 +477,21 @@ def test_found_runs_go_on_together_with_full_batches_and_a_lone_request_waits_fo
     asyncio.run(scenario(body, instances=None))
 
 
+def test_what_the_start_took_for_a_moment_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    made = Batcher(Timed(lambda rows: 0.02).session, live(0), Settings(), lambda batch: None)
+    monkeypatch.setattr(batcher.heap, "give_back", lambda: given.append(made.warm))
+
+    async def play() -> None:
+        made.start()
+        while not made.warm:
+            await asyncio.sleep(0)
+        await made.drain()
+
+    asyncio.run(play())
+    assert given == [False]
+
+
 def test_what_was_asked_for_stays(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     asked_for = asyncio.run(warm(Timed(lambda rows: 0.02 * rows), Settings(max_batch=6), 0))
