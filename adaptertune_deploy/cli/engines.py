@@ -87,15 +87,18 @@ def asked(
 def for_instances(options: EngineOptions, instances: int | None, threads_typed: bool) -> EngineOptions:
     """Return options for runs at the same time; a number of threads that nobody typed is one run's alone.
 
-    Where nobody said how many runs (None), those that the server finds share the threads of one.
+    Where nobody said how many runs (None), the server finds it, and those beside others have a share of the threads.
 
     Raises:
         UsageError: see engines.instances.for_instances.
     """
     from adaptertune_deploy.bench.machine import describe_machine
     from adaptertune_deploy.engines import instances as at_once
+    from adaptertune_deploy.serve.settings import FOUND_AT_ONCE
 
-    if instances in (None, 1):
+    if instances is None:
+        return replace(options, at_once=FOUND_AT_ONCE)
+    if instances == 1:
         return options
     options = options if threads_typed else replace(options, threads=0)
     return at_once.for_instances(options, instances, describe_machine().cores)

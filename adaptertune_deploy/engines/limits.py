@@ -14,7 +14,7 @@ class Limits:
     max_rows: rows of one run at most, and images too; None: no limit but memory.
     max_slots, max_rank: of the bank; None: no limit. Every row of a run may be of another task, so there are as many
         slots as rows at least.
-    at_once: runs among which one session's threads can be shared out; 1 where a run has all that the session has.
+    at_once: runs at the same time that share the threads out among them; 1 where nothing is prepared for that.
     """
 
     rows: tuple[int, ...] = ()

@@ -27,6 +27,8 @@ class EngineOptions:
     precision: what the graph's matrix products are computed in.
     threads: CPU threads of one run; 0 lets the engine choose.
     settings: name -> value as it was typed, of this engine alone; its class of settings says which there are.
+    at_once: runs at the same time that may pay. Where threads belong to a session, a second one is opened for runs
+        beside others, which share the threads out, and takes memory for its weights; other engines don't heed it.
     """
 
     engine: str = "onnxruntime"
@@ -34,6 +36,7 @@ class EngineOptions:
     precision: Precision = Precision.FP32
     threads: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
+    at_once: int = 1
 
     def __post_init__(self) -> None:
         if self.threads < 0:

@@ -20,6 +20,7 @@ from adaptertune_deploy.engines.limits import Limits, steps_up_to
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
 from adaptertune_deploy.engines.onnxruntime.arenas import SHRINK, Peaks, arenas
 from adaptertune_deploy.engines.onnxruntime.device_slab import OrtDeviceSlab
+from adaptertune_deploy.engines.onnxruntime.lanes import Lanes
 from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort, run_options
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
@@ -55,6 +56,7 @@ class OrtEngine:
         gpu: which GPU the session runs on; nothing to a CPU.
         where: the graph's file, for messages.
         steps: row counts of runs that are captured as CUDA graphs, ascending; () captures nothing.
+        beside: a session of the same graph for runs beside others; None where there is none.
         at_once: see limits.Limits.
 
     Raises:
@@ -66,7 +68,14 @@ class OrtEngine:
     version: str = ort.__version__
 
     def __init__(
-        self, session: Any, provider: str, gpu: int, where: str, steps: tuple[int, ...] = (), at_once: int = 1
+        self,
+        session: Any,
+        provider: str,
+        gpu: int,
+        where: str,
+        steps: tuple[int, ...] = (),
+        beside: Any = None,
+        at_once: int = 1,
     ) -> None:
         self.provider = provider
         self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
@@ -76,8 +85,8 @@ class OrtEngine:
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.precision = graph_facts.precision_of(self.metadata, where)
-        self._session: Any = session
-        self._arenas, self._peaks = arenas(provider, gpu), Peaks()
+        self._lanes: Lanes | None = Lanes(session, beside)
+        self._arenas = arenas(provider, gpu)
         self._place = ("cpu", 0) if provider == CPU else ("cuda", gpu)
         self._copies: DeviceCopies | None = None if provider == CPU else DeviceCopies(gpu)
         # Held by a run that may be captured as a CUDA graph: what another thread asks of the GPU meanwhile spoils it.
@@ -87,7 +96,7 @@ class OrtEngine:
 
     def allocate(self, shapes: Mapping[str, tuple[int, ...]], capacity: int) -> OrtSlab | OrtDeviceSlab:
         """See Engine.allocate; on a CPU rounded up to a power of two, since spare slots cost no memory there."""
-        self._open_session()
+        self._open_lanes()
         check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
         try:
             if self._copies is None:
@@ -102,45 +111,46 @@ class OrtEngine:
         self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
     ) -> dict[str, AnyArray]:
         """See Engine.run; a feed goes before a resident tensor of the same name."""
-        session = self._open_session()
+        lanes = self._open_lanes()
         if not isinstance(resident, OrtSlab | OrtDeviceSlab | None):
             raise EngineError("these resident tensors are of another engine")
         check_feeds(self.inputs, feeds, resident.arrays if resident else ())
         try:
             if self._steps is not None and (resident is not None or len(self.inputs) == 1):
                 return self._steps.run(feeds, resident, slot)
-            binding = session.io_binding()
-            if resident is not None:
-                for name in resident.arrays.keys() - feeds.keys():
-                    resident.bind(binding, name, slot)
-            for name, array in feeds.items():
-                binding.bind_cpu_input(name, np.ascontiguousarray(array))
-            for name in self.outputs:
-                binding.bind_output(name, "cpu")
-            session.run_with_iobinding(binding, self._options(_rows(feeds)))
-            return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
+            with lanes.take() as lane:
+                binding = lane.session.io_binding()
+                if resident is not None:
+                    for name in resident.arrays.keys() - feeds.keys():
+                        resident.bind(binding, name, slot)
+                for name, array in feeds.items():
+                    binding.bind_cpu_input(name, np.ascontiguousarray(array))
+                for name in self.outputs:
+                    binding.bind_output(name, "cpu")
+                lane.session.run_with_iobinding(binding, self._options(lane.peaks, _rows(feeds)))
+                return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
         except FAILURES as error:
             raise EngineError(f"ONNX Runtime could not run the graph: {first_line(error)}") from None
 
     def close(self) -> None:
         """See Engine.close."""
-        self._session = self._steps = None
+        self._lanes = self._steps = None
         heap.give_back()
 
-    def _options(self, rows: int) -> Any:
+    def _options(self, peaks: Peaks, rows: int) -> Any:
         """Return what a run of so many rows is told, None for nothing."""
         if self._steps is not None:
             return run_options(GRAPH_ID, "-1")  # nothing is captured; what was captured needs its memory
-        return run_options(SHRINK, self._arenas) if self._arenas and self._peaks.passed(rows) else None
+        return run_options(SHRINK, self._arenas) if self._arenas and peaks.passed(rows) else None
 
     def _wrap(self, array: AnyArray) -> Any:
         """Return a value on the engine's device, which on a CPU shares the array's memory."""
         return ort.OrtValue.ortvalue_from_numpy(array, *self._place)
 
-    def _open_session(self) -> Any:
-        if self._session is None:
+    def _open_lanes(self) -> Lanes:
+        if self._lanes is None:
             raise EngineError("this engine is closed; open the graph again")
-        return self._session
+        return self._lanes
 
 
 def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OrtSettings) -> OrtEngine:
@@ -194,9 +204,12 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions, setti
     # while another core idles; the threads of two servers lie on the same cores.
     threads = options.threads or cores.physical(cores.read_small)
     session = open_session(graph, where, provider, replace(options, threads=threads), settings)
+    beside, at_once = None, 1
+    if provider == CPU and min(threads, options.at_once) > 1:
+        share = max(1, threads // options.at_once)
+        beside, at_once = open_session(graph, where, CPU, replace(options, threads=share), settings), threads // share
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
-    at_once = threads if provider == CPU else 1
-    return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps, at_once)
+    return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps, beside, at_once)
 
 
 def _rows(feeds: Mapping[str, AnyArray]) -> int:

@@ -1,7 +1,8 @@
-"""Whether engine runs at the same time pay on this machine, where they share one session's threads, and of which size.
+"""Whether engine runs at the same time pay on this machine, where they share the threads out, and of which size.
 
-A run on two threads waits at the end of every operator for the slower one, and one that another thread disturbs waits
-long. Two runs fill each other's gaps. A lone run still has all threads, so that nobody's answer comes later for it.
+A run on two threads waits at the end of every operator for the slower one, and for long where another thread, one
+that decodes, takes a core away. Two runs on a thread each wait for nobody. A lone run still has all threads, so that
+nobody's answer comes later for it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from time import perf_counter
 
 import numpy as np
 
-from adaptertune_deploy.engines.limits import steps_up_to
 from adaptertune_deploy.serve.batching.run_times import ENOUGH, RunTimes
 from adaptertune_deploy.serve.sessions.session import Session
 
-ROUNDS = 3
-LARGEST = 4  # images of a run: larger runs have few gaps to fill
-LONGEST_S = 0.5  # that runs at the same time may be expected to take, if they are of more than one image each
+ROUNDS, RUNS = 3, 4  # of every way; one after another, so that most of them begin beside another one
+LARGEST = 2  # images of a run: larger ones only wait for each other where several go on
+LONGEST_S = 0.5  # that all runs of a way may be expected to take, if they are of more than one image each
 
 
 @dataclass(frozen=True, order=True)
@@ -53,7 +53,8 @@ def time_together(
     pixels = np.zeros((max(way.rows for way in ways), 3, *session.preprocess.size), dtype=np.float32)
 
     def run(rows: int) -> None:
-        session.run(pixels[:rows], np.arange(rows, dtype=np.int64), np.full(rows, key, dtype=np.int64))
+        for _ in range(RUNS):
+            session.run(pixels[:rows], np.arange(rows, dtype=np.int64), np.full(rows, key, dtype=np.int64))
 
     def rate(way: Way) -> float:
         begun = clock()
@@ -63,7 +64,7 @@ def time_together(
         finally:
             for one in beside:
                 one.result()
-        return way.rows * way.at_once / (clock() - begun)
+        return RUNS * way.rows * way.at_once / (clock() - begun)
 
     taken: dict[Way, list[float]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
@@ -73,11 +74,11 @@ def time_together(
 
 
 def worth_timing(times: RunTimes, most: int, rows: int | None = None) -> list[Way]:
-    """Return what is worth timing: every number of runs at the same time, with each size that may pay.
+    """Return what is worth timing: one run and the most at the same time, with each size that may pay.
 
     Args:
         times: of runs alone.
-        most: runs at the same time.
+        most: runs at the same time, in place of one.
         rows: of the one size that matters; None for all that were timed, up to LARGEST.
     """
     sizes = [rows] if rows is not None else [size for size in times.seconds if size <= LARGEST]
@@ -86,12 +87,16 @@ def worth_timing(times: RunTimes, most: int, rows: int | None = None) -> list[Wa
 
 def _worth(alone_s: float, sizes: list[int], most: int) -> Iterator[Way]:
     for size in sizes:
-        for at_once in steps_up_to(most):
-            if size == sizes[0] or at_once == 1 or size * at_once * alone_s <= LONGEST_S:
+        for at_once in sorted({1, most}):
+            if size == sizes[0] or at_once == 1 or RUNS * size * at_once * alone_s <= LONGEST_S:
                 yield Way(size, at_once)
 
 
 def choose(rates: Mapping[Way, float]) -> Way:
-    """Return the way with the smallest runs, and of these the fewest at a time, that gives nearly the most images."""
+    """Return, of the ways that give nearly the most images, the one with the most and then the smallest runs.
+
+    Nothing else wants the cores while they are timed. Where images are decoded meanwhile, a run on all threads loses
+    more by it than runs on one.
+    """
     enough = ENOUGH * max(rates.values())
-    return min(way for way, rate in rates.items() if rate >= enough)
+    return max((way for way, rate in rates.items() if rate >= enough), key=lambda way: (way.at_once, -way.rows))

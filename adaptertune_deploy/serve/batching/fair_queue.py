@@ -77,8 +77,8 @@ class FairQueue:
     def take(self, space: int, most: int = 0, alongside: Alongside = any_number, beside: bool = False) -> list[Part]:
         """Take so many rows, or all where fewer wait; parts come in the order of their requests' arrival.
 
-        Beside a run that goes on, another one slows that down. So there is one only of as many rows as may be, or of
-        tasks with few rows, past others that have many.
+        Beside a run that goes on, another one slows that down. So there is one only of as many rows as may be, or where
+        some task has many waiting.
 
         Args:
             space: rows.
@@ -99,7 +99,7 @@ class FairQueue:
                 self.remove(job)
                 continue
             heavy = not crowded.isdisjoint(key)
-            if heavy and (beside or taken >= alongside(max(1, modest), space)):
+            if heavy and taken >= alongside(max(1, modest), space):
                 left.add(key)
                 continue
             begun.setdefault(job, job.taken)

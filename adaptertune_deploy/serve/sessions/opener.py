@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adaptertune_deploy.core import bundle, known_image
 from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.manifest import MERGED, GraphRecord, Manifest, TaskRecord, select_graph
+from adaptertune_deploy.core.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
 from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
@@ -34,7 +34,9 @@ class Opener:
             EngineError: the engine refuses it, or is not what was asked for.
         """
         where = str(self.folder / graph.file)
-        opened = open_engine(bundle.read_graph(self.folder, graph), where, self.options)
+        # Merged graphs are as many as tasks: a second session each would be all their weights again.
+        options = self.options if graph.form == SHARED else replace(self.options, at_once=1)
+        opened = open_engine(bundle.read_graph(self.folder, graph), where, options)
         try:
             check_contract(opened, bundle.facts_of(self.manifest, graph.task), where, graph.inputs)
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as ort_library
 import pytest
 
 from adaptertune_deploy.core import cores
@@ -260,9 +262,35 @@ def test_it_says_where_and_in_what_it_computes(engine: OrtEngine) -> None:
     assert open_ort(lookup() + half, "cpu", 0).precision is Precision.FP16
 
 
-def test_runs_at_the_same_time_can_share_as_many_threads_as_there_are() -> None:
-    assert open_ort(lookup(), "cpu", 3).limits == Limits(at_once=3)
-    assert open_ort(lookup(), "cpu", 0).limits == Limits(at_once=cores.physical(cores.read_small))
+@pytest.mark.parametrize(("threads", "asked", "found"), [(3, 4, 3), (8, 4, 4), (1, 4, 1), (2, 1, 1)])
+def test_runs_beside_others_share_the_threads_out(threads: int, asked: int, found: int) -> None:
+    options = EngineOptions(device="cpu", threads=threads, at_once=asked)
+    with contextlib.closing(open_engine(lookup(), "g.onnx", options)) as engine:
+        assert engine.limits == Limits(at_once=found)
+
+
+def test_a_run_beside_another_goes_to_the_session_of_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And gives the same, from a bank that lies in memory once."""
+    opened: list[int] = []
+    real = ort_library.InferenceSession
+
+    def noted(data: bytes, options: Any, **rest: Any) -> Any:
+        opened.append(options.intra_op_num_threads)
+        return real(data, options, **rest)
+
+    monkeypatch.setattr(ort_library, "InferenceSession", noted)
+    options = EngineOptions(device="cpu", threads=2, at_once=2)
+    with contextlib.closing(open_engine(lookup(), "g.onnx", options)) as opened_engine:
+        assert isinstance(opened_engine, OrtEngine)
+        assert opened == [2, 1]
+        slab = put(opened_engine, TEN)
+        lanes = opened_engine._open_lanes()
+        with lanes.take() as first:
+            beside = opened_engine.run({"index": np.array([3])}, slab)
+            with lanes.take() as second:
+                assert second.session is not first.session
+        alone = opened_engine.run({"index": np.array([3])}, slab)
+        assert beside["rows"].tolist() == alone["rows"].tolist() == [[9, 10, 11]]
 
 
 def test_no_thread_is_bound_to_a_core() -> None:

@@ -447,11 +447,11 @@ def test_where_nobody_says_how_large_batches_are_the_warm_up_finds_it(caplog: py
 
 
 def test_runs_share_an_engines_threads_only_where_that_pays_and_nobody_said_how_many() -> None:
-    nothing_won = Timed(lambda rows: 0.02 * rows, Limits(at_once=2))
-    found = asyncio.run(warm(nothing_won, Settings(), 0))
-    assert (found.rows, found.instances) == (1, 1)
+    gpu = Timed(lambda rows: 0.02, Limits(at_once=2))  # eight images take as long as one, one run after another
+    found = asyncio.run(warm(gpu, Settings(), 0))
+    assert (found.rows, found.instances) == (8, 1)
     for typed in (1, 2):
-        asked_for = asyncio.run(warm(nothing_won, Settings(instances=typed), 0))
+        asked_for = asyncio.run(warm(gpu, Settings(instances=typed), 0))
         assert asked_for.instances == typed
 
 
