@@ -93,6 +93,15 @@ def test_swaps() -> None:
         assert f"{facts[what]['p50']:.1f} ms (p99 {facts[what]['p99']:.1f})" in said
 
 
+def test_memory_of_many_tasks() -> None:
+    found = results("serve")["many_tasks"]
+    said = " ".join((ROOT / "docs" / "swapping.md").read_text().split())
+    one, many, few = (f"{found[name]['median']:.1f} MB" for name in ("one_mb", "many_mb", "in_slots_mb"))
+    tasks, ratio = found["tasks"][1], f"{found['ratio']['median']:.2f} times as much"
+    assert f"four clients ask for {tasks} tasks holds {many}, one of one task {one}, {ratio}" in said
+    assert f"one of {tasks} tasks in {found['slots']} slots {few}" in said
+
+
 def test_the_machine_is_named() -> None:
     machine = results("infer")["machine"]
     assert f"{machine['cores']} cores" in README
