@@ -51,7 +51,7 @@ def _parameters(task: TaskSpec, session: Session) -> dict[str, object]:
 def model_config(model: Model, session: Session, settings: Settings, rows: int, instances: int) -> dict[str, Any]:
     """Return a model's configuration with the keys that Triton's clients read; dims leave the batch out.
 
-    `rows` is how many an engine run has at most.
+    `rows` is how many an engine run has at most, `instances` how many runs go on at the same time.
 
     github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md
     """

@@ -132,7 +132,8 @@ def test_a_session_on_a_gpu_records_its_nodes_and_keeps_weights_out_of_the_arena
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_tensorrt(monkeypatch, "10.13.3.9", loads=True)
-    options = open_ort(lookup(), "cuda", 0, "tensorrt")._session.get_session_options()
+    with open_ort(lookup(), "cuda", 0, "tensorrt")._open_lanes().take() as lane:
+        options = lane.session.get_session_options()
     for name in (placement.RECORD, "session.use_device_allocator_for_initializers"):
         assert options.get_session_config_entry(name) == "1"
 

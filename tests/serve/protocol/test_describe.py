@@ -59,7 +59,7 @@ def test_the_configuration_agrees_with_the_metadata_and_the_limits() -> None:
     (group,) = describe.model_config(image_model(served(0)[0]), make_shared(), Settings(), 8, 1)["instance_group"]
     assert (group["kind"], group["gpus"]) == ("KIND_CPU", [])
     assert "response_cache" not in config
-    cached = describe.model_config(image_model(served(0)[0]), session, Settings(cache=64), 8)
+    cached = describe.model_config(image_model(served(0)[0]), session, Settings(cache=64), 8, 1)
     assert cached["response_cache"] == {"enable": True}
 
 
