@@ -124,9 +124,10 @@ def test_a_task_without_anything_to_learn_ships_the_head(train: Callable[..., To
     told = train(make_lights(tmp_path / "lights", shuffled=True), *LONG)
     assert told.config.ships == "head"
     assert told.facts["out_of_fold"]["standard_errors"] < 2
+    # On 60 images with drawn labels one of twenty pairs differs "significantly"; one of a thousand differs so much.
+    assert told.facts["paired"]["p"] > 0.001
     for said in (told.terminal, told.card):
         assert "he head alone ships: " in said
-        assert "no difference shown" in said
         assert "beats" not in said
 
 
