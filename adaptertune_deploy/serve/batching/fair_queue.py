@@ -23,6 +23,7 @@ PRIORITIES = 3
 DEFAULT_PRIORITY = 2
 AROUND_S = 10.0
 MANY = 2  # times the rows of whoever has the fewest
+FLOOD = 8  # rows; of a task that others are to be kept from, and that has no two runs at the same time then
 Key = tuple[str, ...]
 Alongside = Callable[[int, int], int]
 
@@ -78,7 +79,7 @@ class FairQueue:
         """Take so many rows, or all where fewer wait; parts come in the order of their requests' arrival.
 
         Beside a run that goes on, another one slows that down. So there is one only of as many rows as may be, or where
-        some task has many waiting.
+        some task has many waiting; and none of a task that floods the queue while others are around.
 
         Args:
             space: rows.
@@ -89,6 +90,7 @@ class FairQueue:
         """
         begun: dict[Job, int] = {}
         crowded = self._crowded(alongside(1, space))
+        kept = {task for task in crowded if self._waiting[task] > FLOOD} if beside else set()
         if beside and not crowded and sum(self._waiting.values()) < space:
             return []
         left: set[Key] = set()
@@ -99,7 +101,7 @@ class FairQueue:
                 self.remove(job)
                 continue
             heavy = not crowded.isdisjoint(key)
-            if heavy and taken >= alongside(max(1, modest), space):
+            if not kept.isdisjoint(key) or (heavy and taken >= alongside(max(1, modest), space)):
                 left.add(key)
                 continue
             begun.setdefault(job, job.taken)

@@ -220,7 +220,16 @@ def test_where_a_task_has_many_rows_others_begin_beside_a_run_at_once() -> None:
     assert rows_of(queue, 4, beside=True) == {"task0": 4}
     push(queue, make_job(1))
     assert rows_of(queue, 4, beside=True) == {"task1": 1}
-    assert rows_of(queue, 4, beside=True) == {"task0": 1}
+    assert rows_of(queue, 4, beside=True) == {}  # a flood has one run at a time while others are around
+    assert rows_of(queue, 4) == {"task0": 1}
+
+
+def test_beside_a_run_tasks_with_some_rows_are_no_flood() -> None:
+    queue = FairQueue()
+    push(queue, make_job(*[0] * 5), make_job(1))
+    assert rows_of(queue, 1, beside=True) == {"task0": 1}
+    assert rows_of(queue, 1, beside=True) == {"task1": 1}
+    assert rows_of(queue, 1, beside=True) == {"task0": 1}
 
 
 def test_rows_about_an_image_ride_together_beyond_the_batch() -> None:
