@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.training.accuracy_page import counted
+from benchmarks.training.runs import counted, machines, not_run
 from benchmarks.wording import heading, row
 
 GIVEN = "8"
@@ -34,7 +34,7 @@ def page(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> s
     """
     lines = [HEAD, heading(*COLUMNS, text=2)]
     lines += [row(*_cells(run, _given(runs, run["dataset"]))) for run in runs]
-    return "\n".join([*lines, "", *_costs(runs), *_machines(runs), "", *_missing(runs, wanted)])
+    return "\n".join([*lines, "", *_costs(runs), *machines(runs), "", *not_run(_missing(runs, wanted))])
 
 
 def multiple(run: dict[str, Any], given: dict[str, Any] | None) -> float | None:
@@ -79,16 +79,6 @@ def _costs(runs: Sequence[dict[str, Any]]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _machines(runs: Sequence[dict[str, Any]]) -> list[str]:
-    named = dict.fromkeys(
-        f"{run['machine']['cores']} cores of {run['machine']['processor']}, {run['machine']['memory_gb']} GB, torch "
-        f"{run['machine']['versions']['torch']}, {run['threads']} thread(s)"
-        for run in runs
-    )
-    return [f"Measured on {'; '.join(named)}."] if named else []
-
-
 def _missing(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> list[str]:
     done = {(run["dataset"], run["asked"]) for run in runs}
-    absent = [f"{name} with {rank}" for name, rank in wanted if (name, rank) not in done]
-    return [f"**Not run yet**: {', '.join(absent)}.", ""] if absent else []
+    return [f"{name} with {rank}" for name, rank in wanted if (name, rank) not in done]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.training.accuracy_page import counted
+from benchmarks.training.runs import BUSY, counted, machines, not_run
 
 GIVEN, AUTO, FULL = "8", "auto", "full"
 # way -> how it is asked for, and the candidate of it that stands beside the head alone
@@ -33,7 +33,7 @@ def page(runs: Sequence[dict[str, Any]], datasets: Sequence[str]) -> str:
     """
     lines = [HEAD, f"| {' | '.join(COLUMNS)} |", f"|---|---|{'---:|' * (len(COLUMNS) - 2)}"]
     lines += [f"| {' | '.join(_cells(run))} |" for run in runs]
-    return "\n".join([*lines, "", *_kept(runs), *_machines(runs), "", *_missing(runs, datasets)])
+    return "\n".join([*lines, "", *_kept(runs), *machines(runs, BUSY), "", *not_run(_missing(runs, datasets))])
 
 
 def _cells(run: dict[str, Any]) -> tuple[str, ...]:
@@ -67,17 +67,6 @@ def _kept(runs: Sequence[dict[str, Any]]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _machines(runs: Sequence[dict[str, Any]]) -> list[str]:
-    named = dict.fromkeys(
-        f"{run['machine']['cores']} cores of {run['machine']['processor']}, {run['machine']['memory_gb']} GB, torch "
-        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {run['threads']} thread(s)"
-        for run in runs
-    )
-    said = "Times are of whole runs, which may have had other work beside them; compare none."
-    return [f"Measured on {'; '.join(named)}. {said}"] if named else []
-
-
 def _missing(runs: Sequence[dict[str, Any]], datasets: Sequence[str]) -> list[str]:
     done = {(run["dataset"], run["way"]) for run in runs}
-    absent = [f"{name} with {NAMES[way][0]}" for name in datasets for way in NAMES if (name, way) not in done]
-    return [f"**Not run yet**: {', '.join(absent)}.", ""] if absent else []
+    return [f"{name} with {NAMES[way][0]}" for name in datasets for way in NAMES if (name, way) not in done]

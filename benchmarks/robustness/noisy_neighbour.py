@@ -11,18 +11,22 @@ from time import monotonic
 from typing import Any
 
 from benchmarks.clients.http1 import Answers, Connection, Question, cycle, percentile
-from benchmarks.servers.atd import served
+from benchmarks.servers.atd import command, started
 
 CLIENTS, ROWS = 8, 64
-# How a server is started: what its options say of --max-batch -> these.
-WAYS: Mapping[str, tuple[str, ...]] = {"found at the start": (), "8": ("--max-batch", "8")}
+# What a server is told; nothing is what most people tell it. With one thread the clients have a core for themselves.
+WAYS: Mapping[str, tuple[str, ...]] = {
+    "nothing": (),
+    "--threads 1": ("--threads", "1"),
+    "--threads 1 --max-batch 8": ("--threads", "1", "--max-batch", "8"),
+}
 
 
 def neighbours(bundle: Path, asked: Sequence[Question], seconds: float) -> dict[str, Any]:
     """Return what `noisy` does, way by way."""
     found = {}
     for way, options in WAYS.items():
-        with served(bundle, *options) as server:
+        with started(command(bundle, "--no-tuning", *options)) as server:
             found[way] = asyncio.run(noisy(server.port, asked, seconds))
     return found
 

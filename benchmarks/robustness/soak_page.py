@@ -84,12 +84,12 @@ def _noisy(facts: Facts) -> Iterator[str]:
             "**These were measured before** runs were kept short while a task with few rows is around, and not again\n"
             "since: `make noisy`.\n"
         )
-    yield heading("--max-batch", "p99 alone", "p99 beside", "ratio", "at most", "refused", text=0)
-    for size, found in facts["noisy_neighbour"].items():
+    yield heading("told", "p99 alone", "p99 beside", "ratio", "at most", "refused", text=0)
+    for told, found in facts["noisy_neighbour"].items():
         ratio = found["beside_p99_ms"] / found["alone_p99_ms"]
         refused = sum(times for status, times in found["quiet"].items() if status != "200")
         times = f"{found['alone_p99_ms']:.1f} ms | {found['beside_p99_ms']:.1f} ms"
-        yield f"| {size} | {times} | {ratio:.2f} | {at_most(ratio, P99)} | {refused} |"
+        yield f"| {told} | {times} | {ratio:.2f} | {at_most(ratio, P99)} | {refused} |"
     yield ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from benchmarks.training.runs import BUSY, counted, machines
 from benchmarks.wording import heading, row
 
 HEAD = """# Accuracy of the default training
@@ -36,7 +37,7 @@ def page(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> str:
         wanted: dataset and seed of every run that the benchmark is made of.
     """
     lines = [HEAD, heading(*COLUMNS), *(row(*_cells(run)) for run in runs)]
-    lines += ["", "## What the gate did", "", *_verdicts(runs), "", *_machines(runs), ""]
+    lines += ["", "## What the gate did", "", *_verdicts(runs), "", *machines(runs, BUSY), ""]
     return "\n".join([*lines, *_missing(runs, wanted)])
 
 
@@ -59,12 +60,6 @@ def _missing(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> list[
         return []
     named = "; ".join(f"{name}, seed {' and '.join(numbers)}" for name, numbers in seeds.items())
     return [f"**Not run yet**: {named}. {count_runs(runs, wanted)} are above.", ""]
-
-
-def counted(measure: dict[str, Any]) -> str:
-    """Return right answers, accuracy and its interval: "63 = 85.1 % [75.3, 91.5]"."""
-    low, high = measure["top1_interval"]
-    return f"{measure['right']:,} = {100 * measure['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _cells(run: dict[str, Any]) -> tuple[str, ...]:
@@ -102,16 +97,3 @@ def _verdicts(runs: list[dict[str, Any]]) -> list[str]:
 
 def _shown(run: dict[str, Any]) -> bool:
     return bool(run["paired"]["p"] < VERDICT)
-
-
-def _machines(runs: list[dict[str, Any]]) -> list[str]:
-    named = dict.fromkeys(
-        f"{run['machine']['cores']} cores of {run['machine']['processor']}, {run['machine']['memory_gb']} GB, torch "
-        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {_threads(run['threads'])} a training"
-        for run in runs
-    )
-    return [f"Measured on {'; '.join(named)}. Times are of whole runs, which may have had other work beside them."]
-
-
-def _threads(number: int) -> str:
-    return "1 thread" if number == 1 else f"{number} threads"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks import documents
 from benchmarks.documents import Facts
-from benchmarks.training.accuracy_page import counted
+from benchmarks.training.runs import counted
 from benchmarks.wording import at_least, at_most, machine, row, spread
 
 RESULTS, PAGE = documents.results("train_speed"), documents.page("training-speed")

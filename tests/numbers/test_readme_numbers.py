@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks import documents
 from benchmarks.inference import page as inference_page
 from benchmarks.training.accuracy import WANTED
-from benchmarks.training.accuracy_page import count_runs, counted, page
+from benchmarks.training.accuracy_page import count_runs, page
+from benchmarks.training.runs import counted
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -89,7 +89,7 @@ class Batcher:
         self.instances = settings.instances or min(FOUND_AT_ONCE, session.engine.limits.at_once)
         self._admission = Admission(lambda: len(tasks.current), settings)
         self._on_batch, self._lend = on_batch, lend
-        self._queue = FairQueue()
+        self._queue = FairQueue(accepted=lambda: self._admission.rows)
         self._running: dict[int, list[Part]] = {}
         self._closing = self.abandoned = False
         self._changed = asyncio.Event()

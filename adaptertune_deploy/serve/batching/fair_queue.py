@@ -5,16 +5,17 @@ and one that floods the queue delays only itself. Within a task, priority and th
 own can't hold up the tasks of others. Rows of one request that ride in one batch lie side by side.
 
 A fair order alone does not keep tasks from hurting each other: a row waits for the run that goes on and for the rest
-of its own, and both are as long as their rows are many. So while a task is around that has few rows waiting, or had
-some a moment ago, tasks that have many get as many of them into a run as make it hardly longer. When all have many, or
-one is alone, runs are as large as they may be.
+of its own, and both are as long as their rows are many. So while a task is around that has few rows, or had some a
+moment ago, tasks that have many get as many of them into a run as make it hardly longer. When all have many, or one is
+alone, runs are as large as they may be. Rows count from acceptance to answer: a flood has many though it waits for its
+images to be decoded.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from adaptertune_deploy.serve.batching.batch import Job, Part
@@ -36,13 +37,20 @@ def any_number(images: int, most: int) -> int:
 class FairQueue:
     """Jobs of which rows wait; belongs to the event loop."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """Begin empty; `clock` returns seconds."""
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, accepted: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            clock: returns seconds.
+            accepted: returns each task's rows that are not answered yet, by its name; they need not wait here.
+        """
         self._queues: dict[Key, list[Job]] = {}
         self._served: defaultdict[str, int] = defaultdict(int)
         self._waiting: Counter[str] = Counter()
         self._around: dict[str, float] = {}
-        self._time = clock
+        self._time, self._accepted = clock, accepted
         self._clock = 0
         self._arrivals = 0
 
@@ -90,7 +98,7 @@ class FairQueue:
         """
         begun: dict[Job, int] = {}
         crowded = self._crowded(alongside(1, space))
-        kept = {task for task in crowded if self._waiting[task] > FLOOD} if beside else set()
+        kept = {task for task, rows in crowded.items() if rows > FLOOD} if beside else set()
         if beside and not crowded and sum(self._waiting.values()) < space:
             return []
         left: set[Key] = set()
@@ -100,7 +108,7 @@ class FairQueue:
             if job.future.done():
                 self.remove(job)
                 continue
-            heavy = not crowded.isdisjoint(key)
+            heavy = not crowded.keys().isdisjoint(key)
             if not kept.isdisjoint(key) or (heavy and taken >= alongside(max(1, modest), space)):
                 left.add(key)
                 continue
@@ -123,12 +131,13 @@ class FairQueue:
         if job.taken == len(job.task):
             self.remove(job)
 
-    def _crowded(self, few: int) -> set[str]:
-        """Return the tasks that have many rows waiting, more than a few and more than another one that is around."""
-        since = self._time() - AROUND_S
+    def _crowded(self, few: int) -> dict[str, int]:
+        """Return the rows of the tasks that have many, more than a few and more than another one that is around."""
+        since, accepted = self._time() - AROUND_S, self._accepted()
         self._around = {task: at for task, at in self._around.items() if at >= since or self._waiting[task]}
-        fewest = min((self._waiting[task] for task in self._around), default=0)
-        return {task for task in self._around if self._waiting[task] > max(few, MANY * fewest)}
+        rows = {task: max(self._waiting[task], accepted.get(task, 0)) for task in self._around}
+        fewest = min(rows.values(), default=0)
+        return {task: count for task, count in rows.items() if count > max(few, MANY * fewest)}
 
     def _next(self, left: set[Key]) -> Key | None:
         return min((key for key in self._queues if key not in left), key=self._turn, default=None)

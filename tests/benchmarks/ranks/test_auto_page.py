@@ -23,6 +23,7 @@ def make_run(dataset: str, asked: str, seconds: float = 120.0, rank: int = 4) ->
         "rank": None if asked == "8" else choice,
         "seconds": seconds,
         "threads": 2,
+        "recipe": {"precision": "fp32"},
         "machine": machine,
     }
 
@@ -38,7 +39,7 @@ def test_a_search_is_told_in_runs_with_a_given_rank() -> None:
     assert "| pets | 8 | 1,200 |  | 8 |  | adapter |" in text
     assert "- `--rank auto` takes 2.30 to 2.30 times a run with a given rank." in text
     assert "**Not run yet**: pets with auto:fast." in text
-    assert "Measured on 2 cores of a processor, 8 GB, torch 2.10.0, 2 thread(s)." in text
+    assert "Measured on 2 cores of a processor, 8 GB, torch 2.10.0, fp32, 2 threads a training." in text
 
 
 def test_nothing_is_compared_with_another_dataset() -> None:

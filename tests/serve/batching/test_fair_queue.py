@@ -121,6 +121,14 @@ def test_while_a_modest_task_is_around_another_one_gets_no_long_runs() -> None:
     assert rows_of(queue, 8) == {"task0": 8}
 
 
+def test_a_flood_that_waits_for_its_images_is_a_flood_still() -> None:
+    queue = FairQueue(accepted=lambda: {"task0": 64, "task1": 1})
+    push(queue, make_job(0, 0), make_job(1))
+    assert rows_of(queue, 8, beside=True) == {"task1": 1}
+    assert rows_of(queue, 8, beside=True) == {}
+    assert rows_of(queue, 8) == {"task0": 1}
+
+
 def test_a_run_is_filled_where_that_makes_it_hardly_longer() -> None:
     """A GPU, on which a run of four rows takes as long as a run of one."""
 
