@@ -101,7 +101,7 @@ bench-accuracy: $(VENV)/.installed-dev
 bench-methods: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.ranks.methods --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
-# What --rank auto finds on four of them and what it costs; on a quiet machine, hours on two cores. Goes on where it stopped.
+# What --rank auto finds on four of them and what it costs; hours on two cores. Goes on where it stopped.
 bench-auto-rank: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.ranks.auto --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 

@@ -3,8 +3,8 @@
 python -m benchmarks.ranks.auto --data DIR --weights FILE
 
 DIR and FILE are those of benchmarks.training.accuracy, and so are the runs: `atd train` with its defaults, in a process
-of its own, one after another, for times are compared. Each dataset is trained with `--rank 8`, with `--rank auto` and
-with `--rank auto:fast`. Runs that the results file holds are not repeated unless --again is given, so an interrupted
+of its own, whose processor time is compared. Each dataset is trained with `--rank 8`, with `--rank auto` and with
+`--rank auto:fast`. Runs that the results file holds are not repeated unless --again is given, so an interrupted
 benchmark goes on where it stopped.
 """
 
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from adaptertune_deploy.bench.machine import describe_machine
 from benchmarks import documents
 from benchmarks.ranks.auto_page import GIVEN, page
 from benchmarks.training.accuracy import train
+from benchmarks.training.jobs import add_jobs, as_they_end, threads_of
 
 RESULTS, PAGE = documents.results("auto_rank"), documents.page("auto-rank")
 DATASETS = ("pets", "flowers", "cifar10", "pets-3breeds")
@@ -44,19 +45,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--datasets", default=",".join(DATASETS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
+    add_jobs(parser)
     given = parser.parse_args(arguments)
     runs: list[dict[str, Any]] = []
     if RESULTS.exists() and not given.again:
         runs = json.loads(RESULTS.read_text())["runs"]
     done = {(run["dataset"], run["asked"]) for run in runs}
-    machine, threads = dataclasses.asdict(describe_machine()), len(os.sched_getaffinity(0))
-    for name, rank in WANTED:
-        if name in given.datasets.split(",") and (name, rank) not in done:
-            print(f"--rank {rank}", end=" ", file=sys.stderr)
-            options = ("--rank", rank)
-            found = train(name, given.seed, given.data.resolve(), given.weights.resolve(), threads, options)
-            runs.append(found | {"asked": rank, "machine": machine})
-            write(runs)
+    machine, threads = dataclasses.asdict(describe_machine()), threads_of(given.jobs)
+    data, weights = given.data.resolve(), given.weights.resolve()
+
+    def trained(name: str, rank: str) -> dict[str, Any]:
+        found = train(name, given.seed, data, weights, threads, ("--rank", rank))
+        return found | {"asked": rank, "machine": machine}
+
+    asked = [run for run in WANTED if run not in done and run[0] in given.datasets.split(",")]
+    for run in as_they_end([functools.partial(trained, *run) for run in asked], given.jobs):
+        runs.append(run)
+        write(runs)
     write(runs)
     return 0
 

@@ -13,11 +13,11 @@ HEAD = """# What `--rank auto` finds, and what it costs
 
 Written by `make bench-auto-rank` from `benchmarks/results/auto_rank.json`; do not edit.
 
-Every row is one `atd train` with its defaults on DeiT-Tiny, one after another on the same machine. "Tried" are the
-ranks that went through the folds of the comparison; "alike" are those within one standard error of the best one out of
-fold, of which the smallest is taken; rank 0 is the head alone. "Time" is of the whole run, and "times" compares it with
-the run of the same dataset whose rank was given. Accuracy is on the test images, which choose nothing, with its 95 %
-Wilson interval.
+Every row is one `atd train` with its defaults on DeiT-Tiny, all of a dataset on the same machine. "Tried" are the ranks
+that went through the folds of the comparison; "alike" are those within one standard error of the best one out of fold,
+of which the smallest is taken; rank 0 is the head alone. "Time" is processor time of the whole run, and "times"
+compares it with the run of the same dataset whose rank was given. Accuracy is on the test images, which choose nothing,
+with its 95 % Wilson interval.
 
 The weights are a float16 copy of DeiT-Tiny with rounded layer norms, and the datasets are small subsets of the public
 ones.
@@ -29,7 +29,8 @@ def page(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> s
     """Return the page as Markdown.
 
     Args:
-        runs: what `atd train --json` printed, with "dataset", "asked" (the rank), "threads" and "machine".
+        runs: what `atd train --json` printed, with "dataset", "asked" (the rank), "threads", "processor_s" and
+            "machine".
         wanted: dataset and rank of every run that the benchmark is made of.
     """
     lines = [HEAD, heading(*COLUMNS, text=2)]
@@ -38,8 +39,8 @@ def page(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> s
 
 
 def multiple(run: dict[str, Any], given: dict[str, Any] | None) -> float | None:
-    """Return a run's time in multiples of the one with a given rank; None where that was not run."""
-    return None if given is None else float(run["seconds"]) / float(given["seconds"])
+    """Return a run's processor time in multiples of the one with a given rank; None where that was not run."""
+    return None if given is None else float(run["processor_s"]) / float(given["processor_s"])
 
 
 def _given(runs: Sequence[dict[str, Any]], dataset: str) -> dict[str, Any] | None:
@@ -61,7 +62,7 @@ def _cells(run: dict[str, Any], given: dict[str, Any] | None) -> tuple[str, ...]
         alike,
         run["ships"],
         counted(run[run["ships"]]),
-        f"{run['seconds'] / 60:.1f} min",
+        f"{run['processor_s'] / 60:.1f} min",
         "" if times is None else f"{times:.2f}",
     )
 

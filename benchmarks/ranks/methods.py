@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from benchmarks.ranks import auto as auto_rank
 from benchmarks.ranks.methods_page import AUTO, FULL, GIVEN, page
 from benchmarks.training import accuracy
 from benchmarks.training.accuracy import DATASETS, train
+from benchmarks.training.jobs import add_jobs, as_they_end, threads_of
 
 RESULTS, PAGE = documents.results("methods"), documents.page("methods")
 OPTIONS = {AUTO: ("--rank", "auto"), FULL: ("--method", "full")}
@@ -61,26 +61,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--datasets", default=",".join(DATASETS))
     parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--jobs", type=int, default=cores, help="trainings at a time, which share the cores")
+    add_jobs(parser)
     given = parser.parse_args(arguments)
     runs = [] if given.again else _runs(RESULTS)
     done = {(run["dataset"], run["way"]) for run in runs}
     machine = dataclasses.asdict(describe_machine())
-    data, weights, threads = given.data.resolve(), given.weights.resolve(), max(1, cores // given.jobs)
+    data, weights, threads = given.data.resolve(), given.weights.resolve(), threads_of(given.jobs)
 
     def trained(name: str, way: str) -> dict[str, Any]:
         return train(name, SEED, data, weights, threads, OPTIONS[way]) | {"way": way, "machine": machine}
 
     asked = [run for run in WANTED if run not in done and run[0] in given.datasets.split(",")]
-    with ThreadPoolExecutor(given.jobs) as pool:
-        started = [pool.submit(trained, *run) for run in asked]
-        try:
-            for run in as_completed(started):
-                runs.append(run.result())
-                write(runs)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    for run in as_they_end([functools.partial(trained, *run) for run in asked], given.jobs):
+        runs.append(run)
+        write(runs)
     write(runs)
     return 0
 

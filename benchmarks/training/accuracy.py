@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.bench.machine import describe_machine
 from benchmarks import documents
 from benchmarks.training.accuracy_page import page
+from benchmarks.training.jobs import add_jobs, as_they_end, threads_of
 from benchmarks.training.subsets import few_of_each, unequal
 
 RESULTS, PAGE = documents.results("accuracy"), documents.page("accuracy")
@@ -57,12 +58,27 @@ def _train(
     command = [sys.executable, "-m", "adaptertune_deploy", "train", *DATASETS[name](data, scratch), "--json"]
     command += ["--task", name, "--backbone", BACKBONE, "--weights", str(weights)]
     command += ["--out", str(scratch / "adapters"), "--seed", str(seed), *options]
-    limited = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=limited)
-    facts: dict[str, Any] = json.loads(done.stdout)
+    said, processor_s = _run(command, os.environ | {"OMP_NUM_THREADS": str(threads)})
+    facts: dict[str, Any] = json.loads(said)
     for key in ("folder", "curve"):
         facts.pop(key, None)
-    return facts | {"dataset": name, "seed": seed, "threads": threads}
+    return facts | {"dataset": name, "seed": seed, "threads": threads, "processor_s": round(processor_s, 1)}
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[bytes, float]:
+    """Return what a command prints, and the processor seconds of it and its children.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None
+        said = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
+    return said, usage.ru_utime + usage.ru_stime
 
 
 def write(runs: list[dict[str, Any]]) -> None:
@@ -79,8 +95,7 @@ def main() -> None:
     parser.add_argument("--datasets", default=",".join(DATASETS))
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds 0, 1, ... of each dataset")
     parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--jobs", type=int, default=cores, help="trainings at a time, which share the cores")
+    add_jobs(parser)
     given = parser.parse_args()
     runs: list[dict[str, Any]] = []
     if RESULTS.exists() and not given.again:
@@ -88,13 +103,16 @@ def main() -> None:
     done = {(run["dataset"], run["seed"]) for run in runs}
     wanted = [(name, seed) for seed in range(given.seeds) for name in given.datasets.split(",")]
     machine = dataclasses.asdict(describe_machine())
-    data, weights, threads = given.data.resolve(), given.weights.resolve(), max(1, cores // given.jobs)
-    with ThreadPoolExecutor(given.jobs) as pool:
-        started = [pool.submit(train, *run, data, weights, threads) for run in wanted if run not in done]
-        for run in as_completed(started):
-            runs.append(run.result() | {"machine": machine})
-            write(sorted(runs, key=lambda run: (list(DATASETS).index(run["dataset"]), run["seed"])))
-    write(sorted(runs, key=lambda run: (list(DATASETS).index(run["dataset"]), run["seed"])))
+    data, weights, threads = given.data.resolve(), given.weights.resolve(), threads_of(given.jobs)
+    trainings = [functools.partial(train, *run, data, weights, threads) for run in wanted if run not in done]
+    for run in as_they_end(trainings, given.jobs):
+        runs.append(run | {"machine": machine})
+        write(sorted(runs, key=_place))
+    write(sorted(runs, key=_place))
+
+
+def _place(run: dict[str, Any]) -> tuple[int, int]:
+    return list(DATASETS).index(run["dataset"]), run["seed"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def make_run(dataset: str, asked: str, seconds: float = 120.0, rank: int = 4) ->
         "ships": "adapter",
         "adapter": measure,
         "rank": None if asked == "8" else choice,
-        "seconds": seconds,
+        "processor_s": seconds,
         "threads": 2,
         "recipe": {"precision": "fp32"},
         "machine": machine,
