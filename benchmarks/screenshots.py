@@ -30,7 +30,7 @@ from adaptertune_deploy.serve.sessions.session import open_session
 from adaptertune_deploy.serve.told import Told
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, FloatRect, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ASKED = 10
@@ -44,7 +44,7 @@ class Shot:
 
     name: of its file.
     scheme: "light" or "dark".
-    width, height: of the window in CSS pixels; a height of 0 takes the whole page.
+    width, height: of the window in CSS pixels.
     scale: pixels of the picture for one CSS pixel.
     admin: whether it is the form of the admin listener's page.
     """
@@ -61,9 +61,10 @@ SHOTS = (
     Shot("page-light.webp", "light", 1180, 952, 1.5),
     Shot("page-dark.webp", "dark", 1180, 952, 1.5),
     Shot("page-admin.webp", "light", 1180, 952, 1.5, admin=True),
+    Shot("page-phone.webp", "light", 390, 1720, 2),
 )
 TOKEN = "only for a picture"
-PHONE = Shot("page-phone.webp", "light", 390, 0, 2)
+MARGIN = 24  # CSS pixels around the form
 
 
 def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int, asked: int = ASKED) -> list[Path]:
@@ -107,7 +108,7 @@ def take(folder: Path, out: Path, shots: Sequence[Shot], sample: int, asked: int
 
 def _open(browser: Browser, url: str, shot: Shot) -> Page:
     context = browser.new_context(
-        viewport={"width": shot.width, "height": shot.height or 844},
+        viewport={"width": shot.width, "height": shot.height},
         color_scheme="dark" if shot.scheme == "dark" else "light",
         device_scale_factor=shot.scale,
         reduced_motion="reduce",
@@ -124,7 +125,16 @@ def _form(browser: Browser, url: str, shot: Shot) -> bytes:
     page = _open(browser, url, shot)
     page.get_by_label("Token of this server").fill(TOKEN)
     page.evaluate("document.activeElement.blur()")
-    shown = page.locator("section.tasks").screenshot()
+    page.evaluate("scrollTo(0, 0)")
+    box = page.locator("section.tasks").bounding_box()
+    assert box is not None
+    clip: FloatRect = {
+        "x": box["x"] - MARGIN,
+        "y": box["y"],
+        "width": box["width"] + 2 * MARGIN,
+        "height": box["height"] + MARGIN,
+    }
+    shown = page.screenshot(full_page=True, clip=clip)
     page.context.close()
     return shown
 
@@ -135,7 +145,7 @@ def _shoot(browser: Browser, url: str, shot: Shot, sample: int, asked: int) -> b
     for _ in range(asked):
         spent = _ask(page, sample)
         if best is None or spent < best[0]:
-            best = spent, page.screenshot(full_page=not shot.height)
+            best = spent, page.screenshot()
     page.context.close()
     assert best is not None
     return best[1]
@@ -168,11 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("quickstart"), help="what atd quickstart made")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--sample", type=int, default=1, help="place of the sample to ask about")
-    parser.add_argument("--phone", action="store_true", help="the page on a phone too")
     given = parser.parse_args(arguments)
     try:
-        shots = (*SHOTS, PHONE) if given.phone else SHOTS
-        for path in take(given.folder, given.out, shots, given.sample):
+        for path in take(given.folder, given.out, SHOTS, given.sample):
             print(f"wrote {path} ({path.stat().st_size:,} bytes)")
     except AtdError as error:
         print(f"error: {error}", file=sys.stderr)
