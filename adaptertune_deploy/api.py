@@ -16,9 +16,9 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.engines.options import ON_CPU, USUAL, EngineOptions
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
-    from adaptertune_deploy.core.manifest import Manifest, ParityRecord, TaskRecord
-    from adaptertune_deploy.core.publish import Merge
+    from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
+    from adaptertune_deploy.core.bundle.manifest import Manifest, ParityRecord, TaskRecord
+    from adaptertune_deploy.core.bundle.publish import Merge
     from adaptertune_deploy.serve.opened import OpenBundle
     from adaptertune_deploy.train.recipe import Recipe
     from adaptertune_deploy.train.trainer import TrainResult
@@ -221,7 +221,7 @@ def load_task(adapter: AnyPath, ship: str | None = None) -> tuple[AdapterConfig,
         FormatError: absent or damaged.
         UsageError: the adapter of a task that was trained with rank 0.
     """
-    from adaptertune_deploy.core.adapter import read_adapter
+    from adaptertune_deploy.core.adapter.folder import read_adapter
 
     return read_adapter(Path(adapter), ship)
 
@@ -251,10 +251,10 @@ def add_task(
         UsageError, FormatError, EngineError: what was asked can't be had.
         ParityError: the task answers otherwise than torch did; it was not added.
     """
-    from adaptertune_deploy.core import publish
-    from adaptertune_deploy.core.adapter import read_config
-    from adaptertune_deploy.core.bundle import read_manifest
-    from adaptertune_deploy.core.cutting import at_rank
+    from adaptertune_deploy.core.adapter.cutting import at_rank
+    from adaptertune_deploy.core.adapter.folder import read_config
+    from adaptertune_deploy.core.bundle import publish
+    from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.engines.added import verification
 
     folder, place = Path(adapter), Path(bundle)

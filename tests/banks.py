@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.engines.engine import Slab
 from adaptertune_deploy.engines.slab import HostSlab
 

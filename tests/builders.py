@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, files, tensors
-from adaptertune_deploy.core import manifest as manifests
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
-from adaptertune_deploy.core.identity import FolderIdentity, Identity, ProbeRecord, tensor_shapes
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
-from adaptertune_deploy.core.nested import WidthMeasure, WidthRecord
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter.identity import FolderIdentity, Identity, ProbeRecord, tensor_shapes
+from adaptertune_deploy.core.adapter.nested import WidthMeasure, WidthRecord
+from adaptertune_deploy.core.adapter.reference import write_reference
+from adaptertune_deploy.core.adapter.samples import SampleRecord, keep
+from adaptertune_deploy.core.adapter.training_record import DatasetRecord, RecipeRecord
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import manifest as manifests
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.reference import write_reference
-from adaptertune_deploy.core.samples import SampleRecord, keep
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
-from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
+from adaptertune_deploy.core.storage import files, tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
 
 

@@ -11,8 +11,8 @@ import pytest
 
 import adaptertune_deploy as atd
 from adaptertune_deploy import api
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.manifest import Manifest
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.engines.options import ON_CPU
 
 GOLDEN = Path(__file__).parent / "device" / "golden"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from adaptertune_deploy.bench.interleaved import time_rounds
-from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16
 from adaptertune_deploy.engines.engine import AnyArray, graph_precision, open_engine
 from adaptertune_deploy.engines.onnx.wire_format import write

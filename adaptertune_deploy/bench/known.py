@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core.files import sha256_bytes
-from adaptertune_deploy.core.identity import Identity
-from adaptertune_deploy.core.manifest import Manifest, TaskRecord
-from adaptertune_deploy.core.reference import KnownAnswers, known_answers
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.identity import Identity
+from adaptertune_deploy.core.adapter.reference import KnownAnswers, known_answers
+from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord
+from adaptertune_deploy.core.storage.files import sha256_bytes
+from adaptertune_deploy.core.storage.tensors import Array
 
 IMAGES = 64  # of all tasks: enough to see a precision that changes answers, in a second or two on a small machine
 

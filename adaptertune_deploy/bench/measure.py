@@ -20,9 +20,9 @@ from adaptertune_deploy.bench.setups import Setup, setups
 from adaptertune_deploy.bench.spread import Spread, p99
 from adaptertune_deploy.bench.subject import asking, disk_bytes, open_tasks
 from adaptertune_deploy.bench.work import image_flop
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, Manifest, TaskRecord
 from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
-from adaptertune_deploy.core.manifest import MERGED, Manifest, TaskRecord
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_records

@@ -75,7 +75,7 @@ def answer(question: Question) -> list[float]:
     """Open the tasks in this process, run each batch, and return the memory after each."""
     from adaptertune_deploy.bench.known import images_for
     from adaptertune_deploy.bench.subject import asking, open_tasks
-    from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.core.bundle.folder import read_manifest
 
     folder = Path(question.bundle)
     manifest = read_manifest(folder)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 
 from adaptertune_deploy.bench.results import Bench, Ran, Way
-from adaptertune_deploy.core.manifest import SHARED
+from adaptertune_deploy.core.bundle.manifest import SHARED
 from adaptertune_deploy.report.models import Line, draw_models
 
 PICTURE_NAME = "bench.png"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from adaptertune_deploy.bench.machine import Machine
 from adaptertune_deploy.bench.spread import Spread
-from adaptertune_deploy.core import records
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage import records
 
 FORMAT_VERSION = 1
 BENCH_NAME = "bench.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import ENGINES, check_options, graph_precision, is_installed, lacks
 from adaptertune_deploy.engines.options import EngineOptions

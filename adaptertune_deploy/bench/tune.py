@@ -17,10 +17,10 @@ from adaptertune_deploy.bench.search import Space, search
 from adaptertune_deploy.bench.setups import Setup, setups
 from adaptertune_deploy.bench.subject import asking
 from adaptertune_deploy.bench.tuning import FORMAT_VERSION, Tuning, graphs_hash
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.core.manifest import Manifest
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.options import USUAL
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import Session, open_records

@@ -1,6 +1,7 @@
 """The file in which atd tune writes how to serve a bundle on a machine, and atd serve reads it.
 
-It lies in the cache (core.cache, "tuning"), never in the bundle: what is fastest on one machine is not on another.
+It lies in the cache (core.storage.cache, "tuning"), never in the bundle: what is fastest on one machine is not on
+another.
 
     $ATD_CACHE/tuning/GRAPHS-MACHINE.json    hashes of the graphs, and of the processor, its cores and the GPUs
 
@@ -15,11 +16,11 @@ from pathlib import Path
 from adaptertune_deploy.bench.machine import Machine
 from adaptertune_deploy.bench.setups import forms_of
 from adaptertune_deploy.bench.tried import Evidence, Tried
-from adaptertune_deploy.core import cache, files, records
+from adaptertune_deploy.core.bundle.manifest import FORMS, Manifest
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.manifest import FORMS, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import check_sha256
+from adaptertune_deploy.core.storage import cache, files, records
 
 FORMAT_VERSION = 1
 FOLDER = "tuning"

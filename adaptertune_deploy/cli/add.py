@@ -15,8 +15,8 @@ from adaptertune_deploy.cli.terminal import completion, console, interrupts, tex
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.manifest import Manifest, TaskRecord
-    from adaptertune_deploy.core.publish import Merge
+    from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord
+    from adaptertune_deploy.core.bundle.publish import Merge
 
 
 def add(
@@ -56,11 +56,11 @@ def add(
     atd add adapters/flowers --server http://127.0.0.1:8001
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.adapter import read_config
-    from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
-    from adaptertune_deploy.core.cutting import at_rank, cost_of
-    from adaptertune_deploy.core.nested import rank_of
-    from adaptertune_deploy.core.publish import add_task
+    from adaptertune_deploy.core.adapter.cutting import at_rank, cost_of
+    from adaptertune_deploy.core.adapter.folder import read_config
+    from adaptertune_deploy.core.adapter.nested import rank_of
+    from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME, read_manifest
+    from adaptertune_deploy.core.bundle.publish import add_task
 
     asked_rank, chosen = options.at_rank(rank), options.candidate(ship)
     tasks.check_adapter_folder(adapter)
@@ -100,7 +100,7 @@ def add(
 
 def _send(running: servers.Remote, adapter: Path, ship: str | None, merge: bool, as_json: bool) -> None:
     """Send a task to a running server, and say which version it is there."""
-    from adaptertune_deploy.core.adapter import read_config
+    from adaptertune_deploy.core.adapter.folder import read_config
 
     if merge:
         raise UsageError("--merge and --server: a running server takes no graphs; leave out one of them")

@@ -51,9 +51,9 @@ def bench(
     """
     from adaptertune_deploy.bench.machine import describe_machine
     from adaptertune_deploy.cli import tasks as named
-    from adaptertune_deploy.core.bundle import read_manifest
-    from adaptertune_deploy.core.files import check_writable
+    from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.core.precision import Precision
+    from adaptertune_deploy.core.storage.files import check_writable
 
     options.check_form(form)
     options.check_at_least("--threads", threads, 0)
@@ -80,7 +80,7 @@ def bench(
     if as_json:
         import json
 
-        from adaptertune_deploy.core.records import dump
+        from adaptertune_deploy.core.storage.records import dump
 
         console.print_json(json.loads(dump(found)))
         return
@@ -95,7 +95,7 @@ def _write(out: Path, found: Bench) -> tuple[Path, ...]:
     """Write the numbers, and the picture where it can be drawn."""
     from adaptertune_deploy.bench.picture import PICTURE_NAME, can_draw, draw_bench
     from adaptertune_deploy.bench.results import write_bench
-    from adaptertune_deploy.core.files import write_bytes
+    from adaptertune_deploy.core.storage.files import write_bytes
 
     path = write_bench(out, found)
     if not can_draw():

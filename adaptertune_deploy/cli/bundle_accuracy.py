@@ -12,8 +12,8 @@ from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.precision import Precision
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.adapter import AdapterConfig
-    from adaptertune_deploy.core.tensors import Array
+    from adaptertune_deploy.core.adapter.folder import AdapterConfig
+    from adaptertune_deploy.core.storage.tensors import Array
     from adaptertune_deploy.engines.options import EngineOptions
     from adaptertune_deploy.serve.sessions.session import Session
     from adaptertune_deploy.train.answered import Answer, Answered
@@ -28,8 +28,8 @@ def check_task(bundle: Path, config: AdapterConfig, ship: str | None) -> None:
         FormatError: no bundle there, or a damaged one.
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.bundle import read_manifest
-    from adaptertune_deploy.core.manifest import select_tasks
+    from adaptertune_deploy.core.bundle.folder import read_manifest
+    from adaptertune_deploy.core.bundle.manifest import select_tasks
 
     name = config.task.name
     tasks.served(bundle, name)
@@ -54,7 +54,7 @@ def evaluate_and_show(bundle: Path, request: EvaluateRequest, options: EngineOpt
 
 def evaluate_bundle(bundle: Path, request: EvaluateRequest, options: EngineOptions) -> Answered:
     """Answer a split with the bundle, in the precision asked for and in fp32 where it holds such a graph."""
-    from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.serve.sessions.session import open_session
     from adaptertune_deploy.train.answered import answered
 

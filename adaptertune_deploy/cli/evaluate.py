@@ -55,8 +55,8 @@ def evaluate(
     atd evaluate --adapter pets --bundle bundle --precision int8    what int8 costs
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.adapter import read_adapter, read_config
-    from adaptertune_deploy.core.cutting import at_rank
+    from adaptertune_deploy.core.adapter.cutting import at_rank
+    from adaptertune_deploy.core.adapter.folder import read_adapter, read_config
     from adaptertune_deploy.train.device_names import check_device_name
 
     if split not in SPLITS:

@@ -12,7 +12,7 @@ from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.manifest import Manifest
+    from adaptertune_deploy.core.bundle.manifest import Manifest
 
 
 Shared = Annotated[
@@ -88,7 +88,7 @@ def export(
     """
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.cli.terminal import held
-    from adaptertune_deploy.core.bundle import MANIFEST_NAME
+    from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME
     from adaptertune_deploy.export.plan import plan_export
     from adaptertune_deploy.export.targets import table as targets
 

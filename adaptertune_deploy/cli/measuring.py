@@ -14,7 +14,7 @@ from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
     from adaptertune_deploy.bench.known import Known
-    from adaptertune_deploy.core.manifest import Manifest
+    from adaptertune_deploy.core.bundle.manifest import Manifest
 
 NUMBER = re.compile(r"[0-9]{1,6}")
 ADAPTERS = "adapters"

@@ -146,7 +146,7 @@ def candidate(ship: str) -> str | None:
     Raises:
         UsageError: there is none of that name.
     """
-    from adaptertune_deploy.core.adapter import FULL, SHIPS
+    from adaptertune_deploy.core.adapter.folder import FULL, SHIPS
 
     known = ("auto", *SHIPS, FULL)
     if ship not in known:

@@ -17,7 +17,7 @@ from adaptertune_deploy.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adaptertune_deploy.core.tensors import Array
+    from adaptertune_deploy.core.storage.tensors import Array
     from adaptertune_deploy.serve.answers import Answer
     from adaptertune_deploy.serve.sessions.session import Session
 

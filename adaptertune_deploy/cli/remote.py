@@ -125,9 +125,9 @@ def adapter_files(folder: Path) -> dict[str, str]:
     Raises:
         FormatError: no adapter folder, or a damaged config.
     """
-    from adaptertune_deploy.core import samples
-    from adaptertune_deploy.core.adapter import CONFIG_NAME, MODEL_NAME, read_config
-    from adaptertune_deploy.core.reference import REFERENCE_NAME
+    from adaptertune_deploy.core.adapter import samples
+    from adaptertune_deploy.core.adapter.folder import CONFIG_NAME, MODEL_NAME, read_config
+    from adaptertune_deploy.core.adapter.reference import REFERENCE_NAME
 
     config = read_config(folder)
     names = [CONFIG_NAME, MODEL_NAME, *([REFERENCE_NAME] if config.reference_sha256 else [])]

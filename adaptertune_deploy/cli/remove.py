@@ -37,8 +37,8 @@ def remove(
         where, left = running.where, sorted(known - {task})
     else:
         from adaptertune_deploy.cli import tasks
-        from adaptertune_deploy.core.bundle import MANIFEST_NAME
-        from adaptertune_deploy.core.publish import remove_task
+        from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME
+        from adaptertune_deploy.core.bundle.publish import remove_task
 
         with interrupts.stoppable(interrupts.outcome(bundle / MANIFEST_NAME)), tasks.reading(bundle):
             manifest = remove_task(bundle, task, console.print_note)

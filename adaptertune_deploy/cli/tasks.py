@@ -8,10 +8,10 @@ from pathlib import Path
 
 from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.terminal import next as following
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import select_tasks
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
-from adaptertune_deploy.core.manifest import select_tasks
 
 COMMAND = "atd train --dataset pets --rank 8"
 FIRST = f"train one first: {COMMAND}"

@@ -12,7 +12,7 @@ from adaptertune_deploy.cli.launched import first_process
 from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
-from adaptertune_deploy.core.training_record import in_epochs
+from adaptertune_deploy.core.adapter.training_record import in_epochs
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _run_and_show(request: TrainRequest, as_json: bool) -> None:
 
 def run(request: TrainRequest, launch: Launch | None = None) -> TrainResult:
     """Train what was checked before; with the processes that torchrun started beside this one where it did."""
-    from adaptertune_deploy.core.adapter import CONFIG_NAME
+    from adaptertune_deploy.core.adapter.folder import CONFIG_NAME
     from adaptertune_deploy.data.datasets import task_of
     from adaptertune_deploy.train.stopped import is_stopped
 
@@ -191,7 +191,7 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
 
 def show_result(result: TrainResult) -> None:
     """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
-    from adaptertune_deploy.core.adapter import MODEL_NAME
+    from adaptertune_deploy.core.adapter.folder import MODEL_NAME
     from adaptertune_deploy.train.outcome import score_rows, verdict
     from adaptertune_deploy.train.outcome.measured import HEAD
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.bench.tried import Tried
     from adaptertune_deploy.bench.tune import Request
     from adaptertune_deploy.bench.tuning import Tuning
-    from adaptertune_deploy.core.manifest import Manifest
+    from adaptertune_deploy.core.bundle.manifest import Manifest
 
 ALLOW = "Precisions below fp32 that may be chosen, comma-separated, where answers stay within their tolerance."
 THREADS = "CPU threads of a run to try, comma-separated, besides the engine's own choice."
@@ -56,10 +56,10 @@ def tune(
     from adaptertune_deploy.bench.machine import describe_machine
     from adaptertune_deploy.bench.tuning import served_form, write_tuning
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.bundle import read_manifest
-    from adaptertune_deploy.core.cache import cache_folder
-    from adaptertune_deploy.core.files import check_writable
+    from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.core.precision import Precision
+    from adaptertune_deploy.core.storage.cache import cache_folder
+    from adaptertune_deploy.core.storage.files import check_writable
 
     options.check_form(form)
     measuring.check_time(time)
@@ -102,7 +102,7 @@ def _facts(found: Tuning, path: Path) -> dict[str, Any]:
     """Return what was found, and the file that keeps it, as plain JSON values."""
     import json
 
-    from adaptertune_deploy.core.records import dump
+    from adaptertune_deploy.core.storage.records import dump
 
     return {"file": str(path), **json.loads(dump(found))}
 

@@ -40,7 +40,7 @@ def follow(
     """
     from adaptertune_deploy.bench.machine import describe_machine
     from adaptertune_deploy.bench.tuning import find_tuning, graphs_hash, served_form
-    from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.core.bundle.folder import read_manifest
 
     try:
         manifest = read_manifest(bundle)

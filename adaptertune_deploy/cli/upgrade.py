@@ -26,8 +26,8 @@ def upgrade(
     atd upgrade device/bundle
     """
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
-    from adaptertune_deploy.core.manifest import FORMAT_VERSION
+    from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME, read_manifest
+    from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION
     from adaptertune_deploy.export import version1
 
     with tasks.reading(bundle):

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field, fields
 
-from adaptertune_deploy.core.records import LATER, NOTED
+from adaptertune_deploy.core.storage.records import LATER, NOTED
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")

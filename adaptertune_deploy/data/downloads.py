@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.storage import files
 
 # dataset's folder -> is it whole; data folder to download into
 Complete: TypeAlias = Callable[[Path], bool]

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import UsageError
 
 # How many entries of a folder are looked at: enough for adapters/, and a class folder may hold a million images.

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 
 from PIL import Image
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError, ImageError
 from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.storage import files
 
 
 class EncodedReader(ABC):

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError, FormatError, ImageError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.data.contents import hash_all
 
 Targets = npt.NDArray[np.int64]

@@ -11,10 +11,10 @@ import contextlib
 import os
 from pathlib import Path
 
-from adaptertune_deploy.core import files
-from adaptertune_deploy.core.adapter import AdapterConfig
-from adaptertune_deploy.core.cache import cache_folder
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
 from adaptertune_deploy.core.errors import FormatError, UsageError
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.cache import cache_folder
 
 KIND = "datasets"
 ELSEWHERE = ".../"

@@ -79,7 +79,7 @@ class ThisMachine:
     """The machine, environment and interpreter of this process."""
 
     def __init__(self) -> None:
-        from adaptertune_deploy.core.cache import cache_folder
+        from adaptertune_deploy.core.storage.cache import cache_folder
 
         self.python = (sys.version_info.major, sys.version_info.minor, sys.version_info.micro)
         self.interpreter = sys.executable

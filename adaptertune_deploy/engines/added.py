@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core import bundle, heads
-from adaptertune_deploy.core.adapter import Adapter, read_config
+from adaptertune_deploy.core.adapter import heads
+from adaptertune_deploy.core.adapter.folder import Adapter, read_config
+from adaptertune_deploy.core.adapter.reference import KnownAnswers, known_answers
+from adaptertune_deploy.core.answers.known_image import known_image, stored_answer
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest
+from adaptertune_deploy.core.bundle.manifest_changes import Measured
+from adaptertune_deploy.core.bundle.publish import Verify
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import known_image, stored_answer
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest
-from adaptertune_deploy.core.manifest_changes import Measured
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.publish import Verify
-from adaptertune_deploy.core.reference import KnownAnswers, known_answers
-from adaptertune_deploy.core.stored_answer import StoredAnswer
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.options import EngineOptions
@@ -30,7 +31,7 @@ def verification(
     Args:
         folder: the bundle.
         source: the folder adapters/<task>/.
-        ship: the candidate; see core.publish.add_task.
+        ship: the candidate; see core.bundle.publish.add_task.
         options: what to verify on; None where no engine is here.
 
     Raises:
@@ -50,7 +51,9 @@ def verification(
 
 
 def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verify:
-    """Return what core.publish.add_task measures a task's graphs with; nothing of a graph that the engine does not run.
+    """Return what core.bundle.publish.add_task measures a task's graphs with.
+
+    It measures nothing of a graph that the engine does not run.
 
     Args:
         folder: the bundle.

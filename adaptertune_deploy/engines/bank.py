@@ -2,8 +2,8 @@
 
 A task's tensors are put into a slab of its own rank, so none is padded to the rank of another one. Slot 0 of every slab
 stays zero: that is a task of rank 0, a head only, and rides with any rank. A batch of several ranks reads its tasks
-from a slab in which they lie padded with zeros (engines.mixtures). All of it is exact (core.bank). What an engine takes
-at once (engines.limits) bounds the slots and ranks; a run with more rows is split.
+from a slab in which they lie padded with zeros (engines.mixtures). All of it is exact (core.adapter.bank). What an
+engine takes at once (engines.limits) bounds the slots and ranks; a run with more rows is split.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import AnyArray, Engine, Slab
 from adaptertune_deploy.engines.handle import HEAD_ONLY, Handle

@@ -1,8 +1,8 @@
 """Compare a graph that was opened with what it is expected to be, before it answers anything.
 
 A graph says in its own metadata which backbone, preprocessing, adapted blocks, task and labels it was made with
-(core.graph_facts), and its inputs and outputs say what it computes on. Either may differ from the manifest that names
-the file: files are mixed up, a manifest is edited. What fits here can be run without a surprise.
+(core.bundle.graph_facts), and its inputs and outputs say what it computes on. Either may differ from the manifest that
+names the file: files are mixed up, a manifest is edited. What fits here can be run without a surprise.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.graph_facts import GraphFacts
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec, TaskSpec
 from adaptertune_deploy.engines.engine import Engine, TensorInfo
@@ -30,7 +31,7 @@ def check_contract(engine: Engine, facts: GraphFacts, where: str, inputs: Mappin
 
     Args:
         engine: holds the graph.
-        facts: what the graph must say about itself: core.bundle.shared_facts or merged_facts.
+        facts: what the graph must say about itself: core.bundle.folder.shared_facts or merged_facts.
         where: the graph's file, for messages.
         inputs: name -> dtype of what the manifest says that it takes; None compares nothing.
 

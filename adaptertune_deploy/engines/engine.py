@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.limits import Limits

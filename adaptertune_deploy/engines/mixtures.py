@@ -1,9 +1,9 @@
 """Tasks of several ranks side by side on the engine's device, kept from run to run.
 
 A run reads tensors of one rank, so tasks of several are brought into a slab of the widest of them, padded with zeros,
-which is exact (core.bank). There they stay: what is asked for again is copied no more, a task that is new in a mixture
-is copied once, and addresses never change, which captured graphs on a GPU need. Of more tasks than there are slots, the
-one that was asked for longest ago makes room.
+which is exact (core.adapter.bank). There they stay: what is asked for again is copied no more, a task that is new in a
+mixture is copied once, and addresses never change, which captured graphs on a GPU need. Of more tasks than there are
+slots, the one that was asked for longest ago makes room.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.engines.engine import AnyArray, Engine, Slab
 from adaptertune_deploy.engines.handle import Handle
 
@@ -74,7 +74,7 @@ class Mixtures:
 
         Args:
             tasks: all different.
-            read: returns a task's tensors, core.bank.slot_shapes of its own rank; nothing for a head only.
+            read: returns a task's tensors, core.adapter.bank.slot_shapes of its own rank; nothing for a head only.
             most: slots that are kept at most, unless a run needs more.
 
         Raises:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.engine import AnyArray, Engine
 
 

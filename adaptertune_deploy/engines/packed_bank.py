@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.identity import tensor_name
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
@@ -68,7 +68,7 @@ class BankLayout:
 
         Args:
             rows: arrays of shapes(1, r).
-            tensors: name -> array of core.bank.slot_shapes, of rank r or less.
+            tensors: name -> array of core.adapter.bank.slot_shapes, of rank r or less.
         """
         for array in rows.values():
             array[...] = 0
@@ -90,7 +90,7 @@ class BankLayout:
         """Return a bank of several tasks as the packed inputs.
 
         Args:
-            tensors: as core.bank.stack gives them, in the layout's dtype.
+            tensors: as core.adapter.bank.stack gives them, in the layout's dtype.
 
         Raises:
             EngineError: they are not those of a bank of this graph.
@@ -113,7 +113,7 @@ class BankLayout:
         """Return the rank of one task's shapes.
 
         Raises:
-            EngineError: they are not core.bank.slot_shapes of this graph.
+            EngineError: they are not core.adapter.bank.slot_shapes of this graph.
         """
         bias = shapes.get(tensor_name(self.slots[0], "down", "bias"), ())
         if len(bias) != 1 or bias[0] < 1 or dict(shapes) != bank.slot_shapes(self.slots, self.width, bias[0]):

@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import heads
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, ParityRecord
 from adaptertune_deploy.core.errors import ParityError
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.manifest import GraphRecord, ParityRecord
 from adaptertune_deploy.core.precision import TOLERANCES
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.contract import check_contract

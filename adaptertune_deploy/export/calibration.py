@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptertune_deploy.core import files, samples
-from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
+from adaptertune_deploy.core.adapter.samples import CALIBRATION_NAME
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.samples import CALIBRATION_NAME
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.export.images import images_below, spread
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.tensors import Array
+    from adaptertune_deploy.core.storage.tensors import Array
 
 IMAGES = 64
 FEWEST = 8

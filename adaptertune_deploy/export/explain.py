@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.engine import fitting, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export import onnx_file

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from adaptertune_deploy import __version__
-from adaptertune_deploy.core import bundle, files, publish
-from adaptertune_deploy.core.known_image import stored_answer
-from adaptertune_deploy.core.manifest import FORMAT_VERSION, MERGED, SHARED, GraphRecord, Manifest, ParityRecord
+from adaptertune_deploy.core.answers.known_image import stored_answer
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION, MERGED, SHARED, GraphRecord, Manifest, ParityRecord
+from adaptertune_deploy.core.bundle.publish import Tell, Writer
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.publish import Tell, Writer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.engine import Engine, lacks
 from adaptertune_deploy.engines.parity import BATCHES, verify_merged, verify_shared, with_graph

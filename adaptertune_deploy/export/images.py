@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.samples import SampleRecord
 from adaptertune_deploy.core.errors import ExportError, ImageError
-from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.core.spec import PreprocessSpec
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.core.tensors import Array
+    from adaptertune_deploy.core.storage.tensors import Array
 
 MAX_SAMPLES = 32
 MAX_GIVEN = 512  # they are held in memory: 300 MB at 224x224

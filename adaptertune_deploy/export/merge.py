@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import tensor_name
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.identity import tensor_name
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import AnyArray, OnnxFile, array, converted
 

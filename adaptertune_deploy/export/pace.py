@@ -14,11 +14,12 @@ from statistics import median
 
 import numpy as np
 
-from adaptertune_deploy.core import bank, bundle
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, entry_of, fitting, lacks, open_engine
 from adaptertune_deploy.engines.options import EngineOptions

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, cutting, files, nested, publish
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter import cutting, nested
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter.identity import Identity
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
-from adaptertune_deploy.core.identity import Identity
-from adaptertune_deploy.core.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.engine import check_options
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export.calibration import Calibration, find_calibration
@@ -45,7 +48,7 @@ class Source:
 
     @property
     def weights(self) -> Path | None:
-        """The file of a backbone of its own, which full fine-tuning leaves; see core.adapter.weights_of."""
+        """The file of a backbone of its own, which full fine-tuning leaves; see core.adapter.folder.weights_of."""
         return artefact.weights_of(self.folder, self.config)
 
     @property
@@ -184,7 +187,7 @@ def read_sources(folders: Sequence[Path], ship: str | None = None, rank: int | N
         UsageError: no folder at all, two of one task, or one without the candidate that `ship` names, or not at `rank`.
         FormatError: a damaged adapter, values that overflow, or one of another backbone or preprocessing than most.
     """
-    from adaptertune_deploy.core import bank
+    from adaptertune_deploy.core.adapter import bank
 
     if not folders:
         raise UsageError("no adapter to export; train one first: atd train --dataset pets")

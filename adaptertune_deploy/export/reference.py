@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter.reference import known_answers
 from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.progress import Progress
-from adaptertune_deploy.core.reference import known_answers
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.parity import Index, asked_pairs
 from adaptertune_deploy.export.plan import Plan
 from adaptertune_deploy.model.backbone import Backbone

@@ -1,4 +1,4 @@
-"""The shared form: one frozen backbone graph whose adapter slots are filled from the bank at run time (core.bank)."""
+"""The shared form: one frozen backbone graph whose adapter slots are filled at run time (core.adapter.bank)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.identity import tensor_name
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.identity import tensor_name
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.export.graph import Arguments, GraphInput, to_onnx
 from adaptertune_deploy.model.adapted import after_blocks, pooled_features
 from adaptertune_deploy.model.backbone import Backbone
@@ -48,7 +49,7 @@ class SharedViT(nn.Module):
         self.blocks = nn.ModuleDict({str(block): nn.ModuleDict({"adapter": Slot()}) for block in self.slots})
 
     def forward(self, images: Tensor, image: Tensor, task: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
-        """Return features (B, features) float32; the inputs are those of core.bank, in its order."""
+        """Return features (B, features) float32; the inputs are those of core.adapter.bank, in its order."""
         held = dict(zip(bank.bank_names(self.slots), tensors, strict=True))
         actions = {block: self._slot(block, held, task) for block in self.slots}
         first = self.slots[0]

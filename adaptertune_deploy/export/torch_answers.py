@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.answers.known_image import known_image
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import BackboneSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export.plan import Plan
 from adaptertune_deploy.export.reference import expected_logits
 from adaptertune_deploy.export.shared import export_shared
@@ -26,7 +26,7 @@ class TorchAnswers:
 
     spec: of the backbone.
     expected: logits [N, C] for each task.
-    known: logits [C] for each task, of core.known_image.
+    known: logits [C] for each task, of core.answers.known_image.
     traced: the shared graph in fp32, out of which every other graph is made.
     """
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from adaptertune_deploy.core import bank, bundle, graph_facts, heads, publish
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.errors import ExportError, ParityError
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.manifest import (
+from adaptertune_deploy.core.adapter import bank, heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import graph_facts, publish
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
+from adaptertune_deploy.core.bundle.manifest import (
     FORMAT_VERSION,
     MERGED,
     SHARED,
@@ -27,10 +28,11 @@ from adaptertune_deploy.core.manifest import (
     ParityRecord,
     TaskRecord,
 )
+from adaptertune_deploy.core.bundle.publish import Tell, Writer
+from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.publish import Tell, Writer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract, input_types
 from adaptertune_deploy.engines.engine import AnyArray, Engine, open_engine
 from adaptertune_deploy.engines.options import ON_CPU
@@ -49,7 +51,7 @@ def upgrade(folder: Path, tell: Tell = publish.silent, progress: Progress = sile
 
     Args:
         folder: the bundle.
-        tell: see core.publish.writing.
+        tell: see core.bundle.publish.writing.
         progress: told about the graphs.
 
     Raises:

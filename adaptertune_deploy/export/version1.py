@@ -6,19 +6,19 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptertune_deploy.core import files, records
-from adaptertune_deploy.core.bundle import MANIFEST_NAME, check_there
+from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME, check_there
+from adaptertune_deploy.core.bundle.graph_facts import KEY, GraphFacts
+from adaptertune_deploy.core.bundle.manifest import GRAPH_LIMIT, tensor_file
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.graph_facts import KEY, GraphFacts
-from adaptertune_deploy.core.manifest import GRAPH_LIMIT, tensor_file
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256
+from adaptertune_deploy.core.storage import files, records
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Parity1:
-    """See core.manifest.ParityRecord; tolerance was the largest max_abs that was allowed."""
+    """See core.bundle.manifest.ParityRecord; tolerance was the largest max_abs that was allowed."""
 
     images: int
     max_abs: float
@@ -31,7 +31,7 @@ class Parity1:
 
 @dataclass(frozen=True)
 class Graph1:
-    """See core.manifest.GraphRecord."""
+    """See core.bundle.manifest.GraphRecord."""
 
     file: str
     sha256: str
@@ -60,7 +60,7 @@ class Task1:
 
 @dataclass(frozen=True)
 class Manifest1:
-    """See core.manifest.Manifest."""
+    """See core.bundle.manifest.Manifest."""
 
     format_version: int
     backbone: BackboneSpec

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import reference, samples
-from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter import reference, samples
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.inspection.inspected import Inspected, Sheet, Size
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.bundle import MANIFEST_NAME
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest, TaskRecord
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.manifest import GraphRecord, Manifest, TaskRecord
 from adaptertune_deploy.inspection.inspected import Inspected, Sheet, Size
 
 GOOD = "as the manifest says"

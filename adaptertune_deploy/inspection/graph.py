@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from adaptertune_deploy.core import files, graph_facts
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
+from adaptertune_deploy.core.bundle.manifest import GRAPH_LIMIT
 from adaptertune_deploy.core.errors import AtdError, FormatError
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.manifest import GRAPH_LIMIT
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from adaptertune_deploy.inspection.inspected import Cell, Inspected, Sheet, Size
 from adaptertune_deploy.inspection.onnx_summary import BLOCK, OnnxSummary, Value, Weights, summarise

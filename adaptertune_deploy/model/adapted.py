@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptertune_deploy.core import adapter as files
+from adaptertune_deploy.core.adapter import folder as files
 from adaptertune_deploy.core.errors import BackboneError, FormatError
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.model.common_part import features_after

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.nested import cut
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.nested import cut
 from adaptertune_deploy.model import adapter as layers
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import device_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.errors import BackboneError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone
 

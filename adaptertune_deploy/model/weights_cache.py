@@ -1,6 +1,6 @@
 """Weights given by hand are kept by their hash, so that export finds the file that training was given.
 
-They lie in the cache (core.cache). A file is named by the hash of the frozen weights it loads to
+They lie in the cache (core.storage.cache). A file is named by the hash of the frozen weights it loads to
 (BackboneSpec.sha256), so an entry can't stand for another backbone.
 """
 
@@ -10,8 +10,8 @@ import filecmp
 import shutil
 from pathlib import Path
 
-from adaptertune_deploy.core import files
-from adaptertune_deploy.core.cache import cache_folder
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.cache import cache_folder
 
 KIND = "weights"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adaptertune_deploy.core.significance import Z, wilson
+from adaptertune_deploy.core.answers.significance import Z, wilson
 from adaptertune_deploy.report.canvas import OTHER, QUIET, SHIPS, folded, picture
 
 WIDTH = 8.0

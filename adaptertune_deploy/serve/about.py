@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, samples
-from adaptertune_deploy.core.accuracy import AccuracyRecord
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import SHARED, Manifest, TaskRecord, find_graph
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.manifest import SHARED, Manifest, TaskRecord, find_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec
 

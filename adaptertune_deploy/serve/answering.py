@@ -13,7 +13,7 @@ from time import monotonic
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.images import ImagePool

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import EngineError, UsageError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.offline import AnyImage, batches, keys
 from adaptertune_deploy.serve.sessions.session import Session
 

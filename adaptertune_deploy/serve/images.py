@@ -21,7 +21,7 @@ from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.images.jpeg_scans import scans
 from adaptertune_deploy.core.spec import PreprocessSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.budget import Budget, Share
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.settings import Settings

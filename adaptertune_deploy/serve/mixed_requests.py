@@ -12,7 +12,7 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import AtdError, RequestError, did_you_mean
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.answers import best, softmax
 from adaptertune_deploy.serve.sessions.logits import check_finite
 from adaptertune_deploy.serve.sessions.session import Session

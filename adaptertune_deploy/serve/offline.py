@@ -12,7 +12,7 @@ from PIL import Image
 
 from adaptertune_deploy.core.errors import ImageError, UsageError, did_you_mean
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.sessions.session import Session
 
 # As a file holds it, or decoded.

@@ -13,7 +13,7 @@ from PIL import Image
 
 from adaptertune_deploy.core.errors import ImageError, UsageError
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve import classify, embed
 from adaptertune_deploy.serve.answers import Answer
 from adaptertune_deploy.serve.offline import AnyImage

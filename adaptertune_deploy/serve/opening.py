@@ -6,9 +6,9 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core.bundle import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, select_tasks
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.manifest import MERGED, SHARED, select_tasks
 from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.about import read_about

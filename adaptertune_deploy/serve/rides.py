@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.batching.deadline import Deadline

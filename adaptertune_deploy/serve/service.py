@@ -9,7 +9,7 @@ from dataclasses import fields
 from time import monotonic
 
 from adaptertune_deploy.core.errors import EngineError, RequestError, did_you_mean
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.answering import Answering, Served
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.batching.batcher import Batcher

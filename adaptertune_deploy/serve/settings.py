@@ -12,7 +12,7 @@ MAX_BATCH, MAX_INSTANCES = 4096, 64
 FOUND_BATCH = 8  # of the largest batch that a warm-up takes by itself
 FOUND_AT_ONCE = 4  # of the most runs at the same time that it tries
 ROWS, BYTES, MEGABYTES, PIXELS, SECONDS, COUNT = "ROWS", "BYTES", "MB", "PIXELS", "SECONDS", "N"
-# ATD_CACHE is the folder that commands keep files in (core.cache).
+# ATD_CACHE is the folder that commands keep files in (core.storage.cache).
 VARIABLES = {"cache": "ATD_RESPONSE_CACHE"}
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter import AdapterConfig, read_adapter
+from adaptertune_deploy.core.adapter.folder import AdapterConfig, read_adapter
+from adaptertune_deploy.core.answers.significance import Paired, paired
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.significance import Paired, paired
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.loader import evaluation_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.train.outcome.measured import Measure

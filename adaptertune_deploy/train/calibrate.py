@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.outcome.scores import losses
 from adaptertune_deploy.train.probe.head import Weights

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.tuned import TunedViT

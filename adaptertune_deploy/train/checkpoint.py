@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptertune_deploy.core import files, records, tensors
 from adaptertune_deploy.core.errors import FormatError, UsageError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import files, records, tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.train.outcome.measured import Step
 from adaptertune_deploy.train.stopped import RUN_NAME
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.nested import narrowed
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.evaluate import outputs

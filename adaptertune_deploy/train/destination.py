@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.adapter import folder as artefact
 from adaptertune_deploy.core.errors import FormatError, UsageError
+from adaptertune_deploy.core.storage import files
 
 ROOM = 32_000_000  # bytes: an adapter of a large backbone, its report and 32 photographs
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.calibrate import fit_temperature
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate, OutOfFold

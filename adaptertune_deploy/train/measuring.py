@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train import proofs
 from adaptertune_deploy.train.candidates import Adapted, Frozen, frozen_features

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
+from adaptertune_deploy.core.storage import records
 from adaptertune_deploy.train.recipe import Recipe, method_fields, rank_fields
 
 NAME = "recipe.yaml"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter import AdapterConfig, read_adapter, weights_of
+from adaptertune_deploy.core.adapter.folder import AdapterConfig, read_adapter, weights_of
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.bad import drop_bad
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.loader import evaluation_loader

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptertune_deploy.core.errors import FormatError, TrainingError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.dropping import Dropping
 from adaptertune_deploy.model.nested import at_widths

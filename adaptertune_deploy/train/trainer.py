@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter import AdapterConfig
-from adaptertune_deploy.core.nested import WidthRecord
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
+from adaptertune_deploy.core.adapter.nested import WidthRecord
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.whereabouts import remember

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core import adapter as artefact
+from adaptertune_deploy.core.adapter import folder as artefact
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE, EMBEDDED_BACKBONE, RANDOM_TAG

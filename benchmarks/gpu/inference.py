@@ -14,7 +14,7 @@ import torch
 from adaptertune_deploy.bench.interleaved import Opener, Run, time_interleaved
 from adaptertune_deploy.bench.spread import Spread
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.options import EngineOptions
 from benchmarks import backbones
 from benchmarks.inference import forms

@@ -25,9 +25,10 @@ from adaptertune_deploy.bench.interleaved import time_interleaved
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.memory import resident_mb
 from adaptertune_deploy.bench.spread import Spread, ratios
-from adaptertune_deploy.core import graph_facts, heads
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.identity import tensor_shapes
+from adaptertune_deploy.core.adapter import heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import tensor_shapes
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
 from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.bank import SlotBank

@@ -23,8 +23,8 @@ import numpy as np
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.spread import Spread
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core.publish import add_task
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.bundle.publish import add_task
 from benchmarks import backbones, documents
 from tests import builders
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from adaptertune_deploy.bench.interleaved import Opener, Run
-from adaptertune_deploy.core import bank, graph_facts, heads
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.identity import tensor_shapes
+from adaptertune_deploy.core.adapter import bank, heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import tensor_shapes
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import EngineOptions

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from adaptertune_deploy.bench.machine import describe_machine
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.answers.significance import paired
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import FORMS, select_graph
 from adaptertune_deploy.core.images.preprocess import preprocess
-from adaptertune_deploy.core.manifest import FORMS, select_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.significance import paired
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.engines.engine import graph_precision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adaptertune_deploy.core.significance import p_words, wilson
+from adaptertune_deploy.core.answers.significance import p_words, wilson
 from benchmarks import documents
 from benchmarks.documents import Facts
 from benchmarks.wording import MISSED, at_most, heading, machine, row, spread

@@ -20,9 +20,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.bundle import read_manifest
-from adaptertune_deploy.core.manifest import GraphRecord
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.manifest import GraphRecord
 from adaptertune_deploy.engines.engine import AnyArray, Engine, Slab
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.http.app import make_app

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.manifest import SHARED, select_graph
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import SHARED, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.export.merge import merged_graph

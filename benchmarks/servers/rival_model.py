@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as triton
 
-from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.images.preprocess import preprocess
 
 

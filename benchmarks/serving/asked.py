@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptertune_deploy.core.images.preprocess import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_session
 from benchmarks.clients.http1 import Connection, cycle, post

@@ -27,10 +27,10 @@ from rich.console import Console
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.memory import resident_mb
-from adaptertune_deploy.core import samples
-from adaptertune_deploy.core.adapter import read_config
-from adaptertune_deploy.core.bundle import read_manifest
-from adaptertune_deploy.core.publish import add_task
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import read_config
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.publish import add_task
 from benchmarks import documents
 
 RESULTS = documents.results("footprint")

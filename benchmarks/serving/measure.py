@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 
 from adaptertune_deploy.bench.machine import describe_machine
-from adaptertune_deploy.core.bundle import MANIFEST_NAME, read_manifest
+from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME, read_manifest
 from benchmarks import documents
 from benchmarks.clients.loads import CLIENTS
 from benchmarks.clients.photographs import photographs

@@ -29,11 +29,13 @@ from PIL import Image
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.spread import Spread, p99
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, files, graph_facts
-from adaptertune_deploy.core.identity import Identity
-from adaptertune_deploy.core.manifest import FORMAT_VERSION, SHARED, Manifest, TaskRecord, tensor_file
-from adaptertune_deploy.core.manifest_changes import with_task
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.identity import Identity
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION, SHARED, Manifest, TaskRecord, tensor_file
+from adaptertune_deploy.core.bundle.manifest_changes import with_task
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.options import ON_CPU

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core import tensors
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from tests.builders import give_reference
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"

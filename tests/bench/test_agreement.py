@@ -7,10 +7,10 @@ import pytest
 
 from adaptertune_deploy.bench.agreement import Agreement, agreement, joined
 from adaptertune_deploy.bench.known import Known
+from adaptertune_deploy.core.adapter.reference import KnownAnswers
+from adaptertune_deploy.core.bundle.manifest import TaskRecord, tensor_file
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.manifest import TaskRecord, tensor_file
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
-from adaptertune_deploy.core.reference import KnownAnswers
 from tests.serve.fakes import FakeEngine, make_adapters, make_shared, random_images, reference
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from adaptertune_deploy.bench import known
 from adaptertune_deploy.bench.known import find_known, images_for
-from adaptertune_deploy.core.adapter import read_config, write_config
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter.folder import read_config, write_config
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.images.preprocess import preprocess
 from tests.bench.golden import GOLDEN, golden_logits
 from tests.builders import write_adapter

@@ -15,7 +15,7 @@ from adaptertune_deploy.bench.measure import Plan, measure
 from adaptertune_deploy.bench.memory import Question
 from adaptertune_deploy.bench.results import Bench, Way
 from adaptertune_deploy.bench.subject import disk_bytes
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import EngineOptions

@@ -6,8 +6,8 @@ import pytest
 
 from adaptertune_deploy.bench import setups as module
 from adaptertune_deploy.bench.setups import Setup, engines_here, forms_of, setups
-from adaptertune_deploy.core.bundle import read_manifest
-from adaptertune_deploy.core.manifest import Manifest, graph_file
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.manifest import Manifest, graph_file
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import ENGINES
 from adaptertune_deploy.engines.options import EngineOptions

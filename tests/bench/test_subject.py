@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.bench.subject import asking, disk_bytes, open_tasks, repeated
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.engines.options import ON_CPU
 from tests.bench.golden import GOLDEN, golden_logits

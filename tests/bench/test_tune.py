@@ -13,7 +13,7 @@ from adaptertune_deploy.bench.known import find_known
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.tune import Request, thread_counts, tune, usual_batch, ways
 from adaptertune_deploy.bench.tuning import Tuning, find_tuning, graphs_hash, write_tuning
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.serve.settings import FOUND_BATCH

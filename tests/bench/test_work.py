@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from adaptertune_deploy.bench.work import image_flop, weight_shapes
-from adaptertune_deploy.core.bundle import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
 from tests.bench.golden import GOLDEN
 from tests.builders import make_backbone_spec
 from tests.engines.onnx_files import field

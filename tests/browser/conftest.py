@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from adaptertune_deploy.core.accuracy import AccuracyRecord
-from adaptertune_deploy.core.files import sha256_bytes
+from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage.files import sha256_bytes
 from adaptertune_deploy.serve.about import About, Sample, read_about
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving

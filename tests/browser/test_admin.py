@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.browser.conftest import GOLDEN, IMAGES, WAIT_MS, Visit, wait_ready
 from tests.browser.conftest import Opener as Visits
 from tests.browser.test_looks import COLOURS, LEAST_CONTRAST, NAMELESS, contrast

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import bundle, publish
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import publish
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import USUAL
 from adaptertune_deploy.serve.about import read_about

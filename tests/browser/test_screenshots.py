@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter.samples import keep
 from benchmarks.screenshots import BROWSERS, LARGEST, Shot, take
 from tests.browser.conftest import GOLDEN, IMAGES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app

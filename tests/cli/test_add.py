@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.cli.terminal import console
-from adaptertune_deploy.core import publish, tensors
-from adaptertune_deploy.core.adapter import read_config, read_folder_tensors, write_config, write_tensors
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter.folder import read_config, read_folder_tensors, write_config, write_tensors
+from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.images.preprocess import preprocess
-from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_session

@@ -9,7 +9,7 @@ import pytest
 
 from adaptertune_deploy.cli import bundle_accuracy
 from adaptertune_deploy.cli.bundle_accuracy import check_task, facts, show
-from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import EngineOptions

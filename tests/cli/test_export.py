@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.adapter import read_config, write_config
-from adaptertune_deploy.core.bundle import read_manifest
-from adaptertune_deploy.core.manifest import Manifest
-from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.core.adapter.folder import read_config, write_config
+from adaptertune_deploy.core.adapter.samples import keep
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.export import exporter
 from adaptertune_deploy.export.plan import Plan
 from tests.builders import make_task, with_parity, write_adapter

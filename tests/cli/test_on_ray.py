@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.serve.ray.replica import Plan
 from tests.cli.conftest import Atd
 

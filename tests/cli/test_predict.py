@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.cli.predict import show
-from adaptertune_deploy.core import bundle, tensors
-from adaptertune_deploy.core.adapter import read_adapter
+from adaptertune_deploy.core.adapter.folder import read_adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.serve.answers import Answer, Label
 from tests.cli.conftest import GOLDEN, Atd
 

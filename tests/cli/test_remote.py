@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from adaptertune_deploy.cli.remote import Remote
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import UsageError
 from tests.cli.administered import TOKEN, administered
 from tests.cli.conftest import Atd

@@ -17,9 +17,9 @@ import pytest
 from adaptertune_deploy.cli import serve
 from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core import cores
-from adaptertune_deploy.core.adapter import read_config, write_config
-from adaptertune_deploy.core.bundle import read_manifest
-from adaptertune_deploy.core.samples import keep
+from adaptertune_deploy.core.adapter.folder import read_config, write_config
+from adaptertune_deploy.core.adapter.samples import keep
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.engines.options import EngineOptions

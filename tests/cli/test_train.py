@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.cli.train import show_result, train_facts
-from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.parallel import help as help_

@@ -11,7 +11,7 @@ import pytest
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.bench.tried import Evidence, Tried
 from adaptertune_deploy.bench.tuning import Tuning, graphs_hash, write_tuning
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.precision import Precision
 from tests.bench.planted import tried
 from tests.cli.conftest import Atd

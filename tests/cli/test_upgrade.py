@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import publish
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.cli.conftest import Atd
 
 pytest.importorskip("onnx", reason="onnx makes this test's old bundle and converts it")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import records, spec
+from adaptertune_deploy.core import spec
 from adaptertune_deploy.core.spec import HEAD_ONLY
+from adaptertune_deploy.core.storage import records
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 
 NAN, INFINITE = float("nan"), float("inf")

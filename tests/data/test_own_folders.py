@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.data.own_folders import check_not_own
 from tests.builders import write_adapter, write_bundle, write_merged
 from tests.data.builders import make_folder, save_image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.data.whereabouts import find_dataset, recorded_name, remember
 from tests.builders import make_config

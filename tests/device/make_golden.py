@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from adaptertune_deploy.core import bundle, files, publish, tensors
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig, read_adapter
+from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig, read_adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION, Manifest
 from adaptertune_deploy.core.images import preprocess as images
-from adaptertune_deploy.core.manifest import FORMAT_VERSION, Manifest
 from adaptertune_deploy.core.spec import BackboneSpec
+from adaptertune_deploy.core.storage import files, tensors
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared
 from adaptertune_deploy.model.backbone import Backbone, weights_sha256

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import tensors
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.publish import add_task
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.publish import add_task
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import Session, open_session
 

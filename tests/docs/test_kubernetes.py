@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.manifest import FORMAT_VERSION
+from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.settings import Settings, variable
 from tests.docs.test_guides import check_options, instructions

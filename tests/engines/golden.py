@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.manifest import MERGED, SHARED, select_graph
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, select_graph
 from adaptertune_deploy.core.precision import Precision
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, tensors
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.reference import KnownAnswers
+from adaptertune_deploy.core.answers.known_image import known_image
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import FormatError, ParityError
 from adaptertune_deploy.core.images.preprocess import normalised, preprocess
-from adaptertune_deploy.core.known_image import known_image
-from adaptertune_deploy.core.manifest import select_graph
-from adaptertune_deploy.core.reference import KnownAnswers
+from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU

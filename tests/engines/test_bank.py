@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.bundle import read_graph, read_manifest
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.heads import apply, head_of
+from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import EngineError, FormatError
-from adaptertune_deploy.core.heads import apply, head_of
-from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.engines.bank import FIRST, SlotBank
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.handle import HEAD_ONLY, Handle

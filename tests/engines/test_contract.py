@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.bundle import facts_of, merged_facts, read_graph, read_manifest, shared_facts
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.folder import facts_of, merged_facts, read_graph, read_manifest, shared_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.engines.contract import check_contract, input_types
 from adaptertune_deploy.engines.engine import TensorInfo, open_engine
 from adaptertune_deploy.engines.options import ON_CPU

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import pytest
 
+from adaptertune_deploy.core.bundle.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
-from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine
 from adaptertune_deploy.engines.engine import EngineEntry, lacks

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, bundle
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord, ParityRecord
 from adaptertune_deploy.core.errors import ParityError
-from adaptertune_deploy.core.manifest import MERGED, SHARED, GraphRecord, ParityRecord
 from adaptertune_deploy.core.precision import Precision, Tolerance
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import parity
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.limits import Limits

@@ -12,11 +12,12 @@ import pytest
 import timm
 import torch
 
-from adaptertune_deploy.core import bank, graph_facts, heads
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.graph_facts import GraphFacts
+from adaptertune_deploy.core.adapter import bank, heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import BackboneSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.merge import merged_graph

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from adaptertune_deploy.core import bundle, files
-from adaptertune_deploy.core.manifest import GraphRecord
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import GraphRecord
+from adaptertune_deploy.core.storage import files
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 OLD_PARITY = {

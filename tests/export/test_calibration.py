@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import files, samples
-from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
+from adaptertune_deploy.core.adapter.samples import CALIBRATION_NAME
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.images.preprocess import preprocess
-from adaptertune_deploy.core.samples import CALIBRATION_NAME
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.export.calibration import IMAGES, check_photographs, find_calibration
 from tests.builders import encode, make_config, make_image, make_preprocess_spec, make_task
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.explain import Explanation, block_ends, explain

@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bank, bundle, files, graph_facts, publish, samples
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank, samples
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import tensor_shapes
+from adaptertune_deploy.core.adapter.reference import KnownAnswers, known_answers
+from adaptertune_deploy.core.adapter.samples import CALIBRATION_NAME, SampleRecord
+from adaptertune_deploy.core.answers.known_image import known_image
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import graph_facts, publish
+from adaptertune_deploy.core.bundle.manifest import Manifest, select_graph
 from adaptertune_deploy.core.errors import BackboneError, ExportError, FormatError, ParityError, UsageError
-from adaptertune_deploy.core.identity import tensor_shapes
 from adaptertune_deploy.core.images.preprocess import normalised, preprocess
-from adaptertune_deploy.core.known_image import known_image
-from adaptertune_deploy.core.manifest import Manifest, select_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.reference import KnownAnswers, known_answers
-from adaptertune_deploy.core.samples import CALIBRATION_NAME, SampleRecord
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions

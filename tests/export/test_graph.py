@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export import graph, onnx_file
 from adaptertune_deploy.export.graph import GraphInput, to_onnx
 from adaptertune_deploy.export.shared import export_shared

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.samples import SampleRecord
 from adaptertune_deploy.core.errors import ExportError
 from adaptertune_deploy.core.images.preprocess import preprocess, transform
-from adaptertune_deploy.core.samples import SampleRecord
 from adaptertune_deploy.export import images
 from adaptertune_deploy.export.images import find_images, read_images
 from tests.builders import encode, make_image, make_preprocess_spec

@@ -13,10 +13,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import make_adapter, make_task
 from tests.export.conftest import SLOTS, OpenGraph, merged_of, reference, scaled_adapter

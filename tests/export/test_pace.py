@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle, files
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.manifest import Manifest
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import pace as module

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.adapter import samples
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.plan import plan_export, read_old

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bank, bundle
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord
 from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.images.preprocess import preprocess
-from adaptertune_deploy.core.manifest import MERGED, SHARED, GraphRecord
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.parity import verify_merged, verify_shared
 from adaptertune_deploy.export.reference import asked_logits, check_reference
 from adaptertune_deploy.model.backbone import Backbone

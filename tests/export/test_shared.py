@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import bank, graph_facts, heads
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank, heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine, open_engine
 from adaptertune_deploy.engines.handle import Handle

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.answers.known_image import known_image
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.progress import silent
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.export import torch_answers
 from adaptertune_deploy.export.images import read_images
 from adaptertune_deploy.export.plan import Plan, plan_export

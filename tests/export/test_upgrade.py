@@ -11,11 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
-from adaptertune_deploy.core import bank, bundle, heads, publish, tensors
+from adaptertune_deploy.core.adapter import bank, heads
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle.manifest import Manifest, select_graph
 from adaptertune_deploy.core.errors import ExportError, FormatError, ParityError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.manifest import Manifest, select_graph
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.core.bundle.graph_facts import KEY
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.graph_facts import KEY
 from adaptertune_deploy.export import version1
 from tests.export.old_bundles import GOLDEN, downgrade
 

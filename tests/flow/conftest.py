@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.storage import files
 from tests.flow.playing import atd_command, copy_golden, environment, play
 
 

@@ -11,7 +11,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.flow.conftest import Workspace
 
 PICO = "vit_pico_patch8_64.atd_formula"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import adaptertune_deploy as atd
-from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.adapter.folder import read_config
+from adaptertune_deploy.core.adapter.reference import known_answers
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.core.reference import known_answers
 from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from adaptertune_deploy.serve.sessions.session import open_session
 from adaptertune_deploy.train.recipe import method_fields

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.flow.conftest import run_atd
 
 pytestmark = [

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.special import log_softmax
 
 from adaptertune_deploy.cli import main
-from adaptertune_deploy.core.adapter import AdapterConfig, read_config
+from adaptertune_deploy.core.adapter.folder import AdapterConfig, read_config
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.train import prepare as preparing

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.flow import surgery

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.flow.playing import ROOT
 
 PAGE = (ROOT / "docs" / "python.md").read_text()

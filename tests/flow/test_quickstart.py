@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from adaptertune_deploy.core.adapter import read_adapter
-from adaptertune_deploy.core.bundle import read_graph, read_manifest
+from adaptertune_deploy.core.adapter.folder import read_adapter
+from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
 from tests.flow.conftest import Workspace
 
 

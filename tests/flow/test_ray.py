@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.adapter import read_config
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter.folder import read_config
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.builders import write_adapter
 from tests.flow.conftest import run_atd
 from tests.flow.playing import atd_command, environment

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.adapter import read_config
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter.folder import read_config
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.precision import Precision
 from tests.flow.conftest import Workspace
 from tests.flow.playing import ROOT, atd_command, environment

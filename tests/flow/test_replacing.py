@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from tests.flow.conftest import Workspace
 from tests.flow.playing import Mistake, play, run, tree
 from tests.train.runs import make_pictures

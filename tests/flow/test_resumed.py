@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.train.stopped import folder_of, is_stopped
 from tests.flow.playing import run
 from tests.flow.terminal import OnTerminal

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from adaptertune_deploy.core.adapter import read_adapter
+from adaptertune_deploy.core.adapter.folder import read_adapter
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.loader import evaluation_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.adapter.folder import read_config
 from tests.builders import write_adapter
 from tests.flow.playing import GOLDEN, atd_command, environment, run
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.adapter import read_config
-from adaptertune_deploy.core.bundle import read_manifest, read_task
+from adaptertune_deploy.core.adapter.folder import read_config
+from adaptertune_deploy.core.bundle.folder import read_manifest, read_task
 from tests.builders import make_task, write_adapter
 from tests.flow.playing import GOLDEN, atd_command, environment, run, tree
 from tests.flow.waiting import wait_until_ready

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, tensors
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.cuda.driver import ask_driver
 from adaptertune_deploy.engines.engine import Engine, check_options, open_engine
 from adaptertune_deploy.engines.options import EngineOptions

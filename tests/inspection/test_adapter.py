@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from adaptertune_deploy.core.adapter import write_config, write_tensors
+from adaptertune_deploy.core.adapter.folder import write_config, write_tensors
 from adaptertune_deploy.inspection.adapter import inspect
 from adaptertune_deploy.inspection.inspected import Size
 from tests.builders import make_config, make_task, make_tensors, make_widths, write_adapter

@@ -10,10 +10,10 @@ import timm
 import torch
 from torch import nn
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import Identity, tensor_name, tensor_shapes
 from adaptertune_deploy.core.errors import BackboneError, FormatError
-from adaptertune_deploy.core.identity import Identity, tensor_name, tensor_shapes
 from adaptertune_deploy.model.adapted import AdaptedViT, after_blocks, pooled_features
 from adaptertune_deploy.model.backbone import load_backbone, weights_sha256
 from tests.builders import make_adapter, make_backbone_spec, make_task

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.errors import BackboneError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.reference import torch_logits
 from tests.builders import make_adapter, make_task

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.answers.significance import wilson
 from adaptertune_deploy.report import accuracy
 from adaptertune_deploy.report.accuracy import Candidate, Gain, draw_accuracy
 from adaptertune_deploy.report.canvas import OTHER, SHIPS

@@ -1,7 +1,7 @@
 """An engine that computes in numpy, can be held and made to fail, and the sessions and servers built on it.
 
 The network: mean colour of the image times a fixed [3, D] matrix, the adapters one after another, the head. It has
-the shared graph's inputs and meaning (core.bank), so shared, merged and plain per-task results can be compared.
+the shared graph's inputs and meaning (core.adapter.bank), so shared, merged and plain per-task results can be compared.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.heads import head_of
+from adaptertune_deploy.core.adapter.identity import tensor_name
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.errors import EngineError, RequestError
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.heads import head_of
-from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import EngineEntry, Slab, TensorInfo
 from adaptertune_deploy.engines.limits import Limits

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.accuracy import AccuracyRecord
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter.samples import SampleRecord, keep
+from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.samples import SampleRecord, keep
 from adaptertune_deploy.serve.about import LARGEST_SAMPLE, MOST_SAMPLES, read_about
 from tests.builders import make_adapter, make_task, write_adapter, write_bundle, write_merged
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve import images as pool
 from adaptertune_deploy.serve.answering import Served
 from adaptertune_deploy.serve.batching.deadline import Deadline

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from adaptertune_deploy.core.errors import ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve import images
 from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.images import ImagePool

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.serve import opening
 from adaptertune_deploy.serve.opening import Opening

@@ -10,11 +10,12 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, bundle
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY
 from adaptertune_deploy.serve.rides import Rides

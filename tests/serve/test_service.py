@@ -7,7 +7,7 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.engines.limits import Limits

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.targets.triton import shared
 from tests.export.targets.triton.repository import GOLDEN, copy_bundle, parse

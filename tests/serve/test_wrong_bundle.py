@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.engines.onnxruntime import engine as ort
 from adaptertune_deploy.engines.onnxruntime.attention import fuse
 from adaptertune_deploy.engines.options import ON_CPU

@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.identity import tensor_name
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import tensor_name
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from tests.serve.fakes import SLOTS, WIDTH, make_facts, projection
 
 OPSET, IR_VERSION = 20, 10

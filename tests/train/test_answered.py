@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import adapter as adapters
+from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.model.reference import torch_logits
 from adaptertune_deploy.train.answered import BATCH, answered

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.train.destination import check_destination
 from tests.builders import make_task, write_adapter
 from tests.data.builders import make_folder

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load
 
-from adaptertune_deploy.core import adapter as adapters
+from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import BackboneError, DatasetError, FormatError, UsageError
 from adaptertune_deploy.data.whereabouts import find_dataset
 from adaptertune_deploy.train.outcome.scores import cross_entropy

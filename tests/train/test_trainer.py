@@ -14,13 +14,13 @@ import timm
 import torch
 from PIL import Image
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import samples
-from adaptertune_deploy.core.accuracy import recorded
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.identity import tensor_name
+from adaptertune_deploy.core.adapter.reference import read_reference
+from adaptertune_deploy.core.answers.accuracy import recorded
 from adaptertune_deploy.core.errors import AtdError, BackboneError, DatasetError, TrainingError, UsageError
-from adaptertune_deploy.core.identity import tensor_name
 from adaptertune_deploy.core.images.preprocess import preprocess
-from adaptertune_deploy.core.reference import read_reference
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model import adapted
 from adaptertune_deploy.model.adapted import AdaptedViT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.adapter import CONFIG_NAME
+from adaptertune_deploy.core.adapter.folder import CONFIG_NAME
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE, EMBEDDED_BACKBONE
 from adaptertune_deploy.train.usual_backbone import choose_backbone, other_weights
 from tests.builders import make_backbone_spec, make_task, write_adapter

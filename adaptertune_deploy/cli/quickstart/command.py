@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 from adaptertune_deploy.cli import options
 from adaptertune_deploy.cli.options import PLACES, TRAINING, value
 from adaptertune_deploy.cli.terminal import console, interrupts
+from adaptertune_deploy.core.bundle.manifest import FORMS
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.manifest import FORMS
 
 if TYPE_CHECKING:
     from adaptertune_deploy.cli.quickstart.served import Served
-    from adaptertune_deploy.core.manifest import Manifest
+    from adaptertune_deploy.core.bundle.manifest import Manifest
     from adaptertune_deploy.train.trainer import TrainResult
 
 OUT = "Folder that gets adapters/ and bundle/; nothing outside it is touched."

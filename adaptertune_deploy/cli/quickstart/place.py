@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adaptertune_deploy.cli.terminal import interrupts
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import FormatError, UsageError
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 
 ADAPTERS, BUNDLE = "adapters", "bundle"

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from adaptertune_deploy.cli.terminal import console, table, text
 from adaptertune_deploy.cli.terminal import next as following
-from adaptertune_deploy.core.manifest import FORMS
-from adaptertune_deploy.core.training_record import in_epochs
+from adaptertune_deploy.core.adapter.training_record import in_epochs
+from adaptertune_deploy.core.bundle.manifest import FORMS
 
 if TYPE_CHECKING:
     from adaptertune_deploy.cli.quickstart.served import Served
-    from adaptertune_deploy.core.manifest import Manifest
+    from adaptertune_deploy.core.bundle.manifest import Manifest
     from adaptertune_deploy.train.trainer import TrainResult
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from adaptertune_deploy.core import samples
-from adaptertune_deploy.core.adapter import read_config
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.serve.classify import classify

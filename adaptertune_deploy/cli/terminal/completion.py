@@ -83,7 +83,7 @@ def trained_task(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def served_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return a comma-separated list of the bundle's tasks, one longer than what was typed."""
-    from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.core.bundle.folder import read_manifest
 
     try:
         manifest = read_manifest(_place(ctx, "bundle", "bundle"))
@@ -104,7 +104,7 @@ def _place(ctx: typer.Context, name: str, usual: str) -> Path:
 
 
 def _adapters(root: Path) -> Iterable[Path]:
-    from adaptertune_deploy.core.adapter import list_adapters
+    from adaptertune_deploy.core.adapter.folder import list_adapters
 
     try:
         return _safe(list_adapters(root))

@@ -14,7 +14,7 @@ from adaptertune_deploy.cli.terminal import console, table, text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adaptertune_deploy.core.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
+    from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest, ParityRecord, TaskRecord
 
 
 def held(
@@ -33,7 +33,7 @@ def held(
     import dataclasses
 
     from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.core.bundle import read_manifest
+    from adaptertune_deploy.core.bundle.folder import read_manifest
 
     running = servers.remote(ctx, server)
     if running is not None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adaptertune_deploy.cli.terminal.text import UNSAFE
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import SHARED
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.manifest import SHARED
 
 ADAPTERS, BUNDLE = Path("adapters"), Path("bundle")
 
@@ -147,7 +147,7 @@ def serving(place: Path, tasks: Sequence[str], image: Path | None) -> tuple[str,
 
 def sample_image(folder: Path) -> Path | None:
     """Return one of the images that training held back of an adapter, None where there is none here."""
-    from adaptertune_deploy.core import samples
+    from adaptertune_deploy.core.adapter import samples
 
     try:
         found = samples.find(folder, artefact.read_config(folder).samples)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.answers.significance import wilson
 from adaptertune_deploy.data.duplicates import TEST
 from adaptertune_deploy.data.findings.finding import ERROR, NOTE, WARNING, Finding, counted, first
 

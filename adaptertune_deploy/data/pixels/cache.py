@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from adaptertune_deploy.core.cache import cache_folder
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.spec import PreprocessSpec
+from adaptertune_deploy.core.storage.cache import cache_folder
 from adaptertune_deploy.data.pixels.room import Room
 from adaptertune_deploy.data.pixels.shelf import Memory, Shelf
 from adaptertune_deploy.data.pixels.views import Reduced, Served, View, make

@@ -13,8 +13,8 @@ from pathlib import Path
 import PIL
 from PIL import features
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.data.pixels.pixel_file import FORMAT_VERSION, PixelFile, PixelWriter
 from adaptertune_deploy.data.pixels.views import View
 from adaptertune_deploy.data.samples import Pixels

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.data.samples import Pixels
 
 LARGEST = 1 << 29  # bytes; the largest real file, CIFAR-100's train, has 155 MB

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from adaptertune_deploy.core.adapter import Adapter
-    from adaptertune_deploy.core.tensors import Array
+    from adaptertune_deploy.core.adapter.folder import Adapter
+    from adaptertune_deploy.core.storage.tensors import Array
 
 RANKS = (2, 3)
 IMAGE, TASK = (0, 2, 1, 2), (1, 0, 0, 1)  # of each row
@@ -65,7 +65,7 @@ def answer(image: Array, adapter: Adapter) -> npt.NDArray[np.float64]:
     """Return the graph's features [D] for one image [3, H, W], from the adapter's own tensors, in float64."""
     import numpy as np
 
-    from adaptertune_deploy.core.identity import tensor_name
+    from adaptertune_deploy.core.adapter.identity import tensor_name
     from adaptertune_deploy.doctor.probes import small_graph
 
     x = image.astype(np.float64).mean(axis=(1, 2)) @ small_graph.projection().astype(np.float64)

@@ -2,7 +2,8 @@
 
     x = mean colour of the image [3] @ a fixed matrix [3, D]; the adapter after "block" 0; features = x + adapter(x)
 
-It has the inputs, names and metadata of a bundle's shared graph (core.bank), so that every engine takes it as one.
+It has the inputs, names and metadata of a bundle's shared graph (core.adapter.bank), so that every engine takes it as
+one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.graph_facts import GraphFacts
-from adaptertune_deploy.core.identity import tensor_name, tensor_shapes
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import tensor_name, tensor_shapes
+from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.onnx.wire_format import write
 
 FLOAT, INT64 = 1, 7  # TensorProto.DataType

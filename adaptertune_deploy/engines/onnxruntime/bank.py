@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.engines.onnx.nodes import INT64, WireGraph, WireNode
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core import cores, graph_facts
+from adaptertune_deploy.core import cores
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.engines import heap
 from adaptertune_deploy.engines.cuda.copies import DeviceCopies

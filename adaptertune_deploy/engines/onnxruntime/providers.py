@@ -15,9 +15,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from adaptertune_deploy.core import cache, files
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage import cache, files
 from adaptertune_deploy.engines.cuda.driver import ask_driver, find_gpu
 from adaptertune_deploy.engines.engine import TensorInfo
 from adaptertune_deploy.engines.limits import Limits

@@ -7,7 +7,7 @@ import io
 import logging
 from typing import Any
 
-from adaptertune_deploy.core import graph_facts
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnxruntime import placement

@@ -3,7 +3,7 @@
 Left to itself it computes float32 graphs in bfloat16 where the CPU has that, and it takes "f16" for bfloat16 without a
 word. So a precision is always named, and what the products really run in is read back from the compiled model. It
 answers a row that names no task with zeros, and one that names no image with another image's features:
-core.bank.check_rows stands before every run.
+core.adapter.bank.check_rows stands before every run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import heap

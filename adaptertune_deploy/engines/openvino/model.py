@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino.library import PrePostProcessor, operators, ov
 from adaptertune_deploy.engines.packed_bank import PACKED, BankLayout, layout_of, pack

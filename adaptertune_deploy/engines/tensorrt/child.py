@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptertune_deploy.core import records
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.storage import records
 from adaptertune_deploy.engines.tensorrt import library
 from adaptertune_deploy.engines.tensorrt.build import build
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest

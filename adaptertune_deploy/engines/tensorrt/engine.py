@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adaptertune_deploy.core import bank, files, graph_facts
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.driver import Driver, Gpu, ask_driver, find_gpu
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo

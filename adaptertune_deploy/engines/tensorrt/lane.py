@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, Graph, PinnedArray, Stream
@@ -104,7 +104,7 @@ class Lane:
 
         Args:
             feeds: `images`, and of a shared graph `image` and `task`, which names slots of the bank.
-            bank_feeds: a bank in host memory, core.bank.stack, in place of a resident one; empty for none.
+            bank_feeds: a bank in host memory, core.adapter.bank.stack, in place of a resident one; empty for none.
             resident: a bank on this GPU.
 
         Returns:

@@ -1,9 +1,9 @@
 """Files that TensorRT made on this machine: plans (*.plan) and timing caches (*.timing).
 
-They lie in the cache (core.cache, "plans"), never in a bundle: a plan is code for one GPU, one TensorRT and one driver,
-TensorRT itself checks little of that, and reading a plan runs what it holds. So each file begins with what it was made
-of and for, and only one that says exactly what is wanted here is handed on; any other is made anew in its place. A file
-that another user wrote, or may write, is none of ours.
+They lie in the cache (core.storage.cache, "plans"), never in a bundle: a plan is code for one GPU, one TensorRT and one
+driver, TensorRT itself checks little of that, and reading a plan runs what it holds. So each file begins with what it
+was made of and for, and only one that says exactly what is wanted here is handed on; any other is made anew in its
+place. A file that another user wrote, or may write, is none of ours.
 
     ATDPLAN1 | header's length, 8 bytes, little-endian | header, JSON of PlanHeader | TensorRT's bytes
 """
@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core import cache, files, records
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.storage import cache, files, records
 
 MAGIC = b"ATDPLAN1"
 HEADER_LIMIT = 1 << 20

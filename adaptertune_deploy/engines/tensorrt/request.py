@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from adaptertune_deploy.core import records
+from adaptertune_deploy.core.storage import records
 from adaptertune_deploy.engines.cuda.driver import Gpu
 from adaptertune_deploy.engines.tensorrt.settings import TensorrtSettings
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity

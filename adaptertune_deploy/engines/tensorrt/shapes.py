@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.engines.engine import TensorInfo
 from adaptertune_deploy.engines.limits import steps_up_to
 

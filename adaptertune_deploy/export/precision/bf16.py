@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.precision.cast import cast
 from adaptertune_deploy.export.precision.fp16 import SUMS

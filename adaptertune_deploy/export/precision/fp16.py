@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.export.onnx_file import AnyArray, OnnxFile, array
 from adaptertune_deploy.export.precision.cast import cast
 from adaptertune_deploy.export.precision.ranges import Ranges

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export.onnx_file import AnyArray, OnnxFile, array
 
 LEVELS = 127  # the largest magnitude of an int8 value; -128 would have no counterpart

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export.precision.products import LEVELS, quantised
 
 # SmoothQuant's alpha: 0 leaves the activation as it is, 1 makes all of its channels of one size.

@@ -73,7 +73,7 @@ def graph_in(data: bytes, precision: Precision, ranges: Ranges, what: str) -> by
         return data
     import onnx
 
-    from adaptertune_deploy.core import graph_facts
+    from adaptertune_deploy.core.bundle import graph_facts
     from adaptertune_deploy.export import onnx_file
 
     make: Make = importlib.import_module(WAYS[precision].module).make

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.options import USUAL, EngineOptions
 
 # name -> the module that writes it

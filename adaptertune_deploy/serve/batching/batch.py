@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.logs.context import request_id
 from adaptertune_deploy.serve.sessions.logits import check_finite
 from adaptertune_deploy.serve.tasks.served_task import ServedTask

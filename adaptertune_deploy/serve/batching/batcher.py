@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter
 
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import heap
 from adaptertune_deploy.serve.batching.admission import Admission
 from adaptertune_deploy.serve.batching.at_once import Way, choose, worth_timing

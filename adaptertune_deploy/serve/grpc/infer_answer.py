@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol.inference import InferRequest
 from adaptertune_deploy.serve.protocol.models import Model

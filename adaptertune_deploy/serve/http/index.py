@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.core.accuracy import AccuracyRecord
-from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
+from adaptertune_deploy.core.answers.significance import wilson
 from adaptertune_deploy.serve.about import About, AboutTask
 from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.http import page

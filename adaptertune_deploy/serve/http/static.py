@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.storage import files
 
 # The page takes scripts, styles, images and answers from this server alone, and shows itself in nobody's frame.
 POLICY = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.protocol.models import FP32_BYTES, Model
 
 

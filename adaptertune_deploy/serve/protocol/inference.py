@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, PRIORITIES
 from adaptertune_deploy.serve.protocol import bytes_tensor, fields, float_tensor
 from adaptertune_deploy.serve.protocol.models import BYTES, FP32, Model

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.answers import best
 from adaptertune_deploy.serve.protocol import bytes_tensor
 from adaptertune_deploy.serve.protocol.models import BYTES, FP32

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from adaptertune_deploy.core.adapter import SHIPS
+from adaptertune_deploy.core.adapter.folder import SHIPS
+from adaptertune_deploy.core.adapter.nested import rank_of
 from adaptertune_deploy.core.errors import AtdError, RequestError
-from adaptertune_deploy.core.nested import rank_of
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.index import READY
 

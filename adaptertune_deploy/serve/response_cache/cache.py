@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.parsing import AT_ONCE, ParsePool
 from adaptertune_deploy.serve.response_cache.digests import digests, size_of

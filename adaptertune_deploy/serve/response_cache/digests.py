@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 
 SIZE = hashlib.sha256().digest_size
 END = b"\0"  # of what comes before the image; no kind of image holds it

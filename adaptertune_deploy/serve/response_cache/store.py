@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 
 NUMBER_BYTES = 8

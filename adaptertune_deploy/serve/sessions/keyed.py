@@ -10,10 +10,10 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.core.stored_answer import StoredAnswer
 
 Value = TypeVar("Value")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.spec import TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 
 
 def check_finite(task: TaskSpec, logits: Array) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle.manifest import TaskRecord
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.core.manifest import TaskRecord
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
-from adaptertune_deploy.core.stored_answer import StoredAnswer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import EngineFacts, facts_of

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle, known_image
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
-from adaptertune_deploy.core.stored_answer import StoredAnswer
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.answers import known_image
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
@@ -48,7 +49,7 @@ class Opener:
         """Read one task's tensors.
 
         Raises:
-            FormatError: see core.bundle.read_task.
+            FormatError: see core.bundle.folder.read_task.
         """
         return bundle.read_task(self.folder, self.manifest, record)
 

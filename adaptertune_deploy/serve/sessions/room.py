@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adaptertune_deploy.core.bundle.manifest import TaskRecord
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
-from adaptertune_deploy.core.manifest import TaskRecord
 
 
 @dataclass(frozen=True)

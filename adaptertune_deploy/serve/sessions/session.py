@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
-from adaptertune_deploy.core.manifest import (
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import (
     MERGED,
     SHARED,
     GraphRecord,
@@ -21,10 +21,10 @@ from adaptertune_deploy.core.manifest import (
     select_graph,
     select_tasks,
 )
+from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
-from adaptertune_deploy.core.stored_answer import StoredAnswer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import USUAL, EngineOptions

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adaptertune_deploy.core import heads
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.heads import Head
-from adaptertune_deploy.core.manifest import TaskRecord
+from adaptertune_deploy.core.adapter import heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.heads import Head
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle.manifest import TaskRecord
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
-from adaptertune_deploy.core.stored_answer import StoredAnswer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import facts_of

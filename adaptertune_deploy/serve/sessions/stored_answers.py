@@ -1,4 +1,7 @@
-"""Whether tasks answer as their bundle says they do, tried on an image that everybody can make (core.known_image)."""
+"""Whether tasks answer as their bundle says they do, tried on an image that everybody can make.
+
+core.answers.known_image makes it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from adaptertune_deploy.core.answers.known_image import known_image
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import known_image
 from adaptertune_deploy.core.precision import TOLERANCES
 from adaptertune_deploy.core.spec import PreprocessSpec
-from adaptertune_deploy.core.stored_answer import StoredAnswer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 
 # Of the tolerance that holds where a bundle is made: this is no photograph, and perhaps another processor.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import SHARED, TaskRecord, find_graph
 from adaptertune_deploy.core.errors import AtdError, FormatError
-from adaptertune_deploy.core.manifest import SHARED, TaskRecord, find_graph
 from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.serve.sessions.opener import Opener
 

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from adaptertune_deploy.core.bundle.manifest import TaskRecord
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
-from adaptertune_deploy.core.manifest import TaskRecord
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import Session

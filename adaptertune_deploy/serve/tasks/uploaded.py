@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, files, samples
-from adaptertune_deploy.core.adapter import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
+from adaptertune_deploy.core.adapter.identity import Identity
+from adaptertune_deploy.core.adapter.reference import REFERENCE_NAME, KnownAnswers, known_answers
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.errors import AtdError, RequestError
-from adaptertune_deploy.core.identity import Identity
-from adaptertune_deploy.core.manifest import Manifest
-from adaptertune_deploy.core.reference import REFERENCE_NAME, KnownAnswers, known_answers
-from adaptertune_deploy.core.stored_answer import StoredAnswer
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.sessions.stored_answers import compare
 

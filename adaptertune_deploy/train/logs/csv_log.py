@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from adaptertune_deploy.core import files
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.train.logs.log import Line
 
 NAME = "steps.csv"

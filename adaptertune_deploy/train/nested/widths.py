@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptertune_deploy.core.nested import WidthMeasure, WidthRecord
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.adapter.nested import WidthMeasure, WidthRecord
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.model.nested import narrowed
 from adaptertune_deploy.train.candidates import Adapted, Frozen

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 import adaptertune_deploy
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import files
-from adaptertune_deploy.core.adapter import AdapterConfig
-from adaptertune_deploy.core.identity import ProbeRecord
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
+from adaptertune_deploy.core.adapter.identity import ProbeRecord
+from adaptertune_deploy.core.adapter.nested import width_name
+from adaptertune_deploy.core.adapter.reference import write_reference
+from adaptertune_deploy.core.adapter.samples import CALIBRATION_NAME, keep
+from adaptertune_deploy.core.adapter.training_record import DatasetRecord, RecipeRecord
 from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS
 from adaptertune_deploy.core.images.preprocess import preprocess as preprocessed
-from adaptertune_deploy.core.nested import width_name
-from adaptertune_deploy.core.reference import write_reference
-from adaptertune_deploy.core.samples import CALIBRATION_NAME, keep
-from adaptertune_deploy.core.tensors import Array
-from adaptertune_deploy.core.training_record import DatasetRecord, RecipeRecord
+from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Split
 from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import textwrap
 
-from adaptertune_deploy.core.adapter import AdapterConfig
-from adaptertune_deploy.core.samples import SAMPLES_NAME
-from adaptertune_deploy.core.training_record import RecipeRecord, in_epochs
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
+from adaptertune_deploy.core.adapter.samples import SAMPLES_NAME
+from adaptertune_deploy.core.adapter.training_record import RecipeRecord, in_epochs
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, FULL, HEAD, Measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adaptertune_deploy.core.nested import WidthRecord
+from adaptertune_deploy.core.adapter.nested import WidthRecord
 from adaptertune_deploy.train.outcome.scores import Scores
 
 HEAD, ADAPTER, FULL = "head", "adapter", "full"

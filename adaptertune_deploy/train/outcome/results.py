@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adaptertune_deploy.core import files
-from adaptertune_deploy.core.nested import WidthRecord
-from adaptertune_deploy.core.significance import Spread, wilson
-from adaptertune_deploy.core.training_record import RecipeRecord
+from adaptertune_deploy.core.adapter.nested import WidthRecord
+from adaptertune_deploy.core.adapter.training_record import RecipeRecord
+from adaptertune_deploy.core.answers.significance import Spread, wilson
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.report.accuracy import Candidate, Gain, draw_accuracy
 from adaptertune_deploy.report.confusion import draw_confusion
 from adaptertune_deploy.report.curves import Point, draw_curves

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from adaptertune_deploy.core.cutting import FLOAT32
-from adaptertune_deploy.core.nested import WidthMeasure
-from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.adapter.cutting import FLOAT32
+from adaptertune_deploy.core.adapter.nested import WidthMeasure
+from adaptertune_deploy.core.answers.significance import wilson
 from adaptertune_deploy.train.outcome.measured import Measure, NestedWidth
 
 # With fewer classes the five best answers hold the right one almost by themselves.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from adaptertune_deploy.core.nested import rank_of
-from adaptertune_deploy.core.significance import Paired, Spread, least_difference, p_words, paired
+from adaptertune_deploy.core.adapter.nested import rank_of
+from adaptertune_deploy.core.answers.significance import Paired, Spread, least_difference, p_words, paired
 from adaptertune_deploy.train.outcome.measured import ADAPTER, FULL, HEAD, Gate, Measured, RankChoice
 
 NAMES = {HEAD: "head alone", ADAPTER: "adapter + head", FULL: "full fine-tuning"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.core.spec import BackboneSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.train.checkpoint import State
 from adaptertune_deploy.train.parallel.group import Group
 from adaptertune_deploy.train.probe.head import Weights

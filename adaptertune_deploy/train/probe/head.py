@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from adaptertune_deploy.core.errors import TrainingError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 
 Weights = npt.NDArray[np.float64]

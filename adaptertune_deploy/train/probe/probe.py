@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.calibrate import fit_temperature
 from adaptertune_deploy.train.outcome.scores import losses

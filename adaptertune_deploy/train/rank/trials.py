@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.train.candidates import Frozen
 from adaptertune_deploy.train.crossfit import adapter_answers, answers_at, head_answers
 from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, compared_losses, judged

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptertune_deploy.core.nested import WidthRecord
+from adaptertune_deploy.core.adapter.nested import WidthRecord
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.measuring import measure_adapted
 from adaptertune_deploy.train.nested.widths import measure_widths

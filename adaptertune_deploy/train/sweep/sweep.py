@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core import files
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.report.sweep import SweptPoint, draw_sweep
 from adaptertune_deploy.train.candidates import Frozen, fit_adapters

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from adaptertune_deploy.core import records
+from adaptertune_deploy.core.storage import records
 
 FORMAT_VERSION = 1
 BYTES_A_NUMBER = 4

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.engines.options import ON_CPU
 from benchmarks import backbones
 from benchmarks.inference import forms

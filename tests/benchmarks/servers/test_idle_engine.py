@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_from
 from adaptertune_deploy.serve.sessions.warming import warm_up

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from benchmarks.serving import sizing
 
 GOLDEN = Path(__file__).parents[2] / "device" / "golden" / "bundle"

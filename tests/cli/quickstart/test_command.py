@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.cli.quickstart import command, served
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.export import exporter, plan

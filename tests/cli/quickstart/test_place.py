@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.cli.quickstart import place
-from adaptertune_deploy.core.bundle import write_manifest
+from adaptertune_deploy.core.bundle.folder import write_manifest
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from tests.builders import make_adapter, make_backbone_spec, make_task, write_adapter, write_bundle

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.cli.quickstart.served import ask_server
-from adaptertune_deploy.core import samples, tensors
-from adaptertune_deploy.core.adapter import read_config, write_config
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import read_config, write_config
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.storage import tensors
 from tests.cli.conftest import GOLDEN
 
 SHAPES = {"birds": (4, 3), "cars": (4, 5), "trees": (4, 4), "cars-adapter": (4, 5)}

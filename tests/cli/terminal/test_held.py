@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest, write_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest, write_manifest
 from adaptertune_deploy.core.precision import Precision
 from tests.builders import with_parity
 from tests.cli.conftest import Atd

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.cli.terminal import next as following
-from adaptertune_deploy.core import adapter as artefact
-from adaptertune_deploy.core import samples
+from adaptertune_deploy.core.adapter import folder as artefact
+from adaptertune_deploy.core.adapter import samples
 from tests.builders import make_backbone_spec, make_task, write_adapter
 
 PLACES = ["plain", "o ü 1", "mein Ordner ä/日本/bündel", "it's $HOME `x`", "a\x1b[2J\nb", "gro\u202eß", "*"]

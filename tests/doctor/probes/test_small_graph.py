@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.core import bank, graph_facts
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.doctor.probes import small_graph
 from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import open_engine

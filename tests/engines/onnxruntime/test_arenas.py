@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.engines.onnxruntime.arenas import CALM, SHRINK, Peaks, arenas
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, bundle
-from adaptertune_deploy.core.manifest import select_graph
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx.nodes import Changes, WireGraph, WireNode

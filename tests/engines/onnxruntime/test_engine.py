@@ -14,8 +14,8 @@ import onnxruntime as ort_library
 import pytest
 
 from adaptertune_deploy.core import cores
+from adaptertune_deploy.core.bundle.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.errors import EngineError, UsageError
-from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
 from adaptertune_deploy.engines.limits import Limits

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank, bundle
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, select_graph
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.manifest import MERGED, SHARED, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.onnxruntime import engine as ort
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine

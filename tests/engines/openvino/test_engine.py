@@ -19,15 +19,16 @@ import pytest
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("OpenVINO is an extra of its own", allow_module_level=True)
 
-from adaptertune_deploy.core import bank, tensors
-from adaptertune_deploy.core.adapter import Adapter, read_adapter
-from adaptertune_deploy.core.bundle import read_graph, read_manifest
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter, read_adapter
+from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.graph_facts import PRECISION_KEY
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage import tensors
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.doctor.probes import small_graph
 from adaptertune_deploy.doctor.probes.engine import answer
 from adaptertune_deploy.engines.bank import SlotBank

@@ -12,7 +12,7 @@ import pytest
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("OpenVINO is an extra of its own", allow_module_level=True)
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.onnx.signature import Signature

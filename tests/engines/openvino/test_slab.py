@@ -10,7 +10,7 @@ import pytest
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("OpenVINO is an extra of its own", allow_module_level=True)
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab

@@ -13,12 +13,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from adaptertune_deploy.core import bank, tensors
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.core.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.options import EngineOptions

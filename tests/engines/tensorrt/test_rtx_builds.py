@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.packed_bank import BankLayout
 from adaptertune_deploy.engines.tensorrt.slab import TensorrtSlab

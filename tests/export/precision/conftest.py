@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.precision.ranges import Ranges, measure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.precision import bf16
 from adaptertune_deploy.export.precision.ranges import NONE

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.export.onnx_file import OnnxFile, array
 from adaptertune_deploy.export.precision import fp16
 from adaptertune_deploy.export.precision.ranges import Ranges

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import OnnxFile, array
 from adaptertune_deploy.export.precision import int8

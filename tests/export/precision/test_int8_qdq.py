@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.export.onnx_file import OnnxFile, array
 from adaptertune_deploy.export.precision import int8_qdq
 from adaptertune_deploy.export.precision.ranges import Ranges

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import heads
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import heads
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import EngineOptions

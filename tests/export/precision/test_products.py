@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import helper
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.precision.products import LEVELS, products, quantised
 from tests.export.precision.graphs import make_file, random

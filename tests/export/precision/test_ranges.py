@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from adaptertune_deploy.core import bank
-from adaptertune_deploy.core.adapter import Adapter
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.export.precision import ranges as module
 from adaptertune_deploy.export.precision.ranges import Ranges, measure
 from tests.export.conftest import SLOTS, WIDTH

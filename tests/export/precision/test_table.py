@@ -12,11 +12,12 @@ import pytest
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
-from adaptertune_deploy.core import bank, graph_facts, heads
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank, heads
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError, ExportError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import onnx_file

@@ -13,11 +13,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from adaptertune_deploy.core import bank, graph_facts
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import packed_bank
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.tensorrt.build import build

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.serve.batching import batcher

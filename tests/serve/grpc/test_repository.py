@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.grpc.methods import SERVICE

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from adaptertune_deploy.core.spec import HEAD_ONLY, TaskSpec
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from adaptertune_deploy.core.accuracy import AccuracyRecord
-from adaptertune_deploy.core.files import sha256_bytes
+from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
+from adaptertune_deploy.core.storage.files import sha256_bytes
 from adaptertune_deploy.serve.about import About, AboutTask, Sample
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from adaptertune_deploy.core.files import sha256_bytes
+from adaptertune_deploy.core.storage.files import sha256_bytes
 from adaptertune_deploy.serve.about import About, AboutTask, Sample
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.app import make_app

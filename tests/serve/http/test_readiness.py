@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from adaptertune_deploy.core.answers.known_image import known_image, stored_answer
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import known_image, stored_answer
 from adaptertune_deploy.serve.batching import batcher, warming
 from adaptertune_deploy.serve.batching.engine_health import FAILURES
 from adaptertune_deploy.serve.http.app import make_app

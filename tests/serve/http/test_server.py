@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.app import make_app

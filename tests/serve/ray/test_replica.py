@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.batching import warming
 from adaptertune_deploy.serve.logs.setup import LogOptions

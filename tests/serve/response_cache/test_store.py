@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.response_cache import store as module
 from adaptertune_deploy.serve.response_cache.digests import digests
 from adaptertune_deploy.serve.response_cache.store import OLDEST, OVERHEAD, Store

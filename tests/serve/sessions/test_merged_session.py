@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.limits import Limits
 from tests.serve.fakes import indices, make_adapters, make_merged, make_shared, random_images

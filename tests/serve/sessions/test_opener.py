@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import FormatError, UsageError
-from adaptertune_deploy.core.manifest import select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.options import EngineOptions

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.core.manifest import Manifest
 from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from tests.builders import write_bundle
 from tests.serve.fakes import make_adapters

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.answers.known_image import known_image, stored_answer
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, UsageError
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import known_image, stored_answer
-from adaptertune_deploy.core.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.options import EngineOptions
@@ -164,7 +164,7 @@ def test_an_engine_is_closed_when_it_does_not_take_the_bank(folder: Path, monkey
 @pytest.mark.case("E7", "labels, preprocessing or backbone edited in the manifest", "refused, the difference named")
 @pytest.mark.parametrize("form", ["shared", "merged"])
 def test_what_an_answer_rests_on_is_compared_with_the_graph(folder: Path, form: str) -> None:
-    """Labels of the shared form lie beside its tensors, not in the graph; core.bundle.read_task compares those."""
+    """Labels of the shared form lie beside its tensors, not in the graph; bundle.read_task compares those."""
     manifest = bundle.read_manifest(folder)
     rewrite(folder, preprocess=dataclasses.replace(manifest.preprocess, mean=(0.0, 0.0, 0.0)))
     with pytest.raises(FormatError, match=r"manifest\.json: |says preprocess\.mean is"):

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError, FormatError, UsageError
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from tests.banks import tasks_of

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.answers.known_image import NAME, known_image, stored_answer
+from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.core.known_image import NAME, known_image, stored_answer
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.core.stored_answer import StoredAnswer
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import EngineOptions

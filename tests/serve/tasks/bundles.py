@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import bundle, files
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.adapter.identity import Identity
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord, tensor_file
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.core.identity import Identity
-from adaptertune_deploy.core.manifest import Manifest, TaskRecord, tensor_file
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines import engine as engines
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.service import Service
@@ -49,7 +50,7 @@ def another(name: str, seed: int = 50) -> Adapter:
 
 
 def put(folder: Path, adapter: Adapter) -> Manifest:
-    """Put a task into a bundle, in the place of the one of its name, as core.publish would."""
+    """Put a task into a bundle, in the place of the one of its name, as core.bundle.publish would."""
     manifest = bundle.read_manifest(folder)
     data = adapters.pack(adapter.tensors, Identity(adapter.task, manifest.backbone, manifest.preprocess))
     digest = files.sha256_bytes(data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource

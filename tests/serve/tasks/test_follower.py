@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core import bundle
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.serve.tasks.host_memory import HostMemory
 from tests.serve.fakes import make_adapters
 

@@ -11,8 +11,8 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bundle
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.service import Service

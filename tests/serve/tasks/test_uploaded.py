@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.adapter import Adapter, read_config, write_config
+from adaptertune_deploy.core.adapter.folder import Adapter, read_config, write_config
+from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.manifest import Manifest
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.tasks import uploaded
 from tests.builders import (

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.nested import WidthRecord
+from adaptertune_deploy.core.adapter.nested import WidthRecord
 from adaptertune_deploy.train.candidates import fit_adapters
 from adaptertune_deploy.train.crossfit import cross_validate
 from adaptertune_deploy.train.gate import compared_losses

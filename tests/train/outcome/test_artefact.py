@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from adaptertune_deploy.core import adapter as adapters
-from adaptertune_deploy.core import files, samples
-from adaptertune_deploy.core.adapter import AdapterConfig
+from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.adapter.folder import AdapterConfig
+from adaptertune_deploy.core.adapter.identity import ProbeRecord
+from adaptertune_deploy.core.adapter.reference import known_answers, read_reference
+from adaptertune_deploy.core.adapter.training_record import RecipeRecord
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.core.identity import ProbeRecord
-from adaptertune_deploy.core.reference import known_answers, read_reference
 from adaptertune_deploy.core.spec import HEAD_ONLY
-from adaptertune_deploy.core.training_record import RecipeRecord
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.data.sources.folder import open_folder
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.identity import ProbeRecord
-from adaptertune_deploy.core.nested import WidthRecord
-from adaptertune_deploy.core.samples import SampleRecord
-from adaptertune_deploy.core.training_record import RecipeRecord
+from adaptertune_deploy.core.adapter.identity import ProbeRecord
+from adaptertune_deploy.core.adapter.nested import WidthRecord
+from adaptertune_deploy.core.adapter.samples import SampleRecord
+from adaptertune_deploy.core.adapter.training_record import RecipeRecord
 from adaptertune_deploy.train.outcome.card import MOST_LABELS, model_card
 from adaptertune_deploy.train.outcome.measured import ADAPTER, Measured
 from adaptertune_deploy.train.outcome.score_rows import score_rows

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.answers.significance import wilson
 from adaptertune_deploy.train.outcome.measured import ADAPTER
 from adaptertune_deploy.train.outcome.results import per_class_csv, report_facts, write_report
 from tests.builders import make_recipe

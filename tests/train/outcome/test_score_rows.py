@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.nested import WidthRecord
-from adaptertune_deploy.core.significance import wilson
+from adaptertune_deploy.core.adapter.nested import WidthRecord
+from adaptertune_deploy.core.answers.significance import wilson
 from adaptertune_deploy.train.outcome.measured import Measure
 from adaptertune_deploy.train.outcome.score_rows import WIDTH_COLUMNS, score_rows, width_rows
 from adaptertune_deploy.train.outcome.scores import score

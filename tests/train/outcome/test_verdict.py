@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.core.nested import WidthRecord
-from adaptertune_deploy.core.significance import Paired
+from adaptertune_deploy.core.adapter.nested import WidthRecord
+from adaptertune_deploy.core.answers.significance import Paired
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Gate
 from tests.train.outcome.measured_values import (

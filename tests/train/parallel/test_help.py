@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptertune_deploy.core.adapter import read_adapter
+from adaptertune_deploy.core.adapter.folder import read_adapter
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.device import Device
 from adaptertune_deploy.train.parallel import help as module

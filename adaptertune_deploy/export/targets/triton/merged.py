@@ -13,9 +13,11 @@ import json
 import re
 from pathlib import Path
 
-from adaptertune_deploy.core import bank, bundle, files
-from adaptertune_deploy.core.manifest import MERGED, GraphRecord, Manifest, TaskRecord, find_graph
+from adaptertune_deploy.core.adapter import bank
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import MERGED, GraphRecord, Manifest, TaskRecord, find_graph
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.export.targets.triton import config
 from adaptertune_deploy.export.targets.triton.config import Message
 

@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import adaptertune_deploy
-from adaptertune_deploy.core import bundle, files
-from adaptertune_deploy.core.manifest import SHARED, Manifest
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import SHARED, Manifest
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.targets.triton import config
 from adaptertune_deploy.export.targets.triton.config import Message

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaptertune_deploy.core import bundle, files
+from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle.manifest import SHARED, Manifest
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.manifest import SHARED, Manifest
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.targets.triton import merged, shared
 

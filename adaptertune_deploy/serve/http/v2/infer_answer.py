@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.http.responses import encode
 from adaptertune_deploy.serve.http.v2.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.protocol.inference import InferRequest

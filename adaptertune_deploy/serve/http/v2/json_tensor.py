@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.protocol.float_tensor import checked
 from adaptertune_deploy.serve.protocol.inference import Images
 from adaptertune_deploy.serve.protocol.models import BYTES, FP32, Model

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_graph, read_manifest
-from adaptertune_deploy.core.manifest import MERGED
+from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.manifest import MERGED
 from adaptertune_deploy.export.targets.triton import merged
 from tests.export.targets.triton.repository import copy_bundle, parse
 

@@ -16,9 +16,9 @@ import tritonclient.http as client
 from safetensors.numpy import load_file
 from tritonclient.utils import InferenceServerException
 
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.core.tensors import Array
+from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.targets.triton import target
 from tests.export.targets.triton.repository import GOLDEN, copy_bundle

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import adaptertune_deploy
-from adaptertune_deploy.core.bundle import read_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export.targets.triton import shared

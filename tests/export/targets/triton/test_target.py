@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.core.bundle import read_manifest, write_manifest
+from adaptertune_deploy.core.bundle.folder import read_manifest, write_manifest
+from adaptertune_deploy.core.bundle.manifest import SHARED
 from adaptertune_deploy.core.errors import ExportError
-from adaptertune_deploy.core.manifest import SHARED
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.targets.triton import target
 from tests.export.targets.triton.repository import copy_bundle

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core import bank
+from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.http.v2.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.protocol.bytes_tensor import pack

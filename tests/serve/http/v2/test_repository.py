@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from adaptertune_deploy.core.adapter import Adapter
+from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image, make_preprocess_spec
