@@ -29,6 +29,20 @@ ALLOWED = {
     "inspection": {"core", "engines", "inspection"},
     "cli": {"core", "model", "engines", "data", "train", "export", "serve", "bench", "doctor", "inspection", "cli"},
 }
+# room of core, or a module beside the rooms -> rooms and modules beside them that it may import from
+CORE: dict[str, set[str]] = {
+    "errors": set(),
+    "precision": set(),
+    "cores": set(),
+    "extras": set(),
+    "progress": set(),
+    "storage": {"errors"},
+    "spec": {"storage"},
+    "images": {"errors", "spec"},
+    "adapter": {"errors", "images", "precision", "spec", "storage"},
+    "answers": {"adapter", "spec", "storage"},
+    "bundle": {"adapter", "answers", "errors", "precision", "spec", "storage"},
+}
 # heavy library -> files that may import it
 HOMES = {
     "timm": {"model/"},
@@ -80,6 +94,23 @@ def test_a_module_imports_only_what_its_part_may_know(module: Path) -> None:
     for name in imports(module):
         if name.startswith("adaptertune_deploy."):
             assert name.split(".")[1] in ALLOWED[part_of(module)], f"{module.name} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "core").rglob("*.py")), ids=lambda path: path.name)
+def test_the_rooms_of_core_know_each_other_one_way(module: Path) -> None:
+    room = module.relative_to(PACKAGE / "core").parts[0].removesuffix(".py")
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adaptertune_deploy.core"):
+            rest = (node.module or "").split(".")[2:]
+            for other in rest[:1] or [alias.name for alias in node.names]:
+                assert other in CORE[room] | {room}, f"{module.name} imports {other}"
+
+
+def test_no_room_of_core_needs_one_that_needs_it() -> None:
+    left = dict(CORE)
+    while free := {room for room, uses in left.items() if not uses & left.keys()}:
+        left = {room: uses for room, uses in left.items() if room not in free}
+    assert not left
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
