@@ -76,6 +76,21 @@ def test_the_inference_page_is_made_from_the_results() -> None:
     )
 
 
+def test_a_server() -> None:
+    facts, swaps, said = results("serve"), results("swaps"), " ".join(README.split())
+    tiny, small = (facts["capacity"][name] for name in ("deit_tiny_patch16_224", "vit_small_patch16_224"))
+    assert f"{tiny['server_per_s']['median']:.1f} images/s with DeiT-Tiny, {tiny['to_budget']['median']:.2f} of" in said
+    assert f"{small['server_per_s']['median']:.1f} with ViT-S, {small['to_budget']['median']:.2f}." in said
+    ours, theirs = (facts["triton"]["servers"][name] for name in ("atd", "triton"))
+    for server, words in (
+        (ours, "{:.1f} images/s, {:.0f} MB and a p99 of {:.0f} ms"),
+        (theirs, "{:.1f}, {:.0f} MB and {:.0f} ms"),
+    ):
+        values = server["images_per_s"]["median"], server["memory_mb"], server["half_p99_ms"]["median"]
+        assert words.format(*values) in said
+    assert f"A task is replaced in {swaps['swap_ms']['p50']:.1f} ms" in said
+
+
 def test_footprint() -> None:
     facts = results("footprint")
     assert f"{facts['serve']['after_requests_mb']:.0f} MB" in README
