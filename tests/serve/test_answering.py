@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,6 +23,7 @@ from adaptertune_deploy.serve.sessions.room import Room
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
 from tests.builders import encode, make_image, make_preprocess_spec
+from tests.serve import warm_service
 from tests.serve.fakes import (
     OPENED,
     WAIT_S,
@@ -30,38 +31,21 @@ from tests.serve.fakes import (
     asked,
     make_adapters,
     make_merged,
-    make_shared,
     random_images,
     reference,
 )
 from tests.serve.tasks.bundles import another, make_bundle, open_service, put
 from tests.serve.tasks.bundles import play as play_service
+from tests.serve.warm_service import Scenario
 
 IMAGES = [encode(make_image(seed=seed)) for seed in range(4)]
 CACHED = Settings(cache=1, max_batch=8)
-Body = Callable[[Service, FakeEngine], Awaitable[None]]
 PETS, FLOWERS, DIGITS = range(3)
 
 
-def play(body: Body, settings: Settings = CACHED) -> dict[tuple[str, int], TaskStatistics]:
-    """Run a scenario on a warm service and return its statistics."""
-
-    async def run() -> dict[tuple[str, int], TaskStatistics]:
-        engine = FakeEngine()
-        service = Service(make_shared(engine), settings)
-        service.start()
-        while service.not_ready is not None:
-            await asyncio.sleep(0)
-        engine.forget()
-        try:
-            await asyncio.wait_for(body(service, engine), WAIT_S)
-        finally:
-            engine.gate.set()
-            await service.close()
-        assert service.images.budget.used == service.batcher.admitted == 0
-        return service.statistics.tasks
-
-    return asyncio.run(run())
+def play(scenario: Scenario, settings: Settings = CACHED) -> dict[tuple[str, int], TaskStatistics]:
+    """Run a scenario on a service that keeps its answers; see warm_service.play."""
+    return warm_service.play(scenario, settings)
 
 
 async def ask(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from time import monotonic
 
 import numpy as np
@@ -17,29 +16,14 @@ from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import TaskStatistics
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from tests.builders import encode, make_image, make_preprocess_spec
+from tests.serve import warm_service
 from tests.serve.fakes import WAIT_S, FakeEngine, make_adapters, make_shared, reference
+from tests.serve.warm_service import Scenario
 
-Body = Callable[[Service, FakeEngine], Awaitable[None]]
 
-
-def play(body: Body, settings: Settings | None = None) -> TaskStatistics:
-    """Run a scenario on a warm service and return the statistics of the first task."""
-
-    async def run() -> TaskStatistics:
-        engine = FakeEngine()
-        service = Service(make_shared(engine), settings or Settings())
-        service.start()
-        while service.not_ready is not None:
-            await asyncio.sleep(0)
-        engine.forget()
-        try:
-            await asyncio.wait_for(body(service, engine), WAIT_S)
-        finally:
-            engine.gate.set()
-            await service.close()
-        return service.statistics.tasks["pets", 1]
-
-    return asyncio.run(run())
+def play(scenario: Scenario, settings: Settings | None = None) -> TaskStatistics:
+    """Run a scenario and return the statistics of the first task; see warm_service.play."""
+    return warm_service.play(scenario, settings or Settings())["pets", 1]
 
 
 def asked_for(service: Service, *places: int) -> list[ServedTask]:
