@@ -113,10 +113,12 @@ bench-families: $(VENV)/.installed-dev
 bench-planted-rank: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.ranks.planted
 	$(BIN)/python -m benchmarks.ranks.planted_seeds
+	$(BIN)/python -m benchmarks.ranks.planted_page
 
 # Ways to train nested adapters on the same problem; two minutes on one core.
 bench-nested-widths: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.ranks.nested_widths
+	$(BIN)/python -m benchmarks.ranks.planted_page
 
 # ATD_BENCH_DATA as above: flowers/, cifar10/ and weights/. On a quiet machine; about an hour on two cores. Writes
 # docs/results/training-speed.md too. BENCH_TRAIN=--only=steps leaves the whole commands out: ten minutes.
