@@ -30,16 +30,12 @@ from tests.builders import (
     make_tensors,
     write_adapter,
 )
+from tests.core.changed import change
 
 
 def change_config(folder: Path, *path: str, to: Any) -> None:
     """Set one field of adapter_config.json, named by its path."""
-    config = json.loads((folder / adapters.CONFIG_NAME).read_bytes())
-    inner = config
-    for name in path[:-1]:
-        inner = inner[name]
-    inner[path[-1]] = to
-    (folder / adapters.CONFIG_NAME).write_text(json.dumps(config))
+    change(folder / adapters.CONFIG_NAME, *path, to=to)
 
 
 def change_tensors(folder: Path, **tensors: np.ndarray | None) -> None:

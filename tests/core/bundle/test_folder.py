@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import FormatError
 from tests.builders import make_adapter, make_task, with_parity, write_bundle, write_merged
+from tests.core.changed import change
 
 
 class StopError(Exception):
@@ -40,12 +40,7 @@ def same(first: Adapter, second: Adapter) -> bool:
 
 
 def change_manifest(folder: Path, *path: str | int, to: Any) -> None:
-    manifest = json.loads((folder / bundle.MANIFEST_NAME).read_bytes())
-    inner = manifest
-    for name in path[:-1]:
-        inner = inner[name]
-    inner[path[-1]] = to
-    (folder / bundle.MANIFEST_NAME).write_text(json.dumps(manifest))
+    change(folder / bundle.MANIFEST_NAME, *path, to=to)
 
 
 # Reading
