@@ -97,29 +97,28 @@ async def harm(port: int, kinds: Mapping[str, Attack], pause: float, tally: Tall
 
     Clients that say nothing more stay connected, the last `held` of them.
     """
-    silent: list[asyncio.StreamWriter] = []
+    opened: list[asyncio.StreamWriter] = []
     try:
         while True:
             for name, attack in kinds.items():
-                writer = await _attack(port, name, attack, tally)
-                if writer is not None:
-                    silent.append(writer)
-                while len(silent) > held:
-                    silent.pop(0).close()
+                await _attack(port, name, attack, tally, opened)
+                opened[:] = [writer for writer in opened if not writer.is_closing()]
+                while len(opened) > held:
+                    opened.pop(0).close()
                 await asyncio.sleep(pause)
             tally.rounds += 1
     finally:
-        for writer in silent:
+        for writer in opened:
             writer.close()
 
 
-async def _attack(port: int, name: str, attack: Attack, tally: Tally) -> asyncio.StreamWriter | None:
-    """Attack once; return the connection where its client stays on it."""
+async def _attack(port: int, name: str, attack: Attack, tally: Tally, opened: list[asyncio.StreamWriter]) -> None:
+    """Attack once; the connection is left open where its client stays on it."""
     try:
-        reader, writer = await within(asyncio.open_connection("127.0.0.1", port), PATIENCE_S)
+        reader, writer = await within(_connect(port, opened), PATIENCE_S)
     except (OSError, asyncio.TimeoutError):
         tally.wrong.append(f"{name}: can't connect")
-        return None
+        return
     stays = False
     try:
         writer.write(attack.request)
@@ -135,4 +134,10 @@ async def _attack(port: int, name: str, attack: Attack, tally: Tally) -> asyncio
     finally:
         if not stays:
             writer.close()
-    return writer if stays else None
+
+
+async def _connect(port: int, opened: list[asyncio.StreamWriter]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, and note the connection before anybody awaits it: one who is cancelled just then can't close it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    opened.append(writer)
+    return reader, writer
