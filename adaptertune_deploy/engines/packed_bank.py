@@ -19,34 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.adapter.identity import tensor_name
-from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.bank_layout import BankLayout, gathers
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
-from adaptertune_deploy.engines.onnx.nodes import Changes, WireGraph, WireNode
+from adaptertune_deploy.engines.onnx.nodes import Changes, WireNode
 
 WEIGHTS, DOWN, UP = PACKED = ("atd.bank.weights", "atd.bank.down", "atd.bank.up")
-AGAIN = "run atd export again"
 
 
 @dataclass(frozen=True)
-class BankLayout:
-    """Where a task's tensors lie in its rows of the packed bank.
-
-    slots: blocks with an adapter, ascending.
-    width: D, channels of the backbone's tokens.
-    dtype: of the bank.
-    """
-
-    slots: tuple[int, ...]
-    width: int
-    dtype: np.dtype[Any]
+class PackedBank(BankLayout):
+    """Where a task's tensors lie in its rows of the packed bank."""
 
     @property
     def infos(self) -> dict[str, TensorInfo]:
@@ -77,15 +66,6 @@ class BankLayout:
                 value = tensors[name]
                 place[tuple(slice(size) for size in value.shape)] = value
 
-    def check(self, tensors: Mapping[str, AnyArray], rank: int) -> None:
-        """Raise EngineError unless each of these tensors is one of a task of exactly this rank."""
-        expected = bank.slot_shapes(self.slots, self.width, rank)
-        for name, value in tensors.items():
-            if name not in expected:
-                raise EngineError(f"a slot has no tensor '{name}'")
-            if value.shape != expected[name]:
-                raise EngineError(f"tensor '{name}' has shape {list(value.shape)}, a slot {list(expected[name])}")
-
     def stack(self, tensors: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Return a bank of several tasks as the packed inputs.
 
@@ -109,17 +89,6 @@ class BankLayout:
         """Return one task's tensors, as `fill` takes them: parts of these rows."""
         return self._places(rows)
 
-    def rank(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """Return the rank of one task's shapes.
-
-        Raises:
-            EngineError: they are not core.adapter.bank.slot_shapes of this graph.
-        """
-        bias = shapes.get(tensor_name(self.slots[0], "down", "bias"), ())
-        if len(bias) != 1 or bias[0] < 1 or dict(shapes) != bank.slot_shapes(self.slots, self.width, bias[0]):
-            raise EngineError("these are not the shapes of one task's tensors of this graph")
-        return bias[0]
-
     def _places(self, rows: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         places: dict[str, AnyArray] = {}
         for row, block in enumerate(self.slots):
@@ -130,61 +99,30 @@ class BankLayout:
         return places
 
 
-def layout_of(inputs: Mapping[str, TensorInfo], slots: Sequence[int], where: str) -> BankLayout:
-    """Return where the tensors of a shared graph with these slots go.
-
-    Raises:
-        EngineError: an input of the bank is absent, or they differ in dtype or width.
-    """
-    names = bank.bank_names(slots)
-    missing = [name for name in names if name not in inputs]
-    if missing or not names:
-        raise EngineError(f"{where}: has no input '{missing[0] if missing else 'of a bank'}'; {AGAIN}")
-    dtype, width = inputs[names[0]].dtype, inputs[names[0]].shape[1]
-    if not isinstance(width, int):
-        raise EngineError(f"{where}: input '{names[0]}' has shape {list(inputs[names[0]].shape)}; {AGAIN}")
-    for name, shape in bank.input_shapes(slots, width).items():
-        found = inputs[name]
-        fits = len(found.shape) == len(shape) and all(
-            isinstance(size, str) or size == other for size, other in zip(shape, found.shape, strict=True)
-        )
-        if not fits or found.dtype != dtype:
-            raise EngineError(
-                f"{where}: input '{name}' is {found.dtype} {list(found.shape)}, expected {dtype} {list(shape)}; {AGAIN}"
-            )
-    return BankLayout(tuple(slots), width, dtype)
-
-
-def pack(data: bytes, layout: BankLayout, where: str) -> bytes:
+def pack(data: bytes, layout: PackedBank, where: str) -> bytes:
     """Return the shared graph with the packed bank for its input.
 
     Args:
         data: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
-        layout: see layout_of.
+        layout: of its bank.
         where: the file, for messages.
 
     Raises:
-        EngineError: a tensor of the bank is read otherwise than by one Gather over its slots with `task`, as export
-            writes it.
+        EngineError: see bank_layout.gathers.
     """
     graph = onnx_nodes.read(data)
-    names = bank.bank_names(layout.slots)
-    readers = _readers(graph, frozenset(names))
+    places = gathers(graph, layout.slots, where)
     constants: dict[str, int | Sequence[int]] = {}
     nodes: dict[int, Sequence[WireNode]] = {}
     for row, block in enumerate(layout.slots):
         for name, (source, place) in _sources(block, row).items():
-            found = readers.get(name, [])
-            if len(found) != 1 or not _is_gather(graph.nodes[found[0]]):
-                raise EngineError(
-                    f"{where}: '{name}' is not read by one Gather with '{bank.TASK}', as export writes it; {AGAIN}"
-                )
             turned = name == tensor_name(block, "down", "weight")
-            nodes[found[0]] = _block_rows(graph.nodes[found[0]], source, place, turned, constants)
+            gather = places[name]
+            nodes[gather] = _block_rows(graph.nodes[gather], source, place, turned, constants)
     first = min(nodes)
     nodes[first] = [*_task_rows(len(layout.slots), constants), *nodes[first]]
     added = [onnx_signature.value_info(info) for info in layout.infos.values()]
-    return onnx_nodes.replace(graph, Changes(nodes, constants, None, frozenset(names), added))
+    return onnx_nodes.replace(graph, Changes(nodes, constants, None, frozenset(places), added))
 
 
 def _sources(block: int, row: int) -> dict[str, tuple[str, int]]:
@@ -195,19 +133,6 @@ def _sources(block: int, row: int) -> dict[str, tuple[str, int]]:
         tensor_name(block, "up", "weight"): (WEIGHTS, 2 * row + 1),
         tensor_name(block, "up", "bias"): (UP, row),
     }
-
-
-def _readers(graph: WireGraph, names: frozenset[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for index, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            if name in names:
-                found.setdefault(name, []).append(index)
-    return found
-
-
-def _is_gather(node: WireNode) -> bool:
-    return node.operator == "Gather" and node.inputs[1:] == (bank.TASK,) and node.attributes.get("axis", 0) == 0
 
 
 def _rows_of(source: str) -> str:

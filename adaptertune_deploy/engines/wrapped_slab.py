@@ -33,7 +33,8 @@ class WrappedSlab(HostSlab):
     ) -> None:
         super().__init__(shapes, inputs, capacity)
         self._wrap = wrap
-        self._values = {name: wrap(array) for name, array in self.arrays.items()}
+        self._wrapped = self.arrays  # where a slab shows its tensors as parts of these, `arrays` is what it shows
+        self._values = {name: wrap(array) for name, array in self._wrapped.items()}
         self._own: dict[int, dict[str, Any]] = {}
 
     def values(self, slot: int | None) -> Mapping[str, Any]:
@@ -43,7 +44,7 @@ class WrappedSlab(HostSlab):
         self._check_slot(slot)
         own = self._own.get(slot)
         if own is None:
-            own = {name: self._wrap(array[slot : slot + 1]) for name, array in self.arrays.items()}
+            own = {name: self._wrap(array[slot : slot + 1]) for name, array in self._wrapped.items()}
             if len(self._own) >= OWN:
                 self._own = {}
             self._own[slot] = own

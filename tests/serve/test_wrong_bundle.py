@@ -17,7 +17,7 @@ from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.onnxruntime import engine as ort
-from adaptertune_deploy.engines.onnxruntime.attention import fuse
+from adaptertune_deploy.engines.onnxruntime.derived import derive
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.builders import put_graph, write_merged
@@ -194,7 +194,7 @@ def test_the_hashed_bytes_run_whatever_lies_at_the_path_by_then(folder: Path, mo
     monkeypatch.setattr(bundle, "read_graph", read_graph)
     monkeypatch.setattr(ort.ort, "InferenceSession", session)
     open_session(folder, options=ON_CPU).close()
-    assert given == [fuse(whole)]  # attention is fused in memory, out of the bytes that were hashed
+    assert given == [derive(whole, "graph").graph]  # derived in memory, out of the bytes that were hashed
 
 
 @pytest.mark.parametrize("what", ["fewer labels than logits", "a loop", "a FIFO, merged"])

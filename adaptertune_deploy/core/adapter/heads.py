@@ -47,11 +47,18 @@ def apply(heads: Mapping[int, Head] | Sequence[Head], features: Array, task: npt
         features: float32 [B, F].
         task: int64 [B], each row's key or place in `heads`.
     """
+    keys = task.tolist()
+    different = dict.fromkeys(keys)
+    if len(different) == 1:
+        return list(_logits(heads[keys[0]], features))
     rows: dict[int, Array] = {}
-    for index in np.unique(task).tolist():
-        places = np.flatnonzero(task == index)
-        head = heads[index]
-        with np.errstate(over="ignore", invalid="ignore"):  # whoever gives answers out looks whether they are finite
-            logits = features[places] @ head.weight + head.bias
-        rows.update(zip(places.tolist(), logits, strict=True))
-    return [rows[place] for place in range(len(task))]
+    for key in different:
+        places = np.flatnonzero(task == key)
+        rows.update(zip(places.tolist(), _logits(heads[key], features[places]), strict=True))
+    return [rows[place] for place in range(len(keys))]
+
+
+def _logits(head: Head, features: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever gives answers out looks whether they are finite
+        logits: Array = features @ head.weight + head.bias
+    return logits

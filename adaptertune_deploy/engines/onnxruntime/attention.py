@@ -4,8 +4,7 @@ A bundle's graphs consist of standard operators, which every engine reads; ONNX 
 itself. Here each attention of exactly the form that export writes becomes com.microsoft.Attention, which holds the
 product with the weights of q, k and v too and spares the transposes between. Where only one token asks (the class token
 in the last block), neither q, k nor v of the others is computed (_one_token). Anything else stays as it is: without
-biases, with norms on q and k, rotary or relative positions, a mask. What engines.onnxruntime.bank replaces goes into
-the same copy of the file's bytes. The file on disk is never changed.
+biases, with norms on q and k, rotary or relative positions, a mask.
 
 Operators: github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
 """
@@ -17,13 +16,10 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, Changes, WireGraph, WireNode, WireTensor
-from adaptertune_deploy.engines.onnxruntime.bank import columns
 
-DOMAIN = "com.microsoft"
-OPSETS = range(18, 23)  # Split has num_outputs; Softmax, Reshape and the others mean the same in all of these
-PREFIX, SIZES = "atd.", "sizes."  # of every name that is added, and of initialisers by what they hold
+DOMAIN, PREFIX = "com.microsoft", "atd."  # of operators, and of names that are added
+SIZES = "sizes."  # of initialisers that are added, by what they hold
 HEADS_FIRST, TOKENS_LAST, TOKENS_FIRST = (2, 0, 3, 1, 4), (0, 1, 3, 2), (0, 2, 1, 3)
 
 logger = logging.getLogger(__name__)
@@ -58,35 +54,24 @@ class _DifferentError(Exception):
     """This is not the attention that export writes."""
 
 
-def fuse(data: bytes) -> bytes:
-    """Return the graph with fused attention and with biases as columns, or `data` itself where there is neither.
+def fusing(graph: WireGraph) -> Changes | None:
+    """Return what gives a graph fused attention, None where there is none of export's form.
 
     Args:
-        data: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
+        graph: as it was read; see engines.onnxruntime.derived for what holds of it.
     """
-    try:
-        graph = onnx_nodes.read(data)
-    except ValueError:
-        return data  # whoever reads it next says what is wrong
-    if graph.opset not in OPSETS or DOMAIN in graph.domains or _taken(graph):
-        return data
     found = _Values(graph).attentions()
     logger.debug("attention: %d fused", len(found))
-    instead = columns(graph, PREFIX)
-    if not (found or instead):
-        return data
+    if not found:
+        return None
+    instead: dict[int, list[WireNode]] = {}
     for number, attention in enumerate(found):
         instead |= {index: [] for index in attention.inner}
         instead[attention.inner[-1]] = _nodes(attention, f"{PREFIX}attention.{number}")
     read = {name for nodes in instead.values() for node in nodes for name in node.inputs}
     named = sorted(name for name in read if name.startswith(PREFIX + SIZES))
     constants = {name: [int(size) for size in name.removeprefix(PREFIX + SIZES).split(",")] for name in named}
-    return onnx_nodes.replace(graph, Changes(instead, constants, DOMAIN if found else None))
-
-
-def _taken(graph: WireGraph) -> bool:
-    names = {name for node in graph.nodes for name in (node.name, *node.outputs)}
-    return any(name.startswith(PREFIX) for name in names | graph.inputs | graph.tensors.keys())
+    return Changes(instead, constants, DOMAIN)
 
 
 def _rows(attention: Attention) -> tuple[int, int, int]:

@@ -46,14 +46,16 @@ class OrtDeviceSlab(HostSlab):
         with self._still:
             self._send((self._address(name, slot), array[slot]) for name, array in self.arrays.items())
 
-    def bind(self, binding: Any, name: str, slot: int | None) -> None:
-        """Bind all slots of an input, or one as a bank of one task; no byte is copied."""
-        if slot is None:
-            binding.bind_ortvalue_input(name, self._values[name])
-            return
-        self._check_slot(slot)
-        array = self.arrays[name]
-        binding.bind_input(name, *self._place, array.dtype.type, [1, *array.shape[1:]], self._address(name, slot))
+    def bind(self, binding: Any, slot: int | None) -> None:
+        """Bind all slots of every input, or one as a bank of one task; no byte is copied."""
+        if slot is not None:
+            self._check_slot(slot)
+        for name, array in self.arrays.items():
+            if slot is None:
+                binding.bind_ortvalue_input(name, self._values[name])
+            else:
+                shape = [1, *array.shape[1:]]
+                binding.bind_input(name, *self._place, array.dtype.type, shape, self._address(name, slot))
 
     def _address(self, name: str, slot: int) -> int:
         return int(self._values[name].data_ptr()) + slot * self.arrays[name].strides[0]

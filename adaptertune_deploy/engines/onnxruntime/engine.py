@@ -27,23 +27,17 @@ from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
 from adaptertune_deploy.engines.onnxruntime.session import check_build, open_session
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.onnxruntime.slab import OrtSlab
+from adaptertune_deploy.engines.onnxruntime.stacked_bank import StackedBank
+from adaptertune_deploy.engines.onnxruntime.stacked_slab import StackedSlab
 from adaptertune_deploy.engines.onnxruntime.steps import GRAPH_ID, Maker, OrtSteps
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
-from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(double)": np.dtype(np.float64),
     **{f"tensor({kind})": np.dtype(kind) for kind in ("float16", "uint8", "int8", "int32", "int64", "bool")},
 }
-
-
-class OrtSlab(WrappedSlab):
-    """A slab of OrtValues that share the arrays' memory."""
-
-    def bind(self, binding: Any, name: str, slot: int | None) -> None:
-        """Bind all slots of an input, or one as a bank of one task."""
-        binding.bind_ortvalue_input(name, self.values(slot)[name])
 
 
 class OrtEngine:
@@ -59,6 +53,7 @@ class OrtEngine:
         steps: row counts of runs that are captured as CUDA graphs, ascending; () captures nothing.
         beside: a session of the same graph for runs beside others; None where there is none.
         at_once: see limits.Limits.
+        layout: where a task's tensors go in the session's inputs; None where they are the graph's own.
 
     Raises:
         EngineError: an input or output that is no array of numbers.
@@ -77,15 +72,18 @@ class OrtEngine:
         steps: tuple[int, ...] = (),
         beside: Any = None,
         at_once: int = 1,
+        layout: StackedBank | None = None,
     ) -> None:
         self.provider = provider
         self.device = "cpu" if provider == CPU else f"cuda:{gpu}"
         own = Limits(rows=steps, max_rows=max(steps, default=None), at_once=at_once)
         self.limits = ort_providers.TENSORRT_LIMITS if provider == TENSORRT else own
-        self.inputs: Mapping[str, TensorInfo] = _describe(session.get_inputs(), where)
+        self.inputs: Mapping[str, TensorInfo] = _plain(_describe(session.get_inputs(), where), layout)
         self.outputs: Mapping[str, TensorInfo] = _describe(session.get_outputs(), where)
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.precision = graph_facts.precision_of(self.metadata, where)
+        self._layout = layout
+        self._bank = frozenset(layout.plain if layout is not None else ())
         self._lanes: Lanes | None = Lanes(session, beside)
         self._arenas = arenas(provider, gpu)
         self._place = ("cpu", 0) if provider == CPU else ("cuda", gpu)
@@ -99,9 +97,12 @@ class OrtEngine:
         """See Engine.allocate; on a CPU rounded up to a power of two, since spare slots cost no memory there."""
         self._open_lanes()
         check_shapes(self.inputs, {name: (capacity, *shape) for name, shape in shapes.items()})
+        rounded = 1 << (capacity - 1).bit_length()
         try:
+            if self._layout is not None:
+                return StackedSlab(self._layout, shapes, rounded, self._wrap)
             if self._copies is None:
-                return OrtSlab(shapes, self.inputs, 1 << (capacity - 1).bit_length(), self._wrap)
+                return OrtSlab(shapes, self.inputs, rounded, self._wrap)
             return OrtDeviceSlab(
                 shapes, self.inputs, capacity, self._place, self._wrap, self._copies.write, self._still
             )
@@ -111,20 +112,22 @@ class OrtEngine:
     def run(
         self, feeds: Mapping[str, AnyArray], resident: Slab | None = None, slot: int | None = None
     ) -> dict[str, AnyArray]:
-        """See Engine.run; a feed goes before a resident tensor of the same name."""
+        """See Engine.run; a tensor is resident or fed, never both."""
         lanes = self._open_lanes()
         if not isinstance(resident, OrtSlab | OrtDeviceSlab | None):
             raise EngineError("these resident tensors are of another engine")
         check_feeds(self.inputs, feeds, resident.arrays if resident else ())
+        both = [name for name in feeds if resident and name in resident.arrays]
+        if both:
+            raise EngineError(f"input '{both[0]}' is resident and was given besides; leave it out of the feeds")
         try:
             if self._steps is not None and (resident is not None or len(self.inputs) == 1):
                 return self._steps.run(feeds, resident, slot)
             with lanes.take() as lane:
                 binding = lane.session.io_binding()
                 if resident is not None:
-                    for name in resident.arrays.keys() - feeds.keys():
-                        resident.bind(binding, name, slot)
-                for name, array in feeds.items():
+                    resident.bind(binding, slot)
+                for name, array in self._fed(feeds).items():
                     binding.bind_cpu_input(name, np.ascontiguousarray(array))
                 for name in self.outputs:
                     binding.bind_output(name, "cpu")
@@ -137,6 +140,13 @@ class OrtEngine:
         """See Engine.close."""
         self._lanes = self._steps = None
         heap.give_back()
+
+    def _fed(self, feeds: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
+        """Return feeds as the session's inputs."""
+        if self._layout is None or self._bank.isdisjoint(feeds):
+            return feeds
+        rest = {name: array for name, array in feeds.items() if name not in self._bank}
+        return rest | self._layout.stack({name: feeds[name] for name in self._bank & feeds.keys()})
 
     def _options(self, peaks: Peaks, rows: int) -> Any:
         """Return what a run of so many rows is told, None for nothing."""
@@ -204,17 +214,26 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions, setti
     # Left to itself ONNX Runtime binds each of its threads to a core, where a thread that decodes or calls holds it up
     # while another core idles; the threads of two servers lie on the same cores.
     threads = options.threads or cores.physical(cores.read_small)
-    session = open_session(graph, where, provider, replace(options, threads=threads), settings)
+    opened = open_session(graph, where, provider, replace(options, threads=threads), settings)
     beside, at_once = None, 1
     if provider == CPU and min(threads, options.at_once) > 1:
         share = max(1, threads // options.at_once)
-        beside, at_once = open_session(graph, where, CPU, replace(options, threads=share), settings), threads // share
+        beside = open_session(graph, where, CPU, replace(options, threads=share), settings).session
+        at_once = threads // share
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
-    return OrtEngine(session, provider, gpu_index(options.device) or 0, where, steps, beside, at_once)
+    gpu = gpu_index(options.device) or 0
+    return OrtEngine(opened.session, provider, gpu, where, steps, beside, at_once, opened.bank)
 
 
 def _rows(feeds: Mapping[str, AnyArray]) -> int:
     return max((array.shape[0] for array in feeds.values() if array.ndim), default=1)
+
+
+def _plain(inputs: Mapping[str, TensorInfo], layout: StackedBank | None) -> dict[str, TensorInfo]:
+    """Return the inputs of the graph's file, given those of the session."""
+    if layout is None:
+        return dict(inputs)
+    return {name: info for name, info in inputs.items() if name not in layout.infos} | layout.plain
 
 
 def _describe(arguments: Any, where: str) -> dict[str, TensorInfo]:

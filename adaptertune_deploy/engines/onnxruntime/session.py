@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from adaptertune_deploy.core.bundle import graph_facts
@@ -12,19 +13,28 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnxruntime import placement
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
-from adaptertune_deploy.engines.onnxruntime.attention import fuse
+from adaptertune_deploy.engines.onnxruntime.derived import derive
 from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.onnxruntime.stacked_bank import StackedBank
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 
 logger = logging.getLogger(__name__)
 FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
 
 
-def open_session(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> Any:
-    """Return an InferenceSession that runs on a provider.
+@dataclass(frozen=True)
+class Opened:
+    """An InferenceSession. bank: where a task's tensors go in its inputs; None where they are the graph's own."""
+
+    session: Any
+    bank: StackedBank | None = None
+
+
+def open_session(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> Opened:
+    """Return a session that runs on a provider; on a CPU it is one of what engines.onnxruntime.derived makes of it.
 
     Args:
         graph: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
@@ -38,18 +48,20 @@ def open_session(graph: bytes, where: str, provider: str, options: EngineOptions
             or does not take the graph.
     """
     gpu, threads = gpu_index(options.device) or 0, options.threads
-    chain = [CPU] if provider == CPU else _gpu_chain(graph, where, provider, gpu, settings)
-    session = _fused(graph, threads) if provider == CPU else None
     try:
-        session = session or _session(graph, threads, chain)
+        if provider == CPU:
+            opened = _on_a_cpu(graph, where, threads)
+        else:
+            opened = Opened(_session(graph, threads, _gpu_chain(graph, where, provider, gpu, settings)))
     except FAILURES as error:
         raise EngineError(f"{where}: ONNX Runtime refuses this graph: {first_line(error)}") from None
+    session = opened.session
     session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
     _check_provider(session, provider)
     if provider != CPU:
         _check_gpu(session, provider, gpu, where)
         _check_nodes(session, provider, where)
-    return session
+    return opened
 
 
 def check_build(provider: str) -> None:
@@ -110,16 +122,16 @@ def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int, settings: OrtS
     return [(TENSORRT, told), cuda, CPU]
 
 
-def _fused(graph: bytes, threads: int) -> Any:
-    """Return a session of the graph with fused attention, None where there is nothing to fuse or this build can't."""
-    fused = fuse(graph)
-    if fused is graph:
-        return None
-    try:
-        return _session(fused, threads, [CPU])
-    except FAILURES as error:  # a build without ONNX Runtime's own operators
-        logger.debug("fused attention: %s", first_line(error))
-        return None
+def _on_a_cpu(graph: bytes, where: str, threads: int) -> Opened:
+    """Open what is made of a graph, without ONNX Runtime's own operators where this build has none."""
+    derived = derive(graph, where)
+    if derived.own:
+        try:
+            return Opened(_session(derived.graph, threads, [CPU]), derived.bank)
+        except FAILURES as error:
+            logger.debug("fused attention: %s", first_line(error))
+            derived = derive(graph, where, own=False)
+    return Opened(_session(derived.graph, threads, [CPU]), derived.bank)
 
 
 def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:

@@ -48,8 +48,8 @@ class StepSlab(Protocol):
     def arrays(self) -> Mapping[str, AnyArray]:
         """Its tensors by name."""
 
-    def bind(self, binding: Any, name: str, slot: int | None) -> None:
-        """Bind an input's values of all slots, or of one."""
+    def bind(self, binding: Any, slot: int | None) -> None:
+        """Bind every input's values of all slots, or of one."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,10 @@ class OrtSteps:
         images, rows = key
         binding = self._session.io_binding()
         fed: dict[str, tuple[Any, AnyArray]] = {}
+        if slab is not None:
+            slab.bind(binding, None)
         for name, info in self._inputs.items():
-            if slab is not None and name in slab.arrays:
-                slab.bind(binding, name, None)
-            else:
+            if slab is None or name not in slab.arrays:
                 host = _zeros(info, images if name == bank.IMAGES else rows)
                 fed[name] = self._maker.value(host), host
                 binding.bind_ortvalue_input(name, fed[name][0])

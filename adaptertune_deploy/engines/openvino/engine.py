@@ -33,7 +33,7 @@ from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
 from adaptertune_deploy.engines.openvino.tensor import tensor_of
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.packed_bank import PACKED, BankLayout
+from adaptertune_deploy.engines.packed_bank import PACKED, PackedBank
 
 CPU = "CPU"
 # What OpenVINO's messages say about its own source and about nothing else: whole lines, and parts of lines.
@@ -63,7 +63,7 @@ class OpenVinoEngine:
     device = "cpu"
     limits = Limits()
 
-    def __init__(self, compiled: Any, signature: Signature, layout: BankLayout | None, precision: Precision) -> None:
+    def __init__(self, compiled: Any, signature: Signature, layout: PackedBank | None, precision: Precision) -> None:
         self.inputs: Mapping[str, TensorInfo] = signature.inputs
         self.outputs: Mapping[str, TensorInfo] = signature.outputs
         self.metadata: Mapping[str, str] = signature.metadata

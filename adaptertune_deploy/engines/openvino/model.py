@@ -18,10 +18,10 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino.library import PrePostProcessor, operators, ov
-from adaptertune_deploy.engines.packed_bank import PACKED, BankLayout, layout_of, pack
+from adaptertune_deploy.engines.packed_bank import PACKED, PackedBank, pack
 
 
-def bank_of(signature: Signature, where: str) -> BankLayout | None:
+def bank_of(signature: Signature, where: str) -> PackedBank | None:
     """Return where the tensors of a shared graph's bank go; None for a graph that takes no tasks.
 
     Raises:
@@ -30,10 +30,10 @@ def bank_of(signature: Signature, where: str) -> BankLayout | None:
     """
     if bank.TASK not in signature.inputs:
         return None
-    return layout_of(signature.inputs, graph_facts.from_metadata(signature.metadata, where).slots, where)
+    return PackedBank.of(signature.inputs, graph_facts.from_metadata(signature.metadata, where).slots, where)
 
 
-def read_model(core: Any, graph: bytes, layout: BankLayout | None, bfloat16: bool, where: str) -> Any:
+def read_model(core: Any, graph: bytes, layout: PackedBank | None, bfloat16: bool, where: str) -> Any:
     """Return OpenVINO's model of a graph.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.engine import AnyArray
 from adaptertune_deploy.engines.openvino.tensor import HALF, tensor_of
-from adaptertune_deploy.engines.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import PackedBank
 from adaptertune_deploy.engines.slab import converted
 from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
@@ -28,7 +28,7 @@ class OpenVinoSlab(WrappedSlab):
         EngineError: no memory.
     """
 
-    def __init__(self, layout: BankLayout, rank: int, capacity: int, bfloat16: bool) -> None:
+    def __init__(self, layout: PackedBank, rank: int, capacity: int, bfloat16: bool) -> None:
         self.layout, self.rank = layout, rank
         self._half = bfloat16
         kept = replace(layout, dtype=HALF) if bfloat16 else layout

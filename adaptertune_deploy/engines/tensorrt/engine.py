@@ -24,7 +24,7 @@ from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.packed_bank import BankLayout, layout_of, pack
+from adaptertune_deploy.engines.packed_bank import PackedBank, pack
 from adaptertune_deploy.engines.tensorrt import library, plans
 from adaptertune_deploy.engines.tensorrt.build import numpy_type
 from adaptertune_deploy.engines.tensorrt.child import build_in_child
@@ -39,7 +39,7 @@ CLOSED = "this engine is closed; open the graph again"
 # What is made of a shared graph before TensorRT reads it, in this order; each gives a graph with the same inputs as the
 # one before, or is `pack`. A plugin that computes a whole slot would be one more: it puts its node in the place of a
 # slot's (pack has shown how such nodes are found), and library.load registers its creator.
-TRANSFORMS: tuple[Callable[[bytes, BankLayout, str], bytes], ...] = (pack,)
+TRANSFORMS: tuple[Callable[[bytes, PackedBank, str], bytes], ...] = (pack,)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Source:
 
     signature: Signature
     derived: bytes
-    layout: BankLayout | None
+    layout: PackedBank | None
     precision: Precision
     where: str
 
@@ -197,7 +197,7 @@ def _source(graph: bytes, where: str) -> _Source:
     precision = graph_facts.precision_of(signature.metadata, where)
     if precision is Precision.INT8:
         raise EngineError(f"{where}: TensorRT has no operators for {precision}; take --precision {Precision.INT8_QDQ}")
-    layout = layout_of(signature.inputs, facts.slots, where) if facts.task is None else None
+    layout = PackedBank.of(signature.inputs, facts.slots, where) if facts.task is None else None
     derived = graph
     if layout is not None:
         for transform in TRANSFORMS:

@@ -22,7 +22,7 @@ from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, Graph, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.limits import step_for, steps_up_to
-from adaptertune_deploy.engines.packed_bank import PACKED, BankLayout
+from adaptertune_deploy.engines.packed_bank import PACKED, PackedBank
 from adaptertune_deploy.engines.tensorrt.library import last_words
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for
 from adaptertune_deploy.engines.tensorrt.slab import TensorrtSlab
@@ -45,7 +45,7 @@ class Program:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     capacity: Capacity
-    layout: BankLayout | None
+    layout: PackedBank | None
     gpu: int
     graphs: bool
 

@@ -9,7 +9,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray
-from adaptertune_deploy.engines.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import PackedBank
 
 
 class TensorrtSlab:
@@ -25,7 +25,7 @@ class TensorrtSlab:
         EngineError: no memory.
     """
 
-    def __init__(self, layout: BankLayout, rank: int, capacity: int, gpu: int) -> None:
+    def __init__(self, layout: PackedBank, rank: int, capacity: int, gpu: int) -> None:
         self.layout, self.rank, self.capacity = layout, rank, capacity
         self._gpu = gpu
         cuda.use_device(gpu)

@@ -45,7 +45,7 @@ def test_tensorrt_takes_it_with_the_bank_packed() -> None:
     from adaptertune_deploy.engines.tensorrt.request import BuildRequest
     from adaptertune_deploy.engines.tensorrt.shapes import Capacity
 
-    layout = packed_bank.layout_of(onnx_signature.read(GRAPH, "g").inputs, small_graph.SLOTS, "g")
+    layout = packed_bank.PackedBank.of(onnx_signature.read(GRAPH, "g").inputs, small_graph.SLOTS, "g")
     packed = packed_bank.pack(GRAPH, layout, "g")
     plan, _ = build(trt, packed, BuildRequest(Capacity(8, 4, 8, 16, 1), "8.9"), b"", "g")
     assert plan

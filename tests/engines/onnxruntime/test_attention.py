@@ -14,7 +14,7 @@ from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from adaptertune_deploy.engines.onnxruntime import engine as ort
 from adaptertune_deploy.engines.onnxruntime import library
-from adaptertune_deploy.engines.onnxruntime.attention import fuse
+from adaptertune_deploy.engines.onnxruntime.derived import derive
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from tests.engines.onnx_files import field, lookup
 
@@ -23,6 +23,10 @@ reference = pytest.importorskip("onnx.reference")
 graphs = pytest.importorskip("tests.engines.attention_graphs")
 
 ROW = (2,)
+
+
+def fuse(data: bytes) -> bytes:
+    return derive(data, "g.onnx").graph
 
 
 def blocks(*forms: Any) -> bytes:

@@ -58,7 +58,7 @@ def make(device: Device) -> OrtDeviceSlab:
 
 def ask(slab: OrtDeviceSlab, slot: int | None, index: list[int]) -> list[list[float]]:
     binding = SESSION.io_binding()
-    slab.bind(binding, "table", slot)
+    slab.bind(binding, slot)
     binding.bind_cpu_input("index", np.array(index))
     binding.bind_output("rows", "cpu")
     SESSION.run_with_iobinding(binding)

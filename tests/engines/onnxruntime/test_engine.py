@@ -20,9 +20,10 @@ from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.engine import TensorInfo, check_options, open_engine
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime import engine as ort
-from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine, OrtSlab
+from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, cuda_options
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.onnxruntime.slab import OrtSlab
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.engines.slab import HostSlab
 from tests.engines import cuda_double
@@ -115,8 +116,9 @@ def test_two_slabs_are_two_banks(engine: OrtEngine) -> None:
     assert engine.run({"index": np.array([1])}, one)["rows"].tolist() == [[3, 4, 5]]
 
 
-def test_a_feed_goes_before_a_resident_tensor(engine: OrtEngine) -> None:
-    assert engine.run({"table": TEN * 2, "index": np.array([1])}, put(engine, TEN))["rows"].tolist() == [[6, 8, 10]]
+def test_a_tensor_is_resident_or_fed(engine: OrtEngine) -> None:
+    with pytest.raises(EngineError, match="'table' is resident and was given besides; leave it out of the feeds"):
+        engine.run({"table": TEN * 2, "index": np.array([1])}, put(engine, TEN))
 
 
 def test_transposed_arrays_mean_what_they_show(engine: OrtEngine) -> None:

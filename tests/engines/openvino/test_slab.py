@@ -14,10 +14,10 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
-from adaptertune_deploy.engines.packed_bank import DOWN, UP, WEIGHTS, BankLayout
+from adaptertune_deploy.engines.packed_bank import DOWN, UP, WEIGHTS, PackedBank
 
 SLOTS, WIDTH, RANK = (1, 4), 6, 3
-LAYOUT = BankLayout(SLOTS, WIDTH, np.dtype(np.float32))
+LAYOUT = PackedBank(SLOTS, WIDTH, np.dtype(np.float32))
 
 
 def task(seed: int, slots: tuple[int, ...] = SLOTS) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def test_bfloat16_is_rounded_and_given_back_as_float32() -> None:
 
 def test_a_block_that_a_task_leaves_alone_takes_no_memory() -> None:
     """Spare slots and zeros are pages that nobody has written to."""
-    layout, tasks = BankLayout(tuple(range(12)), 256, np.dtype(np.float32)), 64
+    layout, tasks = PackedBank(tuple(range(12)), 256, np.dtype(np.float32)), 64
     slab = OpenVinoSlab(layout, 64, tasks, bfloat16=False)
     last = {name: np.ones(shape, np.float32) for name, shape in bank.slot_shapes((11,), 256, 64).items()}
     before = resident()
@@ -95,6 +95,6 @@ def test_what_is_no_part_of_a_task_is_refused() -> None:
     with pytest.raises(EngineError, match=r"^no slot 2, only 0 to 1$"):
         slab.write(2, task(2))
     assert np.array_equal(slab.read(1)["blocks.1.adapter.down.bias"], task(1)["blocks.1.adapter.down.bias"])
-    half = OpenVinoSlab(BankLayout(SLOTS, WIDTH, np.dtype(np.float16)), RANK, 2, bfloat16=False)
+    half = OpenVinoSlab(PackedBank(SLOTS, WIDTH, np.dtype(np.float16)), RANK, 2, bfloat16=False)
     with pytest.raises(EngineError, match="more than float16 can"):
         half.write(1, {"blocks.1.adapter.down.bias": np.full(RANK, 1e6, np.float32)})

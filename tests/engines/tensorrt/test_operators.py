@@ -26,7 +26,7 @@ PLACES = {**CONSTANT, "Gather": (1,), "Reshape": (1,), "Split": (1,)}
 @pytest.fixture(params=["shared", "packed", "merged"])
 def graph(request: pytest.FixtureRequest, shared: bytes, merged: bytes) -> WireGraph:
     if request.param == "packed":
-        layout = packed_bank.layout_of(onnx_signature.read(shared, "g").inputs, (0, 1, 2), "g")
+        layout = packed_bank.PackedBank.of(onnx_signature.read(shared, "g").inputs, (0, 1, 2), "g")
         return onnx_nodes.read(packed_bank.pack(shared, layout, "g"))
     return onnx_nodes.read({"shared": shared, "merged": merged}[request.param])
 

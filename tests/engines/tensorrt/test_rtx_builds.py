@@ -37,7 +37,7 @@ LAYERS = {"packed": 263, "merged": 207}
 
 @pytest.fixture(scope="module")
 def packed(shared: bytes) -> bytes:
-    layout = packed_bank.layout_of(onnx_signature.read(shared, "g").inputs, SLOTS, "g")
+    layout = packed_bank.PackedBank.of(onnx_signature.read(shared, "g").inputs, SLOTS, "g")
     return packed_bank.pack(shared, layout, "g")
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import PackedBank
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for, profiles
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
-LAYOUT = BankLayout((0, 2), 16, FLOAT)
+LAYOUT = PackedBank((0, 2), 16, FLOAT)
 IMAGES = TensorInfo("images", FLOAT, ("N", 3, 8, 8))
 SHARED = {
     "images": IMAGES,

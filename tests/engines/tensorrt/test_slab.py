@@ -9,7 +9,7 @@ import pytest
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.packed_bank import BankLayout
+from adaptertune_deploy.engines.packed_bank import PackedBank
 from adaptertune_deploy.engines.tensorrt.slab import TensorrtSlab
 from tests.engines.cuda_double import CudaDouble, cudaError_t
 
@@ -23,7 +23,7 @@ def values(seed: int) -> dict[str, Any]:
 
 
 def make(dtype: type = np.float32) -> TensorrtSlab:
-    return TensorrtSlab(BankLayout(SLOTS, WIDTH, np.dtype(dtype)), RANK, 4, 0)
+    return TensorrtSlab(PackedBank(SLOTS, WIDTH, np.dtype(dtype)), RANK, 4, 0)
 
 
 def test_a_slot_holds_what_was_written_last_and_the_others_what_they_held(gpu: CudaDouble) -> None:

@@ -35,8 +35,8 @@ BANK = {Precision.FP16: np.float16, Precision.BF16: np.float32, Precision.INT8_Q
 TYPES = {1: "FP32", 3: "INT8", 7: "INT64", 10: "FP16", 16: "BF16"}  # TensorProto.DataType -> the table's name
 
 
-def packed_of(graph: bytes) -> tuple[bytes, packed_bank.BankLayout]:
-    layout = packed_bank.layout_of(onnx_signature.read(graph, "g").inputs, SLOTS, "g")
+def packed_of(graph: bytes) -> tuple[bytes, packed_bank.PackedBank]:
+    layout = packed_bank.PackedBank.of(onnx_signature.read(graph, "g").inputs, SLOTS, "g")
     return packed_bank.pack(graph, layout, "g"), layout
 
 
