@@ -7,8 +7,8 @@ attention's own products, norms and the patch embedding.
 
 A range is that of everything in a run, so a row's answer depends a little on the rows beside it.
 
-By ONNX Runtime's documentation a processor without VNNI adds pairs of 8-bit products in 16 bits, and what overflows is
-cut off, so that answers there differ from those elsewhere; `atd add` on such a device measures by how much.
+A processor without VNNI adds pairs of products u8 x s8 in 16 bits, and what overflows is cut off. ONNX Runtime is told to
+multiply u8 x u8 there, which is exact (engines.onnxruntime.session), so sums are the same everywhere.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class _Quantiser:
         result = f"{name}.dequantised"
         if name not in self.short:
             weight = self.short[name] = quantised(name, self._array(name) * factor[:, None])
-            zeros = f"int8.0x{len(weight.scale)}"
+            zeros = f"{weight.name}.zeros"  # its own: ONNX Runtime makes another one of it where it needs uint8
             self.tensors |= {weight.name: weight.values, weight.scale_name: weight.scale}
             self.tensors[zeros] = np.zeros(len(weight.scale), np.int8)
             self.nodes.append(_node("DequantizeLinear", [weight.name, weight.scale_name, zeros], result, axis=1))

@@ -43,9 +43,11 @@ def test_instructions_have_their_names() -> None:
     assert found(check, machine(ORIN, "aarch64"))["CPU"].found == "aarch64, 8 cores: FP16, dot products"
 
 
-def test_int8_that_may_saturate_is_said_of_intel_only() -> None:
-    assert "saturate" in found(check, machine(HASWELL))["int8"].found
-    assert "saturate" not in found(check, machine("fp asimd", "aarch64"))["int8"].found
+@pytest.mark.parametrize(("flags", "processor"), [(HASWELL, "x86_64"), ("fp asimd", "aarch64")])
+def test_int8_without_instructions_is_called_hardly_faster(flags: str, processor: str) -> None:
+    told = found(check, machine(flags, processor))["int8"]
+    assert told.found == "no instructions for its dot products"
+    assert "int8 is small, but hardly faster, and OpenVINO may cut sums off" in told.expected
 
 
 def test_a_system_without_that_file_has_no_finding() -> None:

@@ -124,8 +124,28 @@ def test_the_session_neither_spins_nor_keeps_patterns_nor_falls_back(monkeypatch
     ((options, rest),) = made
     assert options.intra_op_num_threads == 3
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
     assert options.enable_mem_pattern is False
     assert rest == {"providers": [CPU], "enable_fallback": 0}
+
+
+def test_sums_of_int8_products_are_exact_on_every_cpu() -> None:
+    """Where pairs of them are added in 16 bits, the largest ones overflow."""
+    onnx = pytest.importorskip("onnx")
+    rows, columns, depth = 3, 5, 64
+    draw = np.random.default_rng(0)
+    weight = draw.choice(np.array([-128, -127, 127], np.int8), (depth, columns))
+    values = draw.choice(np.array([0, 254, 255], np.uint8), (rows, depth))
+    made = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMulInteger", ["values", "weight"], ["sums"])],
+        "products",
+        [onnx.helper.make_tensor_value_info("values", onnx.TensorProto.UINT8, ["B", depth])],
+        [onnx.helper.make_tensor_value_info("sums", onnx.TensorProto.INT32, ["B", columns])],
+        [onnx.numpy_helper.from_array(weight, "weight")],
+    )
+    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
+    found = open_ort(model.SerializeToString(), "cpu", 1).run({"values": values})["sums"]
+    np.testing.assert_array_equal(found, values.astype(np.int32) @ weight.astype(np.int32))
 
 
 def test_a_session_on_a_gpu_records_its_nodes_and_keeps_weights_out_of_the_arena(

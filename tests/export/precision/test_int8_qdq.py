@@ -47,6 +47,14 @@ def test_every_zero_point_is_zero(made: OnnxFile) -> None:
         assert zero.shape == array(made.tensors[node.input[1]]).shape
 
 
+def test_no_two_weights_share_a_zero_point(made: OnnxFile) -> None:
+    """ONNX Runtime refuses to make another one of it twice, as it does for processors without VNNI."""
+    zeros = [
+        n.input[2] for n in made.model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in made.tensors
+    ]
+    assert len(set(zeros)) == len(zeros) == LINEAR
+
+
 def test_a_scale_covers_what_was_measured_or_a_little_less(made: OnnxFile, ranges: Ranges) -> None:
     makers = nodes_by_output(made)
     for source, sizes in ranges.channels.items():
