@@ -7,8 +7,8 @@ attention's own products, norms and the patch embedding.
 
 A range is that of everything in a run, so a row's answer depends a little on the rows beside it.
 
-A processor without VNNI adds pairs of products u8 x s8 in 16 bits, and what overflows is cut off. ONNX Runtime is told to
-multiply u8 x u8 there, which is exact (engines.onnxruntime.session), so sums are the same everywhere.
+A processor without VNNI adds pairs of products u8 x s8 in 16 bits, and what overflows is cut off. ONNX Runtime is told
+to multiply u8 x u8 there, which is exact (engines.onnxruntime.session), so sums are the same everywhere.
 """
 
 from __future__ import annotations
