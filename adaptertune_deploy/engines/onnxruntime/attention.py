@@ -3,10 +3,9 @@
 A bundle's graphs consist of standard operators, which every engine reads; ONNX Runtime does not fuse their attention
 itself. Here each attention of exactly the form that export writes becomes com.microsoft.Attention, which holds the
 product with the weights of q, k and v too and spares the transposes between. Where only one token asks (the class token
-in the last block), neither q, k nor v of the others is computed (_one_token). Anything else stays as it is: without
-biases, with norms on q and k, rotary or relative positions, a mask.
-
-Operators: github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
+in the last block), neither q, k nor v of the others is computed. Where q, k and v come of anything else, of an int8
+product or of one without a bias, com.microsoft.MultiHeadAttention takes them as they come. What has norms on q and k,
+rotary or relative positions or a mask stays as it is.
 """
 
 from __future__ import annotations
@@ -14,40 +13,13 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 
 from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, Changes, WireGraph, WireNode, WireTensor
+from adaptertune_deploy.engines.onnxruntime.fused_attention import DOMAIN, PREFIX, SIZES, Attention, nodes_of
 
-DOMAIN, PREFIX = "com.microsoft", "atd."  # of operators, and of names that are added
-SIZES = "sizes."  # of initialisers that are added, by what they hold
 HEADS_FIRST, TOKENS_LAST, TOKENS_FIRST = (2, 0, 3, 1, 4), (0, 1, 3, 2), (0, 2, 1, 3)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Attention:
-    """One attention that was found.
-
-    source: the value [B, S, D] that the weights are multiplied with.
-    weight, bias: initialisers [D, 3D] and [3D].
-    factor, scale: the initialiser that q is multiplied with, and its value.
-    row: the initialiser [1] that says which token asks, None where all do.
-    result: the value [B, S, D], or [B, 1, D] of one token.
-    inner: indices of all nodes, the one that makes the result last.
-    """
-
-    source: str
-    weight: str
-    bias: str
-    tokens: int
-    heads: int
-    width: int
-    factor: str
-    scale: float
-    row: str | None
-    result: str
-    inner: tuple[int, ...]
 
 
 class _DifferentError(Exception):
@@ -67,70 +39,11 @@ def fusing(graph: WireGraph) -> Changes | None:
     instead: dict[int, list[WireNode]] = {}
     for number, attention in enumerate(found):
         instead |= {index: [] for index in attention.inner}
-        instead[attention.inner[-1]] = _nodes(attention, f"{PREFIX}attention.{number}")
+        instead[attention.inner[-1]] = nodes_of(attention, f"{PREFIX}attention.{number}")
     read = {name for nodes in instead.values() for node in nodes for name in node.inputs}
     named = sorted(name for name in read if name.startswith(PREFIX + SIZES))
     constants = {name: [int(size) for size in name.removeprefix(PREFIX + SIZES).split(",")] for name in named}
     return Changes(instead, constants, DOMAIN)
-
-
-def _rows(attention: Attention) -> tuple[int, int, int]:
-    return -1, attention.tokens, attention.width
-
-
-def _sizes(sizes: tuple[int, ...]) -> str:
-    """Return the name of the initialiser that holds these sizes."""
-    return PREFIX + SIZES + ",".join(map(str, sizes))
-
-
-def _nodes(attention: Attention, name: str) -> list[WireNode]:
-    """Return the operators that compute the same.
-
-    The Reshape repeats what the plain form says of the number of tokens, and costs nothing.
-    """
-    source = WireNode("Reshape", (attention.source, _sizes(_rows(attention))), (f"{name}.x",), name=f"{name}.x")
-    if attention.row is not None:
-        return [source, *_one_token(attention, attention.row, name)]
-    inputs = (f"{name}.x", attention.weight, attention.bias)
-    given = {"num_heads": attention.heads, "scale": attention.scale}
-    return [source, WireNode("Attention", inputs, (attention.result,), DOMAIN, name, given)]
-
-
-def _one_token(attention: Attention, row: str, name: str) -> list[WireNode]:
-    """Return the operators for one token that asks, without the products that would give every token's k and v.
-
-    With x the tokens, q a head's query, p its softmax and W, b the weights of that head,
-    q (x Wk + bk)' = (q Wk') x' + q bk', whose last term is the same for every token and leaves the softmax as it is;
-    and p (x Wv + bv) = (p x) Wv + bv, since p sums to one. ONNX Runtime rearranges the weights when it loads them.
-    """
-    heads, width = attention.heads, attention.width
-    each = width // heads
-    nodes: list[WireNode] = []
-
-    def add(operator: str, inputs: tuple[str, ...], to: str, **attributes: int | tuple[int, ...]) -> str:
-        output = attention.result if to == "result" else f"{name}.{to}"
-        nodes.append(WireNode(operator, inputs, (output,), "", f"{name}.{to}", attributes))
-        return output
-
-    def split(tensor: str, kind: str, axis: int) -> tuple[str, ...]:
-        parts = tuple(f"{name}.{part}.{kind}" for part in "qkv")
-        nodes.append(WireNode("Split", (tensor,), parts, "", f"{name}.{kind}", {"axis": axis, "num_outputs": 3}))
-        return parts
-
-    x, by_head = f"{name}.x", _sizes((width, heads, each))
-    wq, wk, wv = split(attention.weight, "weight", 1)
-    bq, _, bv = split(attention.bias, "bias", 0)
-    wk = add("Transpose", (add("Reshape", (wk, by_head), "k.heads"),), "k.turned", perm=(1, 2, 0))
-    wv = add("Transpose", (add("Reshape", (wv, by_head), "v.heads"),), "v.turned", perm=(1, 0, 2))
-    q = add("Add", (add("MatMul", (add("Gather", (x, row), "row", axis=1), wq), "q.product"), bq), "q")
-    q = add("Mul", (q, attention.factor), "q.scaled")
-    q = add("MatMul", (add("Reshape", (q, _sizes((-1, heads, 1, each))), "q.heads"), wk), "q.tokens")
-    q = add("Reshape", (q, _sizes((-1, heads, width))), "q.rows")
-    scores = add("MatMul", (q, add("Transpose", (x,), "x.turned", perm=(0, 2, 1))), "scores")
-    mixed = add("MatMul", (add("Softmax", (scores,), "softmax", axis=-1), x), "mixed")
-    mixed = add("MatMul", (add("Reshape", (mixed, _sizes((-1, heads, 1, width))), "mixed.heads"), wv), "v")
-    add("Add", (add("Reshape", (mixed, _sizes((-1, 1, width))), "v.row"), bv), "result")
-    return nodes
 
 
 class _Values:
@@ -166,31 +79,23 @@ class _Values:
         first = query if one is None else one
         heads = self._maker(first, 0, "Transpose", readers=3)
         split = self._maker(heads, 0, "Reshape")
-        summed = self._maker(split, 0, "Add")
-        product = self._maker(summed, 0, "MatMul")
         shared = self._node(heads).outputs[0]
         _check(all(self._node(index).inputs[0] == shared for index in (first, key, value)))
         _check([self._number(index) for index in (query, key, value)] == [0, 1, 2])
         for index, order in ((heads, HEADS_FIRST), (turned, TOKENS_LAST), (back, TOKENS_FIRST)):
             _check(self._node(index).attributes.get("perm") == order)
         _check(self._node(softmax).attributes.get("axis", -1) in (-1, 3))
-        return self._described(product, summed, split, scaled, flat, one, (
-            product, summed, split, heads, *([] if one is None else [one]), query, key, value,
+        return self._described(split, scaled, flat, one, (
+            split, heads, *([] if one is None else [one]), query, key, value,
             scaled, turned, scores, softmax, mixed, back, flat,
         ))  # fmt: skip
 
-    def _described(
-        self, product: int, summed: int, split: int, scaled: int, flat: int, one: int | None, inner: tuple[int, ...]
-    ) -> Attention:
+    def _described(self, split: int, scaled: int, flat: int, one: int | None, inner: tuple[int, ...]) -> Attention:
         """Return the attention whose nodes these are, once its constants fit together."""
-        source, weight = self._node(product).inputs
-        bias = self._node(summed).inputs[1]
         sizes = self._integers(self._node(split).inputs[1])
         _check(len(sizes) == 5 and sizes[0] == -1 and sizes[2] == 3 and min(sizes[1:]) > 0)
         _, tokens, _, heads, each = sizes
         width, asked = heads * each, tokens if one is None else 1
-        for name, dims in ((weight, (width, 3 * width)), (bias, (3 * width,))):
-            _check(self._constant(name).kind == FLOAT and self._constant(name).dims == dims)
         _check(self._integers(self._node(flat).inputs[1]) == (-1, asked, width))
         factor = self._node(scaled).inputs[1]
         scale = self._constant(factor)
@@ -199,7 +104,26 @@ class _Values:
         _check(math.isfinite(number) and number > 0)  # 0 would mean: choose one
         row = None if one is None else self._node(one).inputs[1]
         result = self._node(flat).outputs[0]
+        product = self._product(split, width)
+        if product is None:
+            _check(row is None)
+            source = self._node(split).inputs[0]
+            return Attention(source, None, None, tokens, heads, width, factor, number, row, result, inner)
+        (source, weight), bias = self._node(product[0]).inputs, self._node(product[1]).inputs[1]
+        inner = (*product, *inner)
         return Attention(source, weight, bias, tokens, heads, width, factor, number, row, result, inner)
+
+    def _product(self, split: int, width: int) -> tuple[int, int] | None:
+        """Return the product with the weights of q, k and v and the Add of their biases, None where it isn't those."""
+        try:
+            summed = self._maker(split, 0, "Add")
+            product = self._maker(summed, 0, "MatMul")
+            weight, bias = self._node(product).inputs[1], self._node(summed).inputs[1]
+            for name, dims in ((weight, (width, 3 * width)), (bias, (3 * width,))):
+                _check(self._constant(name).kind == FLOAT and self._constant(name).dims == dims)
+        except _DifferentError:
+            return None
+        return product, summed
 
     def _one_row(self, query: int) -> int | None:
         """Return the Gather that picks one token of [3, B, heads, S, d] before q is taken, None where there is none."""

@@ -16,7 +16,8 @@ from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.nodes import Changes, WireGraph
-from adaptertune_deploy.engines.onnxruntime.attention import DOMAIN, PREFIX, fusing
+from adaptertune_deploy.engines.onnxruntime.attention import fusing
+from adaptertune_deploy.engines.onnxruntime.fused_attention import DOMAIN, PREFIX
 from adaptertune_deploy.engines.onnxruntime.stacked_bank import StackedBank, stacking
 
 OPSETS = range(18, 23)  # Split has num_outputs; Softmax, Reshape and the others mean the same in all of these
