@@ -16,9 +16,11 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16
-from adaptertune_deploy.engines.engine import AnyArray, graph_precision, open_engine
+from adaptertune_deploy.engines.engine import AnyArray
 from adaptertune_deploy.engines.onnx.wire_format import write
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 
 SIDE, PRODUCTS = 1024, 8  # on a CPU: 17 GFLOP, 4 MB a matrix in float32
 GPU_SIDE = 4096  # 1.1 TFLOP, which a large GPU still computes in a millisecond or two
@@ -77,12 +79,13 @@ def _multiplier(graph: _Graph, precision: Precision, weight: Array) -> Callable[
     if precision in (Precision.INT8, Precision.INT8_QDQ):
         step = np.array(np.abs(weight).max() / 127, dtype=np.float32)
         graph.constants |= {
-            "weight": np.rint(weight / step).astype(np.int8),
             "weight.step": step,
             "step": np.array(0.04, dtype=np.float32),  # normal numbers to five standard deviations
             "zero": np.array(0, dtype=np.int8),
         }
-        return graph.dynamic_product if precision is Precision.INT8 else graph.quantised_product
+        whole = np.rint(weight / step).astype(np.int8)
+        multiply = graph.dynamic_product if precision is Precision.INT8 else graph.quantised_product
+        return lambda x: multiply(x, whole)
     halves = {Precision.FP16: weight.astype(np.float16), Precision.BF16: to_bfloat16(weight)}
     graph.constants["weight"] = halves.get(precision, weight)
     return lambda x: graph.node("MatMul", [x, "weight"])
@@ -106,20 +109,23 @@ class _Graph:
         self._nodes.append(b"".join(parts))
         return named[0]
 
-    def dynamic_product(self, x: str) -> str:
-        """Multiply integers whose range is that of the run."""
+    def dynamic_product(self, x: str, weight: AnyArray) -> str:
+        """Multiply integers whose range is that of the run; a weight of its own for each product, as networks have."""
         place = len(self._nodes)
         names = [f"{name}.{place}" for name in ("whole", "step", "zero")]
+        self.constants[f"weight.{place}"] = weight
         self.node("DynamicQuantizeLinear", [x], names)
-        product = self.node("MatMulInteger", [names[0], "weight", names[2]])
+        product = self.node("MatMulInteger", [names[0], f"weight.{place}", names[2]])
         steps = self.node("Mul", [names[1], "weight.step"])
         return self.node("Mul", [self.node("Cast", [product], number=("to", FLOAT)), steps])
 
-    def quantised_product(self, x: str) -> str:
-        """Multiply integers whose range is known before."""
+    def quantised_product(self, x: str, weight: AnyArray) -> str:
+        """Multiply integers whose range is known before; a weight of its own for each product, as networks have."""
+        own, zeros = (f"{name}.{len(self._nodes)}" for name in ("weight", "weight.zero"))
+        self.constants |= {own: weight, zeros: np.array(0, dtype=np.int8)}
         whole = self.node("QuantizeLinear", [x, "step", "zero"])
         rounded = self.node("DequantizeLinear", [whole, "step", "zero"])
-        return self.node("MatMul", [rounded, self.node("DequantizeLinear", ["weight", "weight.step", "zero"])])
+        return self.node("MatMul", [rounded, self.node("DequantizeLinear", [own, "weight.step", zeros])])
 
     def model(self, precision: Precision, side: int) -> bytes:
         """Return the file."""

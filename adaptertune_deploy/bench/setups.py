@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.engine import ENGINES, check_options, graph_precision, is_installed, lacks
+from adaptertune_deploy.engines.opening import check_options
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import ENGINES, graph_precision, is_installed, lacks
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def setups(
     Args:
         manifest: the bundle's.
         form: one of forms_of.
-        engines: keys of engines.engine.ENGINES.
+        engines: keys of engines.table.ENGINES.
         precisions: those that may be.
         device: as a user names it.
     """

@@ -9,8 +9,8 @@ import numpy as np
 
 from adaptertune_deploy.core.bundle.manifest import MERGED, GraphRecord, Manifest, TaskRecord, select_graph
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import Session, open_records
 

@@ -34,7 +34,7 @@ class Request:
     """What to tune.
 
     form: "shared" or "merged".
-    engines: keys of engines.engine.ENGINES, at least one.
+    engines: keys of engines.table.ENGINES, at least one.
     allowed: precisions besides fp32 that the choice may have.
     device: as a user names it.
     threads: of one run, besides the engine's own choice.

@@ -67,8 +67,9 @@ def asked(
         UsageError: an unknown engine, device, precision or setting, or a negative number of threads.
         EngineError: something that this installation lacks.
     """
-    from adaptertune_deploy.engines.engine import check_options, entry_of
+    from adaptertune_deploy.engines.opening import check_options
     from adaptertune_deploy.engines.options import EngineOptions, split_settings
+    from adaptertune_deploy.engines.table import entry_of
 
     check_precision(precision)
     try:
@@ -131,16 +132,16 @@ def check_precision(name: str, option: str = "--precision") -> None:
 
 def can_verify(engine: str) -> bool:
     """Return False where the usual engine is meant and absent; of another one `asked` says what it lacks."""
-    from adaptertune_deploy.engines.engine import is_installed
     from adaptertune_deploy.engines.options import USUAL
+    from adaptertune_deploy.engines.table import is_installed
 
     return engine != USUAL.engine or is_installed(engine)
 
 
 def describe() -> Iterator[tuple[str, str, list[Setting]]]:
     """Yield what the help says of every engine: its key, what it runs on, and the settings that no other one has."""
-    from adaptertune_deploy.engines.engine import ENGINES
     from adaptertune_deploy.engines.options import settings_of
+    from adaptertune_deploy.engines.table import ENGINES
 
     told: dict[type, str] = {}
     for name, entry in ENGINES.items():

@@ -18,9 +18,10 @@ from adaptertune_deploy.core.bundle.publish import Verify
 from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.bank import SlotBank
-from adaptertune_deploy.engines.engine import Engine, lacks
+from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.parity import verify_merged, verify_shared, with_graph
+from adaptertune_deploy.engines.table import lacks
 
 
 def verification(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.engines.engine import entry_of
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import entry_of
 
 
 def for_instances(options: EngineOptions, instances: int, cores: int) -> EngineOptions:

@@ -22,7 +22,7 @@ GPU = re.compile(r"cuda(?::(0|[1-9][0-9]{0,2}))?")
 class EngineOptions:
     """What is asked of an engine. Nothing of it is ever replaced by something else.
 
-    engine: a key of engines.engine.ENGINES.
+    engine: a key of engines.table.ENGINES.
     device: "cpu", "cuda" (the first NVIDIA GPU), "cuda:N", or "auto" for the best one that works here.
     precision: what the graph's matrix products are computed in.
     threads: CPU threads of one run; 0 lets the engine choose.

@@ -20,8 +20,10 @@ from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import outputs
 from adaptertune_deploy.engines.bank import SlotBank
 from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import Engine, fitting, open_engine
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import fitting
 
 BATCHES = (1, 2, 7, 32)
 # Pairs of a shared graph's comparison, so that the largest batch has no row twice; see asked_pairs.
@@ -46,11 +48,11 @@ def with_graph(
         facts: what it must say about itself.
         where: its file, for messages.
         options: what to run it on; of another precision than the graph's where the engine derives that from it
-            (engines.engine.fitting).
+            (engines.table.fitting).
         measure: called with the opened graph, which is closed afterwards.
 
     Raises:
-        EngineError, FormatError: see engines.engine.open_engine and engines.contract.check_contract.
+        EngineError, FormatError: see engines.opening.open_engine and engines.contract.check_contract.
     """
     with contextlib.closing(open_engine(data, where, fitting(options, graph.precision))) as engine:
         check_contract(engine, facts, where, graph.inputs)

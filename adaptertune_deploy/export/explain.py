@@ -15,8 +15,9 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import fitting, open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import fitting
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import OnnxFile
 

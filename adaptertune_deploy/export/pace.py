@@ -21,8 +21,10 @@ from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
-from adaptertune_deploy.engines.engine import Engine, entry_of, fitting, lacks, open_engine
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import entry_of, fitting, lacks
 
 RUNS = 9
 SLOWER = 1.05  # below, a difference may be chance

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.storage import files
-from adaptertune_deploy.engines.engine import check_options
+from adaptertune_deploy.engines.opening import check_options
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export.calibration import Calibration, find_calibration
 from adaptertune_deploy.export.images import find_images

@@ -9,8 +9,8 @@ from pathlib import Path
 from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, select_tasks
 from adaptertune_deploy.core.errors import AtdError
-from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.about import read_about
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room

@@ -41,7 +41,7 @@ from adaptertune_deploy.core.errors import AtdError, BackboneError, ExportError
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.bank import SlotBank
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared

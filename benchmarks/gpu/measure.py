@@ -30,7 +30,7 @@ from rich.table import Table
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.cuda.driver import ask_driver
-from adaptertune_deploy.engines.engine import check_options
+from adaptertune_deploy.engines.opening import check_options
 from adaptertune_deploy.engines.options import EngineOptions
 from benchmarks import documents
 from benchmarks.gpu.deadline import OutOfTimeError, deadline

@@ -34,8 +34,8 @@ from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.samples import Split
-from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.sessions.session import open_session
 from benchmarks import documents
 from benchmarks.precision import timing

@@ -22,8 +22,8 @@ from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.export.precision.ranges import Ranges
 from adaptertune_deploy.export.precision.ranges import measure as measure_ranges
 from adaptertune_deploy.export.precision.table import graph_in

@@ -8,8 +8,8 @@ import pytest
 from adaptertune_deploy.bench import ceiling
 from adaptertune_deploy.bench.ceiling import PRODUCTS, measure_ceiling, product_graph
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.bench.planted import ticking
 

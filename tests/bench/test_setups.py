@@ -9,8 +9,8 @@ from adaptertune_deploy.bench.setups import Setup, engines_here, forms_of, setup
 from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.bundle.manifest import Manifest, graph_file
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.engine import ENGINES
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import ENGINES
 from tests.bench.golden import GOLDEN
 
 

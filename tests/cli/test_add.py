@@ -21,7 +21,7 @@ from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines import engine
+from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.builders import give_reference, make_nested, make_widths
@@ -129,7 +129,7 @@ def test_without_its_images_a_task_is_added_and_that_is_said(
 def test_without_an_engine_a_task_is_added_and_that_is_said(
     atd: Atd, answered: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "is_installed", lambda name: False)
+    monkeypatch.setattr(table, "is_installed", lambda name: False)
     done = atd("add", "adapters/trees")
     assert done.code == 0
     assert "not verified: ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]'" in done.err

@@ -5,9 +5,9 @@ import pytest
 from adaptertune_deploy.cli.engines import asked, can_verify, describe, precisions_named
 from adaptertune_deploy.core.errors import AtdError, EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import engine as engines
-from adaptertune_deploy.engines.engine import ENGINES
+from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import ENGINES
 
 
 def test_what_was_typed_is_what_is_asked() -> None:
@@ -58,7 +58,7 @@ def test_a_list_of_precisions_that_says_something_else_is_refused(typed: str, me
 
 def test_the_usual_engine_may_be_absent_where_nobody_named_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert can_verify("onnxruntime")
-    monkeypatch.setattr(engines, "is_installed", lambda name: False)
+    monkeypatch.setattr(table, "is_installed", lambda name: False)
     assert not can_verify("onnxruntime")
     assert can_verify("another")
 

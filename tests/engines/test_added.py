@@ -17,7 +17,7 @@ from adaptertune_deploy.core.errors import FormatError, ParityError
 from adaptertune_deploy.core.images.preprocess import normalised, preprocess
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.engines import added
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"

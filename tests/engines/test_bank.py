@@ -18,9 +18,9 @@ from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
 from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import EngineError, FormatError
 from adaptertune_deploy.engines.bank import FIRST, SlotBank
-from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.handle import HEAD_ONLY, Handle
 from adaptertune_deploy.engines.limits import Limits
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.builders import make_adapter, make_backbone_spec, make_task
 from tests.serve.fakes import SLOTS, WIDTH, FakeEngine, indices, random_images, reference

@@ -19,7 +19,8 @@ from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.engines.contract import check_contract, input_types
-from adaptertune_deploy.engines.engine import TensorInfo, open_engine
+from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from tests.builders import make_backbone_spec, make_preprocess_spec, make_task
 

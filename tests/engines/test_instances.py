@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.engines.engine import ENGINES
 from adaptertune_deploy.engines.instances import for_instances
 from adaptertune_deploy.engines.options import EngineOptions, parse_settings
+from adaptertune_deploy.engines.table import ENGINES
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.spec import BackboneSpec
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import Engine, open_engine
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.shared import export_shared

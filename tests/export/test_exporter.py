@@ -29,7 +29,7 @@ from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import added
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import exporter, torch_answers
 from adaptertune_deploy.export.merge import merged_graph

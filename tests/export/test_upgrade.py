@@ -20,7 +20,7 @@ from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import upgrade as upgrading
 from adaptertune_deploy.export import version1

@@ -19,8 +19,9 @@ from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.cuda.driver import ask_driver
-from adaptertune_deploy.engines.engine import Engine, check_options, open_engine
+from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
+from adaptertune_deploy.engines.opening import check_options, open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.gpu.mixtures import check_mixtures

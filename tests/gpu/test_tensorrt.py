@@ -18,7 +18,8 @@ from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines.cuda.driver import ask_driver
-from adaptertune_deploy.engines.engine import Engine, check_options, open_engine
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.opening import check_options, open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.gpu.mixtures import check_mixtures

@@ -45,7 +45,7 @@ def datasets(incomplete: str) -> list[str]:
 
 def engines(incomplete: str) -> list[str]:
     """Return the engines of the table."""
-    from adaptertune_deploy.engines.engine import ENGINES
+    from adaptertune_deploy.engines.table import ENGINES
 
     return [name for name in ENGINES if name.startswith(incomplete)]
 
@@ -62,8 +62,8 @@ def precision_list(incomplete: str) -> list[str]:
 
 def engine_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return NAME=VALUE of the settings that the named engine has; NAME= alone where any number may follow."""
-    from adaptertune_deploy.engines.engine import ENGINES
     from adaptertune_deploy.engines.options import settings_of
+    from adaptertune_deploy.engines.table import ENGINES
 
     entry = ENGINES.get(str(ctx.params.get("engine") or "onnxruntime"))
     offered = [] if entry is None else [word for held in settings_of(entry.settings).values() for word in held.words]

@@ -80,7 +80,7 @@ class ParityRecord:
     """How far a graph's logits for a task lie from torch's on the same preprocessed images, fp32 torch on the CPU.
 
     graph: the graph's file.
-    engine, engine_version: key of engines.engine.ENGINES, and its library's version.
+    engine, engine_version: key of engines.table.ENGINES, and its library's version.
     provider: what the library calls that which ran the graph.
     precision: what it was computed in; an engine may make another one of the graph's own.
     images: number of images compared.

@@ -11,8 +11,8 @@ from adaptertune_deploy.doctor import nvidia
 from adaptertune_deploy.doctor.child import ask
 from adaptertune_deploy.doctor.finding import NOTE, OK, PROBLEM, Finding
 from adaptertune_deploy.doctor.machine import Machine
-from adaptertune_deploy.engines.engine import ENGINES, EngineEntry
 from adaptertune_deploy.engines.options import settings_of
+from adaptertune_deploy.engines.table import ENGINES, EngineEntry
 
 # What answers around 1 may differ by: of float32 products, and of products with 8 bits of mantissa.
 TOLERANCE, COARSE = 1e-4, 0.1

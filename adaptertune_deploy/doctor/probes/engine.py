@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.engine import ENGINES
+from adaptertune_deploy.engines.table import ENGINES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def try_engine(engine: str, device: str, precision: str, *settings: str) -> dict
 
     from adaptertune_deploy.doctor.probes import small_graph
     from adaptertune_deploy.engines.bank import SlotBank
-    from adaptertune_deploy.engines.engine import open_engine
+    from adaptertune_deploy.engines.opening import open_engine
     from adaptertune_deploy.engines.options import EngineOptions, split_settings
 
     options = EngineOptions(engine, device, Precision(precision), settings=split_settings(settings))

@@ -34,7 +34,7 @@ class Library:
     extra: str
 
 
-# key of engines.engine.ENGINES -> library
+# key of engines.table.ENGINES -> library
 LIBRARIES: Mapping[str, Library] = {
     "tensorrt": Library("TensorRT", "tensorrt", "tensorrt"),
     "tensorrt-rtx": Library("TensorRT-RTX", "tensorrt_rtx", "tensorrt-rtx"),

@@ -18,7 +18,8 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import AnyArray, open_engine
+from adaptertune_deploy.engines.engine import AnyArray
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import OnnxFile

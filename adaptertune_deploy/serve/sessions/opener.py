@@ -11,8 +11,10 @@ from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
 from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import Engine, graph_precision, open_engine
+from adaptertune_deploy.engines.engine import Engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Opener:
     """A bundle as one manifest describes it. Every file is read once, and what was compared with its hash is what runs.
 
     options: what is asked of the engine; its precision decides which graphs are taken
-        (engines.engine.graph_precision).
+        (engines.table.graph_precision).
     """
 
     folder: Path

@@ -25,9 +25,9 @@ from adaptertune_deploy.core.errors import AtdError, UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import graph_precision
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import USUAL, EngineOptions
+from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.sessions.forms import FORMS
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
 from adaptertune_deploy.serve.sessions.opener import Opener
@@ -135,7 +135,7 @@ def open_session(
         tasks: which tasks, in this order; None for all of them.
         form: "shared", "merged", or "auto" for the shared form when the bundle holds it.
         options: what is asked of the engine; its precision decides which graphs are taken
-            (engines.engine.graph_precision).
+            (engines.table.graph_precision).
 
     Every file is read once, compared with its hash, and what was read is what runs. A graph must say and take what
     the manifest says of it (engines.contract), so that nothing answers under another task's name or labels.

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import SHARED, TaskRecord, find_graph
 from adaptertune_deploy.core.errors import AtdError, FormatError
-from adaptertune_deploy.engines.engine import graph_precision
+from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.sessions.opener import Opener
 
 Mark = tuple[int, int, int]

@@ -7,7 +7,7 @@ import pytest
 from adaptertune_deploy.doctor.checks import engines
 from adaptertune_deploy.doctor.checks.engines import check
 from adaptertune_deploy.doctor.machine import Machine, Ran
-from adaptertune_deploy.engines.engine import ENGINES
+from adaptertune_deploy.engines.table import ENGINES
 from tests.doctor.fake_machine import PROBES, FakeMachine, answers, found, server
 
 RIGHT = {"version": "1.32.0", "provider": "CPUExecutionProvider", "device": "cpu", "error": 3e-7}

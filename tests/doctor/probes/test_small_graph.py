@@ -8,9 +8,9 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.doctor.probes import small_graph
 from adaptertune_deploy.engines.contract import check_contract
-from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
+from adaptertune_deploy.engines.opening import open_engine
 
 GRAPH = small_graph.shared_graph()
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from adaptertune_deploy.engines.onnxruntime import engine as ort
 from adaptertune_deploy.engines.onnxruntime import library
 from adaptertune_deploy.engines.onnxruntime.derived import derive
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from tests.engines.onnx_files import field, lookup
 

@@ -12,13 +12,13 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.nodes import Changes, WireNode
 from adaptertune_deploy.engines.onnxruntime import session
 from adaptertune_deploy.engines.onnxruntime.derived import Derived, derive
 from adaptertune_deploy.engines.onnxruntime.library import ort, ort_errors
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from tests.engines.onnx_files import lookup
 

@@ -10,8 +10,8 @@ import onnxruntime as ort
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.engine import open_engine
 from adaptertune_deploy.engines.onnxruntime import engine, library, session
+from adaptertune_deploy.engines.opening import open_engine
 from tests.engines.onnx_files import lookup
 
 
@@ -29,7 +29,7 @@ def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
     graph.write_bytes(lookup())
     home.mkdir()
     code = (
-        "import sys; from pathlib import Path; from adaptertune_deploy.engines.engine import open_engine; "
+        "import sys; from pathlib import Path; from adaptertune_deploy.engines.opening import open_engine; "
         "print(open_engine(Path(sys.argv[1]).read_bytes(), 'g.onnx').name)"
     )
     environment = {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[3])}

@@ -13,10 +13,10 @@ import pytest
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines.engine import check_options
 from adaptertune_deploy.engines.onnxruntime import placement
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
+from adaptertune_deploy.engines.opening import check_options
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.engines.onnx_files import field, lookup, model
 from tests.engines.onnxruntime.sessions import (

@@ -32,7 +32,8 @@ from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.doctor.probes import small_graph
 from adaptertune_deploy.doctor.probes.engine import answer
 from adaptertune_deploy.engines.bank import SlotBank
-from adaptertune_deploy.engines.engine import TensorInfo, open_engine
+from adaptertune_deploy.engines.engine import TensorInfo
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.openvino import engine as openvino
 from adaptertune_deploy.engines.openvino.engine import OpenVinoEngine
 from adaptertune_deploy.engines.openvino.library import ov
@@ -360,7 +361,7 @@ def test_a_run_that_fails_is_one_line_and_the_next_one_works(monkeypatch: pytest
 ORDERS = """
 import faulthandler, os, signal, sys
 faulthandler.enable()
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.engines.golden import golden_graph
 signal.signal(signal.SIGUSR1, lambda number, frame: print("handled", flush=True))

@@ -11,7 +11,7 @@ if importlib.util.find_spec("openvino") is None:
     pytest.skip("OpenVINO is an extra of its own", allow_module_level=True)
 
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.openvino import engine, library
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.engines.onnx_files import lookup

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError, ExportError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.engine import open_engine
+from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
 from adaptertune_deploy.export import onnx_file
 from adaptertune_deploy.export.onnx_file import array

@@ -38,7 +38,7 @@ def test_a_batch_larger_than_the_engine_takes_runs_in_parts() -> None:
     engines[0].limits = Limits(max_rows=2)
     parts = merged.run(images, indices(0, 1, 2, 3, 4), indices(0, 0, 0, 0, 0))
     assert [len(call[bank.IMAGES]) for call in engines[0].calls] == [2, 2, 1]
-    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)  # other kernels take other numbers of rows
 
 
 def test_it_says_what_it_is_and_closes_every_engine() -> None:

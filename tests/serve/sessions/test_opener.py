@@ -9,7 +9,7 @@ from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import select_graph
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.opener import Opener
 from tests.builders import write_bundle, write_merged
@@ -19,7 +19,7 @@ from tests.serve.fakes import make_adapters, stand_in
 
 @pytest.fixture
 def opener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
-    monkeypatch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    monkeypatch.setitem(table.ENGINES, "fake", fakes.ENTRY)
     fakes.OPENED.clear()
     manifest = write_bundle(tmp_path, make_adapters(), graph=stand_in("shared"))
     manifest = write_merged(tmp_path, manifest, {"pets": stand_in("pets"), "digits": stand_in("flowers")})

@@ -13,7 +13,7 @@ from adaptertune_deploy.core.bundle.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, UsageError
 from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from, open_session
@@ -37,7 +37,7 @@ FAKE = EngineOptions("fake")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle with both forms, whose graphs the fake engine opens."""
-    monkeypatch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    monkeypatch.setitem(table.ENGINES, "fake", fakes.ENTRY)
     fakes.OPENED.clear()
     manifest = write_bundle(tmp_path, make_adapters(), graph=stand_in("shared"))
     write_merged(tmp_path, manifest, {record.task.name: stand_in(record.task.name) for record in manifest.tasks})

@@ -16,7 +16,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.engine_facts import EngineFacts
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.sessions.session import Session, open_session
@@ -40,7 +40,7 @@ def answers() -> list[StoredAnswer]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle of both forms with a stored answer of each task, whose graphs the fake engine opens."""
-    monkeypatch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    monkeypatch.setitem(table.ENGINES, "fake", fakes.ENTRY)
     fakes.OPENED.clear()
     manifest = write_bundle(tmp_path, make_adapters(), graph=stand_in("shared"))
     write_merged(tmp_path, manifest, {record.task.name: stand_in(record.task.name) for record in manifest.tasks})

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord, tensor_file
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.storage import files
-from adaptertune_deploy.engines import engine as engines
+from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.opener import Opener
@@ -35,7 +35,7 @@ FAKE = EngineOptions("fake")
 
 def make_bundle(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Write a bundle of make_adapters() with both forms, whose graphs the fake engine opens."""
-    patch.setitem(engines.ENGINES, "fake", fakes.ENTRY)
+    patch.setitem(table.ENGINES, "fake", fakes.ENTRY)
     patch.setattr(os, "fsync", lambda _: None)  # hundreds of changes, and no power that fails
     fakes.OPENED.clear()
     manifest = write_bundle(folder, make_adapters(), graph=stand_in("shared"))
