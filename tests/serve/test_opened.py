@@ -36,7 +36,10 @@ def test_every_kind_of_image_is_answered_as_the_file_is(opened: OpenBundle, png:
         assert opened.predict(given, top_k=2) == wanted
     together = opened.predict([path, png, image], "flowers", top_k=2)
     assert [(answer.image, answer.task) for answer in together] == [(place, "flowers") for place in range(3)]
-    assert {answer.top for answer in together} == {wanted[1].top}
+    for answer in together:  # other kernels take other numbers of rows, so the last bits may differ
+        assert [label.label for label in answer.top] == [label.label for label in wanted[1].top]
+        found = [label.probability for label in answer.top]
+        np.testing.assert_allclose(found, [label.probability for label in wanted[1].top], rtol=1e-4)
 
 
 def test_an_image_in_memory_is_turned_as_its_file_is_and_stays_as_it_is(opened: OpenBundle) -> None:
