@@ -52,8 +52,10 @@ class Weights:
 
 
 def _has_fused_bias() -> bool:
-    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    """Return whether oneDNN is there and multiplies bfloat16 on this processor: on x86-64 it asks for AVX-512."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # type: ignore[no-untyped-call]
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 FUSED_BIAS = _has_fused_bias()

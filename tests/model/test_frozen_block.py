@@ -135,3 +135,17 @@ def test_a_failure_leaves_the_blocks_as_they_were() -> None:
     with pytest.raises(RuntimeError, match="stop"), frozen_blocks(module, torch.bfloat16):
         raise RuntimeError("stop")
     assert not any("forward" in vars(block) for block in module.blocks)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_product_in_bf16_is_torchs_with_and_without_onednns(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN has none on x86-64 processors without AVX-512."""
+    if fused and not frozen_block.FUSED_BIAS:
+        pytest.skip("oneDNN does not multiply bfloat16 on this processor")
+    monkeypatch.setattr(frozen_block, "FUSED_BIAS", fused)
+    draw = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*size, generator=draw).bfloat16() for size in ((7, 16), (5, 16), (5,)))
+    found = frozen_block.Linear(weight, bias)(x)
+    expected = nn.functional.linear(x.float(), weight.float(), bias.float())
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), expected, atol=0.05)
