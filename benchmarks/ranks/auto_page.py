@@ -74,9 +74,8 @@ def _costs(runs: Sequence[dict[str, Any]]) -> list[str]:
         own = [run for run in runs if run["asked"] == search]
         known = [times for run in own if (times := multiple(run, _given(runs, run["dataset"]))) is not None]
         if known:
-            lines.append(
-                f"- `--rank {search}` takes {min(known):.2f} to {max(known):.2f} times a run with a given rank."
-            )
+            ends = " to ".join(dict.fromkeys(f"{times:.2f}" for times in (min(known), max(known))))
+            lines.append(f"- `--rank {search}` takes {ends} times a run with a given rank.")
     return [*lines, ""] if lines else []
 
 

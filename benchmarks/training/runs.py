@@ -21,12 +21,15 @@ def machines(runs: Sequence[dict[str, Any]], said: str = "") -> list[str]:
         runs: what `atd train --json` printed, with "threads" and "machine".
         said: ends the paragraph.
     """
-    named = dict.fromkeys(
-        f"{run['machine']['cores']} cores of {run['machine']['processor']}, {run['machine']['memory_gb']} GB, torch "
-        f"{run['machine']['versions']['torch']}, {run['recipe']['precision']}, {_threads(run['threads'])} a training"
-        for run in runs
-    )
-    return [f"Measured on {'; '.join(named)}. {said}".rstrip()] if named else []
+    named: dict[tuple[str, str], dict[str, None]] = {}
+    for run in runs:
+        machine = run["machine"]
+        where = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB"
+        how = named.setdefault((f"{where}, torch {machine['versions']['torch']}", _threads(run["threads"])), {})
+        if run["recipe"] is not None:  # of a run that ships the head of a search, none was trained
+            how[run["recipe"]["precision"]] = None
+    told = [", ".join([where, *how, f"{threads} a training"]) for (where, threads), how in named.items()]
+    return [f"Measured on {'; '.join(told)}. {said}".rstrip()] if told else []
 
 
 def _threads(number: int) -> str:

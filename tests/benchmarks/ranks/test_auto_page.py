@@ -37,9 +37,21 @@ def test_a_search_is_told_in_runs_with_a_given_rank() -> None:
         "| pets | auto | 1,200 | 0, 8, 32, 4 | 4 | 4, 8 | adapter | 60 = 75.0 % [65.0, 83.0] | 3.8 min | 2.30 |" in text
     )
     assert "| pets | 8 | 1,200 |  | 8 |  | adapter |" in text
-    assert "- `--rank auto` takes 2.30 to 2.30 times a run with a given rank." in text
+    assert "- `--rank auto` takes 2.30 times a run with a given rank." in text
     assert "**Not run yet**: pets with auto:fast." in text
     assert "Measured on 2 cores of a processor, 8 GB, torch 2.10.0, fp32, 2 threads a training." in text
+
+
+def test_a_search_that_ships_the_head_has_trained_nothing_to_tell_of() -> None:
+    found = {**make_run("pets", "auto", 230.0, rank=0), "adapter": None, "recipe": None, "ships": "head"}
+    found["head"] = make_run("pets", "8")["adapter"]
+    text = page([make_run("pets", "8", 100.0), found], WANTED)
+    assert "Measured on 2 cores of a processor, 8 GB, torch 2.10.0, fp32, 2 threads a training." in text
+    assert "Measured on 2 cores of a processor, 8 GB, torch 2.10.0, 2 threads a training." in page([found], WANTED)
+    twice = page(
+        [make_run("pets", "8", 100.0), make_run("flowers", "8", 100.0), found, make_run("flowers", "auto")], WANTED
+    )
+    assert "- `--rank auto` takes 1.20 to 2.30 times a run with a given rank." in twice
 
 
 def test_nothing_is_compared_with_another_dataset() -> None:
