@@ -15,9 +15,9 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ("
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_has_a_test_file_of_its_name(module: Path) -> None:
-    place = module.relative_to(PACKAGE)
-    assert (ROOT / "tests" / place.parent / f"test_{place.name}").is_file()
+def test_a_module_has_a_test_file_or_a_folder_of_them_of_its_name(module: Path) -> None:
+    place = ROOT / "tests" / module.relative_to(PACKAGE)
+    assert place.with_name(f"test_{place.name}").is_file() or any(place.with_suffix("").glob("test_*.py"))
 
 
 @pytest.mark.parametrize("module", [*MODULES, *OTHERS], ids=lambda path: str(path.relative_to(ROOT)))

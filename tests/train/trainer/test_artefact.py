@@ -1,10 +1,9 @@
-"""train.trainer: what a whole run on a folder of small pictures writes and reports; trainer/ holds the other runs."""
+"""train.trainer: what a whole run on a folder of small pictures writes and reports."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,7 @@ from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.trainer import TrainResult, train_task
-from tests.train.runs import make_pictures
 from tests.train.trainer.trainings import BACKBONE, ask
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let no other module have decoded these pictures before."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("data") / "trees", 14)
 
 
 @pytest.fixture(scope="module")
