@@ -96,7 +96,7 @@ def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, 
     keeper = Keeper(run.checkpoints, name) if run.checkpoints else None
     start = keeper.load() if keeper else None
     begun = start.step if start else 0
-    steps = count_steps(recipe, len(rows))
+    steps = count_steps(recipe, len(rows), len(frozen.targets))
     if run.group is not None:
         run.group.send(Work(rows, recipe, part.weights, model.export_tensors(), steps, start))
     batches = run.batches(rows, steps, seed, begun)

@@ -235,14 +235,16 @@ def _expected(placement: str, limits: str) -> str:
     return f"--placement {placement}: {known}"
 
 
-def count_steps(recipe: Recipe, images: int) -> int:
+def count_steps(recipe: Recipe, images: int, of: int = 0) -> int:
     """Return the number of optimiser steps: the epochs asked for, or what the size of the data asks for.
 
     Args:
         recipe: the settings.
-        images: number of training images, from 1.
+        images: number of images that this training has, from 1.
+        of: number of all training images, from which these are taken, as a fold's are; 0 where these are all. A fold's
+            training passes over its images as often as the final one over all of them.
     """
-    epochs = float(recipe.epochs) or usual_epochs(images)
+    epochs = float(recipe.epochs) or usual_epochs(of or images)
     steps = math.ceil(epochs * images / min(recipe.batch_size, images))
     return steps if recipe.epochs else max(FEWEST_STEPS, steps)
 

@@ -22,7 +22,7 @@ from adaptertune_deploy.train.fit import Fit
 from adaptertune_deploy.train.probe.class_weights import image_weights
 from adaptertune_deploy.train.probe.head import Head, fit_head
 from adaptertune_deploy.train.probe.probe import Probe
-from adaptertune_deploy.train.recipe import count_steps
+from adaptertune_deploy.train.recipe import Recipe, count_steps
 from adaptertune_deploy.train.run import Run
 from tests.model.builders import make_model
 from tests.train.runs import RECIPE, SPEC, make_run, make_striped_dataset, trained_hash
@@ -121,6 +121,19 @@ def test_the_length_is_that_of_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> 
     found = start_of(run, *freeze(run), monkeypatch)
     assert len(found["batches"]) == count_steps(RECIPE, 24) == 3 != count_steps(RECIPE, 30)
     assert found["batches"].batch_size == 8
+
+
+def test_a_fold_is_passed_over_as_often_as_all_images_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(recipe=dataclasses.replace(RECIPE, epochs=0))
+    asked: list[tuple[int, ...]] = []
+
+    def counted(recipe: Recipe, *images: int) -> int:
+        asked.append(images)
+        return count_steps(recipe, *images)
+
+    monkeypatch.setattr(candidates, "count_steps", counted)
+    start_of(run, *freeze(run), monkeypatch)
+    assert asked == [(24, 30)]
 
 
 def test_a_fold_looks_at_no_image_that_it_will_be_asked_about() -> None:

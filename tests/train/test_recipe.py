@@ -217,6 +217,14 @@ def test_without_epochs_their_number_follows_from_the_size_of_the_data(images: i
         assert count_steps(Recipe(), images) == math.ceil(epochs * images / 32)
 
 
+@pytest.mark.parametrize(
+    ("images", "of", "steps"), [(1_020, 2_040, 128), (280, 420, 70), (9_600, 12_000, 1_000), (100, 150, 60)]
+)
+def test_a_part_of_the_images_is_passed_over_as_often_as_all_of_them(images: int, of: int, steps: int) -> None:
+    assert count_steps(Recipe(), images, of) == steps
+    assert count_steps(Recipe(epochs=3), images, of) == count_steps(Recipe(epochs=3), images)
+
+
 @pytest.mark.parametrize("images", [1, 30, 32, 100, 239])
 def test_small_data_get_their_sixty_steps(images: int) -> None:
     assert count_steps(Recipe(), images) == 60
