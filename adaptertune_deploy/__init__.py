@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.core.errors import AtdError
     from adaptertune_deploy.core.precision import Precision
     from adaptertune_deploy.engines.options import EngineOptions
-    from adaptertune_deploy.train.recipe import Recipe
+    from adaptertune_deploy.train.request.recipe import Recipe
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,7 +25,7 @@ _HOMES = {
     "AtdError": "core.errors",
     "EngineOptions": "engines.options",
     "Precision": "core.precision",
-    "Recipe": "train.recipe",
+    "Recipe": "train.request.recipe",
 }
 
 

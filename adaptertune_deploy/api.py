@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.core.bundle.manifest import Manifest, ParityRecord, TaskRecord
     from adaptertune_deploy.core.bundle.publish import Merge
     from adaptertune_deploy.serve.opened import OpenBundle
-    from adaptertune_deploy.train.recipe import Recipe
+    from adaptertune_deploy.train.request.recipe import Recipe
     from adaptertune_deploy.train.trainer import TrainResult
 
 AnyPath: TypeAlias = "str | Path"
@@ -85,9 +85,9 @@ def train_task(
         UsageError, DatasetError, BackboneError: what was asked can't be had.
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
-    from adaptertune_deploy.train.preflight import check_train
-    from adaptertune_deploy.train.recipe import Recipe
-    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.request.preflight import check_train
+    from adaptertune_deploy.train.request.recipe import Recipe
+    from adaptertune_deploy.train.request.request import TrainRequest
 
     request = TrainRequest(
         dataset=str(dataset),

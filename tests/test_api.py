@@ -65,7 +65,8 @@ def test_a_task_is_read_as_text_or_path(golden: Path) -> None:
 
 
 def test_training_gets_the_request_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from adaptertune_deploy.train import preflight, trainer
+    from adaptertune_deploy.train import trainer
+    from adaptertune_deploy.train.request import preflight
 
     asked: list[Any] = []
     told: list[str] = []

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from adaptertune_deploy.core.storage.tensors import Array
     from adaptertune_deploy.engines.options import EngineOptions
     from adaptertune_deploy.serve.sessions.session import Session
-    from adaptertune_deploy.train.answered import Answer, Answered
-    from adaptertune_deploy.train.reevaluate import EvaluateRequest
+    from adaptertune_deploy.train.evaluation.answered import Answer, Answered
+    from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest
 
 
 def check_task(bundle: Path, config: AdapterConfig, ship: str | None) -> None:
@@ -56,7 +56,7 @@ def evaluate_bundle(bundle: Path, request: EvaluateRequest, options: EngineOptio
     """Answer a split with the bundle, in the precision asked for and in fp32 where it holds such a graph."""
     from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.serve.sessions.session import open_session
-    from adaptertune_deploy.train.answered import answered
+    from adaptertune_deploy.train.evaluation.answered import answered
 
     held = {graph.precision for graph in read_manifest(bundle).graphs}
     asked = [options.precision]

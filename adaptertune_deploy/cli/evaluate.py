@@ -12,7 +12,7 @@ from adaptertune_deploy.cli.terminal import completion, console, scores, text
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.train.reevaluate import Evaluation
+    from adaptertune_deploy.train.evaluation.reevaluate import Evaluation
 
 SPLITS = ("train", "test")
 SHIP = "Candidate to measure: adapter or head; auto takes the one that ships."
@@ -57,7 +57,7 @@ def evaluate(
     from adaptertune_deploy.cli import tasks
     from adaptertune_deploy.core.adapter.cutting import at_rank
     from adaptertune_deploy.core.adapter.folder import read_adapter, read_config
-    from adaptertune_deploy.train.device_names import check_device_name
+    from adaptertune_deploy.train.device.names import check_device_name
 
     if split not in SPLITS:
         raise UsageError(f"--split {split}: expected {' or '.join(SPLITS)}")
@@ -72,7 +72,7 @@ def evaluate(
     if bundle is not None:
         bundle_accuracy.check_task(bundle, config, chosen)
     with console.loading("torch"):
-        from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
+        from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task
 
     request = EvaluateRequest(
         folder=folder,

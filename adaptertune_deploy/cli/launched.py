@@ -29,7 +29,7 @@ def first_process(full: bool, option: str) -> Launch | None:
         return None
     if launch.rank:
         on_signals(signal.SIG_DFL)  # ended while torch loads, it says no word either
-        from adaptertune_deploy.train.parallel.help import help_train
+        from adaptertune_deploy.train.shared.help import help_train
 
         raise typer.Exit(help_train(launch))
     check_shared(full, option)

@@ -11,7 +11,7 @@ import typer
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from adaptertune_deploy.train.recipe import Recipe
+    from adaptertune_deploy.train.request.recipe import Recipe
 
 
 def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> Recipe:
@@ -19,13 +19,13 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
 
     Args:
         context: of the command; its options have the names of Recipe's fields.
-        config: a YAML file; see train.recipe_file.
+        config: a YAML file; see train.request.recipe_file.
         defaults: of this command, where they are other ones than Recipe's.
 
     Raises:
         UsageError: a value that a recipe can't have, or a file that can't be read.
     """
-    from adaptertune_deploy.train.recipe import ADAPTER, FULL, HEAD, Recipe, method_fields, rank_fields
+    from adaptertune_deploy.train.request.recipe import ADAPTER, FULL, HEAD, Recipe, method_fields, rank_fields
 
     fields = {field.name for field in dataclasses.fields(Recipe)}
     typed = {name: value for name, value in context.params.items() if name in fields and _is_typed(context, name)}
@@ -38,7 +38,7 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
         typed |= rank_fields(typed["rank"])
     read: dict[str, Any] = {}
     if config is not None:
-        from adaptertune_deploy.train import recipe_file
+        from adaptertune_deploy.train.request import recipe_file
 
         read = recipe_file.read(config)
         if typed.get("method") == ADAPTER and read.get("method") == FULL:

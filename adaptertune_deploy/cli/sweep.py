@@ -30,7 +30,7 @@ from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from adaptertune_deploy.train.parallel.group import Group
-    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.request.request import TrainRequest
     from adaptertune_deploy.train.sweep.swept import Sweep, SweptRank
 
 BACKBONE = "timm name of a Vision Transformer."
@@ -86,7 +86,7 @@ def sweep(
     atd sweep --dataset pets --resume
     torchrun --nproc-per-node 2 -m adaptertune_deploy sweep --dataset pets
     """
-    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.request.request import TrainRequest
 
     request = TrainRequest(
         dataset=dataset,
@@ -129,8 +129,8 @@ def numbers(listed: str) -> tuple[int, ...]:
 def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False, full: bool = False) -> Sweep:
     """Check and sweep; with the processes that torchrun started beside this one where it did."""
     from adaptertune_deploy.data.datasets import task_of
-    from adaptertune_deploy.train.preflight import check_train
-    from adaptertune_deploy.train.stopped import is_stopped
+    from adaptertune_deploy.train.request.preflight import check_train
+    from adaptertune_deploy.train.resume.stopped import is_stopped
 
     launch = first_process(full, "--full")
     for note in check_train(request):

@@ -17,7 +17,7 @@ from adaptertune_deploy.model.names import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from adaptertune_deploy.train.parallel.launch import Launch
-    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.request.request import TrainRequest
     from adaptertune_deploy.train.trainer import TrainResult
 
 DATASETS = "a name (pets, cifar10, ...), a folder, a .csv, .tsv or .parquet list, or hf:OWNER/NAME."
@@ -117,7 +117,7 @@ def train(
     torchrun --nproc-per-node 2 -m adaptertune_deploy train --dataset flowers
     """
     from adaptertune_deploy.train.logs.log import kinds_of
-    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.request.request import TrainRequest
 
     request = TrainRequest(
         dataset=dataset,
@@ -140,7 +140,7 @@ def train(
 
 
 def _run_and_show(request: TrainRequest, as_json: bool) -> None:
-    from adaptertune_deploy.train.preflight import check_train
+    from adaptertune_deploy.train.request.preflight import check_train
 
     launch = first_process(request.recipe.method == "full", "--method full")
     for note in check_train(request):
@@ -157,7 +157,7 @@ def run(request: TrainRequest, launch: Launch | None = None) -> TrainResult:
     """Train what was checked before; with the processes that torchrun started beside this one where it did."""
     from adaptertune_deploy.core.adapter.folder import CONFIG_NAME
     from adaptertune_deploy.data.datasets import task_of
-    from adaptertune_deploy.train.stopped import is_stopped
+    from adaptertune_deploy.train.resume.stopped import is_stopped
 
     task = request.task or task_of(request.dataset)
     told = interrupts.outcome(request.out / task / CONFIG_NAME, lambda: is_stopped(request.out, task))

@@ -21,19 +21,19 @@ from adaptertune_deploy.data.task_names import check_task_option
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone, weights_sha256
 from adaptertune_deploy.model.image_size import own_size
-from adaptertune_deploy.train.checkpoint import Checkpoints
-from adaptertune_deploy.train.crossfit import usual_folds
-from adaptertune_deploy.train.destination import check_destination
-from adaptertune_deploy.train.device import Device, choose_device
+from adaptertune_deploy.train.comparison.crossfit import usual_folds
+from adaptertune_deploy.train.device.device import Device, choose_device
 from adaptertune_deploy.train.logs.log import usual_folder
 from adaptertune_deploy.train.logs.table import open_logs
+from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.probe.class_weights import are_unequal
-from adaptertune_deploy.train.recipe import FULL, Recipe, place
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.destination import check_destination
+from adaptertune_deploy.train.request.recipe import FULL, Recipe, place
+from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.request.usual_backbone import Choice, choose_backbone, other_weights
+from adaptertune_deploy.train.resume.checkpoint import Checkpoints
+from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.run import Run, decided
-from adaptertune_deploy.train.stopped import folder_of
-from adaptertune_deploy.train.usual_backbone import Choice, choose_backbone, other_weights
-from adaptertune_deploy.train.views import Views
 
 
 def prepare(

@@ -23,12 +23,12 @@ from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
-from adaptertune_deploy.train.checkpoint import Checkpoints
-from adaptertune_deploy.train.device import Device
+from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.logs.log import Logs
+from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.recipe import ADAPTER, GIVEN, NESTED, Recipe
-from adaptertune_deploy.train.views import Views
+from adaptertune_deploy.train.request.recipe import ADAPTER, GIVEN, NESTED, Recipe
+from adaptertune_deploy.train.resume.checkpoint import Checkpoints
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.

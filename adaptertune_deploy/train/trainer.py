@@ -15,11 +15,11 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.data.whereabouts import remember
 from adaptertune_deploy.model.adapter import count_parameters
-from adaptertune_deploy.train.candidates import Adapted, Frozen, fit_adapters
-from adaptertune_deploy.train.crossfit import cross_validate
-from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
+from adaptertune_deploy.train.artefact import write_artefact
+from adaptertune_deploy.train.comparison.candidates import Adapted, Frozen, fit_adapters
+from adaptertune_deploy.train.comparison.crossfit import cross_validate
+from adaptertune_deploy.train.comparison.measuring import fit_head_alone, measure_adapted, measure_head_alone
 from adaptertune_deploy.train.nested.widths import cross_validate_widths, measure_widths
-from adaptertune_deploy.train.outcome.artefact import write_artefact
 from adaptertune_deploy.train.outcome.measured import (
     ADAPTER,
     HEAD,
@@ -30,14 +30,14 @@ from adaptertune_deploy.train.outcome.measured import (
     Repeat,
 )
 from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.parallel.work import shared
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.search import Found, search_rank
-from adaptertune_deploy.train.recipe import AUTO_FAST, FULL, GIVEN
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.recipe import AUTO_FAST, FULL, GIVEN
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.shared.work import shared
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def train_task(
         request: what to train.
         progress: told as the work goes on.
         tell: called with every sentence a person should read, the dataset's licence first, before training starts;
-            what train.preflight says is not repeated.
+            what train.request.preflight says is not repeated.
         dataset: the images themselves, where they were made in Python (data.sources.torch_items.from_torch); None opens
             the dataset that the request names.
         group: the processes that train together, of which this one is the first; None trains alone.

@@ -27,10 +27,10 @@ from adaptertune_deploy.model.backbone import Backbone, weights_sha256
 from adaptertune_deploy.model.common_part import has_common_part
 from adaptertune_deploy.model.frozen_block import fits
 from adaptertune_deploy.model.last_block import allows
-from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.proofs import prove_frozen, prove_start
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.stepper import Stepper
+from adaptertune_deploy.train.device.device import Device
+from adaptertune_deploy.train.loop.proofs import prove_frozen, prove_start
+from adaptertune_deploy.train.loop.stepper import Stepper
+from adaptertune_deploy.train.request.recipe import Recipe
 from benchmarks import documents
 from benchmarks.families.parity import load
 from benchmarks.families.table import FAMILIES, Family

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.model.adapted import AdaptedViT
-from adaptertune_deploy.train.device import choose_device
-from adaptertune_deploy.train.fit import fit
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.device.device import choose_device
+from adaptertune_deploy.train.loop.fit import fit
+from adaptertune_deploy.train.request.recipe import Recipe
 from benchmarks import backbones
 
 RANK = 8

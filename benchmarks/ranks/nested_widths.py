@@ -22,7 +22,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from adaptertune_deploy.train.recipe import nested_widths
+from adaptertune_deploy.train.request.recipe import nested_widths
 from benchmarks import documents
 from benchmarks.ranks.planted import BATCH, DECAY, HELD_OUT, RATE, STEPS, Case, Problem, Student, answers, draw, keep
 

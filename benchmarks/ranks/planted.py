@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptertune_deploy.bench.machine import describe_machine
-from adaptertune_deploy.train.gate import compared_losses
+from adaptertune_deploy.train.comparison.gate import compared_losses
 from adaptertune_deploy.train.rank.rule import FIRST, HEAD_ONLY, OCTAVES, following, pick
 from benchmarks import documents
 from benchmarks.documents import Facts

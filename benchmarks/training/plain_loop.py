@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.request.recipe import Recipe
 
 Files = Sequence[tuple[Path, int]]
 

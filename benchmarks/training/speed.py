@@ -35,11 +35,11 @@ from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.data.samples import FileReader
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
 from adaptertune_deploy.model.common_part import features_after
+from adaptertune_deploy.train.loop.stepper import Stepper
 from adaptertune_deploy.train.prepare import prepare
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.run import Run
-from adaptertune_deploy.train.stepper import Stepper
 from benchmarks import documents
 from benchmarks.training.accuracy import BACKBONE, DATASETS
 from benchmarks.training.plain_loop import Files, PlainLoop

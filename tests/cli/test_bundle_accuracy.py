@@ -13,8 +13,8 @@ from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.train.answered import Answered
-from adaptertune_deploy.train.reevaluate import EvaluateRequest
+from adaptertune_deploy.train.evaluation.answered import Answered
+from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest
 from tests.builders import make_config, make_task
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
@@ -93,7 +93,7 @@ def test_every_way_is_a_session_in_its_precision(folder: Path, monkeypatch: pyte
         assert logits.shape == (2, len(read_config(request.folder).task.labels))
         return found()
 
-    monkeypatch.setattr("adaptertune_deploy.train.answered.answered", answered)
+    monkeypatch.setattr("adaptertune_deploy.train.evaluation.answered.answered", answered)
     request = EvaluateRequest(folder / "adapters" / "birds")
     bundle_accuracy.evaluate_bundle(folder / "bundle", request, EngineOptions(device="cpu"))
     assert asked == [["fp32"]]

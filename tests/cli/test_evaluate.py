@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.cli.evaluate import facts, show
-from adaptertune_deploy.train.reevaluate import Evaluation
+from adaptertune_deploy.train.evaluation.reevaluate import Evaluation
 from tests.builders import make_config, make_task
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by

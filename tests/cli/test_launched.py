@@ -7,9 +7,9 @@ import typer
 
 from adaptertune_deploy.cli.launched import first_process
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.parallel import help as helping
 from adaptertune_deploy.train.parallel import launch as launching
 from adaptertune_deploy.train.parallel.launch import Launch
+from adaptertune_deploy.train.shared import help as helping
 
 PROCESSES = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from adaptertune_deploy.cli.recipes import recipe_of
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.recipe import AUTO, Recipe, method_fields
+from adaptertune_deploy.train.request.recipe import AUTO, Recipe, method_fields
 
 
 def asked(*words: str, **defaults: object) -> Recipe:

@@ -12,8 +12,8 @@ import pytest
 from adaptertune_deploy.cli.sweep import show
 from adaptertune_deploy.train.parallel import lead as leading
 from adaptertune_deploy.train.parallel.launch import Launch
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.sweep import sweep as sweeping
 from adaptertune_deploy.train.sweep.sweep import write_sweep
 from adaptertune_deploy.train.sweep.swept import Sweep

@@ -16,12 +16,12 @@ from adaptertune_deploy.cli.train import show_result, train_facts
 from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
-from adaptertune_deploy.train.parallel import help as help_
 from adaptertune_deploy.train.parallel import lead
 from adaptertune_deploy.train.parallel.launch import Launch
-from adaptertune_deploy.train.recipe import Recipe, method_fields
-from adaptertune_deploy.train.request import TrainRequest
-from adaptertune_deploy.train.stopped import folder_of
+from adaptertune_deploy.train.request.recipe import Recipe, method_fields
+from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.resume.stopped import folder_of
+from adaptertune_deploy.train.shared import help as help_
 from adaptertune_deploy.train.trainer import TrainResult
 from tests.builders import make_recipe
 from tests.cli.conftest import Atd

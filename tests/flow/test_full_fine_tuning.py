@@ -14,7 +14,7 @@ from adaptertune_deploy.core.adapter.reference import known_answers
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from adaptertune_deploy.serve.sessions.session import open_session
-from adaptertune_deploy.train.recipe import method_fields
+from adaptertune_deploy.train.request.recipe import method_fields
 from tests.train.runs import make_pictures
 
 

@@ -23,8 +23,8 @@ from adaptertune_deploy.core.adapter.folder import AdapterConfig, read_config
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
 from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train.candidates import frozen_features
-from adaptertune_deploy.train.measuring import fit_head_alone
+from adaptertune_deploy.train.comparison.candidates import frozen_features
+from adaptertune_deploy.train.comparison.measuring import fit_head_alone
 from adaptertune_deploy.train.probe.head import fit_head
 from adaptertune_deploy.train.probe.probe import PENALTIES
 from tests.data.scenes import scene

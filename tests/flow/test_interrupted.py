@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.core.bundle.folder import read_manifest
-from adaptertune_deploy.train.stopped import folder_of
+from adaptertune_deploy.train.resume.stopped import folder_of
 from tests.flow.conftest import Workspace
 from tests.flow.playing import run, tree
 from tests.flow.terminal import OnTerminal

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.adapter.folder import read_config
-from adaptertune_deploy.train.stopped import folder_of, is_stopped
+from adaptertune_deploy.train.resume.stopped import folder_of, is_stopped
 from tests.flow.playing import run
 from tests.flow.terminal import OnTerminal
 from tests.train.runs import make_pictures

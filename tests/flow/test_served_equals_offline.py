@@ -22,8 +22,8 @@ from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.sessions.session import open_session
-from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.evaluate import outputs
+from adaptertune_deploy.train.device.device import Device
+from adaptertune_deploy.train.evaluation.evaluate import outputs
 from tests.flow.conftest import Workspace, run_atd
 from tests.flow.waiting import wait_until_ready
 

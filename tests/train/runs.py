@@ -18,8 +18,8 @@ from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
 from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone, weights_sha256
-from adaptertune_deploy.train.device import Device
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.device.device import Device
+from adaptertune_deploy.train.request.recipe import Recipe
 from adaptertune_deploy.train.run import Run
 from tests.builders import make_preprocess_spec
 from tests.model.builders import make_backbone

@@ -16,10 +16,10 @@ from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec
 from adaptertune_deploy.data.pixels import cache as decoding
 from adaptertune_deploy.model.backbone import weights_sha256
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train.device import Device
+from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.prepare import prepare
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from tests.builders import make_backbone_spec, make_task, write_adapter
 from tests.train.runs import RECIPE, draw, make_pictures

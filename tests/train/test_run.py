@@ -12,7 +12,7 @@ import torch
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.folds import fold_of
-from adaptertune_deploy.train.device import Device
+from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.run import EVALUATION_BATCH
 from tests.train.runs import RECIPE, SPEC, make_run, make_striped_dataset
 

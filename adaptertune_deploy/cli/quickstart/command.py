@@ -80,8 +80,8 @@ def _run(out: Path, rank: int, epochs: int) -> tuple[list[TrainResult], Manifest
 
 def _train(adapters: Path, task: str, rank: int, epochs: int, progress: Callable[[str, int, int], None]) -> TrainResult:
     from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
-    from adaptertune_deploy.train.recipe import Recipe
-    from adaptertune_deploy.train.request import TrainRequest
+    from adaptertune_deploy.train.request.recipe import Recipe
+    from adaptertune_deploy.train.request.request import TrainRequest
     from adaptertune_deploy.train.trainer import train_task
 
     def labelled(what: str, done: int, total: int) -> None:

@@ -8,16 +8,16 @@ from adaptertune_deploy.core.adapter.nested import WidthMeasure, WidthRecord
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.model.nested import narrowed
-from adaptertune_deploy.train.candidates import Adapted, Frozen
-from adaptertune_deploy.train.crossfit import answers_at, head_answers
-from adaptertune_deploy.train.evaluate import outputs
-from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, judged, untried
-from adaptertune_deploy.train.measuring import measure
+from adaptertune_deploy.train.comparison.candidates import Adapted, Frozen
+from adaptertune_deploy.train.comparison.crossfit import answers_at, head_answers
+from adaptertune_deploy.train.comparison.gate import FEWEST_IMAGES, compare, judged, untried
+from adaptertune_deploy.train.comparison.measuring import measure
+from adaptertune_deploy.train.evaluation.evaluate import outputs
 from adaptertune_deploy.train.outcome.measured import Gate, Measure, NestedWidth
 from adaptertune_deploy.train.probe.head import Weights
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
-from adaptertune_deploy.train.recipe import nested_widths
+from adaptertune_deploy.train.request.recipe import nested_widths
 from adaptertune_deploy.train.run import Run
 
 

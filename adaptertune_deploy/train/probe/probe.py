@@ -16,8 +16,8 @@ import numpy.typing as npt
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
-from adaptertune_deploy.train.calibrate import fit_temperature
 from adaptertune_deploy.train.outcome.scores import losses
+from adaptertune_deploy.train.probe.calibrate import fit_temperature
 from adaptertune_deploy.train.probe.head import Head, Weights, fit_head
 
 # scikit-learn's C on standardised features, strongest penalty first: half-decades.

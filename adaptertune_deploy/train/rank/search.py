@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from adaptertune_deploy.train.candidates import Frozen
-from adaptertune_deploy.train.gate import untried
+from adaptertune_deploy.train.comparison.candidates import Frozen
+from adaptertune_deploy.train.comparison.gate import untried
 from adaptertune_deploy.train.outcome.measured import Gate, RankChoice
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST, USUAL_RANK
+from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, USUAL_RANK
 from adaptertune_deploy.train.run import Run
 
 # Ranks that are tried at most, by the trainings that one costs: what a run with a given rank costs, two and a half

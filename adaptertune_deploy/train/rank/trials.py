@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.train.candidates import Frozen
-from adaptertune_deploy.train.crossfit import adapter_answers, answers_at, head_answers
-from adaptertune_deploy.train.gate import FEWEST_IMAGES, compare, compared_losses, judged
+from adaptertune_deploy.train.comparison.candidates import Frozen
+from adaptertune_deploy.train.comparison.crossfit import adapter_answers, answers_at, head_answers
+from adaptertune_deploy.train.comparison.gate import FEWEST_IMAGES, compare, compared_losses, judged
 from adaptertune_deploy.train.outcome.measured import Gate, OutOfFold, TriedRank
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule

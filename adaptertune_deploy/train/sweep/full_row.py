@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from adaptertune_deploy.core.spec import HEAD_ONLY
-from adaptertune_deploy.train.candidates import Frozen, fit_adapters
-from adaptertune_deploy.train.measuring import measure_adapted
+from adaptertune_deploy.train.comparison.candidates import Frozen, fit_adapters
+from adaptertune_deploy.train.comparison.measuring import measure_adapted
 from adaptertune_deploy.train.outcome.measured import Measure
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.recipe import method_fields
+from adaptertune_deploy.train.request.recipe import method_fields
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.sweep.row import compare_row, make_row
 from adaptertune_deploy.train.sweep.swept import FULL, SweptRank

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from adaptertune_deploy.core.adapter.nested import WidthRecord
-from adaptertune_deploy.train.candidates import Frozen, fit_adapters
-from adaptertune_deploy.train.measuring import measure_adapted
+from adaptertune_deploy.train.comparison.candidates import Frozen, fit_adapters
+from adaptertune_deploy.train.comparison.measuring import measure_adapted
 from adaptertune_deploy.train.nested.widths import measure_widths
 from adaptertune_deploy.train.outcome.measured import NestedWidth
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.recipe import nested_widths
+from adaptertune_deploy.train.request.recipe import nested_widths
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.sweep.row import compare_row, make_row
 from adaptertune_deploy.train.sweep.swept import NESTED, SweptRank

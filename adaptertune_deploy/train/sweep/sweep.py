@@ -13,18 +13,18 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.data.samples import Dataset
 from adaptertune_deploy.report.sweep import SweptPoint, draw_sweep
-from adaptertune_deploy.train.candidates import Frozen, fit_adapters
-from adaptertune_deploy.train.measuring import fit_head_alone, measure_adapted, measure_head_alone
+from adaptertune_deploy.train.comparison.candidates import Frozen, fit_adapters
+from adaptertune_deploy.train.comparison.measuring import fit_head_alone, measure_adapted, measure_head_alone
 from adaptertune_deploy.train.outcome.measured import Measure
 from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.parallel.work import shared
 from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.recipe import method_fields
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.recipe import method_fields
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.run import Run
+from adaptertune_deploy.train.shared.work import shared
 from adaptertune_deploy.train.sweep import swept
 from adaptertune_deploy.train.sweep.full_row import full_row
 from adaptertune_deploy.train.sweep.nested_rows import nested_rows

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from adaptertune_deploy.train.gate import compared_losses
+from adaptertune_deploy.train.comparison.gate import compared_losses
 from adaptertune_deploy.train.rank.rule import FIRST, HEAD_ONLY
 from benchmarks.ranks import planted
 from benchmarks.ranks.planted import Case, draw

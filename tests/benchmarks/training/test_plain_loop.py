@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from adaptertune_deploy.train.recipe import Recipe
+from adaptertune_deploy.train.request.recipe import Recipe
 from benchmarks.training.plain_loop import PlainLoop
 from tests.train.runs import LABELS, make_pictures
 

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from adaptertune_deploy.train.prepare import prepare
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from benchmarks.training import speed
 from benchmarks.training.speed import PARTS, PLACEMENTS, measure_command, measure_steps

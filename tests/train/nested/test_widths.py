@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.adapter.nested import WidthRecord
-from adaptertune_deploy.train.candidates import fit_adapters
-from adaptertune_deploy.train.crossfit import cross_validate
-from adaptertune_deploy.train.gate import compared_losses
-from adaptertune_deploy.train.measuring import measure_adapted
+from adaptertune_deploy.train.comparison.candidates import fit_adapters
+from adaptertune_deploy.train.comparison.crossfit import cross_validate
+from adaptertune_deploy.train.comparison.gate import compared_losses
+from adaptertune_deploy.train.comparison.measuring import measure_adapted
 from adaptertune_deploy.train.nested.widths import compare_widths, cross_validate_widths, measure_widths
+from tests.train.comparison.test_crossfit import freeze
 from tests.train.points import make_folds
 from tests.train.runs import RECIPE, make_run
-from tests.train.test_crossfit import freeze
 
 NESTED = dataclasses.replace(RECIPE, rank=4, nested=True)
 

@@ -10,18 +10,18 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from adaptertune_deploy.core.spec import HEAD_ONLY
-from adaptertune_deploy.train.crossfit import cross_validate
-from adaptertune_deploy.train.gate import compared_losses
+from adaptertune_deploy.train.comparison.crossfit import cross_validate
+from adaptertune_deploy.train.comparison.gate import compared_losses
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.probe.probe import Folds
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank import trials as trying
 from adaptertune_deploy.train.rank.search import search_rank
-from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST, Recipe
+from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, Recipe
 from adaptertune_deploy.train.run import Run
+from tests.train.comparison.test_crossfit import freeze
 from tests.train.points import make_folds
 from tests.train.runs import RECIPE, make_run, make_striped_dataset
-from tests.train.test_crossfit import freeze
 
 
 def searching_run(search: str = AUTO, per_class: int = 10) -> Run:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptertune_deploy.train.crossfit import cross_validate
+from adaptertune_deploy.train.comparison.crossfit import cross_validate
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
+from tests.train.comparison.test_crossfit import freeze
 from tests.train.points import make_folds
 from tests.train.runs import make_run
-from tests.train.test_crossfit import freeze
 
 
 @pytest.mark.parametrize("weights", ["none", "balanced"])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.spec import HEAD_ONLY
-from adaptertune_deploy.train.crossfit import cross_validate
+from adaptertune_deploy.train.comparison.crossfit import cross_validate
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.recipe import method_fields
+from adaptertune_deploy.train.request.recipe import method_fields
 from adaptertune_deploy.train.sweep.full_row import full_row
+from tests.train.comparison.test_crossfit import freeze
 from tests.train.points import make_folds
 from tests.train.runs import RECIPE, make_run
-from tests.train.test_crossfit import freeze
 
 
 def test_the_row_is_that_of_a_run_with_that_method() -> None:

@@ -11,9 +11,9 @@ from adaptertune_deploy.train.nested.widths import cross_validate_widths
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.sweep.nested_rows import nested_rows
 from adaptertune_deploy.train.sweep.swept import NESTED
+from tests.train.comparison.test_crossfit import freeze
 from tests.train.points import make_folds
 from tests.train.runs import RECIPE, make_run
-from tests.train.test_crossfit import freeze
 
 
 def test_every_width_is_a_row_compared_with_the_best_rank() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.request import TrainRequest
-from adaptertune_deploy.train.stopped import folder_of
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 from adaptertune_deploy.train.sweep.swept import Sweep, read
 from adaptertune_deploy.train.trainer import train_task

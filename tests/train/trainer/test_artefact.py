@@ -13,10 +13,10 @@ from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.adapter import samples
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.model.backbone import load_backbone
-from adaptertune_deploy.train import measuring
+from adaptertune_deploy.train.comparison import measuring
+from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
-from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
 from adaptertune_deploy.train.trainer import TrainResult, train_task
 from tests.train.trainer.trainings import BACKBONE, ask
 

@@ -10,9 +10,9 @@ import pytest
 import timm
 import torch
 
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.trainer import train_task
 from tests.train.trainer.trainings import RECIPE, ask
 

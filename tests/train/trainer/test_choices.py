@@ -19,9 +19,10 @@ from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.reference import torch_logits
-from adaptertune_deploy.train import candidates, trainer
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train.fit import Fit
+from adaptertune_deploy.train import trainer
+from adaptertune_deploy.train.comparison import candidates
+from adaptertune_deploy.train.loop.fit import Fit
 from adaptertune_deploy.train.outcome import verdict
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.trainer import train_task

@@ -13,8 +13,8 @@ from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
-from adaptertune_deploy.train.recipe import method_fields
-from adaptertune_deploy.train.reevaluate import EvaluateRequest, evaluate_task
+from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task
+from adaptertune_deploy.train.request.recipe import method_fields
 from adaptertune_deploy.train.trainer import TrainResult, train_task
 from tests.train.trainer.trainings import RECIPE, ask
 

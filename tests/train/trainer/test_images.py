@@ -13,8 +13,8 @@ from PIL import Image
 
 from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.adapter.identity import tensor_name
-from adaptertune_deploy.train import candidates
-from adaptertune_deploy.train.fit import Fit
+from adaptertune_deploy.train.comparison import candidates
+from adaptertune_deploy.train.loop.fit import Fit
 from adaptertune_deploy.train.outcome.measured import ADAPTER
 from adaptertune_deploy.train.probe.head import fit_head
 from adaptertune_deploy.train.trainer import train_task

@@ -11,7 +11,7 @@ import pytest
 from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.outcome.measured import HEAD
-from adaptertune_deploy.train.preflight import check_train
+from adaptertune_deploy.train.request.preflight import check_train
 from adaptertune_deploy.train.trainer import train_task
 from tests.train.trainer.trainings import RECIPE, ask, replace_backbone
 

@@ -12,7 +12,7 @@ import pytest
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.rank.search import Found
-from adaptertune_deploy.train.recipe import AUTO, AUTO_FAST
+from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST
 from adaptertune_deploy.train.trainer import train_task
 from tests.train.outcome.measured_values import make_gate, make_rank_choice
 from tests.train.trainer.trainings import RECIPE, ask

@@ -15,9 +15,10 @@ from adaptertune_deploy.core.errors import AtdError, BackboneError, DatasetError
 from adaptertune_deploy.model import adapted
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import Adapter
-from adaptertune_deploy.train import candidates, measuring, trainer
-from adaptertune_deploy.train.fit import Fit
-from adaptertune_deploy.train.preflight import check_train
+from adaptertune_deploy.train import trainer
+from adaptertune_deploy.train.comparison import candidates, measuring
+from adaptertune_deploy.train.loop.fit import Fit
+from adaptertune_deploy.train.request.preflight import check_train
 from adaptertune_deploy.train.trainer import train_task
 from tests.builders import write_adapter
 from tests.train.runs import make_pictures

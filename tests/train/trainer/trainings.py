@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.train import candidates, trainer
+from adaptertune_deploy.train import artefact, trainer
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train.candidates import Adapted
-from adaptertune_deploy.train.outcome import artefact
-from adaptertune_deploy.train.recipe import Recipe
-from adaptertune_deploy.train.request import TrainRequest
+from adaptertune_deploy.train.comparison import candidates
+from adaptertune_deploy.train.comparison.candidates import Adapted
+from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.request import TrainRequest
 from tests.model.builders import make_backbone
 
 BACKBONE = "vit_pico_patch8_64.random"
@@ -42,5 +42,5 @@ def watch_trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int
         return adapted
 
     monkeypatch.setattr(trainer, "fit_adapters", watched)
-    monkeypatch.setattr("adaptertune_deploy.train.crossfit.fit_adapters", watched)
+    monkeypatch.setattr("adaptertune_deploy.train.comparison.crossfit.fit_adapters", watched)
     return seen

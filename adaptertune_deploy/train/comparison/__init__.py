@@ -1,0 +1,1 @@
+"""Two candidates, the careful probe and the adapters: trained fold by fold, compared, measured."""

@@ -1,0 +1,1 @@
+"""Where a training runs, in which precision, and what makes its steps fast there."""

@@ -1,0 +1,1 @@
+"""What a network answers, in training and long after it."""

@@ -1,0 +1,83 @@
+"""A recipe as a YAML file: what `atd train --config` reads, and report/recipe.yaml repeats of a training.
+
+The keys are the fields of recipe.Recipe, with - or _ between words. What a file leaves out is chosen as usual.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
+from adaptertune_deploy.core.storage import records
+from adaptertune_deploy.train.request.recipe import Recipe, method_fields, rank_fields
+
+NAME = "recipe.yaml"
+# Where a training runs is no part of how it learns.
+LEFT_OUT = ("search", "device", "workers")
+HEAD = "# How this task was trained; the same again: atd train --dataset ... --config FILE\n"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the fields of Recipe that a file gives, checked.
+
+    Raises:
+        UsageError: no such file, not a mapping, an unknown key, or a value that a recipe can't have.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: {getattr(error, 'strerror', None) or 'no text in UTF-8'}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {path}: not readable as YAML ({' '.join(str(error).split()):.200})") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"--config {path}: holds {type(found).__name__}, expected names and values, as 'lr: 0.003'")
+    known = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
+    given: dict[str, Any] = {}
+    for key, value in found.items():
+        name = str(key).replace("-", "_")
+        if name not in known or name == "search":
+            names = [known_name for known_name in known if known_name != "search"]
+            raise UsageError(f"--config {path}: unknown key '{key}'.{did_you_mean(name, names)}")
+        given[name] = _number(value) if known[name] == "float" else value
+    if isinstance(given.get("method"), str):
+        given = _asked(method_fields, given.pop("method"), path) | given
+    if isinstance(given.get("rank"), str):
+        given |= _asked(rank_fields, given["rank"], path)
+    try:
+        records.parse(given, Recipe, f"--config {path}")
+    except FormatError as error:
+        raise UsageError(str(error)) from None
+    except UsageError as error:
+        raise UsageError(f"--config {path}: {error}") from None
+    return given
+
+
+def _asked(fields: Callable[[str], dict[str, Any]], word: str, path: Path) -> dict[str, Any]:
+    try:
+        return fields(word)
+    except UsageError as error:
+        raise UsageError(f"--config {path}: {error}") from None
+
+
+def dump(recipe: Recipe) -> bytes:
+    """Return a recipe as it ran, as the bytes of a file that `read` reads."""
+    import yaml
+
+    fields = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in LEFT_OUT}
+    text: str = yaml.safe_dump(fields, sort_keys=False)
+    return (HEAD + text).encode()
+
+
+def _number(value: object) -> object:
+    """Return a text such as 1e-3, which YAML 1.1 takes for no number, as the number that it means."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value

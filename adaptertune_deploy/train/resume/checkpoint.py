@@ -1,0 +1,222 @@
+"""Where a training that was stopped goes on: the folder .<task>.checkpoint/ beside the adapter that it will become.
+
+A run consists of several trainings, one a fold and one on all images, each once a seed. Each has a file of its own,
+rewritten as it goes on; one that is finished is a file whose step is the last. What a run computes besides (features,
+probe, answers) takes little and is computed again, so that a run which goes on ends in the very weights of one that was
+never stopped. The files are safetensors and JSON; nothing in them is run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adaptertune_deploy.core.errors import FormatError, UsageError
+from adaptertune_deploy.core.storage import files, records, tensors
+from adaptertune_deploy.core.storage.tensors import Array
+from adaptertune_deploy.train.outcome.measured import Step
+from adaptertune_deploy.train.resume.stopped import RUN_NAME
+
+FORMAT_VERSION = 1
+NOTE = "adaptertune_training"
+LARGEST = 1 << 34  # bytes of one training: more than any frozen backbone's trained part takes
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What decides the weights that a run ends in.
+
+    decided: name of an option or a fact -> its value as text.
+    """
+
+    format_version: int
+    decided: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far one training is; see State.
+
+    run: hash of the RunRecord that it belongs to.
+    shapes: of the tensors beside it.
+    """
+
+    run: str
+    step: int
+    steps: int
+    curve: tuple[Step, ...]
+    adapters_with_gradient: int
+    scaler: dict[str, float]
+    shapes: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """One training between two steps.
+
+    step, steps: taken, and of the whole schedule.
+    tensors: trained tensors and what the optimiser keeps of each, float32.
+    curve: points so far.
+    adapters_with_gradient: see measured.Proofs.
+    scaler: of a GradScaler that is enabled.
+    """
+
+    step: int
+    steps: int
+    tensors: Mapping[str, Array]
+    curve: tuple[Step, ...]
+    adapters_with_gradient: int
+    scaler: Mapping[str, float] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """A run's trainings on disk."""
+
+    def __init__(
+        self,
+        folder: Path,
+        decided: Mapping[str, str],
+        every: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep a run's trainings in `folder`, at most one file every `every` seconds.
+
+        Args:
+            folder: see train.resume.stopped; nothing is written yet.
+            decided: see RunRecord.
+            every: seconds; 0 keeps nothing.
+            clock: tells seconds.
+        """
+        self.folder = folder
+        self._record = RunRecord(FORMAT_VERSION, dict(decided))
+        self._digest = records.digest(self._record)
+        self._every, self._clock = every, clock
+        self._last = clock()
+        self._mine = False
+
+    def resume(self) -> None:
+        """Go on with what lies in the folder.
+
+        Raises:
+            UsageError: another run lies there; the message names the first difference.
+            FormatError: nothing does, or it can't be read.
+        """
+        found = records.read(self.folder / RUN_NAME, RunRecord, FORMAT_VERSION, "start again without --resume").decided
+        for name in (*self._record.decided, *found):
+            asked, kept = self._record.decided.get(name), found.get(name)
+            if asked != kept:
+                raise UsageError(
+                    f"--resume: the stopped training in {self.folder} had {name} {kept}, this one has {asked}; give "
+                    "the same command, or start again without --resume"
+                )
+        self._mine = True
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to keep a training."""
+        return self._every > 0 and self._clock() - self._last >= self._every
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether a run that is stopped now should keep its training.
+
+        Not one that began anew a moment ago, for it would cost the one that was stopped before.
+        """
+        return self._every > 0 and (self._mine or not self.folder.exists())
+
+    def load(self, training: str) -> State | None:
+        """Return where a training of this run was, or None where it did not begin.
+
+        Raises:
+            FormatError: the file is damaged, or of another run.
+        """
+        path = self._path(training)
+        if not self._mine or not path.is_file():
+            return None
+        data, where = files.read_regular(path, LARGEST), str(path)
+        try:
+            note = json.loads(tensors.read_note(data, NOTE, where) or "null")
+        except ValueError as error:
+            raise FormatError(f"{path}: not readable as JSON ({error})") from None
+        position: Position = records.parse(note, Position, where)
+        if position.run != self._digest:
+            raise FormatError(f"{path}: is of another run; start again without --resume")
+        return State(
+            position.step,
+            position.steps,
+            tensors.unpack(data, position.shapes, where),
+            position.curve,
+            position.adapters_with_gradient,
+            position.scaler,
+        )
+
+    def save(self, training: str, state: State) -> None:
+        """Keep a training, unless nothing is to be kept; the file before it stands until the new one is complete.
+
+        Raises:
+            OSError: no room.
+        """
+        if self._every == 0:
+            return
+        self._take_over()
+        position = Position(
+            self._digest,
+            state.step,
+            state.steps,
+            state.curve,
+            state.adapters_with_gradient,
+            dict(state.scaler),
+            {name: tuple(value.shape) for name, value in state.tensors.items()},
+        )
+        files.write_bytes(self._path(training), tensors.pack(state.tensors, (NOTE, records.dump(position))))
+        self._last = self._clock()
+
+    def remove(self) -> None:
+        """Remove the folder: the run is finished."""
+        if self._mine:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take_over(self) -> None:
+        """Make the folder this run's, once."""
+        if self._mine:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        records.write(self.folder / RUN_NAME, self._record)
+        self._mine = True
+
+    def _path(self, training: str) -> Path:
+        return self.folder / f"{training.replace(' ', '-').replace(',', '')}.safetensors"
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """One training's place among a run's checkpoints.
+
+    training: its name, "seed 0, fold 1 of 2".
+    """
+
+    checkpoints: Checkpoints
+    training: str
+
+    @property
+    def due(self) -> bool:
+        """See Checkpoints.due."""
+        return self.checkpoints.due
+
+    @property
+    def stoppable(self) -> bool:
+        """See Checkpoints.stoppable."""
+        return self.checkpoints.stoppable
+
+    def load(self) -> State | None:
+        """See Checkpoints.load."""
+        return self.checkpoints.load(self.training)
+
+    def save(self, state: State) -> None:
+        """See Checkpoints.save."""
+        self.checkpoints.save(self.training, state)
