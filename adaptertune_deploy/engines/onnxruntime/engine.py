@@ -214,15 +214,14 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions, setti
     # Left to itself ONNX Runtime binds each of its threads to a core, where a thread that decodes or calls holds it up
     # while another core idles; the threads of two servers lie on the same cores.
     threads = options.threads or cores.physical(cores.read_small)
-    opened = open_session(graph, where, provider, replace(options, threads=threads), settings)
-    beside, at_once = None, 1
+    share, at_once = 0, 1
     if provider == CPU and min(threads, options.at_once) > 1:
         share = max(1, threads // options.at_once)
-        beside = open_session(graph, where, CPU, replace(options, threads=share), settings).session
         at_once = threads // share
+    opened = open_session(graph, where, provider, replace(options, threads=threads), settings, share)
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
     gpu = gpu_index(options.device) or 0
-    return OrtEngine(opened.session, provider, gpu, where, steps, beside, at_once, opened.bank)
+    return OrtEngine(opened.session, provider, gpu, where, steps, opened.beside, at_once, opened.bank)
 
 
 def _rows(feeds: Mapping[str, AnyArray]) -> int:

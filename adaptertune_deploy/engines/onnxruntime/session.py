@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptertune_deploy.core.bundle import graph_facts
-from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnxruntime import placement
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
-from adaptertune_deploy.engines.onnxruntime.derived import derive
+from adaptertune_deploy.engines.onnxruntime.derived import Derived, derive
 from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort
+from adaptertune_deploy.engines.onnxruntime.mapped import open_mapped
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
 from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
@@ -22,18 +23,28 @@ from adaptertune_deploy.engines.onnxruntime.stacked_bank import StackedBank
 from adaptertune_deploy.engines.options import EngineOptions, gpu_index
 
 logger = logging.getLogger(__name__)
+# Why two sessions can't map one file.
+UNMAPPED: tuple[type[Exception], ...] = (UsageError, OSError, *FAILURES)
 FATAL_ONLY = 4  # log severity; errors reach the caller as exceptions
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An InferenceSession. bank: where a task's tensors go in its inputs; None where they are the graph's own."""
+    """What is opened of a graph.
+
+    session: an InferenceSession.
+    bank: where a task's tensors go in its inputs; None where they are the graph's own.
+    beside: a second session of the graph; None where none was asked for.
+    """
 
     session: Any
     bank: StackedBank | None = None
+    beside: Any = None
 
 
-def open_session(graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings) -> Opened:
+def open_session(
+    graph: bytes, where: str, provider: str, options: EngineOptions, settings: OrtSettings, beside: int = 0
+) -> Opened:
     """Return a session that runs on a provider; on a CPU it is one of what engines.onnxruntime.derived makes of it.
 
     Args:
@@ -42,6 +53,7 @@ def open_session(graph: bytes, where: str, provider: str, options: EngineOptions
         provider: one of engines.onnxruntime.providers.
         options: device and threads.
         settings: ONNX Runtime's own.
+        beside: threads of a second session on the CPU, for runs beside others; 0 opens none.
 
     Raises:
         EngineError: not a graph that ONNX Runtime runs, this build lacks the provider, or the provider does not load
@@ -50,13 +62,12 @@ def open_session(graph: bytes, where: str, provider: str, options: EngineOptions
     gpu, threads = gpu_index(options.device) or 0, options.threads
     try:
         if provider == CPU:
-            opened = _on_a_cpu(graph, where, threads)
+            opened = _on_a_cpu(graph, where, (threads, beside) if beside else (threads,))
         else:
             opened = Opened(_session(graph, threads, _gpu_chain(graph, where, provider, gpu, settings)))
     except FAILURES as error:
         raise EngineError(f"{where}: ONNX Runtime refuses this graph: {first_line(error)}") from None
     session = opened.session
-    session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
     _check_provider(session, provider)
     if provider != CPU:
         _check_gpu(session, provider, gpu, where)
@@ -122,20 +133,40 @@ def _gpu_chain(graph: bytes, where: str, provider: str, gpu: int, settings: OrtS
     return [(TENSORRT, told), cuda, CPU]
 
 
-def _on_a_cpu(graph: bytes, where: str, threads: int) -> Opened:
-    """Open what is made of a graph, without ONNX Runtime's own operators where this build has none."""
+def _on_a_cpu(graph: bytes, where: str, threads: tuple[int, ...]) -> Opened:
+    """Open what is made of a graph, without ONNX Runtime's own operators where this build has none.
+
+    Args:
+        graph: see open_session.
+        where: see there.
+        threads: of the session, and of a second one where there are two numbers.
+    """
     derived = derive(graph, where)
     if derived.own:
         try:
-            return Opened(_session(derived.graph, threads, [CPU]), derived.bank)
+            return Opened(*_sessions(derived, where, threads))
         except FAILURES as error:
             logger.debug("fused attention: %s", first_line(error))
             derived = derive(graph, where, own=False)
-    return Opened(_session(derived.graph, threads, [CPU]), derived.bank)
+    return Opened(*_sessions(derived, where, threads))
+
+
+def _sessions(derived: Derived, where: str, threads: tuple[int, ...]) -> tuple[Any, StackedBank | None, Any]:
+    """Return the fields of Opened; two sessions hold the weights once where that is possible."""
+    if len(threads) == 1:
+        return _session(derived.graph, threads[0], [CPU]), derived.bank, None
+    try:
+        first, second = open_mapped(derived.graph, [_options(each, False) for each in threads], _options(1, False))
+    except UNMAPPED as error:
+        first, second = (_session(derived.graph, each, [CPU]) for each in threads)
+        logger.warning("%s: the weights lie in memory twice: %s", where, first_line(error))
+    return first, derived.bank, second
 
 
 def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:
-    return ort.InferenceSession(graph, _options(threads, chain != [CPU]), providers=chain, enable_fallback=0)
+    session = ort.InferenceSession(graph, _options(threads, chain != [CPU]), providers=chain, enable_fallback=0)
+    session._model_bytes = None  # kept by ONNX Runtime to open the graph again, which enable_fallback=0 rules out
+    return session
 
 
 def _options(threads: int, gpu: bool) -> Any:
