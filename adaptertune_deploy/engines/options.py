@@ -28,7 +28,7 @@ class EngineOptions:
     threads: CPU threads of one run; 0 lets the engine choose.
     settings: name -> value as it was typed, of this engine alone; its class of settings says which there are.
     at_once: runs at the same time that may pay. Where threads belong to a session, a second one is opened for runs
-        beside others, which share the threads out, and takes memory for its weights; other engines don't heed it.
+        beside others, which share the threads out; other engines don't heed it.
     """
 
     engine: str = "onnxruntime"

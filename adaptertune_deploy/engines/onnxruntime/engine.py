@@ -21,7 +21,7 @@ from adaptertune_deploy.engines.limits import Limits, steps_up_to
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
 from adaptertune_deploy.engines.onnxruntime.arenas import SHRINK, Peaks, arenas
 from adaptertune_deploy.engines.onnxruntime.device_slab import OrtDeviceSlab
-from adaptertune_deploy.engines.onnxruntime.lanes import Lanes
+from adaptertune_deploy.engines.onnxruntime.lanes import Lanes, shares
 from adaptertune_deploy.engines.onnxruntime.library import FAILURES, ort, run_options
 from adaptertune_deploy.engines.onnxruntime.messages import first_line
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
@@ -214,11 +214,9 @@ def _open(graph: bytes, where: str, provider: str, options: EngineOptions, setti
     # Left to itself ONNX Runtime binds each of its threads to a core, where a thread that decodes or calls holds it up
     # while another core idles; the threads of two servers lie on the same cores.
     threads = options.threads or cores.physical(cores.read_small)
-    share, at_once = 0, 1
-    if provider == CPU and min(threads, options.at_once) > 1:
-        share = max(1, threads // options.at_once)
-        at_once = threads // share
-    opened = open_session(graph, where, provider, replace(options, threads=threads), settings, share)
+    at_once, share = shares(threads, options.at_once if provider == CPU else 1)
+    beside = share if at_once > 1 else 0
+    opened = open_session(graph, where, provider, replace(options, threads=threads), settings, beside)
     steps = steps_up_to(settings.max_rows) if settings.cuda_graphs else ()
     gpu = gpu_index(options.device) or 0
     return OrtEngine(opened.session, provider, gpu, where, steps, opened.beside, at_once, opened.bank)

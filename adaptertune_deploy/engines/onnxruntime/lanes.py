@@ -15,6 +15,18 @@ from typing import Any
 from adaptertune_deploy.engines.onnxruntime.arenas import Peaks
 
 
+def shares(threads: int, at_once: int) -> tuple[int, int]:
+    """Return how many runs beside each other keep most of the threads busy, and the threads of each.
+
+    Args:
+        threads: of all of them.
+        at_once: runs at most.
+    """
+    several = range(2, min(threads, at_once) + 1)
+    runs = max(several, key=lambda number: (number * (threads // number), number), default=1)
+    return runs, threads // runs
+
+
 @dataclass
 class Lane:
     """A session, and how large the runs on it are."""

@@ -1,6 +1,16 @@
 from __future__ import annotations
 
-from adaptertune_deploy.engines.onnxruntime.lanes import Lanes
+import pytest
+
+from adaptertune_deploy.engines.onnxruntime.lanes import Lanes, shares
+
+
+@pytest.mark.parametrize(
+    ("threads", "at_once", "runs", "each"),
+    [(1, 4, 1, 1), (2, 4, 2, 1), (3, 4, 3, 1), (6, 4, 3, 2), (7, 4, 3, 2), (8, 4, 4, 2), (8, 1, 1, 8), (12, 4, 4, 3)],
+)
+def test_threads_are_shared_out_so_that_few_idle(threads: int, at_once: int, runs: int, each: int) -> None:
+    assert shares(threads, at_once) == (runs, each)
 
 
 def test_a_lone_run_has_all_threads_and_others_beside_it_few() -> None:
