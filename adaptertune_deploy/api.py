@@ -255,7 +255,7 @@ def add_task(
     from adaptertune_deploy.core.adapter.folder import read_config
     from adaptertune_deploy.core.bundle import publish
     from adaptertune_deploy.core.bundle.folder import read_manifest
-    from adaptertune_deploy.engines.added import verification
+    from adaptertune_deploy.engines.verification.added import verification
 
     folder, place = Path(adapter), Path(bundle)
     ship = at_rank(read_config(folder), ship, rank)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.adapter.folder import Adapter
+from adaptertune_deploy.engines.bank.slab import HostSlab
 from adaptertune_deploy.engines.engine import Slab
-from adaptertune_deploy.engines.slab import HostSlab
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 

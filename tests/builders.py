@@ -25,7 +25,7 @@ from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.storage import files, tensors
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.contract import input_types
+from adaptertune_deploy.engines.verification.contract import input_types
 
 
 def make_backbone_spec(

@@ -71,7 +71,7 @@ def add(
     if running is not None:
         _send(running, adapter, chosen, merge, as_json)
         return
-    from adaptertune_deploy.engines.added import verification
+    from adaptertune_deploy.engines.verification.added import verification
 
     asked = engines.asked(engine, device, settings, precision) if engines.can_verify(engine) else None
     merging = _merging() if merge else None

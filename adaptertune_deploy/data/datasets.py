@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.progress import Progress, silent
-from adaptertune_deploy.data import hub_names
+from adaptertune_deploy.data.names import hub_names
+from adaptertune_deploy.data.names.task_names import check_task_option, task_of_folder
 from adaptertune_deploy.data.table import LIST_SUFFIXES, TABLE, opener, recognised
-from adaptertune_deploy.data.task_names import check_task_option, task_of_folder
 
 if TYPE_CHECKING:
     from adaptertune_deploy.data.samples import Dataset
@@ -125,7 +125,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _check_folder(root: Path, name: str) -> None:
-    from adaptertune_deploy.data.own_folders import check_not_own
+    from adaptertune_deploy.data.names.own_folders import check_not_own
 
     if known := recognised(root):
         raise UsageError(

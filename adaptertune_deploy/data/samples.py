@@ -202,7 +202,7 @@ class Dataset:
     licence: the publisher's terms, or a sentence saying that they are unknown.
     non_commercial: None when the terms are unknown.
     redistributable: whether the terms let its images be handed on by whoever has them; False when they are unknown.
-    augment: name of the training preset (data.augment.PRESETS).
+    augment: name of the training preset (data.batches.augment.PRESETS).
     notes: what a person should know, one line each.
     skipped: names of images that are absent or unreadable and were left out on request.
     hub_id: the dataset on the Hugging Face Hub, where it is known to be the same.

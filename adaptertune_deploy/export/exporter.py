@@ -21,10 +21,10 @@ from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.engines.parity import BATCHES, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.engines.table import lacks
+from adaptertune_deploy.engines.verification.contract import input_types
+from adaptertune_deploy.engines.verification.parity import BATCHES, verify_merged, verify_shared, with_graph
 from adaptertune_deploy.export import explain as explaining
 from adaptertune_deploy.export import plan as plans
 from adaptertune_deploy.export.calibration import check_photographs

@@ -20,7 +20,7 @@ from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions

@@ -13,7 +13,7 @@ from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.parity import Index, asked_pairs
+from adaptertune_deploy.engines.verification.parity import Index, asked_pairs
 from adaptertune_deploy.export.plan import Plan
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.model.reference import torch_logits

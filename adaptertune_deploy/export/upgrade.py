@@ -33,10 +33,10 @@ from adaptertune_deploy.core.errors import ExportError, ParityError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.contract import check_contract, input_types
 from adaptertune_deploy.engines.engine import AnyArray, Engine
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
+from adaptertune_deploy.engines.verification.contract import check_contract, input_types
 from adaptertune_deploy.export import onnx_file, version1
 from adaptertune_deploy.export.onnx_file import OnnxFile
 from adaptertune_deploy.export.version1 import Graph1, Manifest1, Parity1

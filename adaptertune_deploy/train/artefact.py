@@ -22,8 +22,8 @@ from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS
 from adaptertune_deploy.core.images.preprocess import preprocess as preprocessed
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.core.storage.tensors import Array
+from adaptertune_deploy.data.names.whereabouts import recorded_name
 from adaptertune_deploy.data.samples import Split
-from adaptertune_deploy.data.whereabouts import recorded_name
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import weights_sha256
 from adaptertune_deploy.model.reference import torch_logits

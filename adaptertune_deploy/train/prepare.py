@@ -13,11 +13,11 @@ from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.bad import drop_bad
 from adaptertune_deploy.data.datasets import check_dataset, open_dataset
+from adaptertune_deploy.data.division.splits import Splits, split
 from adaptertune_deploy.data.duplicates import leaks
+from adaptertune_deploy.data.names.task_names import check_task_option
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset
-from adaptertune_deploy.data.splits import Splits, split
-from adaptertune_deploy.data.task_names import check_task_option
 from adaptertune_deploy.model import weights_cache
 from adaptertune_deploy.model.backbone import Backbone, backbone_depth, load_backbone, weights_sha256
 from adaptertune_deploy.model.image_size import own_size

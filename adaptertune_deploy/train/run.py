@@ -16,12 +16,12 @@ from torch import Tensor
 from adaptertune_deploy.core.errors import DatasetError, TrainingError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
-from adaptertune_deploy.data.folds import fold_of
-from adaptertune_deploy.data.loader import Batches, EvaluationLoader, evaluation_loader, training_loader
-from adaptertune_deploy.data.order import WHOLE
+from adaptertune_deploy.data.batches.loader import Batches, EvaluationLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.batches.order import WHOLE
+from adaptertune_deploy.data.division.folds import fold_of
+from adaptertune_deploy.data.division.splits import Splits
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
-from adaptertune_deploy.data.splits import Splits
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.logs.log import Logs
@@ -112,7 +112,7 @@ class Run:
         return dataclasses.replace(self, task=dataclasses.replace(self.task, adapter=shape), recipe=recipe)
 
     def fold(self, folds: int, what: str) -> Rows:
-        """Return the fold that holds each training image out; see data.folds. `what` gives other ones."""
+        """Return the fold that holds each training image out; see data.division.folds. `what` gives other ones."""
         return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}")
 
     def training_images(self, rows: Rows | None = None) -> EvaluationLoader:

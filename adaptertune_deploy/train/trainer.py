@@ -12,8 +12,8 @@ import numpy as np
 from adaptertune_deploy.core.adapter.folder import AdapterConfig
 from adaptertune_deploy.core.adapter.nested import WidthRecord
 from adaptertune_deploy.core.progress import Progress, silent
+from adaptertune_deploy.data.names.whereabouts import remember
 from adaptertune_deploy.data.samples import Dataset
-from adaptertune_deploy.data.whereabouts import remember
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.train.artefact import write_artefact
 from adaptertune_deploy.train.comparison.candidates import Adapted, Frozen, fit_adapters

@@ -40,7 +40,7 @@ from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.errors import AtdError, BackboneError, ExportError
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from adaptertune_deploy.export.merge import merged_graph

@@ -31,9 +31,9 @@ from adaptertune_deploy.core.adapter.identity import tensor_shapes
 from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.spec import AdapterSpec, BackboneSpec, TaskSpec
 from adaptertune_deploy.engines import heap
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
+from adaptertune_deploy.engines.bank.handle import Handle
 from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.engines.handle import Handle
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
 from benchmarks import documents

@@ -36,9 +36,9 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION, SHARED, Manifest, TaskRecord, tensor_file
 from adaptertune_deploy.core.bundle.manifest_changes import with_task
 from adaptertune_deploy.core.storage import files
-from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.options import ON_CPU
+from adaptertune_deploy.engines.verification.contract import input_types
 from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving

@@ -28,9 +28,9 @@ from adaptertune_deploy.core.images.preprocess import normalised, preprocess
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines import added
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
+from adaptertune_deploy.engines.verification import added
 from adaptertune_deploy.export import exporter, torch_answers
 from adaptertune_deploy.export.merge import merged_graph
 from adaptertune_deploy.export.plan import plan_export

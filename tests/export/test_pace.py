@@ -15,8 +15,8 @@ from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.contract import input_types
 from adaptertune_deploy.engines.options import ON_CPU
+from adaptertune_deploy.engines.verification.contract import input_types
 from adaptertune_deploy.export import pace as module
 from adaptertune_deploy.export.pace import Pace, paces
 from adaptertune_deploy.export.precision.ranges import NONE

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord
 from adaptertune_deploy.core.errors import ParityError
 from adaptertune_deploy.core.images.preprocess import preprocess
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.parity import verify_merged, verify_shared
+from adaptertune_deploy.engines.verification.parity import verify_merged, verify_shared
 from adaptertune_deploy.export.reference import asked_logits, check_reference
 from adaptertune_deploy.model.backbone import Backbone
 from tests.builders import encode, give_reference, make_image, write_adapter

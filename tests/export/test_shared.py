@@ -16,9 +16,9 @@ from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
+from adaptertune_deploy.engines.bank.handle import Handle
 from adaptertune_deploy.engines.engine import Engine
-from adaptertune_deploy.engines.handle import Handle
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.shared import export_shared

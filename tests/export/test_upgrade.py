@@ -19,9 +19,9 @@ from adaptertune_deploy.core.errors import ExportError, FormatError, ParityError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU
+from adaptertune_deploy.engines.verification.contract import check_contract
 from adaptertune_deploy.export import upgrade as upgrading
 from adaptertune_deploy.export import version1
 from adaptertune_deploy.export.merge import merged_graph

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from adaptertune_deploy.core.adapter.folder import read_adapter
+from adaptertune_deploy.data.batches.loader import evaluation_loader
 from adaptertune_deploy.data.datasets import open_dataset
-from adaptertune_deploy.data.loader import evaluation_loader
+from adaptertune_deploy.data.division.splits import split
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split
-from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import load_backbone
 from adaptertune_deploy.serve.http.app import make_app

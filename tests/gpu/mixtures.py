@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from tests.builders import make_adapter, make_task
 

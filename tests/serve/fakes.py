@@ -25,10 +25,10 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.errors import EngineError, RequestError
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines.bank.slab import HostSlab
 from adaptertune_deploy.engines.engine import Slab, TensorInfo
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.engines.table import EngineEntry
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession

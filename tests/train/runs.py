@@ -12,10 +12,10 @@ from PIL import Image
 
 from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.core.spec import AdapterSpec, TaskSpec
-from adaptertune_deploy.data.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.batches.loader import EvaluationLoader, TrainingLoader, evaluation_loader, training_loader
+from adaptertune_deploy.data.division.splits import split
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
-from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import Backbone, weights_sha256
 from adaptertune_deploy.train.device.device import Device

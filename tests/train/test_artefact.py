@@ -24,8 +24,8 @@ from adaptertune_deploy.core.adapter.training_record import RecipeRecord
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.spec import HEAD_ONLY
 from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.data.division.splits import split
 from adaptertune_deploy.data.sources.folder import open_folder
-from adaptertune_deploy.data.splits import split
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train import artefact
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Measured

@@ -11,7 +11,7 @@ import torch
 
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.data.folds import fold_of
+from adaptertune_deploy.data.division.folds import fold_of
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.run import EVALUATION_BATCH
 from tests.train.runs import RECIPE, SPEC, make_run, make_striped_dataset

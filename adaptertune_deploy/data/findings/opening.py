@@ -13,12 +13,12 @@ from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data import listing
 from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.division.splits import SALT, TEST_FRACTION
+from adaptertune_deploy.data.division.stratify import hold_out
 from adaptertune_deploy.data.duplicates import TEST
 from adaptertune_deploy.data.looks.scan import Look
 from adaptertune_deploy.data.samples import Dataset, FileReader, Split
 from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES, SPLIT_NAMES
-from adaptertune_deploy.data.splits import SALT, TEST_FRACTION
-from adaptertune_deploy.data.stratify import hold_out
 
 TRAIN, VAL = "train", "val"
 # The task's name is training's business; a folder whose name can't be one is checked all the same.

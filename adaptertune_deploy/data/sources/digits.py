@@ -8,8 +8,8 @@ import numpy as np
 
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.data import downloads
+from adaptertune_deploy.data.division.stratify import hold_out
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Split
-from adaptertune_deploy.data.stratify import hold_out
 
 NAME = "digits"
 LICENCE = "CC BY 4.0 (Optical Recognition of Handwritten Digits, UCI Machine Learning Repository)"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.data.task_names import task_of_folder
+from adaptertune_deploy.data.names.task_names import task_of_folder
 
 if TYPE_CHECKING:
     from adaptertune_deploy.data.samples import Dataset, FileReader, Split

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from adaptertune_deploy.core.errors import DatasetError
-from adaptertune_deploy.data import downloads, hub_names
+from adaptertune_deploy.data import downloads
+from adaptertune_deploy.data.names import hub_names
+from adaptertune_deploy.data.names.task_names import task_of_folder
 from adaptertune_deploy.data.readers import EncodedReader
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.data.sources.lists.lines import SPLITS
 from adaptertune_deploy.data.sources.preset_by_size import preset_by_size
 from adaptertune_deploy.data.sources.stacks import row_names
 from adaptertune_deploy.data.sources.suffixes import suffix_of
-from adaptertune_deploy.data.task_names import task_of_folder
 
 EXTRA = "adaptertune-deploy[hf]"
 IMAGE_COLUMNS = ("image", "img")

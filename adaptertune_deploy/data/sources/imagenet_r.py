@@ -9,9 +9,9 @@ import numpy as np
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.data import downloads
+from adaptertune_deploy.data.division.stratify import hold_out_by_name
 from adaptertune_deploy.data.samples import Dataset, FileReader, Split
 from adaptertune_deploy.data.sources.labels.imagenet_r import LABELS
-from adaptertune_deploy.data.stratify import hold_out_by_name
 
 NAME = "imagenet-r"
 FOLDER = "imagenet-r"

@@ -14,7 +14,7 @@ SAMPLED = 16
 
 
 def preset_by_size(train: Split) -> str:
-    """Return the preset (data.augment.PRESETS) that suits the size of a few images spread over the split.
+    """Return the preset (data.batches.augment.PRESETS) that suits the size of a few images spread over the split.
 
     No image is decoded for it, and damaged ones don't count: whoever reads the images names them.
     """

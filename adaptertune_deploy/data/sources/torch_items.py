@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.data.names.task_names import check_task_option
+from adaptertune_deploy.data.names.whereabouts import FROM_PYTHON
 from adaptertune_deploy.data.readers import DrawnReader
 from adaptertune_deploy.data.samples import Dataset, Pixels, Split, Targets
 from adaptertune_deploy.data.sources.preset_by_size import preset_by_size
 from adaptertune_deploy.data.sources.stacks import row_names
-from adaptertune_deploy.data.task_names import check_task_option
-from adaptertune_deploy.data.whereabouts import FROM_PYTHON
 
 LICENCE = "unknown: this dataset was handed over in Python, its terms are yours to know"
 EXPECTED = "expected (PIL image, uint8 array [H, W, 3] or [H, W], or float tensor [3, H, W] in 0..1; class)"
@@ -74,7 +74,7 @@ def from_torch(
         test: test items; without them a stratified part of the others is held out.
         targets: the classes, where they are known; reading them from the items reads every image.
         test_targets: likewise of `test`.
-        augment: name of the training preset (data.augment.PRESETS); None chooses by the size of the images.
+        augment: name of the training preset (data.batches.augment.PRESETS); None chooses by the size of the images.
         licence: the terms of the images.
 
     Raises:

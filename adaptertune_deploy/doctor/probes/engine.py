@@ -38,7 +38,7 @@ def try_engine(engine: str, device: str, precision: str, *settings: str) -> dict
     import numpy as np
 
     from adaptertune_deploy.doctor.probes import small_graph
-    from adaptertune_deploy.engines.bank import SlotBank
+    from adaptertune_deploy.engines.bank.bank import SlotBank
     from adaptertune_deploy.engines.opening import open_engine
     from adaptertune_deploy.engines.options import EngineOptions, split_settings
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from adaptertune_deploy.engines.bank.slab import HostSlab
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
-from adaptertune_deploy.engines.slab import HostSlab
 
 
 class OrtDeviceSlab(HostSlab):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
+from adaptertune_deploy.engines.bank.wrapped_slab import WrappedSlab
 
 
 class OrtSlab(WrappedSlab):

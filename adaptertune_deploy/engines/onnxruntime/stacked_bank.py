@@ -22,7 +22,7 @@ import numpy as np
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.adapter.identity import tensor_name
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.bank_layout import AGAIN, BankLayout, gathers
+from adaptertune_deploy.engines.bank.layout import AGAIN, BankLayout, gathers
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.nodes import INT64, Changes, WireGraph, WireNode

@@ -19,6 +19,7 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines import heap
+from adaptertune_deploy.engines.bank.packed import PACKED, PackedBank
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
 from adaptertune_deploy.engines.feeds import check_feeds
@@ -33,7 +34,6 @@ from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
 from adaptertune_deploy.engines.openvino.tensor import tensor_of
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.packed_bank import PACKED, PackedBank
 
 CPU = "CPU"
 # What OpenVINO's messages say about its own source and about nothing else: whole lines, and parts of lines.

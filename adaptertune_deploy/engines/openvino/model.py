@@ -1,6 +1,6 @@
 """What is made of a graph before OpenVINO compiles it.
 
-A shared graph gets the packed bank (engines.packed_bank). Where it is computed in bfloat16, it also gets
+A shared graph gets the packed bank (engines.bank.packed). Where it is computed in bfloat16, it also gets
 
 - its bank in bfloat16: from a float32 one OpenVINO would convert the slots of all tasks in every run;
 - a last product, of its features with the unit matrix. OpenVINO keeps in float32 what comes behind the last product,
@@ -16,9 +16,9 @@ import numpy as np
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.bundle import graph_facts
+from adaptertune_deploy.engines.bank.packed import PACKED, PackedBank, pack
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino.library import PrePostProcessor, operators, ov
-from adaptertune_deploy.engines.packed_bank import PACKED, PackedBank, pack
 
 
 def bank_of(signature: Signature, where: str) -> PackedBank | None:

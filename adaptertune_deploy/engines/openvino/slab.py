@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from adaptertune_deploy.engines.bank.packed import PackedBank
+from adaptertune_deploy.engines.bank.slab import converted
+from adaptertune_deploy.engines.bank.wrapped_slab import WrappedSlab
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.engine import AnyArray
 from adaptertune_deploy.engines.openvino.tensor import HALF, tensor_of
-from adaptertune_deploy.engines.packed_bank import PackedBank
-from adaptertune_deploy.engines.slab import converted
-from adaptertune_deploy.engines.wrapped_slab import WrappedSlab
 
 
 class OpenVinoSlab(WrappedSlab):

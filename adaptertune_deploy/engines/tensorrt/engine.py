@@ -16,6 +16,7 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import files
+from adaptertune_deploy.engines.bank.packed import PackedBank, pack
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.driver import Driver, Gpu, ask_driver, find_gpu
 from adaptertune_deploy.engines.engine import AnyArray, Slab, TensorInfo
@@ -24,7 +25,6 @@ from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.packed_bank import PackedBank, pack
 from adaptertune_deploy.engines.tensorrt import library, plans
 from adaptertune_deploy.engines.tensorrt.build import numpy_type
 from adaptertune_deploy.engines.tensorrt.child import build_in_child

@@ -18,11 +18,11 @@ import numpy as np
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.bank.packed import PACKED, PackedBank
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, Graph, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray, TensorInfo
 from adaptertune_deploy.engines.limits import step_for, steps_up_to
-from adaptertune_deploy.engines.packed_bank import PACKED, PackedBank
 from adaptertune_deploy.engines.tensorrt.library import last_words
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for
 from adaptertune_deploy.engines.tensorrt.slab import TensorrtSlab

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Mapping
 
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.bank.packed import PackedBank
 from adaptertune_deploy.engines.cuda import runtime as cuda
 from adaptertune_deploy.engines.cuda.runtime import DeviceMemory, PinnedArray, Stream
 from adaptertune_deploy.engines.engine import AnyArray
-from adaptertune_deploy.engines.packed_bank import PackedBank
 
 
 class TensorrtSlab:

@@ -10,11 +10,11 @@ from adaptertune_deploy.core.answers import known_image
 from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
-from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.table import graph_precision
+from adaptertune_deploy.engines.verification.contract import check_contract
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Opener:
     options: EngineOptions
 
     def open(self, graph: GraphRecord) -> Engine:
-        """Open a graph, which must say and take what the manifest says of it (engines.contract).
+        """Open a graph, which must say and take what the manifest says of it (engines.verification.contract).
 
         Raises:
             FormatError: a damaged file, or a graph that is not what the manifest says.

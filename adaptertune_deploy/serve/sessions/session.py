@@ -138,7 +138,8 @@ def open_session(
             (engines.table.graph_precision).
 
     Every file is read once, compared with its hash, and what was read is what runs. A graph must say and take what
-    the manifest says of it (engines.contract), so that nothing answers under another task's name or labels.
+    the manifest says of it (engines.verification.contract), so that nothing answers under another task's name or
+    labels.
 
     Raises:
         UsageError: an unknown task, form, engine, device or setting, or a form or precision that the bundle does not

@@ -15,10 +15,10 @@ from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.bundle.manifest import TaskRecord
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
+from adaptertune_deploy.engines.bank.handle import Handle
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.engine_facts import facts_of
-from adaptertune_deploy.engines.handle import Handle
 from adaptertune_deploy.serve.sessions.keyed import Holder
 from adaptertune_deploy.serve.sessions.opener import Opener
 

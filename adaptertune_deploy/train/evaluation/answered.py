@@ -11,7 +11,7 @@ from adaptertune_deploy.core.adapter.folder import AdapterConfig, read_adapter
 from adaptertune_deploy.core.answers.significance import Paired, paired
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.data.loader import evaluation_loader
+from adaptertune_deploy.data.batches.loader import evaluation_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, measured, open_split
 from adaptertune_deploy.train.outcome.measured import Measure

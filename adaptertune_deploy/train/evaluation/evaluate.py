@@ -11,7 +11,7 @@ from torch import Tensor
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.data.loader import EvaluationLoader
+from adaptertune_deploy.data.batches.loader import EvaluationLoader
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.device.device import Device
 

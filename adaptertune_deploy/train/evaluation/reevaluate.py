@@ -13,12 +13,12 @@ from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.bad import drop_bad
+from adaptertune_deploy.data.batches.loader import evaluation_loader
 from adaptertune_deploy.data.datasets import open_dataset
-from adaptertune_deploy.data.loader import evaluation_loader
+from adaptertune_deploy.data.division.splits import split as make_splits
+from adaptertune_deploy.data.names.whereabouts import find_dataset
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split, Targets
-from adaptertune_deploy.data.splits import split as make_splits
-from adaptertune_deploy.data.whereabouts import find_dataset
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import reload_backbone
@@ -37,7 +37,7 @@ class EvaluateRequest:
     folder: adapters/<task>/.
     split: "train" or "test".
     ship: the candidate to measure, "adapter" or "head"; None takes the one that ships.
-    dataset, data_dir: None takes what training left (data.whereabouts), else data/<dataset>.
+    dataset, data_dir: None takes what training left (data.names.whereabouts), else data/<dataset>.
     """
 
     folder: Path

@@ -17,7 +17,7 @@ from torch import Tensor
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.data.loader import Batches
+from adaptertune_deploy.data.batches.loader import Batches
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.logs.log import StepLog, unlogged

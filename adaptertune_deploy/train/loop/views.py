@@ -17,8 +17,8 @@ from torch import Tensor
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.progress import Progress
-from adaptertune_deploy.data.loader import Batch, views_loader
-from adaptertune_deploy.data.order import Order, Part, is_served
+from adaptertune_deploy.data.batches.loader import Batch, views_loader
+from adaptertune_deploy.data.batches.order import Order, Part, is_served
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Split, Targets
 from adaptertune_deploy.model.backbone import Backbone
@@ -118,7 +118,7 @@ class ViewBatches:
     targets: int64 [images].
     rows: of the images that train; a batch's rows count within them.
     order: of (epoch, row).
-    seed: see data.loader.is_served.
+    seed: see data.batches.loader.is_served.
     served_view: see there.
     """
 

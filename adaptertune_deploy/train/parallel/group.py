@@ -44,7 +44,7 @@ class Group:
 
     @property
     def part(self) -> tuple[int, int]:
-        """This process's share of every batch; see data.loader.training_loader."""
+        """This process's share of every batch; see data.batches.loader.training_loader."""
         return self.rank, self.size
 
     def send(self, value: object) -> None:

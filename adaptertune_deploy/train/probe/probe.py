@@ -60,7 +60,7 @@ def fit_probe(
         features: [images, features] float32, frozen, of the images as they are served.
         targets: [images] class indices.
         classes: number of classes of the task.
-        fold: [images] the fold that holds each image out, -1 for images that always train (data.folds).
+        fold: [images] the fold that holds each image out, -1 for images that always train (data.division.folds).
         weights: [images] how much each image's loss counts; None counts them alike.
         penalties: inverse strengths to try, ascending.
         progress: told after every penalty.

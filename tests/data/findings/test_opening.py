@@ -7,9 +7,9 @@ import pytest
 
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.division.splits import split
 from adaptertune_deploy.data.findings.opening import Opened, held_out, open_for_check
 from adaptertune_deploy.data.looks.scan import scan
-from adaptertune_deploy.data.splits import split
 from tests.data.builders import make_folder, make_pets, save_image
 
 CLASSES = {"cat": 12, "dog": 8}

@@ -10,10 +10,10 @@ from torchvision.datasets import ImageFolder
 
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.division.stratify import hold_out_by_name
 from adaptertune_deploy.data.samples import ArrayReader, Split
 from adaptertune_deploy.data.sources import imagenet_r
 from adaptertune_deploy.data.sources.labels.imagenet_r import LABELS
-from adaptertune_deploy.data.stratify import hold_out_by_name
 from tests.builders import encode, make_image
 
 IMAGE = encode(make_image(8, 8), "JPEG")

@@ -7,10 +7,10 @@ import pytest
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.doctor.probes import small_graph
-from adaptertune_deploy.engines.contract import check_contract
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from adaptertune_deploy.engines.opening import open_engine
+from adaptertune_deploy.engines.verification.contract import check_contract
 
 GRAPH = small_graph.shared_graph()
 
@@ -40,7 +40,7 @@ def test_a_task_has_every_tensor(rank: int) -> None:
 
 def test_tensorrt_takes_it_with_the_bank_packed() -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    from adaptertune_deploy.engines import packed_bank
+    from adaptertune_deploy.engines.bank import packed as packed_bank
     from adaptertune_deploy.engines.tensorrt.build import build
     from adaptertune_deploy.engines.tensorrt.request import BuildRequest
     from adaptertune_deploy.engines.tensorrt.shapes import Capacity

@@ -17,6 +17,7 @@ from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.bundle.graph_facts import PRECISION_KEY
 from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.engines.bank.slab import HostSlab
 from adaptertune_deploy.engines.engine import TensorInfo
 from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime import engine as ort
@@ -26,7 +27,6 @@ from adaptertune_deploy.engines.onnxruntime.settings import OrtSettings
 from adaptertune_deploy.engines.onnxruntime.slab import OrtSlab
 from adaptertune_deploy.engines.opening import check_options, open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
-from adaptertune_deploy.engines.slab import HostSlab
 from tests.engines import cuda_double
 from tests.engines.onnx_files import FLOAT, INDEX, ROWS, TABLE, field, graph, lookup, model, node, value_info
 from tests.engines.onnxruntime.sessions import (

@@ -31,7 +31,9 @@ from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.doctor.probes import small_graph
 from adaptertune_deploy.doctor.probes.engine import answer
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
+from adaptertune_deploy.engines.bank.packed import WEIGHTS
+from adaptertune_deploy.engines.bank.slab import HostSlab
 from adaptertune_deploy.engines.engine import TensorInfo
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.openvino import engine as openvino
@@ -40,8 +42,6 @@ from adaptertune_deploy.engines.openvino.library import ov
 from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
 from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.packed_bank import WEIGHTS
-from adaptertune_deploy.engines.slab import HostSlab
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.engines.onnx_files import INDEX, ROWS, TABLE, field, graph, lookup, model, node
 

@@ -14,11 +14,11 @@ if importlib.util.find_spec("openvino") is None:
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.engines.bank.packed import PACKED
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino import model
 from adaptertune_deploy.engines.openvino.library import ov
-from adaptertune_deploy.engines.packed_bank import PACKED
 from tests.engines.golden import golden_graph
 
 needs_bf16 = pytest.mark.skipif(

@@ -12,9 +12,9 @@ if importlib.util.find_spec("openvino") is None:
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.engines.bank.packed import DOWN, UP, WEIGHTS, PackedBank
 from adaptertune_deploy.engines.bfloat16 import to_bfloat16, to_float32
 from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
-from adaptertune_deploy.engines.packed_bank import DOWN, UP, WEIGHTS, PackedBank
 
 SLOTS, WIDTH, RANK = (1, 4), 6, 3
 LAYOUT = PackedBank(SLOTS, WIDTH, np.dtype(np.float32))

@@ -20,7 +20,7 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import tensors
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.tensorrt import engine as module

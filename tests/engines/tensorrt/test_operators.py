@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.engines import packed_bank
+from adaptertune_deploy.engines.bank import packed as packed_bank
 from adaptertune_deploy.engines.onnx import nodes as onnx_nodes
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, WireGraph

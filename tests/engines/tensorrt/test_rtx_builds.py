@@ -15,7 +15,7 @@ import pytest
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines import packed_bank
+from adaptertune_deploy.engines.bank import packed as packed_bank
 from adaptertune_deploy.engines.cuda import driver as cuda_driver
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.options import EngineOptions

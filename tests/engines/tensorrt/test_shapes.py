@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from adaptertune_deploy.engines.bank.packed import PackedBank
 from adaptertune_deploy.engines.engine import TensorInfo
-from adaptertune_deploy.engines.packed_bank import PackedBank
 from adaptertune_deploy.engines.tensorrt.shapes import Capacity, profile_for, profiles
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)

@@ -9,7 +9,7 @@ import pytest
 
 from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError
-from adaptertune_deploy.engines.packed_bank import PackedBank
+from adaptertune_deploy.engines.bank.packed import PackedBank
 from adaptertune_deploy.engines.tensorrt.slab import TensorrtSlab
 from tests.engines.cuda_double import CudaDouble, cudaError_t
 

@@ -13,7 +13,7 @@ from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import TOLERANCES, Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines.bank import SlotBank
+from adaptertune_deploy.engines.bank.bank import SlotBank
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from tests.export.conftest import SLOTS, WIDTH

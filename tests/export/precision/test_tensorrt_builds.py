@@ -19,7 +19,7 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.engines import packed_bank
+from adaptertune_deploy.engines.bank import packed as packed_bank
 from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.tensorrt.build import build
 from adaptertune_deploy.engines.tensorrt.request import BuildRequest

@@ -11,7 +11,7 @@ import torch
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.data.loader import TrainingLoader
+from adaptertune_deploy.data.batches.loader import TrainingLoader
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import ArrayReader, Dataset, Pixels, Split
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features

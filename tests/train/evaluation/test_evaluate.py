@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaptertune_deploy.core.errors import TrainingError
-from adaptertune_deploy.data.loader import EvaluationLoader, evaluation_loader
+from adaptertune_deploy.data.batches.loader import EvaluationLoader, evaluation_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.evaluation.evaluate import outputs

@@ -15,7 +15,7 @@ from safetensors.numpy import load
 
 from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import BackboneError, DatasetError, FormatError, UsageError
-from adaptertune_deploy.data.whereabouts import find_dataset
+from adaptertune_deploy.data.names.whereabouts import find_dataset
 from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task, measured
 from adaptertune_deploy.train.outcome.scores import cross_entropy
 from adaptertune_deploy.train.request.recipe import Recipe

@@ -10,9 +10,9 @@ import torch
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.images.preprocess import normalised
-from adaptertune_deploy.data.augment import sample_generator, training_transform
-from adaptertune_deploy.data.loader import Batch
-from adaptertune_deploy.data.order import is_served
+from adaptertune_deploy.data.batches.augment import sample_generator, training_transform
+from adaptertune_deploy.data.batches.loader import Batch
+from adaptertune_deploy.data.batches.order import is_served
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.loop import views as module
 from adaptertune_deploy.train.loop.fit import fit

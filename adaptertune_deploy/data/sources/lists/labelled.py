@@ -8,12 +8,12 @@ import numpy as np
 
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.data import listing
+from adaptertune_deploy.data.names.task_names import task_of_folder
 from adaptertune_deploy.data.samples import Dataset, FileReader, Reader, Split
 from adaptertune_deploy.data.sources.lists.delimited import read_delimited
 from adaptertune_deploy.data.sources.lists.lines import Line, check_lines
 from adaptertune_deploy.data.sources.lists.parquet import check_parquet, read_parquet
 from adaptertune_deploy.data.sources.preset_by_size import preset_by_size
-from adaptertune_deploy.data.task_names import task_of_folder
 
 LICENCE = "unknown: this is your own list of images, their terms are yours to know"
 

@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torchvision.datasets
 
-from adaptertune_deploy.data.augment import PRESETS
+from adaptertune_deploy.data.batches.augment import PRESETS
 from adaptertune_deploy.data.sources.torchvision.facts import OTHERS, Other
 from adaptertune_deploy.data.table import TABLE
 

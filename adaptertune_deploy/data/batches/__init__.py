@@ -1,0 +1,1 @@
+"""Batches of images: which samples, augmented or as served, in which order."""

@@ -1,0 +1,1 @@
+"""What trains, what the final test sees, and what each fold holds out."""

@@ -1,0 +1,1 @@
+"""How datasets and tasks are spelt, and where a task's images lay."""
