@@ -13,11 +13,11 @@ HEAD = """# What `--rank auto` finds, and what it costs
 
 Written by `make bench-auto-rank` from `benchmarks/results/auto_rank.json`; do not edit.
 
-Every row is one `atd train` with its defaults on DeiT-Tiny, all of a dataset on the same machine. "Tried" are the ranks
-that went through the folds of the comparison; "alike" are those within one standard error of the best one out of fold,
-of which the smallest is taken; rank 0 is the head alone. "Time" is processor time of the whole run, and "times"
-compares it with the run of the same dataset whose rank was given. Accuracy is on the test images, which choose nothing,
-with its 95 % Wilson interval.
+Every row is one `atd train` with its defaults on DeiT-Tiny, all of a dataset on the same kind of machine. "Tried" are
+the ranks that went through the folds of the comparison; "alike" are those within one standard error of the best one
+out of fold, of which the smallest is taken; rank 0 is the head alone. "Time" is processor time of the whole run;
+"times" compares it with the run of the same dataset whose rank was given; other work beside a run makes it longer.
+Accuracy is on the test images, which choose nothing, with its 95 % Wilson interval.
 
 The weights are a float16 copy of DeiT-Tiny with rounded layer norms, and the datasets are small subsets of the public
 ones.

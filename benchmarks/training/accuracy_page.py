@@ -33,10 +33,11 @@ def page(runs: list[dict[str, Any]], wanted: list[tuple[str, int]]) -> str:
     """Return the page as Markdown.
 
     Args:
-        runs: what `atd train --json` printed, with "dataset", "seed" and "machine".
+        runs: what `atd train --json` printed, with "dataset", "seed" and "machine", and with "caveat" where a training
+            would go otherwise now.
         wanted: dataset and seed of every run that the benchmark is made of.
     """
-    lines = [HEAD, heading(*COLUMNS), *(row(*_cells(run)) for run in runs)]
+    lines = [HEAD, heading(*COLUMNS), *(row(*_cells(run)) for run in runs), *_caveats(runs)]
     lines += ["", "## What the gate did", "", *_verdicts(runs), "", *machines(runs, BUSY), ""]
     return "\n".join([*lines, *_missing(runs, wanted)])
 
@@ -76,6 +77,15 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
         run["ships"],
         f"{run['seconds'] / 60:.1f} min",
     )
+
+
+def _caveats(runs: list[dict[str, Any]]) -> list[str]:
+    """Return a paragraph for each caveat, with the runs that it is of."""
+    of: dict[str, list[str]] = {}
+    for run in runs:
+        if "caveat" in run:
+            of.setdefault(run["caveat"], []).append(f"{run['dataset']} {run['seed']}")
+    return [line for caveat, named in of.items() for line in ("", f"**{', '.join(named)}**: {caveat}.")]
 
 
 def _verdicts(runs: list[dict[str, Any]]) -> list[str]:

@@ -144,23 +144,23 @@ def _on_a_cpu(graph: bytes, where: str, threads: tuple[int, ...]) -> Opened:
     derived = derive(graph, where)
     if derived.own:
         try:
-            return Opened(*_sessions(derived, where, threads))
+            return _opened(derived, where, threads)
         except FAILURES as error:
             logger.debug("fused attention: %s", first_line(error))
             derived = derive(graph, where, own=False)
-    return Opened(*_sessions(derived, where, threads))
+    return _opened(derived, where, threads)
 
 
-def _sessions(derived: Derived, where: str, threads: tuple[int, ...]) -> tuple[Any, StackedBank | None, Any]:
-    """Return the fields of Opened; two sessions hold the weights once where that is possible."""
+def _opened(derived: Derived, where: str, threads: tuple[int, ...]) -> Opened:
+    """Open a session for each number of threads; two hold the weights once where that is possible."""
     if len(threads) == 1:
-        return _session(derived.graph, threads[0], [CPU]), derived.bank, None
+        return Opened(_session(derived.graph, threads[0], [CPU]), derived.bank)
     try:
         first, second = open_mapped(derived.graph, [_options(each, False) for each in threads], _options(1, False))
     except UNMAPPED as error:
         first, second = (_session(derived.graph, each, [CPU]) for each in threads)
         logger.warning("%s: the weights lie in memory twice: %s", where, first_line(error))
-    return first, derived.bank, second
+    return Opened(first, derived.bank, second)
 
 
 def _session(graph: bytes, threads: int, chain: list[Any]) -> Any:
