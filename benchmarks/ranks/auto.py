@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--datasets", default=",".join(DATASETS))
+    parser.add_argument("--ranks", default=",".join(RANKS), help="which of these to train with, each dataset")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="run also what the results file holds already")
     add_jobs(parser)
@@ -58,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         found = train(name, given.seed, data, weights, threads, ("--rank", rank))
         return found | {"asked": rank, "machine": machine}
 
-    asked = [run for run in WANTED if run not in done and run[0] in given.datasets.split(",")]
+    names, ranks = given.datasets.split(","), given.ranks.split(",")
+    asked = [run for run in WANTED if run not in done and run[0] in names and run[1] in ranks]
     for run in as_they_end([functools.partial(trained, *run) for run in asked], given.jobs):
         runs.append(run)
         write(runs)
