@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
     from adaptertune_deploy.core.bundle.manifest import Manifest, ParityRecord, TaskRecord
     from adaptertune_deploy.core.bundle.publish import Merge
-    from adaptertune_deploy.serve.opened import OpenBundle
+    from adaptertune_deploy.serve.offline.opened import OpenBundle
     from adaptertune_deploy.train.request.recipe import Recipe
     from adaptertune_deploy.train.trainer import TrainResult
 
@@ -203,7 +203,7 @@ def open_bundle(
         FormatError: a damaged bundle.
         EngineError: the engine is not installed here or refuses a graph.
     """
-    from adaptertune_deploy.serve.opened import OpenBundle
+    from adaptertune_deploy.serve.offline.opened import OpenBundle
     from adaptertune_deploy.serve.sessions.session import open_session
 
     names = [tasks] if isinstance(tasks, str) else None if tasks is None else list(tasks)

@@ -22,12 +22,12 @@ from PIL import Image
 
 from adaptertune_deploy.core.errors import AtdError, UsageError
 from adaptertune_deploy.core.precision import Precision
-from adaptertune_deploy.serve.about import read_about
+from adaptertune_deploy.serve.facts.about import read_about
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http.admin import bind_admin
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.sessions.session import open_session
-from adaptertune_deploy.serve.told import Told
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FloatRect, Page

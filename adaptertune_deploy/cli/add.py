@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import engines, options
-from adaptertune_deploy.cli import remote as servers
-from adaptertune_deploy.cli.options import OUTPUT, flag
+from adaptertune_deploy.cli.parts import engines, options
+from adaptertune_deploy.cli.parts import remote as servers
+from adaptertune_deploy.cli.parts.options import OUTPUT, flag
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
 from adaptertune_deploy.core.errors import UsageError
 
@@ -55,7 +55,7 @@ def add(
     atd add adapters/flowers --rank 4       nested adapters, cut
     atd add adapters/flowers --server http://127.0.0.1:8001
     """
-    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli.parts import tasks
     from adaptertune_deploy.core.adapter.cutting import at_rank, cost_of
     from adaptertune_deploy.core.adapter.folder import read_config
     from adaptertune_deploy.core.adapter.nested import rank_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import engines, measuring, options
-from adaptertune_deploy.cli.options import DATA, ENGINE, OUTPUT, value
+from adaptertune_deploy.cli.parts import engines, measuring, options
+from adaptertune_deploy.cli.parts.options import DATA, ENGINE, OUTPUT, value
 from adaptertune_deploy.cli.terminal import completion, console, table, text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def bench(
     atd bench bundle --precision fp32,bf16 --engine openvino --json
     """
     from adaptertune_deploy.bench.machine import describe_machine
-    from adaptertune_deploy.cli import tasks as named
+    from adaptertune_deploy.cli.parts import tasks as named
     from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.core.precision import Precision
     from adaptertune_deploy.core.storage.files import check_writable

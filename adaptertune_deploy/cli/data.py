@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.options import DATA, OUTPUT, flag, value
+from adaptertune_deploy.cli.parts import options
+from adaptertune_deploy.cli.parts.options import DATA, OUTPUT, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, table
 from adaptertune_deploy.cli.terminal.help import Command, Program
 from adaptertune_deploy.cli.terminal.text import plural, visible

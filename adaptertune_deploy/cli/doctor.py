@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.parts import options
 from adaptertune_deploy.cli.terminal import console, table, text
 
 if TYPE_CHECKING:

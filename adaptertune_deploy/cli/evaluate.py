@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import bundle_accuracy, engines, options
-from adaptertune_deploy.cli.options import DATA, PLACES, value
+from adaptertune_deploy.cli.parts import bundle_accuracy, engines, options
+from adaptertune_deploy.cli.parts.options import DATA, PLACES, value
 from adaptertune_deploy.cli.terminal import completion, console, scores, text
 from adaptertune_deploy.core.errors import UsageError
 
@@ -54,7 +54,7 @@ def evaluate(
     atd evaluate --adapter pets --rank 4    nested adapters, cut
     atd evaluate --adapter pets --bundle bundle --precision int8    what int8 costs
     """
-    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli.parts import tasks
     from adaptertune_deploy.core.adapter.cutting import at_rank
     from adaptertune_deploy.core.adapter.folder import read_adapter, read_config
     from adaptertune_deploy.train.device.names import check_device_name

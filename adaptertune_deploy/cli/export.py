@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import engines, options
-from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
+from adaptertune_deploy.cli.parts import engines, options
+from adaptertune_deploy.cli.parts.options import DATA, OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def export(
     atd export --merge --target triton    also model repositories for NVIDIA's Triton, in triton/
     atd export --precision fp32,int8    also in int8, for ONNX Runtime on a CPU
     """
-    from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.cli.terminal import held
+    from adaptertune_deploy.cli.parts import tasks
+    from adaptertune_deploy.cli.terminal.manifest import show_manifest
     from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME
     from adaptertune_deploy.export.plan import plan_export
     from adaptertune_deploy.export.targets import table as targets
@@ -122,7 +122,7 @@ def export(
     if as_json:
         console.print_json(dataclasses.asdict(manifest))
         return
-    held.show_manifest(out, manifest)
+    show_manifest(out, manifest)
     for cost in filter(None, (source.cost for source in plan.sources)):
         console.print_line(cost)
     for line in told:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.parts import options
 from adaptertune_deploy.cli.terminal import completion, console, table, text
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from adaptertune_deploy.cli import (
     tune,
     upgrade,
 )
+from adaptertune_deploy.cli import list as listing
 from adaptertune_deploy.cli.quickstart import command as quickstart
-from adaptertune_deploy.cli.terminal import console, errors, held, interrupts
+from adaptertune_deploy.cli.terminal import console, errors, interrupts
 from adaptertune_deploy.cli.terminal.help import Command, Program
 from adaptertune_deploy.core.errors import AtdError, Interrupted
 from adaptertune_deploy.core.extras import extras_of
@@ -50,7 +51,7 @@ app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("export", cls=Command)(export.export)
 app.command("add", cls=Command)(add.add)
 app.command("remove", cls=Command)(remove.remove)
-app.command("list", cls=Command)(held.held)
+app.command("list", cls=Command)(listing.list_tasks)
 app.command("inspect", cls=Command)(inspect.inspect)
 app.command("upgrade", cls=Command)(upgrade.upgrade)
 app.command("predict", cls=Command)(predict.predict)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import engines, options
+from adaptertune_deploy.cli.parts import engines, options
 from adaptertune_deploy.cli.terminal import console, table
 from adaptertune_deploy.core.errors import UsageError
 
@@ -49,7 +49,7 @@ def predict(
     atd predict photos/*.jpg --json
     atd predict photos/*.jpg --adapters pets --embed --out features.npy
     """
-    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli.parts import tasks
 
     options.check_at_least("--top-k", top_k, 1)
     options.check_form(form)
@@ -57,7 +57,7 @@ def predict(
     _check_embed(embed, out, form)
     names = tasks.served(bundle, adapters)
     encoded = [_read(path) for path in images]
-    from adaptertune_deploy.serve.classify import classify
+    from adaptertune_deploy.serve.offline.classify import classify
     from adaptertune_deploy.serve.sessions.session import open_session
 
     with tasks.reading(bundle):
@@ -92,7 +92,7 @@ def _check_embed(embed: bool, out: Path | None, form: str) -> None:
 
 def _embed(session: Session, images: list[Path], encoded: list[bytes], out: Path | None, as_json: bool) -> None:
     """Print the features of images, or write them to a file."""
-    from adaptertune_deploy.serve import embed
+    from adaptertune_deploy.serve.offline import embed
 
     names = [str(path) for path in images]
     if out is not None:

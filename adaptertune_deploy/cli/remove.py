@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli import remote as servers
+from adaptertune_deploy.cli.parts import options
+from adaptertune_deploy.cli.parts import remote as servers
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
 
 
@@ -36,7 +36,7 @@ def remove(
         running.unload(task)
         where, left = running.where, sorted(known - {task})
     else:
-        from adaptertune_deploy.cli import tasks
+        from adaptertune_deploy.cli.parts import tasks
         from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME
         from adaptertune_deploy.core.bundle.publish import remove_task
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import engines, limits, listeners, on_ray, options, tuned
-from adaptertune_deploy.cli.options import DATA, OUTPUT, PLACES, flag, value
+from adaptertune_deploy.cli.parts import engines, limits, listeners, on_ray, options, tuned
+from adaptertune_deploy.cli.parts.options import DATA, OUTPUT, PLACES, flag, value
 from adaptertune_deploy.cli.terminal import completion, console, interrupts
 from adaptertune_deploy.serve.settings import Settings
 
@@ -104,8 +104,8 @@ def serve(
     atd serve --admin 127.0.0.1:8001        tasks come and go by: atd add, atd remove --server
     atd serve --ray --replicas 4 --watch    on as many cores or machines as Ray has
     """
-    from adaptertune_deploy.cli import tasks
-    from adaptertune_deploy.serve.http.wire.address import bind
+    from adaptertune_deploy.cli.parts import tasks
+    from adaptertune_deploy.serve.listening.address import bind
     from adaptertune_deploy.serve.logs.setup import LogOptions, logging_to_stderr
     from adaptertune_deploy.serve.sessions.room import Room
 
@@ -174,7 +174,7 @@ class _Start:
 
     def announce(self, at: str, number: int) -> None:
         """Print where it is, what it answers, and what an operator should know."""
-        from adaptertune_deploy.serve.http.wire.address import is_loopback
+        from adaptertune_deploy.serve.listening.address import is_loopback
 
         session, names = self.session, list(self.names)
         url = f"http://{f'[{at}]' if ':' in at else at}:{number}"

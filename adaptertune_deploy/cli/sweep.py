@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.launched import first_process
-from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
-from adaptertune_deploy.cli.recipes import recipe_of
+from adaptertune_deploy.cli.parts import options
+from adaptertune_deploy.cli.parts.launched import first_process
+from adaptertune_deploy.cli.parts.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.parts.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, table, text
 from adaptertune_deploy.cli.terminal.next import command
 from adaptertune_deploy.cli.train import (

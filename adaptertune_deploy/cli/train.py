@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.launched import first_process
-from adaptertune_deploy.cli.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
-from adaptertune_deploy.cli.recipes import recipe_of
+from adaptertune_deploy.cli.parts import options
+from adaptertune_deploy.cli.parts.launched import first_process
+from adaptertune_deploy.cli.parts.options import ADAPTER, CHOICE, DATA, OUTPUT, PLACES, TRAINING, flag, value
+from adaptertune_deploy.cli.parts.recipes import recipe_of
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, scores, table, text
 from adaptertune_deploy.core.adapter.training_record import in_epochs
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE

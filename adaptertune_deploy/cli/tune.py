@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adaptertune_deploy.cli import engines, measuring, options
-from adaptertune_deploy.cli.options import ENGINE, value
+from adaptertune_deploy.cli.parts import engines, measuring, options
+from adaptertune_deploy.cli.parts.options import ENGINE, value
 from adaptertune_deploy.cli.terminal import completion, console, table, text
 from adaptertune_deploy.core.errors import UsageError
 
@@ -55,7 +55,7 @@ def tune(
     """
     from adaptertune_deploy.bench.machine import describe_machine
     from adaptertune_deploy.bench.tuning import served_form, write_tuning
-    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli.parts import tasks
     from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.core.precision import Precision
     from adaptertune_deploy.core.storage.cache import cache_folder

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adaptertune_deploy.cli import options
+from adaptertune_deploy.cli.parts import options
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
 
 
@@ -25,7 +25,7 @@ def upgrade(
     atd upgrade
     atd upgrade device/bundle
     """
-    from adaptertune_deploy.cli import tasks
+    from adaptertune_deploy.cli.parts import tasks
     from adaptertune_deploy.core.bundle.folder import MANIFEST_NAME, read_manifest
     from adaptertune_deploy.core.bundle.manifest import FORMAT_VERSION
     from adaptertune_deploy.export import version1

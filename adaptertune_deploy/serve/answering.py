@@ -15,12 +15,12 @@ import numpy as np
 
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.batch import BatchRecord
-from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.images import ImagePool
+from adaptertune_deploy.serve.batching.rides import Ridden, Rides, Row
+from adaptertune_deploy.serve.decoding.images import ImagePool
 from adaptertune_deploy.serve.response_cache.cache import Known, ResponseCache
-from adaptertune_deploy.serve.rides import Ridden, Rides, Row
 from adaptertune_deploy.serve.statistics import Timing
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, select_tasks
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.table import graph_precision
-from adaptertune_deploy.serve.about import read_about
+from adaptertune_deploy.serve.facts.about import read_about
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from adaptertune_deploy.serve.sessions.session import Session, open_from
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
-from adaptertune_deploy.serve.told import Told
 
 
 @dataclass(frozen=True)

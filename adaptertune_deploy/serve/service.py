@@ -14,14 +14,13 @@ from adaptertune_deploy.serve.answering import Answering, Served
 from adaptertune_deploy.serve.batching.batch import BatchRecord
 from adaptertune_deploy.serve.batching.batcher import Batcher
 from adaptertune_deploy.serve.batching.budget import Budget
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY
-from adaptertune_deploy.serve.images import ImagePool
+from adaptertune_deploy.serve.batching.rides import Rides
+from adaptertune_deploy.serve.decoding.images import ImagePool
+from adaptertune_deploy.serve.decoding.parsing import ParsePool
 from adaptertune_deploy.serve.metrics import Metrics
-from adaptertune_deploy.serve.parsing import ParsePool
 from adaptertune_deploy.serve.response_cache.cache import ResponseCache
 from adaptertune_deploy.serve.response_cache.store import Store
-from adaptertune_deploy.serve.rides import Rides
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Statistics
@@ -31,6 +30,7 @@ from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.loader import Loader
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.tasks.versions import Numbering, counted
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 NEVER = Deadline()
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adaptertune_deploy.serve.batching.waiting import within
-from adaptertune_deploy.serve.opened import OpenBundle
+from adaptertune_deploy.serve.offline.opened import OpenBundle
+from adaptertune_deploy.serve.timing.waiting import within
 
 # Of a probability: the server prints six digits, and rows of one batch differ in the last bits.
 TOLERANCE = 3e-6

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from adaptertune_deploy.serve.batching.waiting import within
+from adaptertune_deploy.serve.timing.waiting import within
 from benchmarks.clients.http1 import HOST, Question, post
 
 PATIENCE_S = 30.0

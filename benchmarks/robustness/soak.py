@@ -29,7 +29,7 @@ from PIL import Image, ImageColor
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.serve.opened import OpenBundle
+from adaptertune_deploy.serve.offline.opened import OpenBundle
 from adaptertune_deploy.serve.sessions.session import open_session
 from benchmarks import documents
 from benchmarks.clients.health_probe import probing

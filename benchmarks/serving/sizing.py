@@ -27,7 +27,7 @@ from rich.progress import track
 
 from adaptertune_deploy.bench.machine import describe_machine
 from adaptertune_deploy.core.bundle.folder import read_manifest
-from adaptertune_deploy.serve.http.wire.address import bind
+from adaptertune_deploy.serve.listening.address import bind
 from benchmarks import documents, wording
 from benchmarks.clients.http1 import cycle, percentile
 from benchmarks.clients.loads import CLIENTS, Load, drawn, waiting

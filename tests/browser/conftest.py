@@ -17,12 +17,12 @@ import pytest
 from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage.files import sha256_bytes
-from adaptertune_deploy.serve.about import About, Sample, read_about
+from adaptertune_deploy.serve.facts.about import About, Sample, read_about
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
-from adaptertune_deploy.serve.opened import OpenBundle
+from adaptertune_deploy.serve.offline.opened import OpenBundle
 from adaptertune_deploy.serve.sessions.session import open_session
-from adaptertune_deploy.serve.told import Told
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 IMAGES = sorted((GOLDEN / "images").glob("*.png"))

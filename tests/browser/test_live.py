@@ -13,13 +13,13 @@ from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle import publish
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import USUAL
-from adaptertune_deploy.serve.about import read_about
+from adaptertune_deploy.serve.facts.about import read_about
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
-from adaptertune_deploy.serve.told import Told
 from tests.browser.conftest import GOLDEN, IMAGES, wait_ready
 from tests.browser.conftest import Opener as Visits
 

@@ -24,7 +24,7 @@ from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.http import server
-from adaptertune_deploy.serve.http.wire.address import is_loopback
+from adaptertune_deploy.serve.listening.address import is_loopback
 from tests.cli.conftest import Atd, Done
 
 

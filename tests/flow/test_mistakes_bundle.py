@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.core.storage import files
-from adaptertune_deploy.serve.classify import classify
+from adaptertune_deploy.serve.offline.classify import classify
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.flow import surgery
 from tests.flow.playing import Mistake

@@ -15,13 +15,13 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.serve import images as pool
 from adaptertune_deploy.serve.answering import Served
-from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.decoding import images as pool
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.room import Room
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import Tally, TaskStatistics
+from adaptertune_deploy.serve.timing.deadline import Deadline
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve import warm_service
 from tests.serve.fakes import (

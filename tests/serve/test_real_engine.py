@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.offline.classify import classify
 from adaptertune_deploy.serve.sessions.session import open_session
 from tests.builders import encode, make_image, write_bundle, write_merged
 from tests.serve.fakes import WAIT_S, indices, make_adapters, random_images, reference

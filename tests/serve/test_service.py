@@ -10,11 +10,11 @@ from adaptertune_deploy.core.adapter import bank
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.engines.limits import Limits
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.statistics import TaskStatistics
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline
 from tests.builders import encode, make_image, make_preprocess_spec
 from tests.serve import warm_service
 from tests.serve.fakes import WAIT_S, FakeEngine, make_adapters, make_shared, reference

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adaptertune_deploy.cli import options
-from adaptertune_deploy.cli.options import PLACES, TRAINING, value
+from adaptertune_deploy.cli.parts import options
+from adaptertune_deploy.cli.parts.options import PLACES, TRAINING, value
 from adaptertune_deploy.cli.terminal import console, interrupts
 from adaptertune_deploy.core.bundle.manifest import FORMS
 from adaptertune_deploy.core.errors import AtdError

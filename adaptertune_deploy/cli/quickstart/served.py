@@ -17,9 +17,9 @@ from adaptertune_deploy.core.adapter import samples
 from adaptertune_deploy.core.adapter.folder import read_config
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.progress import Progress
-from adaptertune_deploy.serve.classify import classify
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
+from adaptertune_deploy.serve.offline.classify import classify
 from adaptertune_deploy.serve.sessions.session import Session, open_session
 
 REQUESTS = 20

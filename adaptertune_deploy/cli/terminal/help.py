@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from adaptertune_deploy.cli import engines
-from adaptertune_deploy.cli.terminal import console, interrupts
+from adaptertune_deploy.cli.terminal import console, engine_settings, interrupts
 from adaptertune_deploy.cli.terminal.errors import UsageProblem, sourced
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
@@ -94,7 +93,7 @@ def _parts(command: Any, ctx: Any, width: int) -> Iterator[RenderableType]:
     for param in shown:
         usual = "Arguments" if param.param_type_name == "argument" else last
         panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append((_name(param), _meaning(param)))
-        if engines.SETTING in param.opts:
+        if engine_settings.SETTING in param.opts:
             panels["Engines"] = [*_engines()]
     widest = max(name.cell_len for rows in panels.values() for name, _ in rows)
     for title, rows in sorted(panels.items(), key=lambda item: item[0] == last):
@@ -164,7 +163,7 @@ def _meaning(param: Any) -> Text:
 
 def _engines() -> Iterator[tuple[Text, Text]]:
     """Yield what each engine is, and under it the settings that it has of its own."""
-    for name, meaning, settings in engines.describe():
+    for name, meaning, settings in engine_settings.describe():
         yield Text(name, "cyan"), Text(meaning)
         for held in settings:
             about = Text(" ".join([held.meaning, *([f"One of {held.values}."] if held.choices else [])]))

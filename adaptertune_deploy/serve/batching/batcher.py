@@ -24,16 +24,16 @@ from adaptertune_deploy.engines import heap
 from adaptertune_deploy.serve.batching.admission import Admission
 from adaptertune_deploy.serve.batching.at_once import Way, choose, worth_timing
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Indices, Job, Outcome, Part, deliver, join
-from adaptertune_deploy.serve.batching.deadline import Deadline, expired
 from adaptertune_deploy.serve.batching.engine_health import EngineHealth
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, Alongside, FairQueue, any_number
 from adaptertune_deploy.serve.batching.run_times import RunTimes
-from adaptertune_deploy.serve.batching.waiting import within
 from adaptertune_deploy.serve.batching.warming import Lend, Warming, nothing_lent
 from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import FOUND_AT_ONCE, Settings, largest_batch
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline, expired
+from adaptertune_deploy.serve.timing.waiting import within
 
 NEVER = Deadline()
 PROBE_S = 1.0

@@ -18,12 +18,12 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.admin_access import NEEDED, lets_in
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.grpc.exchange import Exchange
 from adaptertune_deploy.serve.grpc.places import Place, Places
 from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
+from adaptertune_deploy.serve.listening.admin_access import NEEDED, lets_in
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 SHORT_PLACES = 4  # for the messages of methods other than inference: nobody who sends images slowly is in their way
 

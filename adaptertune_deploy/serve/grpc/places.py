@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.batching.waiting import end, within
+from adaptertune_deploy.serve.timing.waiting import end, within
 
 LATE = "the message did not come in time, and others waited; send the request again"
 

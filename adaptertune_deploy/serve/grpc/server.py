@@ -11,7 +11,7 @@ from adaptertune_deploy.serve.grpc.calls import Calls
 from adaptertune_deploy.serve.grpc.guard.guard import Guard, capacity
 from adaptertune_deploy.serve.grpc.guard.inner import Inner
 from adaptertune_deploy.serve.grpc.methods import admin_calls, public_calls
-from adaptertune_deploy.serve.http.wire.address import bind, bind_unix, release
+from adaptertune_deploy.serve.listening.address import bind, bind_unix, release
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 

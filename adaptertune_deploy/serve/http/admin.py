@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.serve.admin_access import check_address
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.app import Application
 from adaptertune_deploy.serve.http.guard import Guard
@@ -19,7 +18,8 @@ from adaptertune_deploy.serve.http.index import index
 from adaptertune_deploy.serve.http.responses import HANDLERS, json_answer
 from adaptertune_deploy.serve.http.v1 import predict
 from adaptertune_deploy.serve.http.v2 import endpoints, repository
-from adaptertune_deploy.serve.http.wire.address import bind, bind_unix
+from adaptertune_deploy.serve.listening.address import bind, bind_unix
+from adaptertune_deploy.serve.listening.admin_access import check_address
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.protocol import repository as repository_protocol
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adaptertune_deploy.serve import metrics
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.exchange import Exchange, paths_of
 from adaptertune_deploy.serve.http.index import index
@@ -24,7 +25,6 @@ from adaptertune_deploy.serve.sessions.session import Session
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
 from adaptertune_deploy.serve.tasks.versions import Numbering, counted
-from adaptertune_deploy.serve.told import Told
 
 
 def make_app(

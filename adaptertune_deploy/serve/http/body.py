@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.batching.budget import Share
-from adaptertune_deploy.serve.batching.waiting import end
+from adaptertune_deploy.serve.timing.waiting import end
 
 Result = TypeVar("Result")
 # zlib.decompressobj's wbits; HTTP's "deflate" is the zlib format (RFC 9110, section 8.4.1.2).

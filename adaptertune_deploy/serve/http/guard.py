@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adaptertune_deploy.serve.admin_access import NEEDED, TOKEN, lets_in
 from adaptertune_deploy.serve.http.responses import error_answer
+from adaptertune_deploy.serve.listening.admin_access import NEEDED, TOKEN, lets_in
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="adaptertune-deploy"'}
 

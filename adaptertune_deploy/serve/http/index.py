@@ -10,14 +10,14 @@ from starlette.routing import Route
 
 from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
 from adaptertune_deploy.core.answers.significance import wilson
-from adaptertune_deploy.serve.about import About, AboutTask
 from adaptertune_deploy.serve.batching.batcher import Batcher
+from adaptertune_deploy.serve.facts.about import About, AboutTask
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
-from adaptertune_deploy.serve.told import Told
 
 DIGITS = 4
 VARIES = {"Vary": "Accept", "Cache-Control": "no-store"}

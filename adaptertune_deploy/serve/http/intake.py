@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.batching.deadline import Deadline
+from adaptertune_deploy.serve.decoding.parsing import AT_ONCE
 from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
-from adaptertune_deploy.serve.parsing import AT_ONCE
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 TIMEOUT = "X-Request-Timeout"  # seconds
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")

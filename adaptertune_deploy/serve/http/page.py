@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http import static
-from adaptertune_deploy.serve.told import Told
 
 INDEX = "index.html"
 MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

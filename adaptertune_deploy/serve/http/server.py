@@ -21,12 +21,12 @@ from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.companion import Companion
 from adaptertune_deploy.serve.http.admin import Admin
 from adaptertune_deploy.serve.http.exchange import UNKNOWN
-from adaptertune_deploy.serve.http.wire.address import bind, release
 from adaptertune_deploy.serve.http.wire.connection import Connection
 from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
 from adaptertune_deploy.serve.http.wire.phase import Phase
 from adaptertune_deploy.serve.http.wire.uvicorn_config import uvicorn_config
 from adaptertune_deploy.serve.http.wire.watch import Watch
+from adaptertune_deploy.serve.listening.address import bind, release
 from adaptertune_deploy.serve.logs.readiness import ReadinessLog
 from adaptertune_deploy.serve.service import Service
 

@@ -18,7 +18,6 @@ from starlette.responses import Response
 from adaptertune_deploy.core.errors import RequestError, did_you_mean
 from adaptertune_deploy.serve.answering import Served
 from adaptertune_deploy.serve.answers import Answer, answer
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http import multipart
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.multipart import Upload
@@ -26,6 +25,7 @@ from adaptertune_deploy.serve.http.responses import json_answer
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.generation import Generation
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 PARAMETERS = ("tasks", "top_k")
 DEFAULT_TOP_K = 5

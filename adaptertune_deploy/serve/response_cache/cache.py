@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.parsing import AT_ONCE, ParsePool
+from adaptertune_deploy.serve.batching.rides import Row
+from adaptertune_deploy.serve.decoding.parsing import AT_ONCE, ParsePool
 from adaptertune_deploy.serve.response_cache.digests import digests, size_of
 from adaptertune_deploy.serve.response_cache.store import Store
-from adaptertune_deploy.serve.rides import Row
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 LOOKING = "the answer was looked up"
 HASHED = 4  # bytes that are hashed in the time of taking one apart

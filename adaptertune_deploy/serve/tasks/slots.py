@@ -20,9 +20,9 @@ from time import monotonic
 from typing import Protocol
 
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 LEFT = "the server is shutting down and could not answer in time; send the request to another one"
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adaptertune_deploy.serve.opened import OpenBundle
+from adaptertune_deploy.serve.offline.opened import OpenBundle
 from adaptertune_deploy.serve.sessions.session import open_session
 from adaptertune_deploy.serve.settings import Settings
 from benchmarks.clients.http1 import Answers, Connection, Connections, Question, cycle, percentile, questions

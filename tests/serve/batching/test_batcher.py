@@ -20,9 +20,9 @@ from adaptertune_deploy.engines.limits import Limits
 from adaptertune_deploy.serve.batching import batcher
 from adaptertune_deploy.serve.batching.batch import BatchRecord, Outcome
 from adaptertune_deploy.serve.batching.batcher import Batcher
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.batching.engine_health import FAILURES
 from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.timing.deadline import Deadline
 from tests.serve.batching.timed import Timed
 from tests.serve.fakes import (
     WAIT_S,

@@ -18,7 +18,7 @@ from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.grpc.server import GrpcServer
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import Server
-from adaptertune_deploy.serve.http.wire.address import bind
+from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import make_client

@@ -6,7 +6,7 @@ import pytest
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.serve.http.admin import bind_admin
-from adaptertune_deploy.serve.http.wire.address import release
+from adaptertune_deploy.serve.listening.address import release
 from tests.serve.http.swapping import TOKEN, swapping
 from tests.serve.tasks.bundles import make_bundle
 

@@ -9,10 +9,10 @@ import pytest
 
 from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
 from adaptertune_deploy.core.storage.files import sha256_bytes
-from adaptertune_deploy.serve.about import About, AboutTask, Sample
+from adaptertune_deploy.serve.facts.about import About, AboutTask, Sample
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
-from adaptertune_deploy.serve.told import Told
 from tests.builders import make_backbone_spec
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import make_shared

@@ -13,10 +13,10 @@ from PIL import Image
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http.intake import arrival, deadline_of
 from adaptertune_deploy.serve.http.v2.infer_request import HEADER_LENGTH
 from adaptertune_deploy.serve.settings import Settings
+from adaptertune_deploy.serve.timing.deadline import Deadline
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S
 from tests.serve.http.raw_http import HEAD, Wire

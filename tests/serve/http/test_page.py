@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from adaptertune_deploy.core.storage.files import sha256_bytes
-from adaptertune_deploy.serve.about import About, AboutTask, Sample
+from adaptertune_deploy.serve.facts.about import About, AboutTask, Sample
+from adaptertune_deploy.serve.facts.told import Told
 from adaptertune_deploy.serve.http import page
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serving
-from adaptertune_deploy.serve.told import Told
 from tests.serve.conftest import Running
 from tests.serve.fakes import make_shared
 

@@ -21,8 +21,8 @@ from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import serve, serving
-from adaptertune_deploy.serve.http.wire.address import bind
 from adaptertune_deploy.serve.http.wire.phase import Phase
+from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.protocol import describe
 from adaptertune_deploy.serve.sessions.opener import Opener
 from adaptertune_deploy.serve.sessions.session import open_from

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.images import preprocess
-from adaptertune_deploy.serve.classify import classify
+from adaptertune_deploy.serve.offline.classify import classify
 from adaptertune_deploy.serve.settings import Settings
 from tests.builders import encode, make_image
 from tests.serve.conftest import Launcher, Running

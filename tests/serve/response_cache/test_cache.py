@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.batching.deadline import Deadline
-from adaptertune_deploy.serve.parsing import AT_ONCE, ParsePool
+from adaptertune_deploy.serve.decoding.parsing import AT_ONCE, ParsePool
 from adaptertune_deploy.serve.response_cache import cache as module
 from adaptertune_deploy.serve.response_cache.cache import HASHED, PORTION, ResponseCache
 from adaptertune_deploy.serve.response_cache.digests import digests
+from adaptertune_deploy.serve.timing.deadline import Deadline
 from tests.serve.fakes import WAIT_S, random_images, served
 
 PETS, FLOWERS = served(0, 1)

@@ -12,10 +12,10 @@ from time import monotonic
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError, FormatError, RequestError
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.tasks.slots import Slots
+from adaptertune_deploy.serve.timing.deadline import Deadline
 from tests.builders import make_task
 from tests.serve.fakes import WAIT_S
 

@@ -12,8 +12,8 @@ from adaptertune_deploy.serve.grpc.guard.connection import LINGER_S, Connection,
 from adaptertune_deploy.serve.grpc.guard.inner import Inner
 from adaptertune_deploy.serve.grpc.guard.rules import Violation
 from adaptertune_deploy.serve.http.wire import watch
-from adaptertune_deploy.serve.http.wire.address import release
 from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
+from adaptertune_deploy.serve.listening.address import release
 from adaptertune_deploy.serve.settings import Settings
 
 DESCRIPTORS = 3  # of a connection: the client's, and both ends of the one to the library

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adaptertune_deploy.serve.batching.deadline import Deadline
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
 from adaptertune_deploy.serve.http.v2 import infer_answer, infer_request, server_settings
@@ -18,6 +17,7 @@ from adaptertune_deploy.serve.protocol import describe, lookup
 from adaptertune_deploy.serve.protocol.inference import InferRequest
 from adaptertune_deploy.serve.protocol.models import Model, all_models
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.timing.deadline import Deadline
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 

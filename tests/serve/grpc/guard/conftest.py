@@ -11,7 +11,7 @@ from typing import Any
 from adaptertune_deploy.serve.grpc.guard.frames import ACKNOWLEDGED, NO_SETTINGS
 from adaptertune_deploy.serve.grpc.guard.guard import Guard
 from adaptertune_deploy.serve.grpc.guard.inner import Inner
-from adaptertune_deploy.serve.http.wire.address import bind
+from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.settings import Settings
 from benchmarks.clients.http2 import PREFACE, SETTINGS, frame
 from tests.serve.fakes import WAIT_S

@@ -1,0 +1,1 @@
+"""Where a server listens, and who may change its tasks there."""

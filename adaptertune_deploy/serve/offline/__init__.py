@@ -1,0 +1,1 @@
+"""Answers and features without a server: for `atd predict` and for Python."""

@@ -1,0 +1,1 @@
+"""When a request is too late, and waiting no longer than that."""

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adaptertune_deploy.core.bundle.folder import read_manifest, write_manifest
+from tests.builders import with_parity
+from tests.cli.conftest import Atd
+
+
+@pytest.fixture
+def measured(folder: Path) -> Path:
+    """The golden bundle, whose graphs were measured with all that they answer but one."""
+    manifest = with_parity(read_manifest(folder / "bundle"))
+    manifest = type(manifest)(**{**vars(manifest), "parity": manifest.parity[:-1]})
+    write_manifest(folder / "bundle", manifest)
+    return folder / "bundle"
+
+
+def test_json_holds_the_records(atd: Atd, measured: Path) -> None:
+    document = json.loads(atd("list", "--json").out)
+    assert document == json.loads((measured / "manifest.json").read_text())
+    assert [graph["precision"] for graph in document["graphs"]] == ["fp32"] * 3
+
+
+def test_no_bundle_is_one_line(atd: Atd) -> None:
+    done = atd("list", "--bundle", "images")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: images: holds no manifest.json; make a bundle with: atd export\n"
