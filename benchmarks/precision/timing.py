@@ -37,6 +37,7 @@ REAL = "deit_tiny_patch16_224"  # of which --weights are
 TASKS, RANK, PHOTOGRAPHS = 3, 8, 32
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 TO = "merged, onnxruntime fp32"  # what ratios are to
+PLAIN = "plain, onnxruntime fp32"  # and what else: an ordinary export without adapters
 
 
 def measure(
@@ -65,36 +66,39 @@ def measure(
         lacking = [batch for batch in map(int, given.batches.split(",")) if f"{name}, {batch}" not in found["rows"]]
         if lacking:
             with tempfile.TemporaryDirectory() as folder:
-                graphs = write_graphs(name, given, set(map(graph_precision, arms.values())), Path(folder))
+                backbone = _backbone(name, given.weights)
+                graphs = write_graphs(backbone, given.data, set(map(graph_precision, arms.values())), Path(folder))
+                plain = Path(folder, "plain.onnx")
+                forms.write_plain(backbone, plain)
                 for batch in lacking:
-                    openers = openers_of(graphs, arms, batch)
+                    images = backbones.make_images(backbone, batch)
+                    openers = openers_of(graphs, arms, images)
+                    openers[PLAIN] = forms.open_alone(plain, images, EngineOptions(device="cpu", threads=given.threads))
                     seconds = time_interleaved(openers, given.rounds, settings["openings"], CLOCKS[given.clock])
                     found["rows"][f"{name}, {batch}"] = described(seconds)
                     yield found
 
 
 def write_graphs(
-    name: str, given: argparse.Namespace, precisions: set[Precision], folder: Path
+    backbone: Backbone, data: Path, precisions: set[Precision], folder: Path
 ) -> dict[Precision, tuple[Shared, Path]]:
     """Return for each precision the shared graph with its tasks, and the merged graph of the first one."""
-    backbone = _backbone(name, given.weights)
     traced = forms.write_shared(backbone, range(backbone.spec.depth), TASKS, RANK, folder / "traced.onnx")
-    ranges = _ranges(traced, _photographs(given.data, backbone))
+    ranges = _ranges(traced, _photographs(data, backbone))
     graphs = {}
     for precision in sorted(precisions):
         shared = dataclasses.replace(traced, path=folder / f"shared-{precision}.onnx")
-        shared.path.write_bytes(graph_in(traced.path.read_bytes(), precision, ranges, name))
+        shared.path.write_bytes(graph_in(traced.path.read_bytes(), precision, ranges, backbone.spec.name))
         forms.write_merged(shared, folder / f"merged-{precision}.onnx")
         graphs[precision] = shared, folder / f"merged-{precision}.onnx"
     return graphs
 
 
 def openers_of(
-    graphs: Mapping[Precision, tuple[Shared, Path]], arms: Mapping[str, EngineOptions], batch: int
+    graphs: Mapping[Precision, tuple[Shared, Path]], arms: Mapping[str, EngineOptions], images: Array
 ) -> dict[str, Opener]:
-    """Return how to open each form in each arm for so many rows; those of the shared form mix the tasks."""
-    (backbone,) = {shared.backbone for shared, _ in graphs.values()}
-    images, rows = backbones.make_images(backbone, batch), [(row, row % TASKS) for row in range(batch)]
+    """Return how to open each form in each arm for these images; rows of the shared form mix the tasks."""
+    rows = [(row, row % TASKS) for row in range(len(images))]
     found: dict[str, Opener] = {}
     for name, options in arms.items():
         shared, merged = graphs[graph_precision(options)]
@@ -104,11 +108,12 @@ def openers_of(
 
 
 def described(seconds: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Return each graph's milliseconds a run and its ratio to TO, as spreads."""
+    """Return each graph's milliseconds a run and its ratios to TO and to PLAIN, as spreads."""
     return {
         name: {
             "milliseconds": dataclasses.asdict(Spread.of([1e3 * value for value in taken])),
             "ratio": dataclasses.asdict(ratios(taken, seconds[TO])),
+            "to_plain": dataclasses.asdict(ratios(taken, seconds[PLAIN])),
         }
         for name, taken in seconds.items()
     }

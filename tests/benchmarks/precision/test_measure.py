@@ -88,8 +88,9 @@ def test_both_forms_are_timed_in_every_arm_against_one(tmp_path: Path, monkeypat
     rows = results["timing"]["rows"]
     assert list(rows) == ["pico, 1", "pico, 2"]
     for timed in rows.values():
-        assert timed.keys() == {f"{form}, {arm}" for form in ("shared", "merged") for arm in arms}
+        assert timed.keys() == {timing.PLAIN, *(f"{form}, {arm}" for form in ("shared", "merged") for arm in arms)}
         assert timed[timing.TO]["ratio"] == {"median": 1, "low": 1, "high": 1}
+        assert timed[timing.PLAIN]["to_plain"] == {"median": 1, "low": 1, "high": 1}
         assert all(row["milliseconds"]["low"] > 0 for row in timed.values())
     monkeypatch.setattr(timing, "write_graphs", lambda *_: pytest.fail("it was timed again"))
     assert not list(timing.measure(given, arms, results))  # type: ignore[arg-type]

@@ -56,6 +56,13 @@ def test_times_and_what_was_wanted_of_them() -> None:
     assert "## Answers" not in said
 
 
+def test_times_beside_an_ordinary_export() -> None:
+    rows = {name: {**found, "to_plain": spread(0.8)} for name, found in TIMED.items()}
+    said = page({"timing": {**TIMING, "rows": {"deit_tiny_patch16_224, 8": rows}}})
+    assert "| graph | ms | to plain | ratio | at most |" in said
+    assert "| 5.0 | 0.800 [0.790, 0.810] | 0.500 [0.490, 0.510] | 0.48, **missed** |" in said
+
+
 def test_what_is_promised_depends_on_model_and_batch() -> None:
     assert wanted("shared, openvino bf16", "vit_small_patch16_224", 1) == 0.55
     assert wanted("shared, openvino bf16", "deit_tiny_patch16_224", 1) is None
