@@ -17,12 +17,12 @@ Every row is one `atd train` with its defaults on DeiT-Tiny, all of a dataset on
 the ranks that went through the folds of the comparison; "alike" are those within one standard error of the best one
 out of fold, of which the smallest is taken; rank 0 is the head alone. "Time" is processor time of the whole run;
 "times" compares it with the run of the same dataset whose rank was given; other work beside a run makes it longer.
-Accuracy is on the test images, which choose nothing, with its 95 % Wilson interval.
+Accuracy and log-loss are on the test images, which choose nothing; accuracy with its 95 % Wilson interval.
 
 The weights are a float16 copy of DeiT-Tiny with rounded layer norms, and the datasets are small subsets of the public
 ones.
 """
-COLUMNS = ("dataset", "`--rank`", "images", "tried", "rank", "alike", "ships", "test accuracy", "time", "times")
+COLUMNS = ("dataset", "`--rank`", "images", "tried", "rank", "alike", "ships", "test accuracy", "loss", "time", "times")
 
 
 def page(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> str:
@@ -62,6 +62,7 @@ def _cells(run: dict[str, Any], given: dict[str, Any] | None) -> tuple[str, ...]
         alike,
         run["ships"],
         counted(run[run["ships"]]),
+        f"{run[run['ships']]['loss']:.3f}",
         f"{run['processor_s'] / 60:.1f} min",
         "" if times is None else f"{times:.2f}",
     )

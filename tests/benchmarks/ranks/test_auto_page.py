@@ -11,7 +11,7 @@ from benchmarks.ranks.auto_page import multiple, page
 
 def make_run(dataset: str, asked: str, seconds: float = 120.0, rank: int = 4) -> dict[str, Any]:
     """Return what matters here of what a run prints."""
-    measure = {"right": 60, "top1": 0.75, "top1_interval": [0.65, 0.83]}
+    measure = {"right": 60, "top1": 0.75, "top1_interval": [0.65, 0.83], "loss": 0.5}
     choice = {"rank": rank, "tried": [{"rank": 0}, {"rank": 8}, {"rank": 32}, {"rank": 4}], "alike": [rank, 8]}
     machine = {"cores": 2, "processor": "a processor", "memory_gb": 8, "versions": {"torch": "2.10.0"}}
     return {
@@ -34,7 +34,8 @@ WANTED = [("pets", rank) for rank in ("8", "auto", "auto:fast")]
 def test_a_search_is_told_in_runs_with_a_given_rank() -> None:
     text = page([make_run("pets", "8", 100.0), make_run("pets", "auto", 230.0)], WANTED)
     assert (
-        "| pets | auto | 1,200 | 0, 8, 32, 4 | 4 | 4, 8 | adapter | 60 = 75.0 % [65.0, 83.0] | 3.8 min | 2.30 |" in text
+        "| pets | auto | 1,200 | 0, 8, 32, 4 | 4 | 4, 8 | adapter | 60 = 75.0 % [65.0, 83.0] | 0.500 | 3.8 min | 2.30 |"
+        in text
     )
     assert "| pets | 8 | 1,200 |  | 8 |  | adapter |" in text
     assert "- `--rank auto` takes 2.30 times a run with a given rank." in text
