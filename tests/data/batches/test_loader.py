@@ -107,6 +107,7 @@ def test_a_share_of_the_samples_is_the_served_view_and_the_others_stay_as_they_a
         assert len(set(served.values())) > 1  # drawn anew in every epoch
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # torch's word on one core
 def test_workers_change_nothing() -> None:
     split = make_split([6, 6])
     alone, helped = train(split), train(split, workers=2)
