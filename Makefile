@@ -109,10 +109,12 @@ bench-auto-rank: $(VENV)/.installed-dev
 bench-families: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.families.parity $(if $(ATD_BENCH_WEIGHTS),--weights $(ATD_BENCH_WEIGHTS))
 
-# Whether --rank auto finds a rank that was planted, and what the seed does to that; ten minutes on one core.
+# Whether --rank auto finds a rank that was planted, what the seed does to that, and cheaper searches; half an hour on
+# one core.
 bench-planted-rank: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.ranks.planted
 	$(BIN)/python -m benchmarks.ranks.planted_seeds
+	$(BIN)/python -m benchmarks.ranks.cheaper
 	$(BIN)/python -m benchmarks.ranks.planted_page
 
 # Ways to train nested adapters on the same problem; two minutes on one core.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,27 +147,37 @@ def draw(case: Case) -> Problem:
     )
 
 
-def answers(problem: Problem, rank: int, seed: int = 0) -> tuple[np.ndarray, float]:
-    """Train a student; return its validation logits, and its test accuracy in percent.
+def learn(problem: Problem, rank: int, seed: int, steps: int, looks: Sequence[int]) -> dict[int, Tensor]:
+    """Train a student; return its logits [validation + test, CLASSES] after some of its steps.
 
     Args:
         problem: inputs, labels and the frozen block.
         rank: of the student; 0 is the head alone.
         seed: of its initialisation and of the order of the images, the same for every rank.
+        steps: of the whole schedule, at whose end the learning rate is zero.
+        looks: after how many steps; the last one ends the training.
     """
     student = Student(problem, rank, seed)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(5 + seed)
-    for _ in range(STEPS):
+    found = {}
+    for step in range(1, looks[-1] + 1):
         rows = torch.randint(problem.train, (BATCH,), generator=generator)
         loss = functional.cross_entropy(student(problem.inputs[rows]), problem.labels[rows])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    with torch.no_grad():
-        logits = student(problem.inputs[problem.train :])
+        if step in looks:
+            with torch.no_grad():
+                found[step] = student(problem.inputs[problem.train :])
+    return found
+
+
+def answers(problem: Problem, rank: int, seed: int = 0) -> tuple[np.ndarray, float]:
+    """Train a student to the end; return its validation logits, and its test accuracy in percent; see learn."""
+    logits = learn(problem, rank, seed, STEPS, (STEPS,))[STEPS]
     right = logits[HELD_OUT:].argmax(dim=1) == problem.labels[problem.train + HELD_OUT :]
     return logits[:HELD_OUT].numpy(), 100 * float(right.float().mean())
 

@@ -1,4 +1,4 @@
-"""The page docs/results/planted-rank.md, made from what benchmarks.ranks.planted and its two neighbours found.
+"""The page docs/results/planted-rank.md, made from what benchmarks.ranks.planted and its neighbours found.
 
 python -m benchmarks.ranks.planted_page
 """
@@ -27,12 +27,14 @@ alone), 1, 2, 4 ... 64, and the rule and the order of the search are those of `a
 NOT_RUN = "**Not run yet**: `make {}`.\n"
 
 
-def page(searched: Facts | None, seeds: Facts | None, nested: Facts | None) -> str:
+def page(searched: Facts | None, seeds: Facts | None, nested: Facts | None, cheaper: Facts | None) -> str:
     """Return the page as Markdown; None is what was not run."""
     lines = [HEAD, "## The search\n", *(_search(searched) if searched else [NOT_RUN.format("bench-planted-rank")])]
     lines += ["## Ten seeds\n", *(_seeds(seeds) if seeds else [NOT_RUN.format("bench-planted-rank")])]
+    shorter = _cheaper(searched, cheaper) if searched and cheaper else [NOT_RUN.format("bench-planted-rank")]
+    lines += ["## Cheaper searches\n", *shorter]
     lines += ["## Nested widths\n", *(_nested(nested) if nested else [NOT_RUN.format("bench-nested-widths")])]
-    found = {"search": searched, "seeds": seeds, "nested widths": nested}
+    found = {"search": searched, "seeds": seeds, "cheaper searches": cheaper, "nested widths": nested}
     return "\n".join([*lines, "## Machines\n", *_machines(found), ""])
 
 
@@ -58,6 +60,36 @@ def _seeds(facts: Facts) -> Iterator[str]:
         alike = f"{agreeing} of {len(one['picked'])}: {one['centre']}"
         yield row(*_drawn(one["case"]), picked, alike, at_least(agreeing, AGREEING))
     yield ""
+
+
+def _cheaper(searched: Facts, cheaper: Facts) -> Iterator[str]:
+    """Yield a line for each way; what a rank is worth on the whole schedule is known from the search."""
+    yield (
+        'What a search costs, in trainings of one rank on the whole schedule, and what it picks. "Half" and "a\n'
+        'quarter" train each rank on a shorter schedule; "losers stopped" ends a rank after half of it where it then\n'
+        'lies two standard errors behind; "nested" picks among the widths of one training. "Points lost" are of the\n'
+        "picked rank trained on the whole schedule.\n"
+    )
+    yield heading(
+        "way", "cost", "as the whole search", "best or an octave off", "points lost", "most lost", "null cases at 0"
+    )
+    known = {_key(one["case"]): one for one in searched["cases"]}
+    ranks = [int(rank) for rank in searched["cases"][0]["accuracies"]]
+    for name in cheaper["cases"][0]["found"]:
+        rows = [(known[_key(one["case"])], one["found"][name], one["found"]["whole"]) for one in cheaper["cases"]]
+        shifted = [(one, found) for one, found, _ in rows if one["case"]["rank"]]
+        lost = [max(one["accuracies"].values()) - one["accuracies"][str(found["picked"])] for one, found in shifted]
+        near = sum(abs(ranks.index(found["picked"]) - ranks.index(one["oracle"])) <= 1 for one, found in shifted)
+        same = sum(found["picked"] == whole["picked"] for _, found, whole in rows)
+        empty = [found["picked"] for one, found, _ in rows if not one["case"]["rank"]]
+        cost = float(np.mean([found["cost"] for _, found, _ in rows]))
+        cells = (f"{cost:.1f}", f"{same} of {len(rows)}", f"{near} of {len(shifted)}", f"{np.mean(lost):.2f}")
+        yield row(name, *cells, f"{max(lost):.1f}", f"{empty.count(0)} of {len(empty)}")
+    yield ""
+
+
+def _key(case: Facts) -> tuple[float, ...]:
+    return tuple(case[name] for name in ("rank", "images", "decay", "seed"))
 
 
 def _nested(facts: Facts) -> Iterator[str]:
@@ -91,7 +123,7 @@ def _machines(found: dict[str, Facts | None]) -> list[str]:
 
 def main() -> None:
     """Write the page from the results."""
-    PAGE.write_text(page(*map(documents.read, ("planted_rank", "planted_seeds", "nested_widths"))))
+    PAGE.write_text(page(*map(documents.read, ("planted_rank", "planted_seeds", "nested_widths", "cheaper_ranks"))))
     print(f"page written to {PAGE}")
 
 
