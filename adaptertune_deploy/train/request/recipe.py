@@ -41,7 +41,7 @@ class Recipe:
 
     rank, alpha: of every adapter (core.spec.AdapterSpec); rank 0 trains the head alone.
     search: "given" takes that rank, "auto" finds the smallest that is enough on the folds of the comparison,
-        "auto:fast" on one split.
+        "auto:fast" on one split, and fewer ranks where a run with a given rank has one split too.
     method: "adapter", or "full" for fine-tuning the whole backbone, at rank 0; method_fields has its settings.
     layer_decay: of full fine-tuning, a block's learning rate over that of the block after it, 0 to 1.
     nested: train adapters whose first 1, 2, 4, ... hidden units are good adapters too (nested_widths); the gate looks

@@ -16,7 +16,7 @@ from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD
 from adaptertune_deploy.train.probe.probe import Folds
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank import trials as trying
-from adaptertune_deploy.train.rank.search import search_rank
+from adaptertune_deploy.train.rank.search import most_tried, search_rank
 from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, Recipe
 from adaptertune_deploy.train.run import Run
 from tests.train.comparison.test_crossfit import freeze
@@ -72,6 +72,22 @@ def test_the_time_is_bounded_by_the_ranks_that_are_tried(
         fold[fold == 1] = -1
     search_rank(run, *freeze(run), fold, 0)
     assert len(asked) == most
+
+
+@pytest.mark.parametrize(
+    ("search", "folds", "images", "most"),
+    [
+        (AUTO, 1, 5_000, 4),
+        (AUTO, 5, 400, 3),
+        (AUTO_FAST, 1, 400, 3),
+        (AUTO_FAST, 1, 2_999, 3),
+        (AUTO_FAST, 1, 3_000, 2),
+    ],
+)
+def test_a_fast_search_tries_less_where_a_given_rank_costs_less(
+    search: str, folds: int, images: int, most: int
+) -> None:
+    assert most_tried(search, folds, images) == most
 
 
 def test_where_no_rank_helps_the_head_alone_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
