@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from adaptertune_deploy.cli import main
+from adaptertune_deploy.core.bundle.folder import read_manifest, write_manifest
+from tests.builders import with_parity
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden"
 
@@ -51,3 +53,12 @@ def atd(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
         return Done(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def measured(folder: Path) -> Path:
+    """The golden bundle, whose graphs were measured with all that they answer but one."""
+    manifest = with_parity(read_manifest(folder / "bundle"))
+    manifest = type(manifest)(**{**vars(manifest), "parity": manifest.parity[:-1]})
+    write_manifest(folder / "bundle", manifest)
+    return folder / "bundle"

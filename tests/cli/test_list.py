@@ -3,20 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
-from adaptertune_deploy.core.bundle.folder import read_manifest, write_manifest
-from tests.builders import with_parity
 from tests.cli.conftest import Atd
-
-
-@pytest.fixture
-def measured(folder: Path) -> Path:
-    """The golden bundle, whose graphs were measured with all that they answer but one."""
-    manifest = with_parity(read_manifest(folder / "bundle"))
-    manifest = type(manifest)(**{**vars(manifest), "parity": manifest.parity[:-1]})
-    write_manifest(folder / "bundle", manifest)
-    return folder / "bundle"
 
 
 def test_json_holds_the_records(atd: Atd, measured: Path) -> None:

@@ -4,21 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from adaptertune_deploy.core.bundle.folder import read_manifest, write_manifest
 from adaptertune_deploy.core.precision import Precision
-from tests.builders import with_parity
 from tests.cli.conftest import Atd
-
-
-@pytest.fixture
-def measured(folder: Path) -> Path:
-    """The golden bundle, whose graphs were measured with all that they answer but one."""
-    manifest = with_parity(read_manifest(folder / "bundle"))
-    manifest = type(manifest)(**{**vars(manifest), "parity": manifest.parity[:-1]})
-    write_manifest(folder / "bundle", manifest)
-    return folder / "bundle"
 
 
 def cells(printed: str) -> list[list[str]]:
