@@ -56,6 +56,8 @@ def train_task(
     allow_random: bool = False,
     resume: bool = False,
     checkpoint_every: float = 60.0,
+    log: Sequence[str] = (),
+    log_dir: AnyPath | None = None,
     progress: Progress = silent,
     tell: Tell = lambda sentence: None,
 ) -> TrainResult:
@@ -75,6 +77,8 @@ def train_task(
         allow_random: permit the backbone tag "random".
         resume: go on with the training of this task that was stopped.
         checkpoint_every: seconds between two states kept on disk; 0 keeps none.
+        log: kinds of logs of every step, "csv" and "tensorboard".
+        log_dir: where they are written; None takes a folder that becomes a part of the report.
         progress: told as the work goes on.
         tell: called with every sentence a person should read: licences, what is replaced.
 
@@ -102,6 +106,8 @@ def train_task(
         allow_random=allow_random,
         resume=resume,
         checkpoint_every=checkpoint_every,
+        log=tuple(log),
+        log_dir=_path(log_dir),
         image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
     )
     for note in check_train(request):
@@ -144,7 +150,8 @@ def export_bundle(
         weights: local weights of the backbone.
         engine: what to verify on.
         replace: whether tasks and graphs that stand at `out` may be dropped.
-        ship: the candidate of every task, "adapter" or "head"; None takes the one that its training chose.
+        ship: the candidate of every task: "adapter" (nested ones at a width too: "adapter-4"), "head" or "full"; None
+            takes the one that its training chose.
         rank: of adapters at most: nested ones that are wider are cut to it; None takes them as they were trained.
         explain: whether to tell, for each precision, how far each block lies from fp32.
         allow_random: permit the backbone tag "random".
@@ -215,7 +222,7 @@ def load_task(adapter: AnyPath, ship: str | None = None) -> tuple[AdapterConfig,
 
     Args:
         adapter: the folder adapters/<task>/.
-        ship: "adapter" or "head"; None takes the one that training chose.
+        ship: the candidate, see export_bundle; None takes the one that training chose.
 
     Raises:
         FormatError: absent or damaged.
@@ -242,7 +249,7 @@ def add_task(
         adapter: the folder adapters/<task>/.
         bundle: the bundle's folder.
         merge: also write the task's self-contained graph; needs onnx.
-        ship: "adapter" or "head"; None takes the candidate that training chose.
+        ship: the candidate, see export_bundle; None takes the one that training chose.
         rank: of the adapters at most: nested ones that are wider are cut to it; None takes them as they were trained.
         engine: what to compare the task's answers on with those that torch gave when it was trained; None for nothing.
         tell: called with every sentence a person should read: what is replaced or goes.

@@ -13,7 +13,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY adaptertune_deploy adaptertune_deploy
 # The system's packages hold TensorRT's bindings, which no index has for this Python and processor.
 RUN python3 -m venv --system-site-packages /venv \
- && /venv/bin/pip install --no-cache-dir '.[cpu]' 'cuda-bindings>=12.6,<13'
+ && /venv/bin/pip install --no-cache-dir '.[cpu]' 'cuda-bindings>=12.8,<13'
 ENV PATH="/venv/bin:$PATH" ATD_CACHE=/cache
 RUN useradd --uid 10001 --create-home --groups video atd && install --directory --owner atd /cache
 USER 10001

@@ -12,7 +12,7 @@ from adaptertune_deploy.cli.parts import engines, options
 from adaptertune_deploy.cli.parts import remote as servers
 from adaptertune_deploy.cli.parts.options import OUTPUT, flag
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, text
-from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.errors import AtdError, UsageError
 
 if TYPE_CHECKING:
     from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord
@@ -107,7 +107,10 @@ def _send(running: servers.Remote, adapter: Path, ship: str | None, merge: bool,
     name, started = read_config(adapter).task.name, time.perf_counter()
     running.load(name, {**servers.adapter_files(adapter), **({"ship": ship} if ship else {})})
     seconds = time.perf_counter() - started
-    version = next(entry["version"] for entry in running.index() if (entry["name"], entry["state"]) == (name, "READY"))
+    ready = (entry["version"] for entry in running.index() if (entry["name"], entry["state"]) == (name, "READY"))
+    version = next(ready, None)
+    if version is None:
+        raise AtdError(f"{running.where}: took {name} and serves it no more, somebody else changed it; see atd list")
     if as_json:
         console.print_json({"task": name, "version": version, "server": running.where, "seconds": round(seconds, 3)})
     else:

@@ -75,10 +75,12 @@ def predict(
 
 
 def _read(path: Path) -> bytes:
+    from adaptertune_deploy.core.images.image_file import read_image, read_stream
+
     if path == STANDARD_INPUT:
-        return sys.stdin.buffer.read()
+        return read_stream(sys.stdin.buffer, "standard input")
     try:
-        return path.read_bytes()
+        return read_image(path)
     except OSError as error:
         raise UsageError(f"{path}: can't be read ({error.strerror}); give an image file") from None
 

@@ -105,6 +105,7 @@ def serve(
     atd serve --ray --replicas 4 --watch    on as many cores or machines as Ray has
     """
     from adaptertune_deploy.cli.parts import tasks
+    from adaptertune_deploy.serve.listening import descriptors
     from adaptertune_deploy.serve.listening.address import bind
     from adaptertune_deploy.serve.logs.setup import LogOptions, logging_to_stderr
     from adaptertune_deploy.serve.sessions.room import Room
@@ -129,6 +130,7 @@ def serve(
     # What can't be used is found before a graph is loaded.
     bind(host, port).close()
     places.check()
+    descriptors.raise_limit()
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
 
@@ -195,7 +197,7 @@ class _Start:
 
     def _say_limits(self) -> None:
         """Say which limits can't hold here."""
-        from adaptertune_deploy.serve.http.wire.watch import capacity
+        from adaptertune_deploy.serve.listening.descriptors import for_connections
 
         batch, runs = self.bounds.max_batch, self.session.engine
         most = runs.limits.max_rows
@@ -204,7 +206,7 @@ class _Start:
                 f"--max-batch {batch}: {runs.engine} takes {most} rows of one run, so batches have {most}"
             )
         connections = self.bounds.max_connections
-        room = capacity(connections)
+        room = for_connections(connections)
         if room < connections:
             wanted = f"--max-connections {connections}"
             console.print_note(f"{wanted}: this process has descriptors for {room}; raise them with: ulimit -n")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 
 WHAT = "hashing images"
 CHUNK = 256
 # Reading waits for the disk while hashing computes without Python's lock: more threads than cores pay.
-THREADS = min(32, 4 * (os.cpu_count() or 1))
+A_CORE, MOST_THREADS = 4, 32
 
 
 def hash_all(
@@ -38,7 +38,7 @@ def hash_all(
             return error
 
     progress(WHAT, 0, len(names))
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, A_CORE * cores.usable(cores.read_small))) as pool:
         for start in range(0, len(names), CHUNK):
             part = names[start : start + CHUNK]
             for name, found in zip(part, pool.map(attempt, part), strict=True):

@@ -64,12 +64,13 @@ def read_images(paths: Sequence[Path], spec: PreprocessSpec, purpose: str = "ver
     """
     import numpy as np
 
+    from adaptertune_deploy.core.images.image_file import read_image
     from adaptertune_deploy.core.images.preprocess import MAX_OFFLINE_PIXELS, preprocess
 
     rows = []
     for path in paths:
         try:
-            rows.append(preprocess(path.read_bytes(), spec, MAX_OFFLINE_PIXELS))
+            rows.append(preprocess(read_image(path), spec, MAX_OFFLINE_PIXELS))
         except (OSError, ImageError) as error:
             raise ExportError(f"{path}: no image to {purpose} ({error}); remove it or give other images") from None
     return np.stack(rows)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress
 from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
@@ -165,7 +164,7 @@ def _workers(recipe: Recipe, device: Device) -> int:
     """Return the number of reading processes: none on a CPU, which has no cores to spare while it trains."""
     if recipe.workers >= 0:
         return recipe.workers
-    return 0 if device.torch.type == "cpu" else min(8, torch.multiprocessing.cpu_count())
+    return 0 if device.torch.type == "cpu" else min(8, cores.usable(cores.read_small))
 
 
 def _notes(request: TrainRequest, dataset: Dataset, splits: Splits, backbone: Backbone) -> tuple[str, ...]:

@@ -115,8 +115,10 @@ class Run:
         """Return the fold that holds each training image out; see data.division.folds. `what` gives other ones."""
         return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}")
 
-    def training_images(self, rows: Rows | None = None) -> EvaluationLoader:
-        """Return training images as they are served, all or these rows, in order."""
+    def training_images(self, rows: Rows | None = None) -> Batches:
+        """Return training images as they are served, all or these rows, in order; with fixed views their tokens."""
+        if self.views is not None:
+            return self.views.served_batches(rows, EVALUATION_BATCH, self.progress)
         return self._served(self.splits.train if rows is None else self.splits.train.take(rows))
 
     def test_images(self) -> EvaluationLoader:
@@ -148,7 +150,7 @@ class Run:
 
     def some_images(self, rows: Rows) -> Tensor:
         """Return a few training images [rows, 3, H, W] on the device, as they are served."""
-        batch = next(iter(self.training_images(rows)))
+        batch = next(iter(self._served(self.splits.train.take(rows))))
         return batch.images.to(self.device.torch)
 
     def _served(self, split: Split) -> EvaluationLoader:

@@ -1,4 +1,4 @@
-"""Methods on real datasets: full fine-tuning and a searched rank, beside the default adapters and the head alone.
+"""Methods on real datasets: full fine-tuning, a searched rank and the fastest placement, beside adapters by default.
 
 python -m benchmarks.ranks.methods --data DIR --weights FILE
 
@@ -21,13 +21,17 @@ from typing import Any
 from adaptertune_deploy.bench.machine import describe_machine
 from benchmarks import documents
 from benchmarks.ranks import auto as auto_rank
-from benchmarks.ranks.methods_page import AUTO, FULL, GIVEN, page
+from benchmarks.ranks.methods_page import AUTO, FULL, GIVEN, LAST, NAMES, page
 from benchmarks.training import accuracy
 from benchmarks.training.accuracy import DATASETS, train
 from benchmarks.training.jobs import add_jobs, as_they_end, threads_of
 
 RESULTS, PAGE = documents.results("methods"), documents.page("methods")
-OPTIONS = {AUTO: ("--rank", "auto"), FULL: ("--method", "full")}
+OPTIONS = {
+    LAST: ("--placement", "last:4", "--views", "3"),
+    AUTO: ("--rank", "auto"),
+    FULL: ("--method", "full"),
+}
 SEED = 0
 WANTED = [(name, way) for name in DATASETS for way in OPTIONS if way != AUTO or name not in auto_rank.DATASETS]
 
@@ -51,7 +55,7 @@ def _runs(results: Path) -> list[dict[str, Any]]:
 
 
 def _place(run: dict[str, Any]) -> tuple[int, int]:
-    return list(DATASETS).index(run["dataset"]), (GIVEN, AUTO, FULL).index(run["way"])
+    return list(DATASETS).index(run["dataset"]), list(NAMES).index(run["way"])
 
 
 def main(arguments: list[str] | None = None) -> int:

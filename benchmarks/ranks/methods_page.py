@@ -7,10 +7,15 @@ from typing import Any
 
 from benchmarks.training.runs import BUSY, counted, machines, not_run
 
-GIVEN, AUTO, FULL = "8", "auto", "full"
+GIVEN, LAST, AUTO, FULL = "8", "last", "auto", "full"
 # way -> how it is asked for, and the candidate of it that stands beside the head alone
-NAMES = {GIVEN: ("`--rank 8`", "adapter"), AUTO: ("`--rank auto`", "adapter"), FULL: ("`--method full`", "full")}
-HEAD = """# Methods: adapters, a searched rank, full fine-tuning
+NAMES = {
+    GIVEN: ("`--rank 8`", "adapter"),
+    LAST: ("`--placement last:4 --views 3`", "adapter"),
+    AUTO: ("`--rank auto`", "adapter"),
+    FULL: ("`--method full`", "full"),
+}
+HEAD = """# Methods: adapters after every block or the last four, a searched rank, full fine-tuning
 
 Written by `make bench-methods` from the results of `benchmarks.ranks.methods`, `benchmarks.training.accuracy` and
 `benchmarks.ranks.auto`; do not edit.
@@ -21,6 +26,19 @@ of fold chose of the two. "Parameters" are those that are trained and stored for
 intervals are 95 % Wilson intervals on the same test images, so rows of a dataset differ less than their intervals say
 only where the images they get wrong are the same.
 """
+# way, the one beside which it is put, what is said
+COMPARED = (
+    (
+        GIVEN,
+        FULL,
+        "adapters of rank 8 lie {points:+.1f} points from full fine-tuning, with {share:.1f} % of its parameters.",
+    ),
+    (
+        LAST,
+        GIVEN,
+        "adapters after the last four blocks alone, in fixed views, lie {points:+.1f} points from those after all.",
+    ),
+)
 COLUMNS = ("dataset", "asked for", "rank", "head alone", "trained", "ships", "shipped", "parameters", "time")
 
 
@@ -42,7 +60,7 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
     return (
         run["dataset"],
         asked,
-        "" if run["way"] == FULL else str(run["rank"]["rank"] if run["rank"] else run["way"]),
+        "" if run["way"] == FULL else str(run["rank"]["rank"] if run["rank"] else GIVEN),
         counted(run["head"]),
         counted(trained) if trained else "",
         run["ships"],
@@ -53,17 +71,14 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _kept(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a sentence a dataset with both: adapters beside full fine-tuning, in points and in parameters."""
+    """Return a sentence a dataset and pair of ways: the first beside the second, in points and in parameters."""
     lines = []
     for name in dict.fromkeys(run["dataset"] for run in runs):
-        own = {run["way"]: run for run in runs if run["dataset"] == name}
-        adapter, full = (own.get(way, {}).get(NAMES[way][1]) for way in (GIVEN, FULL))
-        if adapter and full:
-            points, share = 100 * (adapter["top1"] - full["top1"]), adapter["parameters"] / full["parameters"]
-            lines.append(
-                f"- {name}: adapters of rank 8 lie {points:+.1f} points from full fine-tuning, with "
-                f"{100 * share:.1f} % of its parameters."
-            )
+        own = {run["way"]: run.get(NAMES[run["way"]][1]) for run in runs if run["dataset"] == name}
+        for one, other, said in COMPARED:
+            if (ours := own.get(one)) and (theirs := own.get(other)):
+                points, share = 100 * (ours["top1"] - theirs["top1"]), ours["parameters"] / theirs["parameters"]
+                lines.append(f"- {name}: {said.format(points=points, share=100 * share)}")
     return [*lines, ""] if lines else []
 
 

@@ -71,7 +71,7 @@ class IdleOpener(Opener):
 def main(bundle: str, runs: str, max_batch: str) -> None:
     """Serve until SIGTERM; the first line that is printed ends in the port."""
     folder, times = Path(bundle), tuple((float(rows), float(seconds)) for rows, seconds in json.loads(runs))
-    session = open_from(IdleOpener(folder, read_manifest(folder), ON_CPU, times))
+    session = open_from(IdleOpener(folder, read_manifest(folder), ON_CPU, runs=times))
     try:
         app = make_app(session, Settings(max_batch=int(max_batch)))
         serve(app, port=0, on_started=lambda host, port: print(f"serving on {host}:{port}", flush=True))

@@ -112,7 +112,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "timing": set(),
         "mixed_requests": {"answers", "sessions"},
         "offline": {"answers", "sessions"},
-        "tasks": {"sessions", "settings", "timing"},
+        "tasks": {"listening", "sessions", "settings", "timing"},
         "batching": {"logs", "sessions", "settings", "tasks", "timing"},
         "facts": {"tasks"},
         "triton_model": {"mixed_requests", "sessions"},

@@ -222,6 +222,32 @@ def test_a_split_without_a_readable_image(folder: Path) -> None:
     assert report.splits[0].sides == (0, 0, 0)
 
 
+@pytest.mark.parametrize("layout", ["empty classes", "TIFF alone", "an empty train/"])
+def test_a_folder_without_any_training_image_is_a_finding(layout: str, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    train = root / "train" if layout == "an empty train/" else root
+    for label in ("cat", "dog"):
+        (train / label).mkdir(parents=True)
+        if layout == "TIFF alone":
+            scene(7).save(train / label / "1.tiff")
+        if layout == "an empty train/":
+            save_scene(root / "test" / label / "1.jpg", 5000)
+    said = found(root)
+    assert {"refused", "untrained-classes"} <= set(said)
+    assert said["untrained-classes"].count == 2
+
+
+def test_images_behind_a_linked_folder_are_checked_as_they_are_trained_on(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / "train" / "cat", tmp_path / "elsewhere")
+    (folder / "train" / "cat").mkdir()
+    (folder / "train" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "broken.jpg").write_bytes(b"broken")
+    (folder / "train" / "bird").mkdir()  # which training refuses, so that the check opens the folder by itself
+    said = found(folder)
+    assert said["refused"].severity == "error"
+    assert said["unreadable"].count == 1
+
+
 def test_the_real_datasets_pass(shared_data: Path) -> None:
     report = check(open_for_check("pets", shared_data / "pets"))
     assert report.passes()

@@ -55,10 +55,15 @@ class Remote:
             UsageError: neither http://HOST:PORT nor the path of a Unix socket.
         """
         self.where = where
-        self._parts = urlsplit(where)
-        self._base = self._parts.path.rstrip("/") if self._parts.scheme else ""
-        if self._parts.scheme not in ("http", "https") and "/" not in where:
+        try:
+            self._parts = urlsplit(where)
+            valid = bool(self._parts.hostname) if self._parts.scheme in ("http", "https") else "/" in where
+            _ = self._parts.port  # which says where it is no number of a port
+        except ValueError:
+            valid = False
+        if not valid:
             raise UsageError(f"--server {where}: expected http://HOST:PORT, or the path of a Unix socket")
+        self._base = self._parts.path.rstrip("/") if self._parts.scheme else ""
 
     def index(self) -> list[dict[str, str]]:
         """Return every version of every task: name, version, state, and why where one is unavailable."""

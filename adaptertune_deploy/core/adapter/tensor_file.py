@@ -9,6 +9,7 @@ from typing import Protocol
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.storage import files, tensors
+from adaptertune_deploy.core.storage.held_file import HeldFile
 from adaptertune_deploy.core.storage.tensors import Array
 
 IDENTITY_KEY = "adaptertune_identity_sha256"
@@ -35,7 +36,7 @@ def pack(values: Mapping[str, Array], identity: Vouched) -> bytes:
     return tensors.pack(values, (IDENTITY_KEY, identity.sha256))
 
 
-def read(path: Path, sha256: str, identity: Vouched, said_by: Path) -> bytes:
+def read(path: Path, sha256: str, identity: Vouched, said_by: Path, held: HeldFile | None = None) -> bytes:
     """Return the bytes of a task's tensor file after comparing them with what another file says about it.
 
     The bytes that were hashed are the ones returned, so a file replaced afterwards can't slip in.
@@ -45,12 +46,14 @@ def read(path: Path, sha256: str, identity: Vouched, said_by: Path) -> bytes:
         sha256: the hash that the other file holds.
         identity: what the other file says about the task.
         said_by: the other file, for messages.
+        held: the tensor file where it was opened before, which is read whatever lies at `path` now.
 
     Raises:
         FormatError: absent, too large for the task, of another hash, or trained with other labels, alpha, blocks,
             temperature, backbone or preprocessing.
     """
-    data = files.read_regular(path, tensors.size_limit(identity.shapes))
+    limit = tensors.size_limit(identity.shapes)
+    data = files.read_regular(path, limit) if held is None else held.read(limit)
     found = files.sha256_bytes(data)
     if found != sha256:
         raise FormatError(

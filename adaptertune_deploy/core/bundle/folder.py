@@ -26,6 +26,7 @@ from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec
 from adaptertune_deploy.core.storage import files, records
+from adaptertune_deploy.core.storage.held_file import HeldFile
 
 MANIFEST_NAME = "manifest.json"
 
@@ -52,16 +53,21 @@ def check_there(folder: Path) -> None:
         raise FormatError(f"{folder}: holds no {MANIFEST_NAME}; make a bundle with: atd export")
 
 
-def read_graph(folder: Path, graph: GraphRecord) -> bytes:
+def read_graph(folder: Path, graph: GraphRecord, held: HeldFile | None = None) -> bytes:
     """Return a graph's bytes after comparing them with their size and hash; these are to be run, not the path again.
+
+    Args:
+        folder: the bundle.
+        graph: of its manifest.
+        held: the graph's file where it was opened before, which is read whatever lies in the folder now.
 
     Raises:
         FormatError: absent, no regular file, or of another size or hash.
     """
     path = folder / graph.file
-    if not path.exists():
+    if held is None and not path.exists():
         raise FormatError(f"{path}: no such file, though the manifest names it; run atd export again")
-    data = files.read_regular(path, graph.bytes)
+    data = files.read_regular(path, graph.bytes) if held is None else held.read(graph.bytes)
     if len(data) != graph.bytes:
         raise FormatError(f"{path}: holds {len(data):,} bytes, the manifest says {graph.bytes:,}; run atd export again")
     found = files.sha256_bytes(data)
@@ -110,8 +116,8 @@ def merged_facts(manifest: Manifest, record: TaskRecord) -> GraphFacts:
     return GraphFacts(graph_facts.FORMAT_VERSION, manifest.backbone, manifest.preprocess, blocks, record.task)
 
 
-def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
-    """Read one task's tensors from a bundle.
+def read_task(folder: Path, manifest: Manifest, record: TaskRecord, held: HeldFile | None = None) -> Adapter:
+    """Read one task's tensors from a bundle, or from its tensor file that was opened before.
 
     Raises:
         FormatError: see core.adapter.folder.read_adapter.
@@ -120,7 +126,7 @@ def read_task(folder: Path, manifest: Manifest, record: TaskRecord) -> Adapter:
 
     identity = Identity(record.task, manifest.backbone, manifest.preprocess)
     path = folder / record.file
-    data = tensor_file.read(path, record.sha256, identity, folder / MANIFEST_NAME)
+    data = tensor_file.read(path, record.sha256, identity, folder / MANIFEST_NAME, held)
     return adapters.unpack(data, identity, str(path))
 
 

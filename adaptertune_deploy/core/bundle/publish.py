@@ -152,7 +152,7 @@ def add_task(
         folder: the bundle.
         source: the folder adapters/<task>/.
         tell: called with what a person should know: what is replaced or goes, and see `writing`.
-        ship: the candidate, "adapter" or "head"; None takes the one that training chose.
+        ship: the candidate, one of AdapterConfig.candidates; None takes the one that training chose.
         verify: measures a graph of the manifest, given with its bytes, on this task, or returns None where it can't
             run such a graph; it raises where the graph answers otherwise than it should. None measures nothing and
             reads no graph.

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from adaptertune_deploy.core.errors import FormatError, UsageError
 
@@ -37,6 +38,17 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     Raises:
         FormatError: absent, no regular file, larger than `limit`, or unreadable.
     """
+    with open_regular(path) as stream:
+        return content(stream, path, limit)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Yield a regular file that is open for reading.
+
+    Raises:
+        FormatError: absent, no regular file, or unreadable, also in the `with` block.
+    """
     try:
         # Without O_NONBLOCK the mere opening of a pipe waits for somebody who writes into it.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
@@ -44,14 +56,20 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
             if not stat.S_ISREG(found.st_mode):
                 kind = KINDS.get(stat.S_IFMT(found.st_mode), "special file")
                 raise FormatError(f"{path}: is a {kind}, expected a regular file")
-            if limit is not None and found.st_size > limit:
-                raise FormatError(f"{path}: holds {found.st_size:,} bytes, expected at most {limit:,}")
-            return stream.read(found.st_size)
+            yield stream
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FormatError(f"{path}: not readable ({reason})") from None
+
+
+def content(stream: BinaryIO, path: Path, limit: int | None = None) -> bytes:
+    """Return the bytes of an open regular file, from where it stands; see read_regular."""
+    size = os.fstat(stream.fileno()).st_size
+    if limit is not None and size > limit:
+        raise FormatError(f"{path}: holds {size:,} bytes, expected at most {limit:,}")
+    return stream.read(size)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -31,7 +31,7 @@ class Counts:
     def trained(self) -> tuple[int, ...]:
         """Images of each class that train: all that are not test images."""
         parts = [counts for split, counts in self.of.items() if split != TEST]
-        return tuple(map(sum, zip(*parts, strict=True)))
+        return tuple(map(sum, zip(*parts, strict=True))) if parts else (0,) * len(self.labels)
 
     @property
     def tested(self) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from adaptertune_deploy.data.division.stratify import hold_out
 from adaptertune_deploy.data.duplicates import TEST
 from adaptertune_deploy.data.looks.scan import Look
 from adaptertune_deploy.data.samples import Dataset, FileReader, Split
-from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES, SPLIT_NAMES
+from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES, SPLIT_NAMES, class_folders, files_below
 
 TRAIN, VAL = "train", "val"
 # The task's name is training's business; a folder whose name can't be one is checked all the same.
@@ -97,12 +96,12 @@ def _folder(name: str, data_dir: Path | None, refused: str) -> Opened | None:
     root = Path(name).expanduser()
     if data_dir is not None or not root.is_dir():
         return None
-    folders = _folders(root)
+    folders = class_folders(root)
     parts = {SPLIT_NAMES[folder.name.lower()]: folder for folder in folders if folder.name.lower() in SPLIT_NAMES}
     if parts and (TRAIN not in parts or len(parts) != len(folders)):
         return None
     parts = parts or {TRAIN: root}
-    labels = tuple(sorted({folder.name for part in parts.values() for folder in _folders(part)}))
+    labels = tuple(sorted({folder.name for part in parts.values() for folder in class_folders(part)}))
     if not labels:
         return None
     reader = FileReader(root)
@@ -111,19 +110,10 @@ def _folder(name: str, data_dir: Path | None, refused: str) -> Opened | None:
 
 
 def _split(folder: Path, labels: tuple[str, ...], root: Path, reader: FileReader) -> Split:
-    names = [sorted(_images(folder / label, root)) for label in labels]
+    names = [sorted(path.relative_to(root).as_posix() for path in _images(folder / label)) for label in labels]
     targets = np.repeat(np.arange(len(labels), dtype=np.int64), [len(found) for found in names])
     return Split(tuple(name for found in names for name in found), targets, reader)
 
 
-def _images(folder: Path, root: Path) -> Iterator[str]:
-    for base, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            path = Path(base) / file
-            if path.suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
-                yield path.relative_to(root).as_posix()
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+def _images(folder: Path) -> Iterator[Path]:
+    return (path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES)

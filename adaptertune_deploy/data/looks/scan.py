@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import os
 import threading
 import warnings
 from collections import deque
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.core.images.orientation import UPRIGHT, orientation_of
@@ -95,7 +95,7 @@ def scan(splits: Mapping[str, Split], progress: Progress = silent, *, reduced: b
 
 
 def _in_order(work: Callable[[tuple[str, Split, int]], Result], rows: list[tuple[str, Split, int]]) -> Iterator[Result]:
-    threads = os.cpu_count() or 1
+    threads = cores.usable(cores.read_small)
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for row in rows:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.errors import DatasetError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.spec import PreprocessSpec
@@ -127,7 +127,7 @@ class PixelCache:
         try:
             for shelf in shelves:
                 shelf.begin(contents)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor(cores.usable(cores.read_small)) as pool:
                 for start in range(0, len(contents), CHUNK):
                     part = contents[start : start + CHUNK]
                     for content, made in zip(part, pool.map(work, [rows[content] for content in part]), strict=True):

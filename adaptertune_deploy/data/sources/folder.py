@@ -64,7 +64,7 @@ def read_layout(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         DatasetError: another layout; see open_folder.
     """
     parts = _parts(root)
-    classes = {part: tuple(path.name for path in _folders(folder)) for part, folder in parts.items()}
+    classes = {part: tuple(path.name for path in class_folders(folder)) for part, folder in parts.items()}
     for part, found in classes.items():
         if len(found) < 2:
             count = f"{len(found)} folder{'' if len(found) == 1 else 's'} of images"
@@ -80,7 +80,7 @@ def read_layout(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
 
 def _parts(root: Path) -> dict[str, Path]:
     """Return "train" and, where present, "val" and "test" -> folder; a flat folder is all "train"."""
-    folders = _folders(root)
+    folders = class_folders(root)
     named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if not named:
         return {"train": root}
@@ -102,7 +102,8 @@ def _parts(root: Path) -> dict[str, Path]:
     return parts
 
 
-def _folders(folder: Path) -> list[Path]:
+def class_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that may be classes, sorted: nothing hidden or private."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
 
 
@@ -110,8 +111,8 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     """Return class -> its images, sorted, and the files that were passed over."""
     others = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     classes: dict[str, list[Path]] = {}
-    for of_class in _folders(folder):
-        files = sorted(_walk(of_class))
+    for of_class in class_folders(folder):
+        files = sorted(files_below(of_class))
         images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
         if not images:
@@ -121,7 +122,7 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     return classes, others
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, links followed, each real folder once, nothing hidden."""
     seen: set[str] = set()
     for base, folders, files in os.walk(folder, followlinks=True):

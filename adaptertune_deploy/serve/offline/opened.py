@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from adaptertune_deploy.core.errors import ImageError, UsageError
+from adaptertune_deploy.core.images.image_file import read_image
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.answers import Answer
@@ -110,7 +111,7 @@ def _load(image: Any, name: str) -> AnyImage:
         return image
     if isinstance(image, (str, Path)):
         try:
-            return Path(image).read_bytes()
+            return read_image(Path(image))
         except OSError as error:
             raise UsageError(f"{name}: can't be read ({error.strerror}); give an image file") from None
     if not isinstance(image, np.ndarray):

@@ -49,6 +49,10 @@ class MergedSession(Holder[_Held]):
         """See session.Session.digest: that of the graph."""
         return opener.merged_graph(record.task.name).sha256
 
+    def file(self, opener: Opener, record: TaskRecord) -> str:
+        """See session.Session.file."""
+        return opener.merged_graph(record.task.name).file
+
     def load(self, opener: Opener, record: TaskRecord) -> int:
         """See session.Session.load."""
         graph = opener.merged_graph(record.task.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adaptertune_deploy.core.adapter.folder import Adapter
@@ -10,6 +11,7 @@ from adaptertune_deploy.core.answers import known_image
 from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
+from adaptertune_deploy.core.storage.held_file import HeldFile
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
@@ -23,11 +25,21 @@ class Opener:
 
     options: what is asked of the engine; its precision decides which graphs are taken
         (engines.table.graph_precision).
+    held: files of it that were opened before, by their names: they are read whatever lies in the folder now.
     """
 
     folder: Path
     manifest: Manifest
     options: EngineOptions
+    held: Mapping[str, HeldFile] = field(default_factory=dict)
+
+    def holding(self, file: str) -> Opener:
+        """Return the same with a file of the folder held open, which can be read when the bundle has it no more.
+
+        Raises:
+            FormatError: see core.storage.held_file.HeldFile.
+        """
+        return replace(self, held={**self.held, file: HeldFile(self.folder / file)})
 
     def open(self, graph: GraphRecord) -> Engine:
         """Open a graph, which must say and take what the manifest says of it (engines.verification.contract).
@@ -39,7 +51,7 @@ class Opener:
         where = str(self.folder / graph.file)
         # Merged graphs are as many as tasks: a second session each would be all their weights again.
         options = self.options if graph.form == SHARED else replace(self.options, at_once=1)
-        opened = open_engine(bundle.read_graph(self.folder, graph), where, options)
+        opened = open_engine(bundle.read_graph(self.folder, graph, self.held.get(graph.file)), where, options)
         try:
             check_contract(opened, bundle.facts_of(self.manifest, graph.task), where, graph.inputs)
         except BaseException:
@@ -53,7 +65,7 @@ class Opener:
         Raises:
             FormatError: see core.bundle.folder.read_task.
         """
-        return bundle.read_task(self.folder, self.manifest, record)
+        return bundle.read_task(self.folder, self.manifest, record, self.held.get(record.file))
 
     def answer(self, record: TaskRecord) -> StoredAnswer | None:
         """Return what a task is known to answer about the known image of this release, or None."""

@@ -65,6 +65,9 @@ class Session(Protocol):
     def answers(self) -> Mapping[int, StoredAnswer]:
         """Key -> what the task is known to answer about the known image, of the tasks whose bundle says it."""
 
+    def file(self, opener: Opener, record: TaskRecord) -> str:
+        """Return the name of the bundle's file that load would read."""
+
     def digest(self, opener: Opener, record: TaskRecord) -> str:
         """Return the SHA-256 of the file that `load` would read.
 

@@ -71,6 +71,10 @@ class SharedSession(Holder[_Held]):
         """See session.Session.digest: that of the tensor file."""
         return record.sha256
 
+    def file(self, opener: Opener, record: TaskRecord) -> str:
+        """See session.Session.file."""
+        return record.file
+
     def load(self, opener: Opener, record: TaskRecord) -> int:
         """See session.Session.load."""
         return self.put(opener.read(record), self.digest(opener, record), opener.answer(record))

@@ -25,6 +25,7 @@ from adaptertune_deploy.serve.sessions.warming import try_out
 from adaptertune_deploy.serve.settings import Settings, largest_batch
 from adaptertune_deploy.serve.tasks import uploaded
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
+from adaptertune_deploy.serve.tasks.held_files import HeldFiles
 from adaptertune_deploy.serve.tasks.host_memory import HostMemory
 from adaptertune_deploy.serve.tasks.index import Index, IndexEntry
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
@@ -74,6 +75,7 @@ class Loader:
         self._session, self._tasks = session, tasks
         self._max_batch = largest_batch(settings, session.engine.limits) if session.form == "merged" else 1
         self._memory = HostMemory(settings.task_memory if settings.slots else 0)
+        self._held = HeldFiles(settings)
         self._sent: set[str] = set()  # SHA-256 of what clients sent
         pinned = frozenset[str]() if source is None else source.pinned
         self.slots = Slots(settings.slots, pinned, tasks, self._run, self._unload_key, observer)
@@ -216,8 +218,12 @@ class Loader:
         return self.try_out(put.key, lambda: session.put(put.adapter, put.digest))
 
     def bring(self, opener: Opener, record: TaskRecord) -> Callable[[], int]:
-        """Return what brings a task of a bundle up again: out of host memory where it is there, else from disk."""
+        """Return what brings a task of a bundle up again: out of host memory where it is there, else from disk.
+
+        What is brought up is this version, whatever becomes of the bundle meanwhile: its file stays open.
+        """
         session = self._session
+        opener = self._held.holding(opener, session.file(opener, record))
 
         def load() -> int:
             if not isinstance(session, SharedSession):

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.model.adapted import AdaptedViT, pooled_features
+from adaptertune_deploy.model.common_part import features_after
 from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train.evaluation.evaluate import outputs
 from adaptertune_deploy.train.logs.log import unlogged
@@ -62,11 +64,15 @@ class Adapted:
 
 def frozen_features(run: Run, part: str) -> tuple[Array, Targets]:
     """Return the backbone's features [images, features] of a split, "train" or "test", and its targets."""
-    module = run.backbone.module
+    module, views = run.backbone.module, run.views
+
+    def features(images: Tensor) -> Tensor:
+        if views is None or images.ndim == 4:
+            return pooled_features(module, images)
+        return features_after(module, images, views.block)
+
     loader = run.training_images() if part == "train" else run.test_images()
-    return outputs(
-        lambda images: pooled_features(module, images), loader, run.exact, f"frozen features of {part}", run.progress
-    )
+    return outputs(features, loader, run.exact, f"frozen features of {part}", run.progress)
 
 
 def fit_adapters(run: Run, frozen: Frozen, probe: Probe, rows: Rows, seed: int, what: str) -> Adapted:

@@ -11,7 +11,7 @@ from torch import Tensor
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.data.batches.loader import EvaluationLoader
+from adaptertune_deploy.data.batches.loader import Batches
 from adaptertune_deploy.data.samples import Targets
 from adaptertune_deploy.train.device.device import Device
 
@@ -19,7 +19,7 @@ from adaptertune_deploy.train.device.device import Device
 @torch.no_grad()
 def outputs(
     function: Callable[[Tensor], Tensor],
-    loader: EvaluationLoader,
+    loader: Batches,
     device: Device,
     what: str = "evaluate",
     progress: Progress = silent,
@@ -27,7 +27,8 @@ def outputs(
     """Apply a function to every image of a loader, in order.
 
     Args:
-        function: images (batch, 3, H, W) -> (batch, values); runs under the device's autocast.
+        function: what the loader's batches hold, images (batch, 3, H, W) say, -> (batch, values); runs under the
+            device's autocast.
         loader: the images.
         device: where `function` lives.
         what: name of this work for `progress`.

@@ -2,7 +2,7 @@
 
 With adapters in the last blocks most of a step repeats what no training changes. What it can't repeat is an image that
 is augmented anew in every epoch, so each image gets a few augmentations that stay, and its view as served. All folds,
-ranks and seeds of a run share them.
+ranks and seeds of a run share them, and what is measured on training images goes on from the view as served.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ from adaptertune_deploy.model.common_part import common_tokens, has_common_part
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.request.recipe import Recipe
 
+Rows = npt.NDArray[np.int64]
 CHUNK = 32
+EXACT = torch.float32  # of the view as served, in which everything is measured
 LARGEST = 8_000_000_000  # bytes
 
 
 class Views:
-    """The tokens of every view, computed when they are first asked for."""
+    """The tokens of every view, computed when they are first asked for.
+
+    block: the first that gets an adapter; the common part ends with its output.
+    """
 
     def __init__(
         self,
@@ -63,21 +68,22 @@ class Views:
                 "it out to augment anew in every epoch"
             )
         self._split, self._pixels, self._preset, self._seed = split, pixels, preset, recipe.seed
-        self._backbone, self._block, self._device, self._count = backbone, block, device, recipe.views
+        self._backbone, self.block, self._device, self._count = backbone, block, device, recipe.views
         blank = torch.zeros(1, 3, *backbone.spec.image_size, device=device.torch)
         self._shape = tuple(common_tokens(backbone.module, blank, block).shape[1:])
         self._dtype = torch.bfloat16 if device.precision == "bf16" else torch.float32
-        size = (self._count + 1) * len(split) * int(np.prod(self._shape)) * self._dtype.itemsize
+        size = (self._count * self._dtype.itemsize + EXACT.itemsize) * len(split) * int(np.prod(self._shape))
         if size > LARGEST:
             raise UsageError(
                 f"--views {recipe.views}: the tokens of {len(split):,} images take {size / 1e9:.1f} GB of memory, "
                 f"expected at most {LARGEST / 1e9:.0f}; use fewer views, or leave it out"
             )
-        self._tokens: Tensor | None = None
+        self._served: Tensor | None = None
+        self._augmented: Tensor | None = None
 
     def batches(
         self,
-        rows: npt.NDArray[np.int64],
+        rows: Rows,
         recipe: Recipe,
         seed: int,
         steps: int,
@@ -86,35 +92,79 @@ class Views:
         progress: Progress,
     ) -> ViewBatches:
         """Return batches of tokens of these training images; see Run.batches."""
-        if self._tokens is None:
-            self._tokens = self._computed(progress)
+        served = self._as_served(progress)
+        if self._augmented is None:
+            self._augmented = self._augmentations(progress)
         order = Order(len(rows), recipe.batch_size, seed, steps, start_step, part)
-        return ViewBatches(self._tokens, self._split.targets, rows, order, seed, recipe.served_view)
+        return ViewBatches(self._augmented, served, self._split.targets, rows, order, seed, recipe.served_view)
+
+    def served_batches(self, rows: Rows | None, batch_size: int, progress: Progress) -> ServedBatches:
+        """Return batches of the tokens of training images as they are served, all or these rows, in order."""
+        chosen = np.arange(len(self._split)) if rows is None else rows
+        return ServedBatches(self._as_served(progress), self._split.targets, chosen, batch_size)
+
+    def _as_served(self, progress: Progress) -> Tensor:
+        """Return tokens [images, tokens, width]."""
+        if self._served is None:
+            tokens = torch.empty((len(self._split), *self._shape), dtype=EXACT)
+            for done in self._fill(tokens, None, Device(self._device.torch, "fp32"), progress):
+                progress("views as served", done, len(tokens))
+            self._served = tokens
+        return self._served
+
+    def _augmentations(self, progress: Progress) -> Tensor:
+        """Return tokens [views, images, tokens, width] in the precision of the training."""
+        images = len(self._split)
+        tokens = torch.empty((self._count, images, *self._shape), dtype=self._dtype)
+        with self._device.fast_steps(self._backbone):
+            for view in range(self._count):
+                for done in self._fill(tokens[view], view, self._device, progress):
+                    progress("fixed views", view * images + done, self._count * images)
+        return tokens
 
     @torch.no_grad()
-    def _computed(self, progress: Progress) -> Tensor:
-        """Return tokens [views + 1, images, tokens, width], the view as served last; chunks are always the same."""
-        tokens = torch.empty((self._count + 1, len(self._split), *self._shape), dtype=self._dtype)
-        done, total = 0, (self._count + 1) * len(self._split)
-        with self._device.fast_steps(self._backbone):
-            for view in range(self._count + 1):
-                augmented = None if view == self._count else view
-                for batch in views_loader(
-                    self._split, self._pixels, self._preset, CHUNK, self._seed, augmented, progress
-                ):
-                    with self._device.autocast():
-                        found = common_tokens(self._backbone.module, batch.images.to(self._device.torch), self._block)
-                    tokens[view, batch.rows] = found.to("cpu", self._dtype)
-                    done += len(batch.rows)
-                    progress("fixed views", done, total)
-        return tokens
+    def _fill(self, tokens: Tensor, view: int | None, device: Device, progress: Progress) -> Iterator[int]:
+        """Compute the tokens of a view; yields the number of images that are done. Chunks are always the same."""
+        done = 0
+        for batch in views_loader(self._split, self._pixels, self._preset, CHUNK, self._seed, view, progress):
+            with device.autocast():
+                found = common_tokens(self._backbone.module, batch.images.to(device.torch), self.block)
+            tokens[batch.rows] = found.to("cpu", tokens.dtype)
+            done += len(batch.rows)
+            yield done
+
+
+@dataclass(frozen=True, eq=False)
+class ServedBatches:
+    """Training images as they are served, in order; len() is the number of batches.
+
+    tokens: [images, tokens, width].
+    targets: int64 [images].
+    rows: of the images that are wanted; a batch's rows count within them.
+    batch_size: images a batch, the last one as large as it is.
+    """
+
+    tokens: Tensor
+    targets: Targets
+    rows: Rows
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            images = self.rows[start : start + self.batch_size]
+            held = torch.arange(start, start + len(images))
+            yield Batch(self.tokens[torch.from_numpy(images)], torch.from_numpy(self.targets[images]), held)
 
 
 @dataclass(frozen=True, eq=False)
 class ViewBatches:
     """The batches of one training; len() is their number.
 
-    tokens: [views + 1, images, tokens, width].
+    augmented: [views, images, tokens, width].
+    served: float32 [images, tokens, width].
     targets: int64 [images].
     rows: of the images that train; a batch's rows count within them.
     order: of (epoch, row).
@@ -122,9 +172,10 @@ class ViewBatches:
     served_view: see there.
     """
 
-    tokens: Tensor
+    augmented: Tensor
+    served: Tensor
     targets: Targets
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     order: Order
     seed: int
     served_view: float
@@ -133,12 +184,11 @@ class ViewBatches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        views = len(self.tokens) - 1
         for keys in self.order:
-            chosen = [
-                views if is_served(self.seed, epoch, row, self.served_view) else epoch % views for epoch, row in keys
-            ]
             held = np.array([row for _, row in keys], dtype=np.int64)
-            images = self.rows[held]
-            tokens = self.tokens[torch.tensor(chosen, dtype=torch.int64), torch.from_numpy(images)]
-            yield Batch(tokens, torch.from_numpy(self.targets[images]), torch.from_numpy(held))
+            images = torch.from_numpy(self.rows[held])
+            epochs = torch.tensor([epoch for epoch, _ in keys], dtype=torch.int64)
+            tokens = self.augmented[epochs % len(self.augmented), images]
+            served = torch.tensor([is_served(self.seed, *key, self.served_view) for key in keys], dtype=torch.bool)
+            tokens[served] = self.served[images[served]].to(tokens.dtype)
+            yield Batch(tokens, torch.from_numpy(self.targets)[images], torch.from_numpy(held))

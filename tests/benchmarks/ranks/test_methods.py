@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.ranks import methods
-from benchmarks.ranks.methods import PAGE, RESULTS, WANTED, together
+from benchmarks.ranks.methods import OPTIONS, PAGE, RESULTS, WANTED, together
 from benchmarks.ranks.methods_page import page
 from benchmarks.training.accuracy import DATASETS
 from tests.benchmarks.ranks.test_methods_page import make_run
@@ -33,20 +33,24 @@ def test_what_is_there_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monk
         asked.append((name, options))
         if len(asked) > 1 and not again:
             raise KeyboardInterrupt
-        return make_run(name, options[1])
+        return make_run(name, {options: way for way, options in OPTIONS.items()}[options])
 
     monkeypatch.setattr(methods, "train", train)
     words = ["--data", str(tmp_path), "--weights", "file", "--datasets", "pets,tiny-imagenet-50", "--jobs", "1"]
     with pytest.raises(KeyboardInterrupt):
         methods.main(words)
-    assert asked[:2] == [("pets", ("--method", "full")), ("tiny-imagenet-50", ("--rank", "auto"))]
+    assert asked[:2] == [("pets", OPTIONS["last"]), ("pets", OPTIONS["full"])]
     asked.clear()
     again = True
     methods.main(words)
-    assert asked == [("tiny-imagenet-50", ("--rank", "auto")), ("tiny-imagenet-50", ("--method", "full"))]
+    assert asked == [("pets", OPTIONS["full"])] + [
+        ("tiny-imagenet-50", OPTIONS[way]) for way in ("last", "auto", "full")
+    ]
     runs = json.loads((tmp_path / "runs.json").read_text())["runs"]
     assert [(run["dataset"], run["way"]) for run in runs] == [
+        ("pets", "last"),
         ("pets", "full"),
+        ("tiny-imagenet-50", "last"),
         ("tiny-imagenet-50", "auto"),
         ("tiny-imagenet-50", "full"),
     ]

@@ -31,8 +31,9 @@ def make_run(dataset: str, way: str, right: int = 60, parameters: int = 1_000) -
 
 
 def test_a_row_says_what_was_trained_and_what_ships() -> None:
-    text = page([make_run("pets", "8"), make_run("pets", "auto"), make_run("pets", "full")], ["pets"])
+    text = page([make_run("pets", way) for way in ("8", "last", "auto", "full")], ["pets"])
     for row in (
+        "| pets | `--placement last:4 --views 3` | 8 |",
         "| pets | `--rank 8` | 8 | 40 = 50.0 % [65.0, 83.0] | 60 = 75.0 % [65.0, 83.0] | adapter | 60 = 75.0 %",
         "| pets | `--rank auto` | 4 |",
         "| pets | `--method full` |  |",
@@ -46,11 +47,19 @@ def test_adapters_are_compared_with_full_fine_tuning() -> None:
     text = page(runs, ["pets", "flowers"])
     assert "- pets: adapters of rank 8 lie -2.5 points from full fine-tuning, with 1.0 % of its parameters." in text
     assert "- flowers" not in text
+    text = page([make_run("pets", "8", 60), make_run("pets", "last", 61)], ["pets"])
+    assert (
+        "- pets: adapters after the last four blocks alone, in fixed views, lie +1.2 points from those after all."
+        in text
+    )
 
 
 def test_what_is_missing_is_named() -> None:
     text = page([make_run("pets", "full")], ["pets", "flowers"])
-    assert "**Not run yet**: pets with `--rank 8`, pets with `--rank auto`, flowers with `--rank 8`" in text
+    assert (
+        "**Not run yet**: pets with `--rank 8`, pets with `--placement last:4 --views 3`, pets with `--rank auto`"
+        in text
+    )
 
 
 def test_a_search_that_ends_at_rank_zero_has_no_adapter() -> None:

@@ -14,6 +14,8 @@ from adaptertune_deploy.core.errors import UsageError
 from tests.cli.administered import TOKEN, administered
 from tests.cli.conftest import Atd
 
+WRONG = ("8001", "http://[::1", "http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://:8001")
+
 
 @pytest.fixture
 def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, httpx.Client]]:
@@ -91,7 +93,10 @@ def test_a_server_of_merged_graphs_takes_no_tensors(atd: Atd, folder: Path, monk
     [
         ("http://127.0.0.1:1", 1, "no server answers there (Connection refused); start one with: atd serve --admin"),
         ("./no.sock", 1, "no server answers there (No such file or directory)"),
-        ("8001", 2, "expected http://HOST:PORT, or the path of a Unix socket"),
+        *(
+            (where, 2, f"error: --server {where}: expected http://HOST:PORT, or the path of a Unix socket")
+            for where in WRONG
+        ),
     ],
 )
 def test_where_no_server_is(atd: Atd, where: str, code: int, text: str) -> None:
@@ -114,3 +119,13 @@ def test_an_address_may_have_a_path() -> None:
     assert Remote("/run/admin.sock")._base == ""
     with pytest.raises(UsageError):
         Remote("localhost:8001")
+
+
+def test_a_task_that_somebody_else_takes_away_at_once_is_said(
+    atd: Atd, server: tuple[str, httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, _ = server
+    monkeypatch.setattr(Remote, "index", lambda self: [{"name": "trees", "version": "1", "state": "UNAVAILABLE"}])
+    done = atd("add", "adapters/trees", "--server", where)
+    said = f"error: {where}: took trees and serves it no more, somebody else changed it; see atd list\n"
+    assert (done.code, done.err) == (1, said)

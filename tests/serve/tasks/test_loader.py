@@ -16,6 +16,7 @@ from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.sessions.room import Room
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.settings import Settings
 from adaptertune_deploy.serve.tasks.index import IndexEntry
@@ -154,6 +155,31 @@ def test_what_is_unloaded_is_answered_no_more_and_comes_back_as_the_same_version
         assert (again.version, again.key) == (1, 3)
         check(await ask(service, again), make_adapters()[0])
         assert len(service.loader.index()) == 3
+
+    play(service, body)
+
+
+@pytest.mark.parametrize("form", ["shared", "merged"])
+@pytest.mark.parametrize("change", ["removed", "replaced"])
+def test_a_task_without_a_slot_outlives_its_file_in_the_bundle(folder: Path, form: str, change: str) -> None:
+    manifest = bundle.read_manifest(folder)
+    names = [record.task.name for record in manifest.tasks]
+    service = open_service(folder, form, room=Room(1, frozenset()), settings=Settings(task_memory=0))
+    cold = next(name for name in names if not service.slots.warm(served(service, name)))
+    adapter = next(adapter for adapter in make_adapters() if adapter.task.name == cold)
+    if change == "replaced":
+        put(folder, another(cold))
+    else:
+        drop(folder, cold)
+    for path in folder.glob(f"*/{cold}-*"):
+        if path.relative_to(folder).as_posix() in manifest.files:
+            path.unlink()
+
+    async def body() -> None:
+        for name in (*names, cold):  # the others take its slot in between
+            logits = await ask(service, served(service, name))
+            if name == cold:
+                check(logits, adapter)
 
     play(service, body)
 

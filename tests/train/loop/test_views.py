@@ -10,10 +10,13 @@ import torch
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.images.preprocess import normalised
+from adaptertune_deploy.core.progress import silent
 from adaptertune_deploy.data.batches.augment import sample_generator, training_transform
 from adaptertune_deploy.data.batches.loader import Batch
 from adaptertune_deploy.data.batches.order import is_served
+from adaptertune_deploy.train.comparison.candidates import frozen_features
 from adaptertune_deploy.train.device.device import Device
+from adaptertune_deploy.train.evaluation.evaluate import outputs
 from adaptertune_deploy.train.loop import views as module
 from adaptertune_deploy.train.loop.fit import fit
 from adaptertune_deploy.train.loop.stepper import Stepper
@@ -47,7 +50,7 @@ def test_a_step_on_tokens_is_a_step_on_the_images_whose_views_they_are() -> None
         for held in batch.rows.tolist():
             row = int(rows[held])
             if is_served(2, epoch, held, 0.4):
-                images.append(run.training_images(np.array([row])).__iter__().__next__().images[0])
+                images.append(run.some_images(np.array([row]))[0])
             else:
                 pixels = transform(run.pixels.reduced(split, row), sample_generator(5, epoch % 2, row))
                 images.append(torch.from_numpy(normalised(pixels, run.pixels.spec)))
@@ -90,7 +93,33 @@ def test_tokens_are_computed_once_for_all_folds_and_told(monkeypatch: pytest.Mon
     for rows in (np.arange(10), np.arange(10, 30)):
         list(run.with_rank(4).batches(rows, 2, 0))
     assert calls == [1, 30, 30, 30]
-    assert [step for step in told if step[0] == "fixed views"] == [("fixed views", done, 90) for done in (30, 60, 90)]
+    assert [step for step in told if step[0] == "views as served"] == [("views as served", 30, 30)]
+    assert [step for step in told if step[0] == "fixed views"] == [("fixed views", done, 60) for done in (30, 60)]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_measured_on_training_images_is_what_the_images_give(precision: str) -> None:
+    device = Device(torch.device("cpu"), precision)
+    plain = make_run(blocks=(1, 2), recipe=VIEWED, device=device)
+    viewed = with_views(plain)
+    rows = np.array([21, 4, 29, 0, 13])
+    model = disturb(make_model(make_task(blocks=(1, 2)), plain.backbone)).eval()
+    for chosen in (None, rows):
+        answers = [outputs(model, run.training_images(chosen), run.exact) for run in (plain, viewed)]
+        np.testing.assert_allclose(answers[1][0], answers[0][0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(answers[1][1], answers[0][1])
+    held = [batch for run in (plain, viewed) for batch in run.training_images(rows)]
+    assert [batch.rows.tolist() for batch in held] == [[0, 1, 2, 3, 4]] * 2
+    features = [frozen_features(run, "train")[0] for run in (plain, viewed)]
+    np.testing.assert_allclose(features[1], features[0], rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_as_served_come_in_batches_of_the_size_asked_for() -> None:
+    views = with_views(make_run(blocks=(1, 2), recipe=VIEWED)).views
+    assert views is not None
+    batches = views.served_batches(None, 7, silent)
+    assert len(batches) == len(sizes := [len(batch.targets) for batch in batches])
+    assert sizes == [7, 7, 7, 7, 2]
 
 
 def test_more_tokens_than_memory_bears_are_refused_with_their_size(monkeypatch: pytest.MonkeyPatch) -> None:

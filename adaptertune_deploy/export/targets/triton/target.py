@@ -24,8 +24,9 @@ SHARED_PART = """
 
     tritonserver --model-repository=shared
 
-The model `{name}` runs in Triton's Python backend. Its Python needs `pip install 'adaptertune-deploy[cpu]'` (or [gpu]),
-in the numpy that the backend was built for: numpy below 2 for Triton 2.51 (24.10). One batch mixes tasks: {tasks}.
+The model `{name}` runs in Triton's Python backend. Its Python needs adaptertune-deploy with its extra
+`cpu` or `gpu`, in the numpy that the backend was built for: numpy below 2 for Triton 2.51 (24.10). One batch mixes
+tasks: {tasks}.
 
 | tensor | type, shape | |
 |---|---|---|

@@ -11,8 +11,9 @@ from time import monotonic
 from adaptertune_deploy.serve.grpc.guard.connection import LINGER_S, Connection, Stage
 from adaptertune_deploy.serve.grpc.guard.inner import Inner
 from adaptertune_deploy.serve.grpc.guard.rules import Violation
-from adaptertune_deploy.serve.http.wire import watch
 from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
+from adaptertune_deploy.serve.http.wire.watch import SWEEPS
+from adaptertune_deploy.serve.listening import descriptors
 from adaptertune_deploy.serve.listening.address import release
 from adaptertune_deploy.serve.settings import Settings
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 def capacity(wanted: int) -> int:
     """Return how many connections this process can hold open: `wanted`, or what its limit on descriptors leaves."""
     each = DESCRIPTORS * SHARE
-    return max(1, watch.capacity(wanted * each) // each)
+    return max(1, descriptors.for_connections(wanted * each) // each)
 
 
 class Guard:
@@ -126,7 +127,7 @@ class Guard:
         settings = self.settings
         shortest = min(settings.header_timeout, settings.keep_alive, settings.answer_timeout)
         while True:
-            await asyncio.sleep(min(1.0, max(0.01, shortest / watch.SWEEPS)))
+            await asyncio.sleep(min(1.0, max(0.01, shortest / SWEEPS)))
             now = monotonic()
             for connection in list(self._connections):
                 connection.check(now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import socket
 from collections.abc import Callable
 from time import monotonic
@@ -14,10 +13,9 @@ from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http.responses import raw_error
 from adaptertune_deploy.serve.http.wire.lingering import Lingering
 from adaptertune_deploy.serve.http.wire.phase import Phase
+from adaptertune_deploy.serve.listening.descriptors import for_connections
 from adaptertune_deploy.serve.settings import Settings
 
-# Descriptors for files, the engine's devices, and connections that are being taken or let go of.
-RESERVED_DESCRIPTORS = 64
 # The order in which connections make room: those that owe the server nothing but a request come first.
 GIVING_WAY = (Phase.ENDING, Phase.OPENED, Phase.IDLE, Phase.HEAD, Phase.BODY)
 UNASKED = (Phase.OPENED, Phase.IDLE)
@@ -26,14 +24,6 @@ SCARCE = 8
 LINGER_S = 2.0
 SWEEPS = 4  # within the shortest time limit
 FULL = raw_error("every connection is taken; try again later", 503)
-
-
-def capacity(wanted: int) -> int:
-    """Return how many connections this process can hold open: `wanted`, or what its limit on descriptors leaves."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, limit - RESERVED_DESCRIPTORS))
 
 
 class Watched(Protocol):
@@ -63,7 +53,7 @@ class Watch:
     def __init__(self, settings: Settings, on_refused: Callable[[int], None] = lambda status: None) -> None:
         """Watch nothing yet; `on_refused` is called with the HTTP status of every request that no handler sees."""
         self.settings = settings
-        self.capacity = capacity(settings.max_connections)
+        self.capacity = for_connections(settings.max_connections)
         self.draining = False
         self._on_refused = on_refused
         self._phases: dict[Phase, dict[Watched, None]] = {phase: {} for phase in Phase}

@@ -9,7 +9,7 @@ import pytest
 
 from adaptertune_deploy.serve.grpc.guard.frames import NO_ERROR, NO_SETTINGS, farewell
 from adaptertune_deploy.serve.grpc.guard.guard import capacity
-from adaptertune_deploy.serve.http.wire.watch import RESERVED_DESCRIPTORS
+from adaptertune_deploy.serve.listening.descriptors import RESERVED
 from adaptertune_deploy.serve.settings import Settings
 from benchmarks.clients.http2 import END_HEADERS, HEADERS, PREFACE, frame
 from tests.serve.grpc.guard.conftest import guarded, play, until
@@ -22,7 +22,7 @@ ROOM = farewell(0, NO_ERROR, "the connection idled, and others waited for its pl
 def test_connections_leave_descriptors_for_http(limit: int, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert capacity(512) == found
-    assert found == 1 or limit == resource.RLIM_INFINITY or 6 * found <= limit - RESERVED_DESCRIPTORS
+    assert found == 1 or limit == resource.RLIM_INFINITY or 6 * found <= limit - RESERVED
 
 
 def test_a_connection_takes_three_descriptors_and_gives_them_back() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.http.wire.lingering import Lingering
 from adaptertune_deploy.serve.http.wire.phase import Phase
-from adaptertune_deploy.serve.http.wire.watch import LINGER_S, RESERVED_DESCRIPTORS, Watch, capacity
+from adaptertune_deploy.serve.http.wire.watch import LINGER_S, Watch
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.http.wire.test_lingering import FakeTransport
 
@@ -150,12 +149,6 @@ def test_what_a_client_has_not_taken_is_known() -> None:
     assert not watch.unsent()
     connections[0].pending = 1
     assert watch.unsent()
-
-
-def test_descriptors_bound_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit, expected in ((256, 256 - RESERVED_DESCRIPTORS), (10, 1), (65_536, 1000), (resource.RLIM_INFINITY, 1000)):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
-        assert capacity(1000) == expected
 
 
 def test_refusals_are_told_by_status() -> None:
