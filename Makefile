@@ -13,7 +13,7 @@ WORKERS := --numprocesses=2 --max-worker-restart=0
 USUAL := "not slow and not gpu and not tensorrt"
 SIZE := about 6 GB on Linux (torch's CUDA build) unless torch's CPU build is already there, see README.md
 
-.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device lint types types-all types-device format bench-accuracy bench-methods bench-train bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
+.PHONY: gpu triton-server perf-analyzer proto quickstart screenshots test test-all test-gpu test-device test-device-3.10 lint types types-all types-device format bench-accuracy bench-methods bench-train bench-families bench-planted-rank bench-auto-rank bench-nested-widths bench-infer bench-serve bench-sizing bench-precision bench-precision-answers bench-precision-timing bench-export tensorrt-bindings fuzz soak noisy reliability clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/atd quickstart
@@ -61,6 +61,10 @@ reliability:
 # What a device has: the base package and ONNX Runtime; no torch, timm or onnx.
 test-device: $(VENV)-device/.installed
 	$(VENV)-device/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/bench tests/doctor tests/inspection tests/device
+
+# The same on the oldest Python that devices have, with the newest packages that there are for it.
+test-device-3.10: $(VENV)-device-3.10/.installed
+	$(VENV)-device-3.10/bin/python -m pytest -p no:cacheprovider tests/core tests/engines tests/serve tests/bench tests/doctor tests/inspection tests/device
 
 # The messages of gRPC, after a change of the files that declare them.
 proto: $(VENV)/.installed-dev
@@ -180,6 +184,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)-device/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-device
 	$(VENV)-device/bin/python $(INSTALL) --editable '.[cpu,grpc]' pytest httpx hypothesis 'tritonclient[http]'
+	touch $@
+
+$(VENV)-device-3.10/.installed: pyproject.toml
+	python3.10 -m venv $(VENV)-device-3.10
+	$(VENV)-device-3.10/bin/python -m pip install $(QUIET) --disable-pip-version-check --editable '.[cpu,grpc]' pytest httpx hypothesis 'tritonclient[http]'
 	touch $@
 
 $(VENV)-triton/.installed: pyproject.toml

@@ -78,6 +78,8 @@ def _read(path: Path) -> bytes:
     from adaptertune_deploy.core.images.image_file import read_image, read_stream
 
     if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UsageError("-: standard input is closed; give an image file")
         return read_stream(sys.stdin.buffer, "standard input")
     try:
         return read_image(path)

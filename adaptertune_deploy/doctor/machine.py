@@ -29,6 +29,11 @@ class Ran:
     err: str = ""
 
 
+def normalised(name: str) -> str:
+    """Return a distribution's name in lower case with hyphens; PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 class Machine(Protocol):
     """The questions that checks ask; a test answers them out of dictionaries.
 
@@ -97,7 +102,7 @@ class ThisMachine:
         for entry in importlib.metadata.distributions():
             name = entry.metadata["Name"]
             if name:  # the first of a name is the one that is imported
-                found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), entry.version)
+                found.setdefault(normalised(name), entry.version)
         return found
 
     def read(self, path: str) -> str | None:

@@ -102,7 +102,7 @@ def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
     if found is not None:
         run = run.with_rank(found.choice.rank)
     turns = run.recipe.seeds if run.recipe.rank or run.recipe.method == FULL else 0
-    gates = {0: found.gate} if found else {}
+    gates = {0: found.gate} if found and found.choice.tried else {}
     trained = [_train(run, frozen, probe, run.recipe.seed + turn, gates.get(turn)) for turn in range(turns)]
     measured = _measured(run, frozen, head, trained, found, time.perf_counter() - started)
     config = write_artefact(request.out, run, probe, trained[0].adapted.model if trained else None, measured)

@@ -28,6 +28,7 @@ MAX_PIXELS = 50_000_000
 STRIP_PIXELS = 1_000_000
 # Where nobody waits for an answer, larger photographs are read too: training, evaluation, verification.
 MAX_OFFLINE_PIXELS = 400_000_000
+UNKNOWN_WHITE = "of which nobody knows which one is white; convert it to 8 bits, or to Pillow's mode I;16"
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -90,8 +91,12 @@ def rgb(image: Image.Image, orientation: str = "exif", check: Callable[[], None]
         image: of any mode that Pillow turns into RGB; it stays as it is.
         orientation: "exif" or "ignored"; see PreprocessSpec.
         check: see decode.
+
+    Raises:
+        ImageError: 400 for an image without pixels, or with numbers of which nobody knows which one is white.
     """
     image.load()
+    _check_pixels(image)
     exif = image.info.get("exif")  # of a PNG it may follow the pixels
     if "transparency" in image.info:
         # `convert` would carry the transparent colour along, with a warning for the usual kind of PNG.
@@ -235,6 +240,15 @@ def _colours(image: Image.Image, check: Callable[[], None] | None) -> Image.Imag
         strip = image.crop((0, top, image.width, min(top + step, image.height)))
         result.paste(_colours(strip, None), (0, top))
     return result
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if 0 in image.size:
+        raise ImageError(f"the image has {image.width} x {image.height} pixels; send one with some")
+    if image.mode == "F":
+        raise ImageError(f"the image holds 32-bit floats, {UNKNOWN_WHITE}")
+    if image.mode == "I" and image.format != "PNG":  # as which some versions of Pillow open a PNG of 16 bits
+        raise ImageError(f"the image holds 32-bit integers, {UNKNOWN_WHITE}")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

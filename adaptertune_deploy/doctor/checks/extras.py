@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from adaptertune_deploy.core.extras import COMMANDS, ENGINE_EXTRAS, EXTRAS
 from adaptertune_deploy.doctor.finding import NOTE, OK, Finding
-from adaptertune_deploy.doctor.machine import Machine
+from adaptertune_deploy.doctor.machine import Machine, normalised
 
 
 def check(machine: Machine) -> Iterator[Finding]:
@@ -26,4 +26,4 @@ def check(machine: Machine) -> Iterator[Finding]:
 
 
 def _missing(machine: Machine, extra: str) -> list[str]:
-    return [name for name in EXTRAS[extra] if name not in machine.distributions]
+    return [name for name in EXTRAS[extra] if normalised(name) not in machine.distributions]

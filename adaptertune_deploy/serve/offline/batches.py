@@ -88,5 +88,5 @@ def _load(session: Session, image: AnyImage, name: str) -> Array:
         return preprocess.transform(preprocess.rgb(image, spec.orientation), spec)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", error.status) from None
-    except OSError as error:  # a file that Pillow opened and reads only now
+    except (OSError, ValueError) as error:  # a file that Pillow opened and reads only now, or closed; odd modes
         raise ImageError(f"{name}: {error}") from None

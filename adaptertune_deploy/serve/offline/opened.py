@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from adaptertune_deploy.core.errors import ImageError, UsageError
-from adaptertune_deploy.core.images.image_file import read_image
+from adaptertune_deploy.core.images.image_file import read_image, read_stream
 from adaptertune_deploy.core.spec import TaskSpec
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.answers import Answer
@@ -20,8 +20,10 @@ from adaptertune_deploy.serve.offline import classify, embed
 from adaptertune_deploy.serve.offline.batches import AnyImage
 from adaptertune_deploy.serve.sessions.session import Session
 
-# A file's path or its bytes, an image of Pillow's, or uint8 pixels: [H, W, 3] in the order red, green, blue, or [H, W].
-ImageLike: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[np.uint8]"
+# A file's path, its bytes, or the file itself, open in binary; an image of Pillow's; or uint8 pixels: [H, W, 3] in the
+# order red, green, blue, or [H, W].
+ImageLike: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8]"
+ONE_IMAGE = (str, Path, bytes, bytearray, memoryview, Image.Image, np.ndarray)
 
 
 class OpenBundle:
@@ -40,13 +42,13 @@ class OpenBundle:
         self.form, self.engine = session.form, session.engine
 
     def predict(
-        self, images: ImageLike | Sequence[ImageLike], tasks: str | Sequence[str] | None = None, top_k: int = 5
+        self, images: ImageLike | Sequence[ImageLike], tasks: str | Iterable[str] | None = None, top_k: int = 5
     ) -> list[Answer]:
         """Return one answer for each image and task, image by image.
 
         Args:
-            images: one image or several: paths, bytes of files, images of Pillow's, or uint8 arrays [H, W, 3] or
-                [H, W]. A path is decoded as training decoded it.
+            images: one image or several: paths, bytes of files, open files, images of Pillow's, or uint8 arrays
+                [H, W, 3] or [H, W]. A path is decoded as training decoded it.
             tasks: a name, or several; None for all.
             top_k: labels an answer, the most probable first; a task with fewer gives all.
 
@@ -59,7 +61,7 @@ class OpenBundle:
         return classify.classify(self._session, given, _names(tasks), top_k, names)
 
     def features(
-        self, images: ImageLike | Sequence[ImageLike], tasks: str | Sequence[str] | None = None
+        self, images: ImageLike | Sequence[ImageLike], tasks: str | Iterable[str] | None = None
     ) -> dict[str, Array]:
         """Return what each task's head is given: task -> float32 [images, F].
 
@@ -89,13 +91,13 @@ class OpenBundle:
         self.close()
 
 
-def _names(tasks: str | Sequence[str] | None) -> Sequence[str] | None:
-    return [tasks] if isinstance(tasks, str) else tasks
+def _names(tasks: str | Iterable[str] | None) -> Sequence[str] | None:
+    return [tasks] if isinstance(tasks, str) else None if tasks is None else list(tasks)
 
 
 def _read(images: Any) -> tuple[list[AnyImage], list[str]]:
     """Return images as a session takes them, and what messages call them."""
-    alone = isinstance(images, (str, Path, bytes, Image.Image, np.ndarray))
+    alone = isinstance(images, ONE_IMAGE) or hasattr(images, "read") or not isinstance(images, Iterable)
     given = [images] if alone else list(images)
     if not given:
         raise UsageError("no image was given; give at least one")
@@ -107,13 +109,18 @@ def _read(images: Any) -> tuple[list[AnyImage], list[str]]:
 
 
 def _load(image: Any, name: str) -> AnyImage:
-    if isinstance(image, (bytes, Image.Image)):
+    if isinstance(image, Image.Image):
         return image
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
     if isinstance(image, (str, Path)):
         try:
             return read_image(Path(image))
-        except OSError as error:
-            raise UsageError(f"{name}: can't be read ({error.strerror}); give an image file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{name}: can't be read ({reason}); give an image file") from None
+    if hasattr(image, "read"):
+        return _content(image, name)
     if not isinstance(image, np.ndarray):
         raise ImageError(
             f"{name} is a {type(image).__name__}, expected a path, bytes, an image of Pillow's or an array"
@@ -121,3 +128,13 @@ def _load(image: Any, name: str) -> AnyImage:
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
         raise ImageError(f"{name} is an array {image.dtype} {list(image.shape)}, expected uint8 [H, W, 3] or [H, W]")
     return Image.fromarray(np.ascontiguousarray(image))
+
+
+def _content(stream: Any, name: str) -> bytes:
+    try:
+        data = read_stream(stream, name)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: can't be read ({error}); give a file that is open in binary") from None
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name} gives {type(data).__name__}, expected bytes; open the file in binary: 'rb'")
+    return data

@@ -152,12 +152,14 @@ class RankChoice:
     """How a rank was found.
 
     search: "auto" or "auto:fast".
-    rank: the smallest within one standard error of the best.
+    rank: the smallest within one standard error of the best; see train.rank.rule.
     folds: 2 or more; 1 is one split.
     images: that the ranks answered; too few to compare where `tried` is empty.
     tried: ranks ascending.
     alike: the ranks within one standard error of the best, ascending.
     seconds: of the search.
+    instead: seconds, reckoned by steps, that a run whose rank is given spends in its place: on its own comparison, and
+        where the search ends at rank 0, on the training that this run is spared.
     """
 
     search: str
@@ -167,6 +169,7 @@ class RankChoice:
     tried: tuple[TriedRank, ...]
     alike: tuple[int, ...]
     seconds: float
+    instead: float
 
 
 @dataclass(frozen=True)

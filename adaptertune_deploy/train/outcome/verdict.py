@@ -90,7 +90,7 @@ def rank(measured: Measured) -> str | None:
     how = "one split" if choice.folds == 1 else f"{choice.folds} folds"
     tried = ", ".join(str(one.rank) for one in choice.tried)
     alike = f", not distinguishable from {_span(choice)}" if len(choice.alike) > 1 else ""
-    cost = f"; {cost_of(measured):.1f} times the time of a given rank" if measured.adapter is not None else ""
+    cost = f"; about {cost_of(measured):.1f} times the time of a given rank"
     return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){cost}"
 
 
@@ -110,12 +110,10 @@ def widths(measured: Measured) -> str | None:
 
 
 def cost_of(measured: Measured) -> float:
-    """Return the time of a run that searched its rank in multiples of one that is given it."""
+    """Return the time of a run that searched its rank in multiples of one that is given it, reckoned by their steps."""
     if measured.rank is None or not measured.rank.tried:
         return 1.0
-    searched = measured.rank.seconds
-    one = searched / max(1, len(measured.rank.tried) - 1)
-    return measured.seconds / (measured.seconds - searched + one)
+    return measured.seconds / (measured.seconds - measured.rank.seconds + measured.rank.instead)
 
 
 def _span(choice: RankChoice) -> str:

@@ -3,7 +3,8 @@
 Ranks answer the same images, each out of fold, so they are compared image by image: rank r is within one standard error
 of the best where the mean of the differences of their losses is below the standard error of that mean. Of those the
 smallest is taken (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, paired).
-Rank 0 is the head alone.
+Rank 0 is the head alone. Where a rank that was tried beats it as the gate asks for, only such ranks can be taken: a
+best rank whose own difference is noisy makes no head as good as an adapter that is shown to be better.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+from adaptertune_deploy.train.comparison.gate import THRESHOLD
 
 # Losses of one rank, float64 [images], at the rank's own temperature and weighted as the training weighs.
 Losses = npt.NDArray[np.float64]
@@ -45,9 +48,18 @@ def within(tried: Mapping[int, Losses]) -> tuple[int, ...]:
     return tuple(rank for rank, (above, error) in to_best(tried).items() if above <= 0 or above < error)
 
 
+def shown(tried: Mapping[int, Losses]) -> tuple[int, ...]:
+    """Return the ranks that beat the head alone, if it is there, by the gate's rule (comparison.gate), ascending."""
+    if HEAD_ONLY not in tried:
+        return ()
+    gains = {rank: difference(tried[HEAD_ONLY], tried[rank]) for rank in sorted(tried) if rank != HEAD_ONLY}
+    return tuple(rank for rank, (gain, error) in gains.items() if gain > 0 and gain >= THRESHOLD * error)
+
+
 def pick(tried: Mapping[int, Losses]) -> int:
-    """Return the smallest rank within one standard error of the best."""
-    return within(tried)[0]
+    """Return the smallest rank within one standard error of the best, of those that beat the head alone if any does."""
+    alike, better = within(tried), shown(tried)
+    return next((rank for rank in alike if rank in better), better[0]) if better else alike[0]
 
 
 def following(tried: Mapping[int, Losses], most: int) -> int | None:

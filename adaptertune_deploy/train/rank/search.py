@@ -12,7 +12,7 @@ from adaptertune_deploy.train.outcome.measured import Gate, RankChoice
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, USUAL_RANK
+from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, USUAL_RANK, count_steps
 from adaptertune_deploy.train.run import Run
 
 # Ranks that are tried at most, so that a search costs two and a half times a run with a given rank, or 1.6 times. For
@@ -57,7 +57,7 @@ def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) 
     started = time.perf_counter()
     trials = RankTrials(run, frozen, probe, fold, seed)
     if not trials.enough_images:
-        choice = RankChoice(run.recipe.search, USUAL_RANK, trials.folds, trials.images, (), (), 0.0)
+        choice = RankChoice(run.recipe.search, USUAL_RANK, trials.folds, trials.images, (), (), 0.0, 0.0)
         return Found(choice, untried(trials.folds, trials.images))
     most = most_tried(run.recipe.search, trials.folds, len(frozen.targets))
     while (rank := rule.following(trials.losses, most)) is not None:
@@ -66,7 +66,19 @@ def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) 
     picked = rule.pick(losses)
     shown = picked or min((rank for rank in losses if rank), key=lambda rank: float(losses[rank].mean()))
     seconds = time.perf_counter() - started
-    choice = RankChoice(
-        run.recipe.search, picked, trials.folds, trials.images, trials.tried(), rule.within(losses), seconds
-    )
+    alike = rule.within(losses)
+    instead = seconds * _given_steps(run, len(fold), picked) / ((len(losses) - 1) * _steps(run, fold))
+    choice = RankChoice(run.recipe.search, picked, trials.folds, trials.images, trials.tried(), alike, seconds, instead)
     return Found(choice, trials.gate(shown))
+
+
+def _steps(run: Run, fold: Folds) -> int:
+    """Return the steps of one rank's trainings on these folds."""
+    images = len(fold)
+    return sum(count_steps(run.recipe, int((fold != number).sum()), images) for number in range(int(fold.max()) + 1))
+
+
+def _given_steps(run: Run, images: int, picked: int) -> int:
+    """Return the steps that a run whose rank is given takes in place of a search and, where it ends at 0, after it."""
+    whole = 0 if picked else count_steps(run.recipe, images, images)
+    return _steps(run, run.fold(run.recipe.folds, "gate")) + whole

@@ -188,6 +188,18 @@ def test_sixteen_bit_gray_is_scaled_and_never_cut_to_white() -> None:
     assert (trained_on(data) == 255).mean() > 0.99
 
 
+def test_numbers_of_which_nobody_knows_the_white_are_refused() -> None:
+    deep = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    sixteen = preprocess.rgb(Image.fromarray(deep))
+    np.testing.assert_array_equal(np.asarray(sixteen)[..., 0], np.round(deep / 257).astype(np.uint8))
+    for kind, said in ((np.int32, "integers"), (np.float32, "floats")):
+        with pytest.raises(ImageError, match=f"^the image holds 32-bit {said}, of which nobody knows"):
+            preprocess.rgb(Image.fromarray(deep.astype(kind)))
+    as_integers = Image.fromarray(deep.astype(np.int32))
+    as_integers.format = "PNG"  # as which a file of 16 bits may be opened
+    np.testing.assert_array_equal(np.asarray(preprocess.rgb(as_integers)), np.asarray(sixteen))
+
+
 @pytest.mark.case("D4", "16-bit colour", "its upper byte")
 def test_sixteen_bit_colour_keeps_its_upper_byte() -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (5, 7, 3)).astype(">u2")

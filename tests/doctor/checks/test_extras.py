@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib.metadata
+
 from adaptertune_deploy.core.extras import EXTRAS
 from adaptertune_deploy.doctor.checks.extras import check
+from adaptertune_deploy.doctor.machine import ThisMachine, normalised
 from tests.doctor.fake_machine import FakeMachine, found, told
 
 
@@ -22,8 +25,16 @@ def test_who_trains_but_can_not_export_is_told() -> None:
 
 
 def test_one_library_too_few_is_named() -> None:
-    packages = dict.fromkeys((name for names in EXTRAS.values() for name in names), "1")
+    packages = dict.fromkeys((normalised(name) for names in EXTRAS.values() for name in names), "1")
     assert set(told(check, FakeMachine(packages=packages)).values()) == {"ok"}
     del packages["scipy"]
     finding = found(check, FakeMachine(packages=packages))["extra train"]
     assert (finding.status, finding.found) == ("note", "lacks scipy")
+
+
+def test_what_is_installed_here_is_not_said_to_be_absent() -> None:
+    machine = ThisMachine()
+    here = {normalised(entry.metadata["Name"]) for entry in importlib.metadata.distributions()}
+    for extra, said in told(check, machine).items():
+        wanted = {normalised(name) for name in EXTRAS[extra.removeprefix("extra ")]}
+        assert (said == "note") == (0 < len(wanted - here) < len(wanted)), extra

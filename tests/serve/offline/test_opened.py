@@ -32,9 +32,11 @@ def test_every_kind_of_image_is_answered_as_the_file_is(opened: OpenBundle, png:
     path.write_bytes(png)
     image = Image.open(path)
     wanted = classify(make_shared(), [png], top_k=2)
-    for given in (path, str(path), png, image, np.asarray(image), np.asarray(image)[:, ::-1][:, ::-1]):
+    files = (io.BytesIO(png), path.open("rb"), bytearray(png), memoryview(png))
+    for given in (path, str(path), png, image, np.asarray(image), np.asarray(image)[:, ::-1][:, ::-1], *files):
         assert opened.predict(given, top_k=2) == wanted
-    together = opened.predict([path, png, image], "flowers", top_k=2)
+    files[1].close()
+    together = opened.predict([path, png, image], (name for name in ["flowers"]), top_k=2)
     assert [(answer.image, answer.task) for answer in together] == [(place, "flowers") for place in range(3)]
     for answer in together:  # other kernels take other numbers of rows, so the last bits may differ
         assert [label.label for label in answer.top] == [label.label for label in wanted[1].top]
@@ -77,6 +79,17 @@ def test_features_are_those_of_each_task(opened: OpenBundle, png: bytes) -> None
         (np.zeros((2, 2, 4), np.uint8), r"image 1 of 1 is an array uint8 \[2, 2, 4\], expected uint8 \[H, W, 3\]"),
         (np.zeros((2, 2, 3)), r"is an array float64 \[2, 2, 3\]"),
         (np.zeros((0, 2), np.uint8), r"is an array uint8 \[0, 2\]"),
+        (None, "image 1 of 1 is a NoneType, expected a path"),
+        (5, "image 1 of 1 is a int, expected a path"),
+        ("a\0b.png", "can't be read .*null byte"),
+        (io.StringIO("text"), "image 1 of 1 gives str, expected bytes; open the file in binary"),
+        (Image.new("RGB", (0, 5)), "image 1 of 1: the image has 0 x 5 pixels"),
+        (Image.new("La", (4, 4)), "image 1 of 1: conversion from La to L not supported"),
+        (
+            Image.new("F", (4, 4)),
+            "image 1 of 1: the image holds 32-bit floats, of which nobody knows",
+        ),
+        (Image.new("I", (4, 4), 255), "image 1 of 1: the image holds 32-bit integers, of which nobody knows"),
     ],
 )
 def test_what_is_no_image_is_named(opened: OpenBundle, given: Any, message: str) -> None:
@@ -88,6 +101,13 @@ def test_an_image_that_pillow_can_not_finish_reading_is_named(opened: OpenBundle
     data = encode(make_image(300, 300), "JPEG")
     with pytest.raises(ImageError, match="image 1 of 1: "):
         opened.predict(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+
+def test_a_closed_image_is_named(opened: OpenBundle, png: bytes) -> None:
+    image = Image.open(io.BytesIO(png))
+    image.close()
+    with pytest.raises(ImageError, match="image 1 of 1: "):
+        opened.predict(image)
 
 
 def test_the_end_of_the_block_closes_the_engine(png: bytes) -> None:

@@ -107,7 +107,7 @@ def make_rank_choice(*alike: int, picked: int = 4, search: str = "auto") -> Rank
             (32, 0.006, 0.007),
         )
     )
-    return RankChoice(search, picked, 2, 378, tried, alike or (4, 8, 32), 8.0)
+    return RankChoice(search, picked, 2, 378, tried, alike or (4, 8, 32), 8.0, 2.0)
 
 
 def make_nested_widths() -> tuple[NestedWidth, ...]:

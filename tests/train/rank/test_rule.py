@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptertune_deploy.train.rank.rule import FIRST, OCTAVES, Losses, following, pick, to_best, within
+from adaptertune_deploy.train.rank.rule import FIRST, OCTAVES, Losses, following, pick, shown, to_best, within
 
 IMAGES = 400
 NOISE = np.random.default_rng(0).standard_normal((128, IMAGES))
@@ -58,6 +58,25 @@ def test_equal_ranks_give_the_smallest() -> None:
     same = np.linspace(0, 1, 50)
     assert pick({32: same, 8: same, 0: same}) == 0
     assert within({32: same, 8: same, 0: same}) == (0, 8, 32)
+
+
+def test_a_noisy_best_rank_makes_no_head_as_good_as_a_rank_that_is_shown_to_beat_it() -> None:
+    base, small = np.zeros(300), 0.1 * NOISE[1, :300]
+    noisy = 0.7 * NOISE[2, :300]
+    tried = {0: base, 8: small - small.mean() - 0.026, 32: noisy - noisy.mean() - 0.028}
+    assert within(tried) == (0, 8, 32)
+    assert shown(tried) == (8,)
+    assert pick(tried) == 8
+    assert pick({0: base, 32: tried[32]}) == 0
+    assert shown({8: base, 32: tried[8]}) == ()
+
+
+def test_the_smallest_of_those_that_are_alike_is_one_that_ships() -> None:
+    base, noisy = np.zeros(300), 0.3 * NOISE[2, :300]
+    tried = {0: base, 8: noisy - noisy.mean() - 0.03, 32: 0.1 * (NOISE[1, :300] - NOISE[1, :300].mean()) - 0.031}
+    assert within(tried) == (8, 32)
+    assert shown(tried) == (32,)
+    assert pick(tried) == 32
 
 
 @pytest.mark.parametrize("planted", [0, *OCTAVES[:-1]])
