@@ -42,6 +42,10 @@ REASONS: list[tuple[dict[str, Any], str]] = [
         {"ships": HEAD, "chosen_by": "user", "gate": None},
         "the head alone ships: --ship head asked for it; nothing was compared",
     ),
+    (
+        {"ships": ADAPTER, "chosen_by": "user", "gate": FEW},
+        "the adapter ships: --ship adapter asked for it; nothing was compared",
+    ),
 ]
 
 
@@ -121,6 +125,8 @@ def test_seeds_have_a_mean_and_a_spread() -> None:
         "77.5 .. 82.5 %",
         "the comparison out of fold chose the adapter with 1 of 3 seeds",
     )
+    uncompared = tuple(dataclasses.replace(repeat, gate=FEW) for repeat in three.repeats)
+    assert len(verdict.seeds(dataclasses.replace(three, gate=FEW, repeats=uncompared))) == 1
     four = dataclasses.replace(three, repeats=make_repeats(31, 32, 32, gates=False))
     (said,) = verdict.seeds(four)
     assert "4 seeds" in said
