@@ -26,7 +26,7 @@ from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.logs.log import Logs
 from adaptertune_deploy.train.loop.views import Views
-from adaptertune_deploy.train.parallel.group import Group
+from adaptertune_deploy.train.parallel.group import Group, LostError
 from adaptertune_deploy.train.request.recipe import ADAPTER, GIVEN, NESTED, Recipe
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints
 
@@ -89,9 +89,16 @@ class Run:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Remove what was kept of the trainings at the end, also at one that would come again; a stop leaves it."""
+        """Remove what was kept of the trainings at the end, also at one that would come again.
+
+        A stop leaves it, and so does the loss of another process, which says nothing of the training.
+        """
         try:
             yield
+        except LostError as error:
+            if self.checkpoints is None or not self.checkpoints.kept:
+                raise
+            raise LostError(f"{error}; to go on: the same command with --resume") from error
         except TrainingError:
             self._forget()
             raise

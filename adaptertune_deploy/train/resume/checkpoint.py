@@ -116,6 +116,11 @@ class Checkpoints:
         self._mine = True
 
     @property
+    def kept(self) -> bool:
+        """Whether a training of this run lies in the folder."""
+        return self._mine
+
+    @property
     def due(self) -> bool:
         """Whether it is time to keep a training."""
         return self._every > 0 and self._clock() - self._last >= self._every
