@@ -124,5 +124,5 @@ def test_what_was_kept_outlives_a_lost_process_and_no_failure(
 
 def test_a_process_that_is_lost_before_anything_was_kept_says_nothing_of_going_on(tmp_path: Path) -> None:
     run = make_run(checkpoints=Checkpoints(tmp_path / "kept", {}, 60.0))
-    with pytest.raises(LostError, match="^process 1 is gone$"), run.keeping():
+    with pytest.raises(LostError, match=r"^process 1 is gone$"), run.keeping():
         raise LostError("process 1 is gone")
