@@ -93,7 +93,8 @@ def prepare(
         frozen_sha256=weights_sha256(backbone.module),
         device=device,
         recipe=recipe,
-        notes=(*_notes(request, dataset, splits, backbone), *copies, *pixels.notes),
+        notes=(*_notes(request, dataset, splits, backbone), *copies.sentences, *pixels.notes),
+        copies=copies,
         progress=progress,
         tell=tell,
     )

@@ -20,6 +20,7 @@ from adaptertune_deploy.data.batches.loader import Batches, EvaluationLoader, ev
 from adaptertune_deploy.data.batches.order import WHOLE
 from adaptertune_deploy.data.division.folds import fold_of
 from adaptertune_deploy.data.division.splits import Splits
+from adaptertune_deploy.data.duplicates import NO_COPIES, Told
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.model.backbone import Backbone
@@ -45,6 +46,7 @@ class Run:
     frozen_sha256: of the backbone's tensors before training.
     recipe: as it runs, with nothing left to choose.
     notes: sentences that a person should read before the training.
+    copies: of these, what is said of images that are there more than once.
     tell: called with those that come up while it trains.
     checkpoints: where the trainings are kept meanwhile; None keeps nothing.
     views: fixed ones of the training images; None augments anew in every epoch.
@@ -62,6 +64,7 @@ class Run:
     recipe: Recipe
     notes: tuple[str, ...]
     progress: Progress
+    copies: Told = NO_COPIES
     tell: Callable[[str], None] = lambda sentence: None
     checkpoints: Checkpoints | None = None
     views: Views | None = None

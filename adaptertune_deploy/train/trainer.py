@@ -165,6 +165,7 @@ def _measured(
         ),
         rank=found.choice if found else None,
         widths=measure_widths(run, first.adapted, first.widths, first.measure) if first else (),
+        copies=run.copies,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.adapter.nested import WidthRecord
+from adaptertune_deploy.data.duplicates import NO_COPIES, Told
 from adaptertune_deploy.train.outcome.scores import Scores
 
 HEAD, ADAPTER, FULL = "head", "adapter", "full"
@@ -199,6 +200,7 @@ class Measured:
     repeats: further seeds, in ascending order.
     rank: how the rank was found; None where it was given.
     widths: of nested adapters, ascending to the full one; none where they are not nested.
+    copies: what is known of images that are there more than once.
     """
 
     head: Measure
@@ -215,6 +217,7 @@ class Measured:
     rank: RankChoice | None = None
     widths: tuple[NestedWidth, ...] = ()
     method: str = ADAPTER
+    copies: Told = NO_COPIES
 
     @property
     def shipped(self) -> Measure:
