@@ -109,7 +109,7 @@ class Proofs:
     start_images: on so many images the adapted features equalled the backbone's bit for bit before the first step.
     frozen_tensors: parameters and buffers of the backbone whose bytes are unchanged at the end.
     frozen_sha256: their hash, before and after.
-    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step.
+    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step, nothing dropped.
     """
 
     start_images: int
