@@ -159,6 +159,7 @@ class RankChoice:
     tried: ranks ascending.
     alike: the ranks within one standard error of the best, ascending.
     seconds: of the search.
+    overruled: rank 0 was enough, but an adapter was asked for; `rank` and `alike` are then by the best above 0.
     """
 
     search: str
@@ -168,6 +169,7 @@ class RankChoice:
     tried: tuple[TriedRank, ...]
     alike: tuple[int, ...]
     seconds: float
+    overruled: bool = False
 
 
 @dataclass(frozen=True)

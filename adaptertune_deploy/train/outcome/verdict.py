@@ -91,7 +91,8 @@ def rank(measured: Measured) -> str | None:
     tried = ", ".join(str(one.rank) for one in choice.tried)
     alike = f", not distinguishable from {_span(choice)}" if len(choice.alike) > 1 else ""
     cost = f"; {cost_of(measured):.1f} times the time of a given rank" if measured.adapter is not None else ""
-    return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){cost}"
+    asked = "; rank 0 was enough, but --ship adapter asked for an adapter" if choice.overruled else ""
+    return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){asked}{cost}"
 
 
 def widths(measured: Measured) -> str | None:

@@ -12,7 +12,7 @@ from adaptertune_deploy.train.outcome.measured import Gate, RankChoice
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, USUAL_RANK
+from adaptertune_deploy.train.request.recipe import ADAPTER, AUTO, AUTO_FAST, USUAL_RANK
 from adaptertune_deploy.train.run import Run
 
 # Ranks that are tried at most, so that a search costs two and a half times a run with a given rank, or 1.6 times. For
@@ -47,6 +47,8 @@ class Found:
 def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) -> Found:
     """Try ranks on the gate's folds until the smallest that is enough is known.
 
+    Where the recipe asks for the adapter to ship, that is the smallest above 0, measured by the best above 0.
+
     Args:
         run: the training images and the recipe, whose search says how many ranks may be tried.
         frozen: see RankTrials.
@@ -60,13 +62,21 @@ def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) 
         choice = RankChoice(run.recipe.search, USUAL_RANK, trials.folds, trials.images, (), (), 0.0)
         return Found(choice, untried(trials.folds, trials.images))
     most = most_tried(run.recipe.search, trials.folds, len(frozen.targets))
-    while (rank := rule.following(trials.losses, most)) is not None:
+    least = 1 if run.recipe.ship == ADAPTER else rule.HEAD_ONLY
+    while (rank := rule.following(trials.losses, most, least)) is not None:
         trials.add(rank)
     losses = trials.losses
-    picked = rule.pick(losses)
+    picked = rule.pick(losses, least)
     shown = picked or min((rank for rank in losses if rank), key=lambda rank: float(losses[rank].mean()))
     seconds = time.perf_counter() - started
     choice = RankChoice(
-        run.recipe.search, picked, trials.folds, trials.images, trials.tried(), rule.within(losses), seconds
+        run.recipe.search,
+        picked,
+        trials.folds,
+        trials.images,
+        trials.tried(),
+        rule.within(losses, least),
+        seconds,
+        overruled=rule.pick(losses) < least,
     )
     return Found(choice, trials.gate(shown))

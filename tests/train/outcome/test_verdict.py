@@ -150,6 +150,14 @@ def test_a_rank_is_said_with_those_that_it_can_not_be_told_from(alike: tuple[int
     assert verdict.rank(measured) == f"{words} {tried}"
 
 
+def test_an_adapter_that_was_asked_for_where_none_was_needed_is_said_to_be() -> None:
+    choice = dataclasses.replace(make_rank_choice(4), overruled=True)
+    assert verdict.rank(make_measured(rank=choice, seconds=12.0)) == (
+        "rank 4 on 378 images out of fold (2 folds; tried 0, 2, 4, 8, 32); rank 0 was enough, but --ship adapter asked "
+        "for an adapter; 2.0 times the time of a given rank"
+    )
+
+
 def test_the_cost_of_a_search_is_told_in_runs_with_a_given_rank() -> None:
     """Four ranks in 8 of 12 seconds: one rank takes 2, and a run that is given it 4 + 2."""
     assert verdict.cost_of(make_measured(rank=make_rank_choice(), seconds=12.0)) == pytest.approx(2.0)

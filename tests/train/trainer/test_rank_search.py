@@ -57,3 +57,11 @@ def test_the_picked_rank_is_trained_on_all_images(
     assert result.config.task.adapter.rank == picked
     assert result.config.ships == (ADAPTER if picked else HEAD)
     assert (result.config.recipe.folds if result.config.recipe else None) == (folds if picked else None)
+
+
+def test_a_search_for_an_adapter_that_is_to_ship_ends_in_one(pictures: Path, tmp_path: Path, tiny: None) -> None:
+    result = train_task(ask(pictures, tmp_path, dataclasses.replace(RECIPE, search=AUTO, ship=ADAPTER)))
+    choice = result.measured.rank
+    assert choice is not None
+    assert choice.rank == choice.alike[0] == result.config.task.adapter.rank > 0
+    assert (result.config.ships, result.measured.chosen_by) == (ADAPTER, "user")
