@@ -6,7 +6,7 @@ import dataclasses
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.parallel.group import Group, LostError
 from adaptertune_deploy.train.request.recipe import ADAPTER, GIVEN, NESTED, Recipe
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints
+from adaptertune_deploy.train.resume.stopwatch import Stopwatch
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -52,6 +53,7 @@ class Run:
     views: fixed ones of the training images; None augments anew in every epoch.
     logs: of every step; None keeps none.
     group: the processes that train together; None trains alone.
+    watch: of the run and its parts.
     """
 
     task: TaskSpec
@@ -70,6 +72,7 @@ class Run:
     views: Views | None = None
     logs: Logs | None = None
     group: Group | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def test(self) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from adaptertune_deploy.train.comparison.candidates import Frozen
@@ -13,6 +12,7 @@ from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.request.recipe import ADAPTER, AUTO, AUTO_FAST, USUAL_RANK
+from adaptertune_deploy.train.resume.stopwatch import SEARCH
 from adaptertune_deploy.train.run import Run
 
 # Ranks that are tried at most, so that a search costs two and a half times a run with a given rank, or 1.6 times. For
@@ -56,7 +56,7 @@ def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) 
         fold: see there.
         seed: see there.
     """
-    started = time.perf_counter()
+    run.watch.begin(SEARCH)
     trials = RankTrials(run, frozen, probe, fold, seed)
     if not trials.enough_images:
         choice = RankChoice(run.recipe.search, USUAL_RANK, trials.folds, trials.images, (), (), 0.0)
@@ -68,7 +68,7 @@ def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) 
     losses = trials.losses
     picked = rule.pick(losses, least)
     shown = picked or min((rank for rank in losses if rank), key=lambda rank: float(losses[rank].mean()))
-    seconds = time.perf_counter() - started
+    seconds = run.watch.end(SEARCH)
     choice = RankChoice(
         run.recipe.search,
         picked,
