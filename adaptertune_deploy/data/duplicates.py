@@ -18,6 +18,29 @@ from adaptertune_deploy.data.samples import Split
 
 EXACT, NEAR = "exact", "near"
 TEST = "test"
+NOT_LOOKED_FOR = (
+    "the images are so alike as a whole that near copies can't be told from others; exact ones were looked for"
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a person should know about copies, one sentence each.
+
+    leaked: of test images that train too, or nearly.
+    others: of images under two labels, and that near copies were not looked for.
+    """
+
+    leaked: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.leaked, *self.others)
+
+
+NO_COPIES = Told()
 
 
 @dataclass(frozen=True)
@@ -144,10 +167,8 @@ def _group(kind: str, looks: Sequence[Look], contents: Mapping[bytes, Sequence[i
     return Group(kind, tuple(Member(looks[row].split, looks[row].name, looks[row].label, own) for row, own in rows))
 
 
-def leaks(
-    train: Split, test: Split, progress: Progress = silent, labels: Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """Return what a person should know about copies before training, one sentence each; none when there is nothing.
+def leaks(train: Split, test: Split, progress: Progress = silent, labels: Sequence[str] | None = None) -> Told:
+    """Return what a person should know about copies before training; no sentence when there is nothing.
 
     Photographs are decoded reduced: a JPEG file saved again without loss in another format is then a near copy.
 
@@ -158,7 +179,8 @@ def leaks(
         labels: names of the classes; without them a sentence gives their numbers.
     """
     found = group(scan({"train": train, TEST: test}, progress, reduced=True), progress)
-    return (*_leaks(found, len(test)), *_two_labels(found, labels))
+    alike = (NOT_LOOKED_FOR,) if found.alike else ()
+    return Told(tuple(_leaks(found, len(test))), (*_two_labels(found, labels), *alike))
 
 
 def _leaks(found: Duplicates, images: int) -> Iterator[str]:

@@ -32,6 +32,7 @@ from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.request.usual_backbone import Choice, choose_backbone, other_weights
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints
 from adaptertune_deploy.train.resume.stopped import folder_of
+from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 from adaptertune_deploy.train.run import Run, decided
 
 
@@ -53,6 +54,8 @@ def prepare(
     Raises:
         DatasetError, BackboneError, UsageError: what was asked can't be had.
     """
+    watch = Stopwatch()
+    watch.begin(RUN)
     device = choose_device(request.recipe.device, request.recipe.precision)
     task, folder = _named(request, given)
     check_destination(request.out, task, folder)
@@ -93,9 +96,11 @@ def prepare(
         frozen_sha256=weights_sha256(backbone.module),
         device=device,
         recipe=recipe,
-        notes=(*_notes(request, dataset, splits, backbone), *copies, *pixels.notes),
+        notes=(*_notes(request, dataset, splits, backbone), *copies.sentences, *pixels.notes),
+        copies=copies,
         progress=progress,
         tell=tell,
+        watch=watch,
     )
     usual = usual_folder(request.out, run.task.name)
     return replace(
@@ -117,7 +122,7 @@ def _views(run: Run) -> Views | None:
 
 def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:
     """Return where the run's trainings are kept; those of a stopped one where the request goes on with it."""
-    kept = Checkpoints(folder_of(request.out, run.task.name), decided(run), request.checkpoint_every)
+    kept = Checkpoints(folder_of(request.out, run.task.name), decided(run), request.checkpoint_every, watch=run.watch)
     if request.resume:
         kept.resume()
     return kept

@@ -6,7 +6,7 @@ import dataclasses
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +20,17 @@ from adaptertune_deploy.data.batches.loader import Batches, EvaluationLoader, ev
 from adaptertune_deploy.data.batches.order import WHOLE
 from adaptertune_deploy.data.division.folds import fold_of
 from adaptertune_deploy.data.division.splits import Splits
+from adaptertune_deploy.data.duplicates import NO_COPIES, Told
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset, Split
 from adaptertune_deploy.model.backbone import Backbone
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.logs.log import Logs
 from adaptertune_deploy.train.loop.views import Views
-from adaptertune_deploy.train.parallel.group import Group
+from adaptertune_deploy.train.parallel.group import Group, LostError
 from adaptertune_deploy.train.request.recipe import ADAPTER, GIVEN, NESTED, Recipe
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints
+from adaptertune_deploy.train.resume.stopwatch import Stopwatch
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -45,11 +47,13 @@ class Run:
     frozen_sha256: of the backbone's tensors before training.
     recipe: as it runs, with nothing left to choose.
     notes: sentences that a person should read before the training.
+    copies: of these, what is said of images that are there more than once.
     tell: called with those that come up while it trains.
     checkpoints: where the trainings are kept meanwhile; None keeps nothing.
     views: fixed ones of the training images; None augments anew in every epoch.
     logs: of every step; None keeps none.
     group: the processes that train together; None trains alone.
+    watch: of the run and its parts.
     """
 
     task: TaskSpec
@@ -62,11 +66,13 @@ class Run:
     recipe: Recipe
     notes: tuple[str, ...]
     progress: Progress
+    copies: Told = NO_COPIES
     tell: Callable[[str], None] = lambda sentence: None
     checkpoints: Checkpoints | None = None
     views: Views | None = None
     logs: Logs | None = None
     group: Group | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def test(self) -> Split:
@@ -89,9 +95,16 @@ class Run:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Remove what was kept of the trainings at the end, also at one that would come again; a stop leaves it."""
+        """Remove what was kept of the trainings at the end, also at one that would come again.
+
+        A stop leaves it, and so does the loss of another process, which says nothing of the training.
+        """
         try:
             yield
+        except LostError as error:
+            if self.checkpoints is None or not self.checkpoints.kept:
+                raise
+            raise LostError(f"{error}; to go on: the same command with --resume") from error
         except TrainingError:
             self._forget()
             raise

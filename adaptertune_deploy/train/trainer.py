@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.search import Found, search_rank
 from adaptertune_deploy.train.request.recipe import AUTO_FAST, FULL, GIVEN
 from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.resume.stopwatch import RUN
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.shared.work import shared
 
@@ -87,15 +87,14 @@ def train_task(
         DatasetError, BackboneError, UsageError: what was asked can't be had.
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
-    started = time.perf_counter()
     run = prepare(request, progress, dataset, tell)
     for note in run.notes:
         tell(note)
     with shared(run, request, group) as run, run.keeping():
-        return _train_run(request, run, started)
+        return _train_run(request, run)
 
 
-def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
+def _train_run(request: TrainRequest, run: Run) -> TrainResult:
     frozen, probe = fit_head_alone(run)
     head = measure_head_alone(run, probe)
     found = _find_rank(run, frozen, probe)
@@ -104,7 +103,7 @@ def _train_run(request: TrainRequest, run: Run, started: float) -> TrainResult:
     turns = run.recipe.seeds if run.recipe.rank or run.recipe.method == FULL else 0
     gates = {0: found.gate} if found and found.choice.tried else {}
     trained = [_train(run, frozen, probe, run.recipe.seed + turn, gates.get(turn)) for turn in range(turns)]
-    measured = _measured(run, frozen, head, trained, found, time.perf_counter() - started)
+    measured = _measured(run, frozen, head, trained, found, run.watch.seconds(RUN))
     config = write_artefact(request.out, run, probe, trained[0].adapted.model if trained else None, measured)
     if place_of_images := run.dataset.folder or request.data_dir:
         remember(config.tensors_sha256, place_of_images)
@@ -165,6 +164,7 @@ def _measured(
         ),
         rank=found.choice if found else None,
         widths=measure_widths(run, first.adapted, first.widths, first.measure) if first else (),
+        copies=run.copies,
     )
 
 

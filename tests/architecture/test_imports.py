@@ -62,7 +62,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "shared": {"device", "loop", "parallel", "probe", "request", "resume", "run"},
         "artefact": {"outcome", "probe", "request", "run"},
         "comparison": {"evaluation", "logs", "loop", "outcome", "probe", "request", "resume", "run", "shared"},
-        "rank": {"comparison", "outcome", "probe", "request", "run"},
+        "rank": {"comparison", "outcome", "probe", "request", "resume", "run"},
         "nested": {"comparison", "evaluation", "outcome", "probe", "rank", "request", "run"},
         "prepare": {"comparison", "device", "logs", "loop", "probe", "request", "resume", "run"},
         "sweep": {
@@ -74,12 +74,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "probe",
             "rank",
             "request",
+            "resume",
             "run",
             "shared",
         },
         "trainer": {
             *("artefact", "comparison", "nested", "outcome", "parallel", "prepare", "probe", "rank", "request"),
-            *("run", "shared"),
+            *("resume", "run", "shared"),
         },
     },
     "engines": {

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from adaptertune_deploy.data.datasets import open_dataset
-from adaptertune_deploy.data.duplicates import EXACT, NEAR, Duplicates, find, leaks
+from adaptertune_deploy.data.duplicates import EXACT, NEAR, NOT_LOOKED_FOR, Duplicates, Told, find, leaks
 from adaptertune_deploy.data.samples import FileReader, Split
 from tests.data.builders import make_split
 from tests.data.scenes import save_scene, scene
@@ -125,6 +125,15 @@ def test_images_that_are_alike_as_a_whole_have_exact_copies_only(tmp_path: Path)
     assert names(found, EXACT) == [{"7.png", "copy.png"}]
 
 
+def test_training_says_that_near_copies_of_images_that_are_alike_were_not_looked_for(tmp_path: Path) -> None:
+    digits = open_dataset("digits").train
+    for row in range(40):
+        digits.image(row).resize((64, 64)).save(tmp_path / f"{row}.png")
+    parts = {"train": range(30), "test": range(30, 40)}
+    splits = splits_of(tmp_path, **{part: {f"{row}.png": 0 for row in rows} for part, rows in parts.items()})
+    assert leaks(splits["train"], splits["test"]) == Told(others=(NOT_LOOKED_FOR,))
+
+
 def test_progress_tells_of_reading_then_of_comparing(root: Path) -> None:
     reports: list[tuple[str, int, int]] = []
     find(splits_of(root, train={"0.png": 0, "1.png": 0}), lambda *report: reports.append(report))
@@ -136,7 +145,9 @@ def test_what_training_says(root: Path) -> None:
     train = {"0.png": 0, "1.png": 0, "2.png": 1, "0-lossless.webp": 1}
     test = {"0-again.png": 0, "0-bytes.png": 0, "1-jpeg.jpg": 0, "3.png": 1}
     splits = splits_of(root, train=train, test=test)
-    exact, near, labels = leaks(splits["train"], splits["test"], labels=("cat", "dog"))
+    told = leaks(splits["train"], splits["test"], labels=("cat", "dog"))
+    (exact, near), (labels,) = told.leaked, told.others
+    assert told.sentences == (exact, near, labels)
     assert exact == (
         "2 of 4 test images are also training images (first: 0-again.png = 0.png): accuracy on them means nothing; "
         "`atd data check` lists them"
@@ -146,13 +157,13 @@ def test_what_training_says(root: Path) -> None:
         "4 images stand under two labels (first: 0.png as 'cat' and 0-lossless.webp as 'dog'); "
         "`atd data check` lists them"
     )
-    assert "0.png as class 0 and" in leaks(splits["train"], splits["test"])[2]
+    assert "0.png as class 0 and" in leaks(splits["train"], splits["test"]).others[0]
 
 
 def test_training_says_nothing_of_a_sound_dataset(root: Path) -> None:
     splits = splits_of(root, train={"0.png": 0, "1.png": 1}, test={"2.png": 0, "3.png": 1})
-    assert leaks(splits["train"], splits["test"]) == ()
-    assert leaks(make_split([4, 4], "train", 20), make_split([2, 2], "test", 20)) == ()
+    assert leaks(splits["train"], splits["test"]) == Told()
+    assert leaks(make_split([4, 4], "train", 20), make_split([2, 2], "test", 20)) == Told()
 
 
 def test_the_known_copies_of_a_real_dataset(shared_data: Path) -> None:

@@ -208,6 +208,8 @@ def test_a_sound_dataset_is_told_of_no_copies(train: Callable[..., Told], tmp_pa
     told = train(make_scenes(tmp_path / "pets"), *SMALL)
     assert "training images: accuracy" not in told.terminal
     assert "atd data check" not in told.terminal
+    assert "on which nothing was trained" in told.card
+    assert told.facts["copies"] == []
 
 
 def test_test_images_that_are_training_images_are_named(train: Callable[..., Told], tmp_path: Path) -> None:
@@ -215,10 +217,14 @@ def test_test_images_that_are_training_images_are_named(train: Callable[..., Tol
     shutil.copy(root / "train" / "cat" / "000.png", root / "test" / "cat" / "000.png")
     Image.open(root / "train" / "dog" / "001.png").save(root / "test" / "dog" / "001.png", compress_level=1)
     told = train(root, *SMALL)
-    assert (
+    said = (
         "2 of 8 test images are also training images (first: test/cat/000.png = train/cat/000.png): accuracy on them "
-        "means nothing" in told.terminal
+        "means nothing"
     )
+    assert said in told.terminal
+    assert said in told.card
+    assert said in told.facts["copies"][0]
+    assert "on which nothing was trained" not in told.card
 
 
 def test_test_images_that_were_saved_again_with_loss_are_named(train: Callable[..., Told], tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from adaptertune_deploy.core.errors import DatasetError
+from adaptertune_deploy.core.errors import DatasetError, TrainingError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.division.folds import fold_of
 from adaptertune_deploy.train.device.device import Device
+from adaptertune_deploy.train.parallel.group import LostError
+from adaptertune_deploy.train.resume.checkpoint import Checkpoints, State
 from adaptertune_deploy.train.run import EVALUATION_BATCH
 from tests.train.runs import RECIPE, SPEC, make_run, make_striped_dataset
 
@@ -98,3 +101,28 @@ def test_a_gpu_is_called_by_its_name_and_a_cpu_by_its_kind(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Some GPU at {device}")
     assert make_run(device=Device(torch.device("cuda:1"), "bf16")).processor == "Some GPU at cuda:1"
     assert make_run().processor == f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "stays"),
+    [
+        (LostError("process 1 is gone"), "process 1 is gone; to go on: the same command with --resume", True),
+        (TrainingError("the loss became nan"), "the loss became nan", False),
+        (KeyboardInterrupt("stop"), "stop", True),
+    ],
+)
+def test_what_was_kept_outlives_a_lost_process_and_no_failure(
+    error: BaseException, said: str, stays: bool, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "kept", {}, 60.0)
+    checkpoints.save("fold 1", State(1, 2, {"losses": np.zeros(1, np.float32)}, (), 2))
+    with pytest.raises(type(error)) as raised, make_run(checkpoints=checkpoints).keeping():
+        raise error
+    assert str(raised.value) == said
+    assert (tmp_path / "kept").exists() == stays
+
+
+def test_a_process_that_is_lost_before_anything_was_kept_says_nothing_of_going_on(tmp_path: Path) -> None:
+    run = make_run(checkpoints=Checkpoints(tmp_path / "kept", {}, 60.0))
+    with pytest.raises(LostError, match=r"^process 1 is gone$"), run.keeping():
+        raise LostError("process 1 is gone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from adaptertune_deploy.data.duplicates import EXACT, NEAR, Duplicates, Member, two_labels
+from adaptertune_deploy.data.duplicates import EXACT, NEAR, NOT_LOOKED_FOR, Duplicates, Member, two_labels
 from adaptertune_deploy.data.findings.finding import ERROR, NOTE, WARNING, Finding, counted, first
 
 # Near copies of so large a share of the test images are more than the odd look-alike.
@@ -23,12 +23,7 @@ def copies(found: Duplicates, labels: Sequence[str], tested: int) -> Iterator[Fi
     yield from _two_labels(found, labels)
     yield from _twice(found)
     if found.alike:
-        yield Finding(
-            "alike",
-            NOTE,
-            found.images,
-            "the images are so alike as a whole that near copies can't be told from others; exact ones were looked for",
-        )
+        yield Finding("alike", NOTE, found.images, NOT_LOOKED_FOR)
 
 
 def _leaks(found: Duplicates, tested: int) -> Iterator[Finding]:

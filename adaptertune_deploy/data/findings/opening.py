@@ -17,7 +17,7 @@ from adaptertune_deploy.data.division.stratify import hold_out
 from adaptertune_deploy.data.duplicates import TEST
 from adaptertune_deploy.data.looks.scan import Look
 from adaptertune_deploy.data.samples import Dataset, FileReader, Split
-from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES, SPLIT_NAMES, class_folders, files_below
+from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES, SPLIT_NAMES, class_folders, files_below, of_macos
 
 TRAIN, VAL = "train", "val"
 # The task's name is training's business; a folder whose name can't be one is checked all the same.
@@ -106,7 +106,7 @@ def _folder(name: str, data_dir: Path | None, refused: str) -> Opened | None:
         return None
     reader = FileReader(root)
     splits = {part: _split(parts[part], labels, root, reader) for part in (TRAIN, VAL, TEST) if part in parts}
-    return Opened(name, labels, splits, refused=refused)
+    return Opened(name, labels, splits, refused=refused, notes=of_macos(root, parts))
 
 
 def _split(folder: Path, labels: tuple[str, ...], root: Path, reader: FileReader) -> Split:

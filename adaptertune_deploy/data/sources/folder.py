@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 TIFF_SUFFIXES = (".tif", ".tiff")
 NO_TIFF = "TIFF is not read, since servers don't take it; convert to PNG"
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# macOS puts a folder of this name, with what only it reads, into the archives that it makes.
+OF_MACOS = "__MACOSX"
 LICENCE = "unknown: this is your own folder, its terms are yours to know"
 LAYOUT = "expected FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg with val/ and test/ beside train/"
 
@@ -25,8 +27,10 @@ LAYOUT = "expected FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg with val/
 def open_folder(root: Path, name: str, task: str | None) -> Dataset:
     """Index a folder in memory; nothing is written into it. Labels are the sorted names of the class folders.
 
-    Hidden files are passed over; other files that are no images, or lie outside a class folder, are counted in
-    the notes. Images below a class folder count however deep they lie.
+    Hidden files and folders, whose names begin with a full stop, are passed over, and so is __MACOSX, which the notes
+    say; every other folder is a class, as torchvision's ImageFolder has it, one whose name begins with _ too. Other
+    files that are no images, or lie outside a class folder, are counted in the notes. Images below a class folder
+    count however deep they lie.
 
     Raises:
         DatasetError: another layout: val/ or test/ without train/, class folders beside train/, an empty class,
@@ -52,7 +56,7 @@ def open_folder(root: Path, name: str, task: str | None) -> Dataset:
         non_commercial=None,
         redistributable=False,
         augment=preset_by_size(splits["train"]),
-        notes=_notes(ignored, root),
+        notes=(*_notes(ignored, root), *of_macos(root, parts)),
         folder=root,
     )
 
@@ -103,8 +107,18 @@ def _parts(root: Path) -> dict[str, Path]:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder that may be classes, sorted: nothing hidden or private."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+    """Return the folders in a folder that may be classes, sorted: nothing hidden, and not macOS's own."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".") and path.name != OF_MACOS
+    )
+
+
+def of_macos(root: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return what to say of macOS's own folders, which are passed over, in a dataset's folder and its splits."""
+    found = [folder / OF_MACOS for folder in dict.fromkeys((root, *parts.values())) if (folder / OF_MACOS).is_dir()]
+    return tuple(
+        f"passed over the folder {path.relative_to(root).as_posix()}/, which macOS puts into archives" for path in found
+    )
 
 
 def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:

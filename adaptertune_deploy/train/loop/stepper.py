@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -120,11 +120,11 @@ class Stepper:
         self._images = sum(counts)
         if self._model.dropping is not None:
             self._model.dropping.begin(self.done, self._images)
-        loss = self._gradient(images, targets, share)
-        if self._group is not None:
-            loss = self._group.mean(list(self._named.values()), loss, counts)
+            if self.done == 0:
+                self._prove_undropped(images, targets, share, counts)
+        loss = self._gradient(images, targets, share, counts)
         self._scaler.unscale_(self._optimizer)
-        if self.done == 0:
+        if self.done == 0 and self._model.dropping is None:
             self.adapters_with_gradient = proofs.prove_gradients(self._model)
         nn.utils.clip_grad_norm_(list(self._named.values()), self._recipe.clip)
         self._scaler.step(self._optimizer)
@@ -163,8 +163,25 @@ class Stepper:
             self._scaler.load_state_dict({key: type(old)(scale[key]) for key, old in self.scale().items()})
         self.done = done
 
-    def _gradient(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
-        """Compute the gradient of the batch's mean loss, in as many parts as fit into memory; returns the loss."""
+    def _prove_undropped(self, images: Tensor, targets: Tensor, share: Tensor | None, counts: Sequence[int]) -> None:
+        """Prove on the first batch that every adapter gets a gradient where nothing is dropped; takes no step.
+
+        An adapter that all images of a small batch pass by gets none in that step, and learns all the same.
+        """
+        dropping, self._model.dropping = self._model.dropping, None
+        try:
+            self._gradient(images, targets, share, counts)
+        finally:
+            self._model.dropping = dropping
+        self.adapters_with_gradient = proofs.prove_gradients(self._model)
+
+    def _gradient(self, images: Tensor, targets: Tensor, share: Tensor | None, counts: Sequence[int]) -> Tensor:
+        """Compute the gradient of the whole batch's mean loss; returns the loss. See step; counts of all processes."""
+        loss = self._own_gradient(images, targets, share)
+        return loss if self._group is None else self._group.mean(list(self._named.values()), loss, counts)
+
+    def _own_gradient(self, images: Tensor, targets: Tensor, share: Tensor | None) -> Tensor:
+        """Compute the gradient of this process's rows, in as many parts as fit into memory; returns the loss."""
         while True:
             self._optimizer.zero_grad(set_to_none=True)
             try:

@@ -30,7 +30,7 @@ def model_card(config: AdapterConfig, measured: Measured, dataset: Dataset, base
     """
     sections = (
         _intro(config, measured),
-        f"## Data\n\n{_data(config, dataset)}",
+        f"## Data\n\n{_data(config, measured, dataset)}",
         *([f"## Widths\n\n{_widths(measured)}"] if measured.widths else []),
         f"## Recipe, as it ran\n\n{_recipe(config, measured)}",
         f"## Checked in this run\n\n{_proofs(measured)}",
@@ -54,10 +54,10 @@ def _intro(config: AdapterConfig, measured: Measured) -> str:
     task = config.task
     said = [f"**{_sentence(verdict.ships(measured))}**", _what(config, measured)]
     table = _table(measured, task.labels)
-    tests = [verdict.on_the_same_images(measured), None]
-    if measured.gate:
-        tests[1] = verdict.out_of_fold(measured.gate, measured.method)
-    tests += [
+    tests = [
+        *measured.copies.leaked,
+        verdict.on_the_same_images(measured),
+        verdict.out_of_fold(measured.gate, measured.method) if measured.gate else None,
         verdict.rank(measured),
         verdict.widths(measured),
         verdict.contradiction(measured),
@@ -122,13 +122,17 @@ def _table(measured: Measured, labels: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def _data(config: AdapterConfig, dataset: Dataset) -> str:
+def _data(config: AdapterConfig, measured: Measured, dataset: Dataset) -> str:
     data = config.dataset
+    apart = "on which nothing was trained"
+    if measured.copies.leaked:
+        apart = "some of which were trained on too, or nearly, see above"
     limit = "; non-commercial use only" if dataset.non_commercial else ""
     facts = (
-        f"`{data.name}`: {data.train:,} training images, {data.test:,} test images ({data.test_rule}), on which "
-        f"nothing was trained; split sha256 `{data.split_sha256[:16]}`. Terms of the images: {data.licence}{limit}."
+        f"`{data.name}`: {data.train:,} training images, {data.test:,} test images ({data.test_rule}), {apart}; "
+        f"split sha256 `{data.split_sha256[:16]}`. Terms of the images: {data.licence}{limit}."
     )
+    copies = "".join(f"{_filled(_sentence(said))}\n\n" for said in measured.copies.others)
     heldback = f"{len(config.samples)} of the test images"
     if dataset.redistributable:
         samples = f"The folder `{SAMPLES_NAME}/` holds {heldback}, on which `atd export` verifies graphs."
@@ -138,7 +142,7 @@ def _data(config: AdapterConfig, dataset: Dataset) -> str:
             "trained, and their SHA-256 are in `adapter_config.json`. Elsewhere, give it other images of this kind: "
             "`atd export --images FOLDER`."
         )
-    return f"{_filled(facts)}\n\n{_filled(samples)}\n"
+    return f"{_filled(facts)}\n\n{copies}{_filled(samples)}\n"
 
 
 def _widths(measured: Measured) -> str:

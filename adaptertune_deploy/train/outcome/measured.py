@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.adapter.nested import WidthRecord
+from adaptertune_deploy.data.duplicates import NO_COPIES, Told
 from adaptertune_deploy.train.outcome.scores import Scores
 
 HEAD, ADAPTER, FULL = "head", "adapter", "full"
@@ -108,7 +109,7 @@ class Proofs:
     start_images: on so many images the adapted features equalled the backbone's bit for bit before the first step.
     frozen_tensors: parameters and buffers of the backbone whose bytes are unchanged at the end.
     frozen_sha256: their hash, before and after.
-    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step.
+    adapters_with_gradient: adapters whose `up` received a gradient other than zero in the first step, nothing dropped.
     """
 
     start_images: int
@@ -160,6 +161,7 @@ class RankChoice:
     seconds: of the search.
     instead: seconds, reckoned by steps, that a run whose rank is given spends in its place: on its own comparison, and
         where the search ends at rank 0, on the training that this run is spared.
+    overruled: rank 0 was enough, but an adapter was asked for; `rank` and `alike` are then by the best above 0.
     """
 
     search: str
@@ -170,6 +172,7 @@ class RankChoice:
     alike: tuple[int, ...]
     seconds: float
     instead: float
+    overruled: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ class Measured:
     repeats: further seeds, in ascending order.
     rank: how the rank was found; None where it was given.
     widths: of nested adapters, ascending to the full one; none where they are not nested.
+    copies: what is known of images that are there more than once.
     """
 
     head: Measure
@@ -218,6 +222,7 @@ class Measured:
     rank: RankChoice | None = None
     widths: tuple[NestedWidth, ...] = ()
     method: str = ADAPTER
+    copies: Told = NO_COPIES
 
     @property
     def shipped(self) -> Measure:

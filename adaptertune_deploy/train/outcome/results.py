@@ -71,6 +71,7 @@ def report_facts(measured: Measured, labels: Sequence[str], recipe: RecipeRecord
         "chosen_by": measured.chosen_by,
         "why": verdict.ships(measured),
         "test_images": measured.head.scores.images,
+        "copies": list(measured.copies.sentences),
         "classes_unequal": measured.classes_unequal,
         "head": measure_facts(measured.head, labels),
         **{name: _trained_facts(measured, name, labels) for name in (ADAPTER, FULL)},
@@ -212,7 +213,12 @@ def _accuracy(measured: Measured) -> bytes:
     if gate is not None and gate.head is not None:
         asked = f"{gate.standard_errors:.1f} standard errors, {gate.threshold:g} are asked for"
         gain = Gain(gate.gain, gate.error, gate.threshold, f"{gate.images:,} images out of fold; {asked}")
-    notes = (verdict.on_the_same_images(measured), *verdict.seeds(measured), verdict.coarse(candidates[0].images))
+    notes = (
+        *measured.copies.leaked,
+        verdict.on_the_same_images(measured),
+        *verdict.seeds(measured),
+        verdict.coarse(candidates[0].images),
+    )
     return draw_accuracy(candidates, gain, verdict.ships(measured), [note for note in notes if note])
 
 

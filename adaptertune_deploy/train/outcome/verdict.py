@@ -40,9 +40,9 @@ def ships(measured: Measured) -> str:
         return f"{what}: no adapter was trained (rank 0)"
     if measured.chosen_by == "user":
         chosen = HEAD if gate is None or gate.ships == HEAD else measured.method
-        judged = "nothing was compared" if gate is None else f"cross-validation chose the {_short(chosen)}"
+        judged = f"cross-validation chose the {_short(chosen)}" if _compared(gate) else "nothing was compared"
         return f"{what}: --ship {measured.ships} asked for it; {judged}"
-    if gate is None or gate.head is None or gate.adapter is None:
+    if gate is None or not _compared(gate):
         return f"{what}: there were too few images to compare the two"
     if gate.ships == ADAPTER:
         return f"{what}: cross-validation shows that it beats the head alone"
@@ -91,7 +91,8 @@ def rank(measured: Measured) -> str | None:
     tried = ", ".join(str(one.rank) for one in choice.tried)
     alike = f", not distinguishable from {_span(choice)}" if len(choice.alike) > 1 else ""
     cost = f"; about {cost_of(measured):.1f} times the time of a given rank"
-    return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){cost}"
+    asked = "; rank 0 was enough, but --ship adapter asked for an adapter" if choice.overruled else ""
+    return f"rank {choice.rank}{alike} on {choice.images:,} images out of fold ({how}; tried {tried}){asked}{cost}"
 
 
 def widths(measured: Measured) -> str | None:
@@ -166,11 +167,17 @@ def seeds(measured: Measured) -> tuple[str, ...]:
         f"{len(values)} seeds on the same test images: {_short(measured.method)} {100 * spread.mean:.1f} % on average, "
         f"standard deviation {100 * spread.deviation:.1f} points, {what} {low:.1f} .. {high:.1f} %"
     )
-    gates = [gate for gate in (measured.gate, *(repeat.gate for repeat in measured.repeats)) if gate is not None]
+    every = (measured.gate, *(repeat.gate for repeat in measured.repeats))
+    gates = [gate for gate in every if gate is not None and _compared(gate)]
     chosen = sum(gate.ships == ADAPTER for gate in gates)
     if len(gates) < 2:
         return (said,)
     return said, f"the comparison out of fold chose the {_short(measured.method)} with {chosen} of {len(gates)} seeds"
+
+
+def _compared(gate: Gate | None) -> bool:
+    """Return whether there were images enough for a comparison."""
+    return gate is not None and gate.head is not None and gate.adapter is not None
 
 
 def _short(candidate: str) -> str:

@@ -43,9 +43,15 @@ def difference(losses: Losses, least: Losses) -> tuple[float, float]:
     return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
 
 
-def within(tried: Mapping[int, Losses]) -> tuple[int, ...]:
-    """Return the ranks within one standard error of the best, ascending; the best itself among them."""
-    return tuple(rank for rank, (above, error) in to_best(tried).items() if above <= 0 or above < error)
+def within(tried: Mapping[int, Losses], least: int = HEAD_ONLY) -> tuple[int, ...]:
+    """Return the ranks within one standard error of the best, ascending; the best itself among them.
+
+    Args:
+        tried: losses by rank.
+        least: smaller ranks are left out, as if they had not been tried.
+    """
+    ranks = to_best({rank: losses for rank, losses in tried.items() if rank >= least})
+    return tuple(rank for rank, (above, error) in ranks.items() if above <= 0 or above < error)
 
 
 def shown(tried: Mapping[int, Losses]) -> tuple[int, ...]:
@@ -56,13 +62,18 @@ def shown(tried: Mapping[int, Losses]) -> tuple[int, ...]:
     return tuple(rank for rank, (gain, error) in gains.items() if gain > 0 and gain >= THRESHOLD * error)
 
 
-def pick(tried: Mapping[int, Losses]) -> int:
-    """Return the smallest rank within one standard error of the best, of those that beat the head alone if any does."""
-    alike, better = within(tried), shown(tried)
+def pick(tried: Mapping[int, Losses], least: int = HEAD_ONLY) -> int:
+    """Return the smallest rank within one standard error of the best, of those that beat the head alone if any does.
+
+    Args:
+        tried: losses by rank.
+        least: see within.
+    """
+    alike, better = within(tried, least), shown(tried)
     return next((rank for rank in alike if rank in better), better[0]) if better else alike[0]
 
 
-def following(tried: Mapping[int, Losses], most: int) -> int | None:
+def following(tried: Mapping[int, Losses], most: int, least: int = HEAD_ONLY) -> int | None:
     """Return the rank to try next, or None where the search ends.
 
     The first two bracket the answer; then octaves between the pick and the largest smaller rank that was tried are
@@ -71,13 +82,14 @@ def following(tried: Mapping[int, Losses], most: int) -> int | None:
     Args:
         tried: losses of the ranks so far, rank 0 among them.
         most: ranks above 0 that may be tried in all.
+        least: the smallest rank that may be picked.
     """
     if len(tried) - 1 >= most:
         return None
     for rank in FIRST:
         if rank not in tried:
             return rank
-    picked = pick(tried)
+    picked = pick(tried, least)
     below = max((rank for rank in tried if rank < picked), default=picked)
     between = [rank for rank in OCTAVES if below < rank < picked]
     if between:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from adaptertune_deploy.train.comparison.candidates import Frozen
@@ -12,7 +11,8 @@ from adaptertune_deploy.train.outcome.measured import Gate, RankChoice
 from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, USUAL_RANK, count_steps
+from adaptertune_deploy.train.request.recipe import ADAPTER, AUTO, AUTO_FAST, USUAL_RANK, count_steps
+from adaptertune_deploy.train.resume.stopwatch import SEARCH
 from adaptertune_deploy.train.run import Run
 
 # Ranks that are tried at most, so that a search costs two and a half times a run with a given rank, or 1.6 times. For
@@ -47,6 +47,8 @@ class Found:
 def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) -> Found:
     """Try ranks on the gate's folds until the smallest that is enough is known.
 
+    Where the recipe asks for the adapter to ship, that is the smallest above 0, measured by the best above 0.
+
     Args:
         run: the training images and the recipe, whose search says how many ranks may be tried.
         frozen: see RankTrials.
@@ -54,21 +56,30 @@ def search_rank(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: int) 
         fold: see there.
         seed: see there.
     """
-    started = time.perf_counter()
+    run.watch.begin(SEARCH)
     trials = RankTrials(run, frozen, probe, fold, seed)
     if not trials.enough_images:
         choice = RankChoice(run.recipe.search, USUAL_RANK, trials.folds, trials.images, (), (), 0.0, 0.0)
         return Found(choice, untried(trials.folds, trials.images))
     most = most_tried(run.recipe.search, trials.folds, len(frozen.targets))
-    while (rank := rule.following(trials.losses, most)) is not None:
+    least = 1 if run.recipe.ship == ADAPTER else rule.HEAD_ONLY
+    while (rank := rule.following(trials.losses, most, least)) is not None:
         trials.add(rank)
     losses = trials.losses
-    picked = rule.pick(losses)
+    picked = rule.pick(losses, least)
     shown = picked or min((rank for rank in losses if rank), key=lambda rank: float(losses[rank].mean()))
-    seconds = time.perf_counter() - started
-    alike = rule.within(losses)
-    instead = seconds * _given_steps(run, len(fold), picked) / ((len(losses) - 1) * _steps(run, fold))
-    choice = RankChoice(run.recipe.search, picked, trials.folds, trials.images, trials.tried(), alike, seconds, instead)
+    seconds = run.watch.end(SEARCH)
+    choice = RankChoice(
+        run.recipe.search,
+        picked,
+        trials.folds,
+        trials.images,
+        trials.tried(),
+        rule.within(losses, least),
+        seconds,
+        seconds * _given_steps(run, len(fold), picked) / ((len(losses) - 1) * _steps(run, fold)),
+        overruled=rule.pick(losses) < least,
+    )
     return Found(choice, trials.gate(shown))
 
 

@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adaptertune_deploy.core.errors import FormatError, UsageError
@@ -20,6 +20,7 @@ from adaptertune_deploy.core.storage import files, records, tensors
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.train.outcome.measured import Step
 from adaptertune_deploy.train.resume.stopped import RUN_NAME
+from adaptertune_deploy.train.resume.stopwatch import Stopwatch
 
 FORMAT_VERSION = 1
 NOTE = "adaptertune_training"
@@ -31,10 +32,12 @@ class RunRecord:
     """What decides the weights that a run ends in.
 
     decided: name of an option or a fact -> its value as text.
+    spent: seconds that the run and its parts took until they were kept; see train.resume.stopwatch.
     """
 
     format_version: int
     decided: dict[str, str]
+    spent: dict[str, float] = field(default_factory=dict, metadata=records.NOTED)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Checkpoints:
         decided: Mapping[str, str],
         every: float,
         clock: Callable[[], float] = time.monotonic,
+        watch: Stopwatch | None = None,
     ) -> None:
         """Keep a run's trainings in `folder`, at most one file every `every` seconds.
 
@@ -90,8 +94,10 @@ class Checkpoints:
             decided: see RunRecord.
             every: seconds; 0 keeps nothing.
             clock: tells seconds.
+            watch: of the run, whose seconds are kept with every training; None counts none.
         """
         self.folder = folder
+        self._watch = watch or Stopwatch()
         self._record = RunRecord(FORMAT_VERSION, dict(decided))
         self._digest = records.digest(self._record)
         self._every, self._clock = every, clock
@@ -105,7 +111,8 @@ class Checkpoints:
             UsageError: another run lies there; the message names the first difference.
             FormatError: nothing does, or it can't be read.
         """
-        found = records.read(self.folder / RUN_NAME, RunRecord, FORMAT_VERSION, "start again without --resume").decided
+        kept_run = records.read(self.folder / RUN_NAME, RunRecord, FORMAT_VERSION, "start again without --resume")
+        found = kept_run.decided
         for name in (*self._record.decided, *found):
             asked, kept = self._record.decided.get(name), found.get(name)
             if asked != kept:
@@ -113,7 +120,13 @@ class Checkpoints:
                     f"--resume: the stopped training in {self.folder} had {name} {kept}, this one has {asked}; give "
                     "the same command, or start again without --resume"
                 )
+        self._watch.add(kept_run.spent)
         self._mine = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether a training of this run lies in the folder."""
+        return self._mine
 
     @property
     def due(self) -> bool:
@@ -173,6 +186,7 @@ class Checkpoints:
             {name: tuple(value.shape) for name, value in state.tensors.items()},
         )
         files.write_bytes(self._path(training), tensors.pack(state.tensors, (NOTE, records.dump(position))))
+        self._write_run()
         self._last = self._clock()
 
     def remove(self) -> None:
@@ -186,8 +200,11 @@ class Checkpoints:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        records.write(self.folder / RUN_NAME, self._record)
+        self._write_run()
         self._mine = True
+
+    def _write_run(self) -> None:
+        records.write(self.folder / RUN_NAME, replace(self._record, spent=self._watch.spent()))
 
     def _path(self, training: str) -> Path:
         return self.folder / f"{training.replace(' ', '-').replace(',', '')}.safetensors"

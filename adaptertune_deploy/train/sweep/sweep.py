@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.request.recipe import method_fields
 from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.resume.stopwatch import RUN
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.shared.work import shared
 from adaptertune_deploy.train.sweep import swept
@@ -62,7 +62,6 @@ def sweep_ranks(
         DatasetError, BackboneError, UsageError: what was asked can't be had.
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
-    started = time.perf_counter()
     chosen = check_ranks(ranks)
     recipe = replace(request.recipe, rank=chosen[-1], nested=False)
     if full:
@@ -81,7 +80,7 @@ def sweep_ranks(
         others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
         if full:
             others = (*others, full_row(run, frozen, probe, trials))
-        sweep = _sweep(run, trials, rows, others, time.perf_counter() - started)
+        sweep = _sweep(run, trials, rows, others, run.watch.seconds(RUN))
         write_sweep(request.out, sweep)
     return sweep
 

@@ -106,6 +106,14 @@ def test_hidden_files_and_other_files_are_not_indexed(tmp_path: Path) -> None:
     assert sorted(found.splits["train"].names) == ["cat/0.png", "cat/1.png", "cat/deep/a.PNG"]
 
 
+def test_macos_s_folder_is_no_class_of_what_training_refuses(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 2, "__MACOSX": 1})
+    (tmp_path / "_empty").mkdir()
+    found = opened(tmp_path)
+    assert found.labels == ("_empty", "cat")
+    assert found.notes == ("passed over the folder __MACOSX/, which macOS puts into archives",)
+
+
 def test_a_layout_that_is_not_clear_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds 0 folders"):
         opened(tmp_path)

@@ -92,12 +92,31 @@ def test_hidden_files_are_passed_over_and_other_files_counted(tmp_path: Path) ->
     dataset = opened(tmp_path, task="animals")
     assert dataset.labels == ("cat", "dog")
     assert len(dataset.train) == 5
-    (note,) = dataset.notes
+    note, of_macos = dataset.notes
+    assert of_macos == "passed over the folder __MACOSX/, which macOS puts into archives"
     assert note.startswith("passed over 3 files that are no images")
     assert "first: cat/notes.txt" in note
     (tmp_path / "labels.csv").unlink()
     (tmp_path / "dog/deep/extra.psd").unlink()
     assert opened(tmp_path, task="animals").notes[0].startswith("passed over 1 file that is no image")
+
+
+def test_a_folder_whose_name_begins_with_an_underscore_is_a_class(tmp_path: Path) -> None:
+    make_folder(tmp_path, {**CLASSES, "_unsure": 2})
+    assert opened(tmp_path, task="animals").labels == ("_unsure", "cat", "dog")
+    assert ImageFolder(str(tmp_path)).classes == ["_unsure", "cat", "dog"]
+
+
+def test_macos_s_folder_beside_the_splits_and_in_one_is_passed_over(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        make_folder(tmp_path / part, CLASSES)
+    make_folder(tmp_path / "__MACOSX", {"": 1})
+    make_folder(tmp_path / "test" / "__MACOSX", {"": 1})
+    dataset = opened(tmp_path, task="animals")
+    assert dataset.labels == ("cat", "dog")
+    assert [note.split(",")[0] for note in dataset.notes] == [
+        f"passed over the folder {folder}/" for folder in ("__MACOSX", "test/__MACOSX")
+    ]
 
 
 def test_images_below_a_class_count_and_links_in_a_circle_end(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adaptertune_deploy.core.errors import FormatError, TrainingError
 from adaptertune_deploy.model.adapted import AdaptedViT
+from adaptertune_deploy.model.adapter import Adapter
 from adaptertune_deploy.model.dropping import Dropping
 from adaptertune_deploy.model.tuned import TunedViT
 from adaptertune_deploy.train.device.device import Device
@@ -281,6 +282,25 @@ def test_a_share_of_zero_changes_no_bit() -> None:
     run_steps(model)
     run_steps(other)
     assert trained_hash(model) == trained_hash(other)
+
+
+def test_adapters_that_the_whole_first_batch_passes_by_are_no_failed_proof() -> None:
+    (batch, _) = make_training(batch_size=2, steps=2)
+    model = disturb(make_model(make_task(blocks=(0, 1, 2)))).train()
+    stepper = Stepper(model, replace(RECIPE, drop_path=0.9), CPU, 2)
+    stepper.step(batch.images, batch.targets, None)
+    passed_by = [block for block, one in model.adapters.items() if not one.get_submodule("up").weight.grad.any()]
+    assert passed_by
+    assert stepper.adapters_with_gradient == 3
+    assert model.dropping is not None
+
+
+def test_an_adapter_that_is_cut_off_is_found_where_a_step_drops_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Adapter.forward
+    monkeypatch.setattr(Adapter, "forward", lambda self, *given: forward(self, *given).detach())
+    batch = next(iter(make_training()))
+    with pytest.raises(TrainingError, match="the adapter after block 0 got no gradient in the first step"):
+        Stepper(make_model().train(), DROPPING, CPU, 2).step(batch.images, batch.targets, None)
 
 
 def test_no_memory_for_one_image_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:

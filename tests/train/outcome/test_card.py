@@ -13,6 +13,7 @@ from adaptertune_deploy.core.adapter.identity import ProbeRecord
 from adaptertune_deploy.core.adapter.nested import WidthRecord
 from adaptertune_deploy.core.adapter.samples import SampleRecord
 from adaptertune_deploy.core.adapter.training_record import RecipeRecord
+from adaptertune_deploy.data.duplicates import Told
 from adaptertune_deploy.train.outcome.card import MOST_LABELS, model_card
 from adaptertune_deploy.train.outcome.measured import ADAPTER, Measured
 from adaptertune_deploy.train.outcome.score_rows import score_rows
@@ -89,6 +90,17 @@ def test_the_card_states_the_facts_of_the_run() -> None:
     won = flat(card(make_measured(ships=ADAPTER)))
     assert "3 classes: adapters (AdapterTune, arXiv 2603.14706) of rank 4 after blocks 1, 3, with a head" in won
     assert "The head alone is kept beside them (`atd export --ship head`)." in won
+
+
+def test_a_test_image_that_was_trained_on_is_no_image_on_which_nothing_was_trained() -> None:
+    leaked = "20 of 20 test images are also training images (first: a.png = b.png): accuracy on them means nothing"
+    text = flat(card(make_measured(copies=Told((leaked,), ("2 images stand under two labels",)))))
+    assert f"- {leaked}." in text
+    assert "20 test images (official), some of which were trained on too, or nearly, see above; split sha256" in text
+    assert "2 images stand under two labels." in text
+    assert "on which nothing was trained" not in text
+    other = flat(card(make_measured(copies=Told(others=("2 images stand under two labels",)))))
+    assert "on which nothing was trained" in other
 
 
 @pytest.mark.parametrize("classes", [3, 11])

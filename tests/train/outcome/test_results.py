@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from adaptertune_deploy.core.answers.significance import wilson
+from adaptertune_deploy.data.duplicates import Told
 from adaptertune_deploy.train.outcome.measured import ADAPTER
 from adaptertune_deploy.train.outcome.results import per_class_csv, report_facts, write_report
 from tests.builders import make_recipe
@@ -44,7 +45,8 @@ def test_a_head_alone_has_no_curve(tmp_path: Path) -> None:
 
 
 def test_the_facts_come_back(tmp_path: Path) -> None:
-    measured = make_measured(repeats=make_repeats(31, 32), classes_unequal=True)
+    copies = Told(("1 of 40 test images is also a training image",), ("2 images stand under two labels",))
+    measured = make_measured(repeats=make_repeats(31, 32), classes_unequal=True, copies=copies)
     write_report(tmp_path, measured, LABELS, make_recipe())
     facts = json.loads((tmp_path / "report.json").read_text())
     assert facts == report_facts(measured, LABELS, make_recipe())
@@ -78,6 +80,7 @@ def test_the_facts_come_back(tmp_path: Path) -> None:
     assert [repeat["seed"] for repeat in facts["repeats"]] == [1, 2]
     assert facts["proofs"] == dataclasses.asdict(measured.proofs)
     assert facts["recipe"] == dataclasses.asdict(make_recipe())
+    assert facts["copies"] == [*copies.leaked, *copies.others]
     assert facts["curve"][0] == {"step": 10, "lr": 6e-3, "loss": 1.2}
 
 

@@ -42,6 +42,10 @@ REASONS: list[tuple[dict[str, Any], str]] = [
         {"ships": HEAD, "chosen_by": "user", "gate": None},
         "the head alone ships: --ship head asked for it; nothing was compared",
     ),
+    (
+        {"ships": ADAPTER, "chosen_by": "user", "gate": FEW},
+        "the adapter ships: --ship adapter asked for it; nothing was compared",
+    ),
 ]
 
 
@@ -121,6 +125,8 @@ def test_seeds_have_a_mean_and_a_spread() -> None:
         "77.5 .. 82.5 %",
         "the comparison out of fold chose the adapter with 1 of 3 seeds",
     )
+    uncompared = tuple(dataclasses.replace(repeat, gate=FEW) for repeat in three.repeats)
+    assert len(verdict.seeds(dataclasses.replace(three, gate=FEW, repeats=uncompared))) == 1
     four = dataclasses.replace(three, repeats=make_repeats(31, 32, 32, gates=False))
     (said,) = verdict.seeds(four)
     assert "4 seeds" in said
@@ -142,6 +148,14 @@ def test_a_rank_is_said_with_those_that_it_can_not_be_told_from(alike: tuple[int
     measured = make_measured(rank=make_rank_choice(*alike), seconds=12.0)
     tried = "(2 folds; tried 0, 2, 4, 8, 32); about 2.0 times the time of a given rank"
     assert verdict.rank(measured) == f"{words} {tried}"
+
+
+def test_an_adapter_that_was_asked_for_where_none_was_needed_is_said_to_be() -> None:
+    choice = dataclasses.replace(make_rank_choice(4), overruled=True)
+    assert verdict.rank(make_measured(rank=choice, seconds=12.0)) == (
+        "rank 4 on 378 images out of fold (2 folds; tried 0, 2, 4, 8, 32); rank 0 was enough, but --ship adapter asked "
+        "for an adapter; about 2.0 times the time of a given rank"
+    )
 
 
 def test_the_cost_of_a_search_is_told_in_runs_with_a_given_rank() -> None:

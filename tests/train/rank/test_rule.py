@@ -79,6 +79,15 @@ def test_the_smallest_of_those_that_are_alike_is_one_that_ships() -> None:
     assert pick(tried) == 32
 
 
+def test_below_the_least_rank_none_is_looked_at() -> None:
+    worse = np.linspace(1, 2, 50)
+    tried = {0: np.zeros(50), 4: worse, 8: worse, 32: worse + 1}
+    assert (within(tried), pick(tried)) == ((0,), 0)
+    assert (within(tried, 1), pick(tried, 1)) == ((4, 8), 4)
+    assert following(tried, 4) is None
+    assert following(tried, 4, 1) == 2
+
+
 @pytest.mark.parametrize("planted", [0, *OCTAVES[:-1]])
 def test_a_planted_rank_is_found(planted: int) -> None:
     order, picked = search(falling(planted))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,25 @@ def test_where_no_rank_helps_the_head_alone_is_the_answer(monkeypatch: pytest.Mo
     alone = run.with_rank(found.choice.rank)
     assert alone.task.adapter == HEAD_ONLY
     assert alone.recipe.rank == 0
+
+
+def test_an_adapter_that_is_asked_for_gets_the_smallest_rank_above_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = searching_run(per_class=30)
+    run = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, ship=ADAPTER))
+    frozen, probe = freeze(run)
+    monkeypatch.setattr(
+        trying,
+        "adapter_answers",
+        lambda run, frozen, *_: np.zeros((90, 3), np.float32) + run.task.adapter.rank * 1e-3 * np.arange(3),
+    )
+    found = search_rank(run, frozen, probe, make_folds(90, 2), 0)
+    assert (found.choice.rank, found.choice.overruled) == (found.choice.alike[0], True)
+    assert found.choice.rank > 0
+    assert found.choice.tried[0].rank == rule.HEAD_ONLY
+    assert run.with_rank(found.choice.rank).recipe.ship == ADAPTER
+    plant(monkeypatch, 8)
+    needed = search_rank(run, frozen, probe, make_folds(90, 2), 0).choice
+    assert (needed.rank, needed.overruled) == (8, False)
 
 
 def test_too_few_images_take_the_usual_rank(monkeypatch: pytest.MonkeyPatch) -> None:

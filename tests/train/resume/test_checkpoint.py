@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.train.outcome.measured import Step
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints, Keeper, State
-from adaptertune_deploy.train.resume.stopped import folder_of, is_stopped
+from adaptertune_deploy.train.resume.stopped import RUN_NAME, folder_of, is_stopped
+from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 
 FACTS = {"task": "trees", "--lr": "0.006", "images": "ab" * 32}
 FOLD = "seed 0 fold 1 of 2"
@@ -79,6 +81,35 @@ def test_it_is_time_after_so_many_seconds(tmp_path: Path) -> None:
         assert checkpoints.due is due
     checkpoints.save(FOLD, STATE)
     assert not checkpoints.due
+
+
+def test_the_seconds_of_a_run_are_kept_with_every_state_and_decide_nothing(tmp_path: Path) -> None:
+    def kept(out: Path, watch: Stopwatch, resume: bool) -> Checkpoints:
+        checkpoints = Checkpoints(folder_of(out, "trees"), FACTS, 60.0, Clock(), watch)
+        if resume:
+            checkpoints.resume()
+        return checkpoints
+
+    clock = Clock()
+    for resume in (False, True, True):
+        watch = Stopwatch(clock)
+        watch.begin(RUN)
+        clock.now += 5.0
+        checkpoints = kept(tmp_path, watch, resume)
+        clock.now += 7.0
+        assert checkpoints.load(FOLD) is not None or not resume
+        checkpoints.save(FOLD, STATE)
+        clock.now += 100.0  # lost by a kill
+    watch = Stopwatch(clock)
+    kept(tmp_path, watch, True)
+    assert watch.seconds(RUN) == 3 * 12.0
+
+
+def test_a_training_that_an_older_version_kept_has_no_seconds(tmp_path: Path) -> None:
+    opened(tmp_path).save(FOLD, STATE)
+    path = folder_of(tmp_path, "trees") / RUN_NAME
+    path.write_text(json.dumps({"format_version": 1, "decided": FACTS}))
+    assert resumed(tmp_path).load(FOLD) is not None
 
 
 def test_without_an_interval_nothing_is_kept(tmp_path: Path) -> None:

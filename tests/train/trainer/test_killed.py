@@ -12,6 +12,7 @@ from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.outcome.measured import HEAD
 from adaptertune_deploy.train.request.preflight import check_train
+from adaptertune_deploy.train.resume.stopped import RUN_NAME
 from adaptertune_deploy.train.trainer import train_task
 from tests.train.trainer.trainings import RECIPE, ask, replace_backbone
 
@@ -28,6 +29,13 @@ MOMENTS = (
     ("test adapter", 1, 0),
 )
 TWICE = dataclasses.replace(RECIPE, seeds=2)
+
+
+def spend(folder: Path, seconds: float) -> None:
+    """Let a killed run have taken longer."""
+    kept = json.loads((folder / RUN_NAME).read_text())
+    kept["spent"]["run"] += seconds
+    (folder / RUN_NAME).write_text(json.dumps(kept))
 
 
 def trained(folder: Path) -> tuple[str, str]:
@@ -58,12 +66,14 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(
     request = ask(pictures, tmp_path / "killed", TWICE, checkpoint_every=1e-9)
     with pytest.raises(Killed):
         train_task(request, kill)
+    spend(tmp_path / "killed" / ".trees.checkpoint", 1_000.0)
     assert [path.name for path in (tmp_path / "killed").iterdir()] == [".trees.checkpoint"]
     steps: list[str] = []
     result = train_task(
         dataclasses.replace(request, resume=True), lambda now, done, _: steps.append(now) if done else None
     )
     assert trained(result.folder) == whole
+    assert result.measured.seconds > 1_000.0
     assert [path.name for path in (tmp_path / "killed").iterdir()] == ["trees"]
     if turn or what != "fold 1 of 2":
         assert steps.count("fold 1 of 2") < 2 * 3  # what was finished before is not trained again
