@@ -33,19 +33,22 @@ from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.outcome.results import write_report
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.request import recipe_file
-from adaptertune_deploy.train.request.recipe import FULL, count_steps
+from adaptertune_deploy.train.request.recipe import FULL, Recipe, count_steps
 from adaptertune_deploy.train.run import Run
 
 SAMPLE_IMAGES = 32
 CALIBRATION_IMAGES = 64
 
 
-def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, measured: Measured) -> AdapterConfig:
+def write_artefact(
+    out: Path, run: Run, asked: Recipe, probe: Probe, model: AdaptedViT | None, measured: Measured
+) -> AdapterConfig:
     """Write the whole folder beside its place, then move it there; returns its config.
 
     Args:
         out: folder that holds the adapter folders.
         run: the data, the backbone and the recipe as it ran.
+        asked: the recipe before anything was chosen for these images and this machine.
         probe: the careful probe.
         model: adapters and head; None when rank 0 was asked for.
         measured: for the report, the model card and the config.
@@ -87,7 +90,7 @@ def write_artefact(out: Path, run: Run, probe: Probe, model: AdaptedViT | None, 
         if isinstance(model, TunedViT):
             files.write_bytes(folder / artefact.WEIGHTS_NAME, model.weights_file())
         write_report(folder / "report", measured, task.labels, recipe)
-        files.write_bytes(folder / "report" / recipe_file.NAME, recipe_file.dump(run.recipe))
+        files.write_bytes(folder / "report" / recipe_file.NAME, recipe_file.dump(asked))
         if run.logs is not None:
             run.logs.report(folder / "report")
         card = model_card(config, measured, run.dataset, run.backbone.hub_id, out.resolve().name)

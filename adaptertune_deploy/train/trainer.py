@@ -104,7 +104,8 @@ def _train_run(request: TrainRequest, run: Run) -> TrainResult:
     gates = {0: found.gate} if found and found.choice.tried else {}
     trained = [_train(run, frozen, probe, run.recipe.seed + turn, gates.get(turn)) for turn in range(turns)]
     measured = _measured(run, frozen, head, trained, found, run.watch.seconds(RUN))
-    config = write_artefact(request.out, run, probe, trained[0].adapted.model if trained else None, measured)
+    model = trained[0].adapted.model if trained else None
+    config = write_artefact(request.out, run, request.recipe, probe, model, measured)
     if place_of_images := run.dataset.folder or request.data_dir:
         remember(config.tensors_sha256, place_of_images)
     return TrainResult(request.out / config.task.name, config, measured, run.notes)

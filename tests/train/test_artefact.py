@@ -31,6 +31,7 @@ from adaptertune_deploy.train import artefact
 from adaptertune_deploy.train.outcome.measured import ADAPTER, HEAD, Measured
 from adaptertune_deploy.train.probe.head import Head
 from adaptertune_deploy.train.probe.probe import Probe
+from adaptertune_deploy.train.request import recipe_file
 from adaptertune_deploy.train.request.recipe import Recipe
 from adaptertune_deploy.train.run import Run
 from tests.model.builders import disturb, make_backbone
@@ -65,6 +66,9 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
+ASKED = Recipe(rank=2, batch_size=64)
+
+
 def make_probe(seed: int = 0) -> Probe:
     generator = np.random.default_rng(seed)
     weight, bias = generator.normal(size=(3, 16)), generator.normal(size=3)
@@ -86,7 +90,7 @@ def model_of(run: Run, seed: int = 2) -> AdaptedViT:
 
 
 def write(out: Path, run: Run, measured: Measured | None = None, seed: int = 2) -> AdapterConfig:
-    return artefact.write_artefact(out, run, make_probe(), model_of(run, seed), measured or make_measured())
+    return artefact.write_artefact(out, run, ASKED, make_probe(), model_of(run, seed), measured or make_measured())
 
 
 def test_the_folder_holds_both_candidates_their_facts_and_nothing_else(tmp_path: Path, pictures: Path) -> None:
@@ -185,7 +189,7 @@ def test_what_was_not_done_is_not_recorded(tmp_path: Path, pictures: Path) -> No
 def test_rank_0_writes_the_head_alone(tmp_path: Path, pictures: Path) -> None:
     run = run_on(pictures)
     run = dataclasses.replace(run, task=dataclasses.replace(run.task, adapter=HEAD_ONLY))
-    config = artefact.write_artefact(tmp_path / "out", run, make_probe(), None, make_head_only())
+    config = artefact.write_artefact(tmp_path / "out", run, ASKED, make_probe(), None, make_head_only())
     found, adapter = adapters.read_adapter(tmp_path / "out" / "trees")
     assert (found, found.ships, found.recipe) == (config, HEAD, None)
     assert (adapter.task.adapter, adapter.task.temperature) == (HEAD_ONLY, 1.25)
@@ -194,6 +198,14 @@ def test_rank_0_writes_the_head_alone(tmp_path: Path, pictures: Path) -> None:
     assert not (tmp_path / "out" / "trees" / "report" / "curves.png").exists()
     with pytest.raises(UsageError, match="was trained with rank 0 and has no adapter to ship"):
         adapters.read_adapter(tmp_path / "out" / "trees", ADAPTER)
+
+
+def test_the_recipe_file_repeats_what_was_asked_for_and_not_what_was_chosen(tmp_path: Path, pictures: Path) -> None:
+    run = run_on(pictures)
+    write(tmp_path / "out", run)
+    again = Recipe(**recipe_file.read(tmp_path / "out" / "trees" / "report" / "recipe.yaml"))
+    assert (again, run.recipe.batch_size) == (ASKED, RECIPE.batch_size)
+    assert (again.folds, again.precision, again.batch_size) == (0, "auto", 64)
 
 
 def test_the_config_records_data_scores_and_versions(tmp_path: Path, pictures: Path) -> None:

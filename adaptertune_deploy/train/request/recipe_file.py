@@ -1,5 +1,8 @@
 """A recipe as a YAML file: what `atd train --config` reads, and report/recipe.yaml repeats of a training.
 
+A training repeats what it was asked for and not what it chose for its images and its machine (folds, precision, a rank
+that it searched), for the file serves other images too.
+
 The keys are the fields of recipe.Recipe, with - or _ between words. What a file leaves out is chosen as usual.
 """
 
@@ -12,12 +15,12 @@ from typing import Any
 
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
 from adaptertune_deploy.core.storage import records
-from adaptertune_deploy.train.request.recipe import Recipe, method_fields, rank_fields
+from adaptertune_deploy.train.request.recipe import GIVEN, Recipe, method_fields, rank_fields
 
 NAME = "recipe.yaml"
 # Where a training runs is no part of how it learns.
 LEFT_OUT = ("search", "device", "workers")
-HEAD = "# How this task was trained; the same again: atd train --dataset ... --config FILE\n"
+HEAD = "# What this task's training was asked for; the same again: atd train --dataset ... --config FILE\n"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -65,10 +68,12 @@ def _asked(fields: Callable[[str], dict[str, Any]], word: str, path: Path) -> di
 
 
 def dump(recipe: Recipe) -> bytes:
-    """Return a recipe as it ran, as the bytes of a file that `read` reads."""
+    """Return a recipe as the bytes of a file that `read` reads; a search is the word of --rank that asks for it."""
     import yaml
 
     fields = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in LEFT_OUT}
+    if recipe.search != GIVEN:
+        fields["rank"] = recipe.search
     text: str = yaml.safe_dump(fields, sort_keys=False)
     return (HEAD + text).encode()
 

@@ -20,7 +20,7 @@ from adaptertune_deploy.train.prepare import prepare
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.request.recipe import method_fields
+from adaptertune_deploy.train.request.recipe import GIVEN, method_fields
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.resume.stopwatch import RUN
 from adaptertune_deploy.train.run import Run
@@ -63,7 +63,7 @@ def sweep_ranks(
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
     chosen = check_ranks(ranks)
-    recipe = replace(request.recipe, rank=chosen[-1], nested=False)
+    recipe = replace(request.recipe, rank=chosen[-1], search=GIVEN, nested=False)
     if full:
         replace(recipe, **method_fields(swept.FULL))  # refuses what it can't train with, before any work
     run = prepare(replace(request, recipe=recipe), progress, dataset, tell)

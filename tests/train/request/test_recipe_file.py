@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.train.request.recipe import AUTO, GIVEN, Recipe, method_fields
+from adaptertune_deploy.train.request.recipe import AUTO, AUTO_FAST, GIVEN, Recipe, method_fields
 from adaptertune_deploy.train.request.recipe_file import dump, read
 
 
@@ -98,6 +98,13 @@ def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, re
 
 def test_where_it_ran_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_bytes(dump(dataclasses.replace(Recipe(), device="cuda:1", workers=3, search=AUTO)))
+    path.write_bytes(dump(dataclasses.replace(Recipe(), device="cuda:1", workers=3)))
     assert {"device", "workers", "search"}.isdisjoint(read(path))
-    assert path.read_text().startswith("# How this task was trained")
+    assert path.read_text().startswith("# What this task's training was asked for")
+
+
+@pytest.mark.parametrize("search", [AUTO, AUTO_FAST])
+def test_a_search_is_asked_for_again(search: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(dump(Recipe(search=search)))
+    assert Recipe(**read(path)) == Recipe(search=search)

@@ -9,7 +9,7 @@ import pytest
 
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train import prepare as preparing
-from adaptertune_deploy.train.request.recipe import Recipe
+from adaptertune_deploy.train.request.recipe import AUTO, Recipe
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.sweep.sweep import sweep_ranks
@@ -49,6 +49,12 @@ def ask(pictures: Path, out: Path, **changes: object) -> TrainRequest:
 
 def without_time(sweep: Sweep) -> Sweep:
     return dataclasses.replace(sweep, seconds=0.0)
+
+
+def test_a_recipe_that_searches_its_rank_is_swept_like_another(pictures: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, rank=8, search=AUTO, seeds=1)
+    sweep = sweep_ranks(dataclasses.replace(ask(pictures, tmp_path), recipe=recipe), [2], nested=True)
+    assert {one.method for one in sweep.ranks} == {"adapter", "nested"}
 
 
 def test_a_sweep_holds_what_single_trainings_come_to(pictures: Path, tmp_path: Path) -> None:
