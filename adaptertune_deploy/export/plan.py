@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,10 +98,10 @@ class Plan:
         """Raise UsageError when the export would drop what a bundle holds, unless `replace` says that it may."""
         gone = _dropped(self, old) if old is not None and not self.replace else []
         if gone:
-            names = ",".join(source.config.task.name for source in self.sources)
+            add = f"atd add ADAPTER --bundle {shlex.quote(str(self.out))}"
             raise UsageError(
-                f"{self.out}: this export would drop {' and '.join(gone)}; add tasks with: atd add ADAPTER, "
-                f"keep all by naming all, or let them go: atd export --adapters {names} --replace"
+                f"{self.out}: this export would drop {' and '.join(gone)}; keep all by naming all, add tasks with: "
+                f"{add}, or let them go: the same command with --replace"
             )
 
 
