@@ -62,7 +62,7 @@ def remove(folder: Path, paths: Sequence[Path], tell: Callable[[str], None]) -> 
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            kept[path] = error.strerror
+            kept[path] = error.strerror or str(error)
     for place in {path.parent for path in paths} - {folder}:
         with contextlib.suppress(OSError):
             place.rmdir()  # only when nothing is left in it
