@@ -123,7 +123,7 @@ def export_bundle(
     *,
     merge: bool = False,
     shared: bool = True,
-    precisions: Sequence[Precision] = (Precision.FP32,),
+    precisions: Precision | str | Sequence[Precision | str] = (Precision.FP32,),
     images: AnyPath | None = None,
     calibration: AnyPath | None = None,
     weights: AnyPath | None = None,
@@ -143,7 +143,7 @@ def export_bundle(
         out: the bundle's folder.
         merge: also write one self-contained graph per task.
         shared: write the graph that serves every task.
-        precisions: of the graphs; each form is written in all of them.
+        precisions: of the graphs, one or several, or their names; each form is written in all of them.
         images: a folder of images to verify on; None takes those that training held back.
         calibration: a folder of images to measure ranges on, where a precision needs some; None takes those that
             training kept.
@@ -167,6 +167,7 @@ def export_bundle(
     """
     from adaptertune_deploy.export.plan import plan_export
 
+    named = [precisions] if isinstance(precisions, str) else precisions  # a Precision is a str
     folders = [Path(adapters)] if isinstance(adapters, (str, Path)) else [Path(folder) for folder in adapters]
     plan = plan_export(
         folders,
@@ -178,7 +179,7 @@ def export_bundle(
         replace=replace,
         ship=ship,
         rank=rank,
-        precisions=tuple(precisions),
+        precisions=tuple(map(Precision.of, named)),
         calibration=_path(calibration),
         explain=explain,
     )

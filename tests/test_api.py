@@ -13,6 +13,8 @@ import adaptertune_deploy as atd
 from adaptertune_deploy import api
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import Manifest
+from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import ON_CPU
 
 GOLDEN = Path(__file__).parent / "device" / "golden"
@@ -99,3 +101,29 @@ def test_an_export_gets_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         ([Path("a"), Path("b")], tmp_path),
     ]
     assert (asked[0][2]["images"], asked[1][2]["weights"], asked[1][2]["merge"]) == (Path("photos"), Path("w"), True)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("int8", (Precision.INT8,)),
+        (Precision.FP16, (Precision.FP16,)),
+        (["fp32", Precision.INT8_QDQ], (Precision.FP32, Precision.INT8_QDQ)),
+    ],
+)
+def test_precisions_may_be_one_or_several_and_names(
+    monkeypatch: pytest.MonkeyPatch, given: Any, meant: tuple[Precision, ...]
+) -> None:
+    from adaptertune_deploy.export import exporter, plan
+
+    asked: list[Any] = []
+    monkeypatch.setattr(plan, "plan_export", lambda folders, out, **given: asked.extend(given["precisions"]))
+    monkeypatch.setattr(exporter, "export_bundle", lambda planned, **later: None)
+    atd.export_bundle("a", precisions=given)
+    assert tuple(asked) == meant
+    assert all(isinstance(precision, Precision) for precision in asked)
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^no precision 'int4', only fp32"):
+        atd.export_bundle(tmp_path / "absent", precisions=["fp32", "int4"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+from adaptertune_deploy.core.errors import UsageError, did_you_mean
 
 
 class Precision(str, Enum):
@@ -23,6 +26,20 @@ class Precision(str, Enum):
     def __str__(self) -> str:
         """Return the name as files and options spell it, in every Python's formatting."""
         return str(self.value)
+
+    @classmethod
+    def of(cls, given: Any) -> Precision:
+        """Return the precision that a caller of the Python API means, by its name or itself.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        try:
+            return cls(given)
+        except ValueError:
+            names = [precision.value for precision in cls]
+            near = did_you_mean(str(given), names)
+            raise UsageError(f"no precision '{given!s:.60}', only {', '.join(names)}.{near}") from None
 
 
 @dataclass(frozen=True)

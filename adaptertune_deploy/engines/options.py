@@ -24,7 +24,7 @@ class EngineOptions:
 
     engine: a key of engines.table.ENGINES.
     device: "cpu", "cuda" (the first NVIDIA GPU), "cuda:N", or "auto" for the best one that works here.
-    precision: what the graph's matrix products are computed in.
+    precision: what the graph's matrix products are computed in; its name is taken too.
     threads: CPU threads of one run; 0 lets the engine choose.
     settings: name -> value as it was typed, of this engine alone; its class of settings says which there are.
     at_once: runs at the same time that may pay. Where threads belong to a session, a second one is opened for runs
@@ -39,6 +39,7 @@ class EngineOptions:
     at_once: int = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", Precision.of(self.precision))  # the class is frozen
         if self.threads < 0:
             raise UsageError(f"--threads {self.threads}: expected a whole number from 0")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from adaptertune_deploy.core.adapter import folder as artefact
 from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
 from adaptertune_deploy.core.adapter.identity import Identity
 from adaptertune_deploy.core.bundle import folder as bundle
-from adaptertune_deploy.core.bundle import publish
+from adaptertune_deploy.core.bundle import leftovers
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, Manifest
 from adaptertune_deploy.core.errors import ExportError, FormatError, UsageError
 from adaptertune_deploy.core.precision import Precision
@@ -97,10 +98,10 @@ class Plan:
         """Raise UsageError when the export would drop what a bundle holds, unless `replace` says that it may."""
         gone = _dropped(self, old) if old is not None and not self.replace else []
         if gone:
-            names = ",".join(source.config.task.name for source in self.sources)
+            add = f"atd add ADAPTER --bundle {shlex.quote(str(self.out))}"
             raise UsageError(
-                f"{self.out}: this export would drop {' and '.join(gone)}; add tasks with: atd add ADAPTER, "
-                f"keep all by naming all, or let them go: atd export --adapters {names} --replace"
+                f"{self.out}: this export would drop {' and '.join(gone)}; keep all by naming all, add tasks with: "
+                f"{add}, or let them go: the same command with --replace"
             )
 
 
@@ -172,7 +173,7 @@ def read_old(out: Path) -> Manifest | None:
             return bundle.read_manifest(out)
         except FormatError as error:
             raise ExportError(f"{error}; remove that bundle or choose another --out") from None
-    foreign = next((path for path in out.rglob("*") if not publish.is_own(out, path)), None) if out.is_dir() else None
+    foreign = next((path for path in out.rglob("*") if not leftovers.is_own(out, path)), None) if out.is_dir() else None
     if foreign is not None:
         raise ExportError(
             f"{out}: holds something else than a bundle ({foreign.relative_to(out)}); empty it or choose another --out"

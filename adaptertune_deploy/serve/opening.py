@@ -6,14 +6,14 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptertune_deploy.core.bundle.folder import read_graph, read_manifest
+from adaptertune_deploy.core.bundle.folder import read_graph
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, select_tasks
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.facts.about import read_about
 from adaptertune_deploy.serve.facts.told import Told
-from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.opener import Opener, with_opener
 from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from adaptertune_deploy.serve.sessions.session import Session, open_from
 from adaptertune_deploy.serve.tasks.bundle_source import BundleSource
@@ -63,13 +63,7 @@ class Opening:
             FormatError: no bundle there, or a damaged file of it.
             UsageError: no such task, or pins that leave no slot.
         """
-        opener = Opener(self.bundle, read_manifest(self.bundle), self.asked)
-        records = self.room.sorted(select_tasks(opener.manifest, self._list()))
-        for graph in opener.manifest.graphs:
-            if graph.form == SHARED and graph.precision is graph_precision(self.asked) and self.form != MERGED:
-                read_graph(self.bundle, graph)
-        for record in records if self.strict else ():
-            opener.read(record)
+        with_opener(self.bundle, self.asked, self._check)
 
     def open(self) -> Opened:
         """Open the bundle.
@@ -79,12 +73,24 @@ class Opening:
             UsageError: no such task, or no graph of this form and precision.
             EngineError: the engine refuses a graph.
         """
-        opener = Opener(self.bundle, read_manifest(self.bundle), self.asked)
+        return with_opener(self.bundle, self.asked, self._open)
+
+    def _check(self, opener: Opener) -> None:
+        records = self.room.sorted(select_tasks(opener.manifest, self._list()))
+        for graph in opener.manifest.graphs:
+            if graph.form == SHARED and graph.precision is graph_precision(self.asked) and self.form != MERGED:
+                read_graph(self.bundle, graph)
+        for record in records if self.strict else ():
+            opener.read(record)
+
+    def _open(self, opener: Opener) -> Opened:
         names = self._list()
         left_out: dict[str, AtdError] | None = None if self.strict else {}
         session = open_from(opener, names, self.form, left_out, self.room)
         read = functools.partial(read_about, self.bundle, session.form, graph_precision(self.asked), self.trained)
         try:
+            if left_out and opener.is_outdated:
+                raise next(iter(left_out.values()))  # a task that was replaced meanwhile is not a damaged one
             told = Told(read(), read)
         except BaseException:
             session.close()

@@ -37,7 +37,7 @@ COMMANDS = (
 ROOMS: dict[str, dict[str, set[str]]] = {
     "core": {
         "errors": set(),
-        "precision": set(),
+        "precision": {"errors"},
         "cores": set(),
         "extras": set(),
         "progress": set(),

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import (
     USUAL,
     EngineOptions,
@@ -45,6 +46,14 @@ class Nothing:
 def test_nothing_asked_for_is_fp32_on_what_works_here() -> None:
     assert (USUAL.engine, USUAL.device, USUAL.precision.value, USUAL.threads) == ("onnxruntime", "auto", "fp32", 0)
     assert USUAL.settings == {}
+
+
+def test_a_precision_may_be_given_by_its_name() -> None:
+    asked = EngineOptions(precision="int8")  # type: ignore[arg-type]
+    assert asked.precision is Precision.INT8
+    assert asked == EngineOptions(precision=Precision.INT8)
+    with pytest.raises(UsageError, match=r"^no precision 'int4', only fp32, fp16, bf16"):
+        EngineOptions(precision="int4")  # type: ignore[arg-type]
 
 
 def test_a_negative_number_of_threads_is_refused() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.core.bundle.folder import read_manifest
+from adaptertune_deploy.core.bundle.manifest import TaskRecord
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.serve import opening
 from adaptertune_deploy.serve.opening import Opening
 from adaptertune_deploy.serve.sessions.opener import Opener
-from tests.serve.tasks.bundles import FAKE, make_bundle
+from tests.serve import fakes
+from tests.serve.tasks.bundles import FAKE, after_a_graph, another, make_bundle, replace_task
 
 
 @pytest.fixture
@@ -84,3 +86,30 @@ def test_what_was_opened_is_closed_when_its_facts_can_not_be_read(
     with pytest.raises(FormatError, match="gone meanwhile"):
         whole(folder).open()
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_task_that_is_replaced_while_it_opens_is_served_and_not_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, strict: bool
+) -> None:
+    after_a_graph(monkeypatch, lambda: replace_task(folder, another("digits")))
+    opened = replace(whole(folder), strict=strict).open()
+    assert opened.source.left_out == {}
+    assert opened.source.first.manifest == read_manifest(folder)
+    assert [task.name for task in opened.session.tasks.values()] == ["pets", "flowers", "digits"]
+    opened.session.close()
+    assert all(engine.closed for engine in fakes.OPENED)
+
+
+def test_a_check_reads_the_bundle_as_it_stands_in_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, read = Opener.read, list[str]()
+
+    def replaced_first(self: Opener, record: TaskRecord) -> object:
+        if not read:
+            replace_task(folder, another("digits"))
+        read.append(record.task.name)
+        return real(self, record)
+
+    monkeypatch.setattr(Opener, "read", replaced_first)
+    whole(folder).check()
+    assert read == ["pets", "flowers", "digits"] * 2

@@ -16,6 +16,7 @@ import pytest
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import GraphRecord, select_graph
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.storage.held_file import HeldFile
 from adaptertune_deploy.engines.onnxruntime import engine as ort
 from adaptertune_deploy.engines.onnxruntime.derived import derive
 from adaptertune_deploy.engines.options import ON_CPU
@@ -181,8 +182,8 @@ def test_the_hashed_bytes_run_whatever_lies_at_the_path_by_then(folder: Path, mo
     whole = path.read_bytes()
     real = ort.ort.InferenceSession
 
-    def read_graph(at: Path, record: GraphRecord) -> bytes:
-        data = read(at, record)
+    def read_graph(at: Path, record: GraphRecord, held: HeldFile | None = None) -> bytes:
+        data = read(at, record, held)
         path.write_bytes(b"replaced")
         return data
 

@@ -38,6 +38,10 @@ def explain(problem: Any, words: Sequence[str]) -> str:
             return f"{problem.option_name} takes no value; see: {command} --help"
         return f"{problem.option_name} needs a value: {_help(param)}"
     if kind == "BadParameter" and problem.param is not None:
+        unreadable = re.search(r"'(.*)' is not readable", problem.message)
+        if unreadable is not None:
+            option = f"{problem.param.opts[0]} " if problem.param.param_type_name == "option" else ""
+            return f"{option}{unreadable[1]}: not readable; change its permissions, or name another one"
         if _from_environment(problem.param, context):
             return _in_environment(problem.param, f"expected {_expected(problem.message)}")
         name = problem.param.opts[0]

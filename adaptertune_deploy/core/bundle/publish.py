@@ -1,14 +1,14 @@
 """Changes to a bundle: one writer at a time, new files first, then the manifest, then the old files go.
 
 The folder itself is never exchanged, so a bundle may be the current folder or a mount point, and what else lies in it
-stays. Whoever is killed leaves files that no manifest names; the next writer removes and names them.
+stays. Whoever is killed leaves files that no manifest names; the next writer removes and names them. A file that can't
+be removed is told of and stops nobody: what is published is published.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
 from adaptertune_deploy.core.adapter.identity import Identity
 from adaptertune_deploy.core.answers import accuracy
 from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import leftovers
 from adaptertune_deploy.core.bundle.graph_facts import GraphFacts
 from adaptertune_deploy.core.bundle.manifest import (
     MERGED,
@@ -33,11 +34,6 @@ from adaptertune_deploy.core.bundle.manifest_changes import Measured, with_measu
 from adaptertune_deploy.core.errors import FormatError
 from adaptertune_deploy.core.storage import files
 
-LOCK_NAME = ".lock"
-# The shared graph's name has held its precision since format version 2.
-OWN_FILE = re.compile(
-    r"backbone-([a-z0-9-]+-)?[0-9a-f]{8}\.onnx|adapters/.+-[0-9a-f]{8}\.safetensors|merged/.+-[0-9a-f]{8}\.onnx"
-)
 Tell = Callable[[str], None]
 Merge = Callable[[bytes, Adapter, GraphFacts], bytes]
 
@@ -57,11 +53,12 @@ class Writer:
         old: the manifest that stood there when the lock was taken; None for a new bundle.
     """
 
-    def __init__(self, folder: Path, old: Manifest | None, named: Sequence[str]) -> None:
+    def __init__(self, folder: Path, old: Manifest | None, named: Sequence[str], tell: Tell = silent) -> None:
         """Take a bundle; `named` are the files that the manifest there names, of whatever version it is."""
         self.old = old
         self._folder = folder
         self._named = tuple(named)
+        self._tell = tell
         self._written: list[Path] = []
 
     def write(self, file: str, data: bytes) -> None:
@@ -86,7 +83,7 @@ class Writer:
         bundle.write_manifest(self._folder, manifest)
         self._written.clear()
         stale = set(self._named) - set(manifest.files)
-        _remove(self._folder, [self._folder / file for file in sorted(stale)])
+        leftovers.remove(self._folder, [self._folder / file for file in sorted(stale)], self._tell)
         self.old, self._named = manifest, manifest.files
 
     def undo(self) -> None:
@@ -99,7 +96,7 @@ class Writer:
         except FormatError:
             text = b""
         unnamed = [path for path in self._written if path.relative_to(self._folder).as_posix().encode() not in text]
-        _remove(self._folder, unnamed)
+        leftovers.remove(self._folder, unnamed, self._tell)
 
 
 @contextmanager
@@ -110,7 +107,8 @@ def writing(
 
     Args:
         folder: a bundle, an empty folder, or a place where there is none yet.
-        tell: called with what a person should know: that another writer is waited for, what a killed one left behind.
+        tell: called with what a person should know: that another writer is waited for, what a killed one left behind,
+            what can't be removed.
         other: reads the files that a manifest of another version names, where one is to be replaced; called with the
             lock held. The writer's `old` is None then.
 
@@ -120,12 +118,12 @@ def writing(
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with files.locked(folder / LOCK_NAME, lambda: tell(f"waiting for another atd that writes {folder}/")):
+        with files.locked(folder / leftovers.LOCK_NAME, lambda: tell(f"waiting for another atd that writes {folder}/")):
             there = (folder / bundle.MANIFEST_NAME).exists()
             old = bundle.read_manifest(folder) if there and other is None else None
             named = other(folder) if other is not None else old.files if old is not None else ()
-            _sweep(folder, named, tell)
-            writer = Writer(folder, old, named)
+            leftovers.sweep(folder, named, tell)
+            writer = Writer(folder, old, named, tell)
             try:
                 yield writer
             except BaseException:
@@ -256,34 +254,3 @@ def _tell_changes(folder: Path, old: Manifest, new: Manifest, record: TaskRecord
     for graph in old.graphs:
         if graph.task == record.task.name and find_graph(new, graph.form, graph.precision, graph.task) is None:
             tell(f"removed {graph.file}, the merged graph of what it was; for a new one: atd add --merge")
-
-
-def is_own(folder: Path, path: Path) -> bool:
-    """Return whether a path below a folder without manifest is what a killed first export leaves there."""
-    file = path.relative_to(folder).as_posix()
-    if path.is_dir():
-        return file in ("adapters", "merged")
-    return file == LOCK_NAME or OWN_FILE.fullmatch(file) is not None or files.STAGE.fullmatch(path.name) is not None
-
-
-def _sweep(folder: Path, named: Sequence[str], tell: Tell) -> None:
-    """Remove what killed writers left: half-written files, and whole ones that no manifest names."""
-    known = set(named)
-    left = []
-    for path in (*folder.glob("*"), *folder.glob("adapters/*"), *folder.glob("merged/*")):
-        file = path.relative_to(folder).as_posix()
-        orphan = OWN_FILE.fullmatch(file) is not None and file not in known
-        if path.is_file() and (orphan or files.STAGE.fullmatch(path.name)):
-            left.append(path)
-    if left:
-        files_ = "a file" if len(left) == 1 else f"{len(left)} files"
-        tell(f"removed {files_} that a killed run had left behind ({min(left)})")
-        _remove(folder, left)
-
-
-def _remove(folder: Path, paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-    for place in {path.parent for path in paths} - {folder}:
-        with contextlib.suppress(OSError):
-            place.rmdir()  # only when nothing is left in it

@@ -82,7 +82,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield an empty temporary file beside `path` that takes its place when the block ends without an error.
 
-    The temporary file is flushed to the disk before it is renamed; after an error it is removed.
+    The temporary file is flushed to the disk before it is renamed; after an error it is removed. The system names no
+    file where a write fails, on a full disk or at a limit of size: `path` is named there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.new.")
@@ -94,8 +95,10 @@ def staged_file(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         stage.chmod(0o644)
         stage.replace(path)
-    except BaseException:
+    except BaseException as error:
         stage.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     _flush_names(path.parent)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +17,13 @@ TARGETS: Mapping[str, str] = {"triton": "adaptertune_deploy.export.targets.trito
 
 
 class Target(Protocol):
-    """A module that writes one target.
+    """A module that writes one target."""
 
-    Attributes:
-        OWN: the names that it writes into its folder.
-    """
+    def foreign(self, folder: Path) -> Path | None:
+        """Return a file below a folder that `write` did not write, None where there is none.
 
-    OWN: frozenset[str]
+        A file's name is not enough where a person may have chosen the same.
+        """
 
     def write(self, bundle: Path, folder: Path, options: EngineOptions) -> tuple[str, ...]:
         """Write a target's files and return what to tell a person, one line each.
@@ -38,17 +39,30 @@ def check_target(name: str, folder: Path) -> None:
     """Refuse a target before work is done for it.
 
     Raises:
-        UsageError: no target of that name, or a folder that holds something else or can't be written.
+        UsageError: no target of that name, or a folder that holds something else, can't be written, or can't be
+            exchanged for another one.
     """
     if name not in TARGETS:
         raise UsageError(f"--target: no target '{name}', only {', '.join(TARGETS)}.{did_you_mean(name, TARGETS)}")
     files.check_writable(folder, "--target-dir")
-    own = _module(name).OWN
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else []
-    if foreign:
+    _check_exchangeable(folder)
+    foreign = _module(name).foreign(folder) if folder.is_dir() else None
+    if foreign is not None:
         raise UsageError(
-            f"--target-dir {folder}: holds something else ({foreign[0]}), which would be lost; choose another one"
+            f"--target-dir {folder}: holds something else ({foreign.relative_to(folder)}), which would be lost; choose "
+            "another one"
         )
+
+
+def _check_exchangeable(folder: Path) -> None:
+    """Refuse what files.staged_directory can't put another folder in place of."""
+    if Path.cwd().is_relative_to(folder.resolve()):
+        what = "is the current folder or holds it"
+    elif os.path.ismount(folder):
+        what = "is a mount point"
+    else:
+        return
+    raise UsageError(f"--target-dir {folder}: {what}, and is written by exchanging the folder; name one below it")
 
 
 def write_target(name: str, bundle: Path, folder: Path, options: EngineOptions = USUAL) -> tuple[str, ...]:

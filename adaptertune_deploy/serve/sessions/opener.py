@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.answers import known_image
 from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import MERGED, SHARED, GraphRecord, Manifest, TaskRecord, select_graph
+from adaptertune_deploy.core.errors import AtdError, FormatError
 from adaptertune_deploy.core.storage.held_file import HeldFile
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.engines.verification.contract import check_contract
+
+Result = TypeVar("Result")
+ATTEMPTS = 5  # a bundle that changes faster than it can be opened is not waited for
 
 
 @dataclass(frozen=True)
@@ -79,3 +84,38 @@ class Opener:
             UsageError: the bundle holds none.
         """
         return select_graph(self.manifest, MERGED, graph_precision(self.options), task)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a file is gone since another manifest took the place of this one."""
+        if all((self.folder / file).exists() for file in self.manifest.files):
+            return False
+        try:
+            return bundle.read_manifest(self.folder) != self.manifest
+        except FormatError:
+            return False
+
+
+def with_opener(folder: Path, options: EngineOptions, use: Callable[[Opener], Result]) -> Result:
+    """Return what `use` makes of a bundle, from one manifest alone.
+
+    Readers take no lock, so a writer may remove what only the manifest before named while `use` still reads it. `use`
+    is called again then, with the manifest that stands there now, a few times at most.
+
+    Args:
+        folder: the bundle.
+        options: see Opener.
+        use: reads files of the bundle; it leaves nothing open when it raises an AtdError.
+
+    Raises:
+        FormatError: no bundle there, or a damaged manifest.
+        AtdError: see `use`.
+    """
+    for _ in range(ATTEMPTS - 1):
+        opener = Opener(folder, bundle.read_manifest(folder), options)
+        try:
+            return use(opener)
+        except AtdError:
+            if not opener.is_outdated:
+                raise
+    return use(Opener(folder, bundle.read_manifest(folder), options))

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
-from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import (
     MERGED,
     SHARED,
@@ -30,7 +29,7 @@ from adaptertune_deploy.engines.options import USUAL, EngineOptions
 from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.sessions.forms import FORMS
 from adaptertune_deploy.serve.sessions.merged_session import MergedSession
-from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.opener import Opener, with_opener
 from adaptertune_deploy.serve.sessions.room import ROOM_FOR_ALL, Room
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.sessions.warming import try_out
@@ -151,7 +150,7 @@ def open_session(
         EngineError: the engine refuses a graph, or is not what was asked for.
     """
     check_form(form)
-    return open_from(Opener(folder, bundle.read_manifest(folder), options), tasks, form)
+    return with_opener(folder, options, lambda opener: open_from(opener, tasks, form))
 
 
 def open_from(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import Atd
@@ -83,3 +86,15 @@ def test_of_a_variable_and_an_option_the_one_that_holds_is_named(atd: Atd, monke
     monkeypatch.setenv("ATD_MAX_BATCH", "0")
     assert atd("serve", "--port", "x").err == "error: --port x: expected a whole number\n"
     assert "holds no manifest.json" in atd("serve", "--bundle", "none", "--max-batch", "2").err
+
+
+def test_a_place_that_may_not_be_read_is_named_as_it_was_typed(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shut").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *arguments, **options: False)  # root may read anything
+    rest = "not readable; change its permissions, or name another one"
+    assert atd("inspect", "shut").err == f"error: shut: {rest}\n"
+    assert atd("list", "--bundle", "shut").err == f"error: --bundle shut: {rest}\n"
+    assert atd("list").err == f"error: --bundle bundle: {rest}\n"  # which nobody typed

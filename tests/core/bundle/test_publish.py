@@ -34,6 +34,7 @@ from tests.builders import (
     write_merged,
 )
 from tests.core.bundle.test_folder import StopError, held, same
+from tests.core.bundle.test_leftovers import keeping
 
 
 @pytest.fixture
@@ -367,6 +368,44 @@ def test_what_a_killed_writer_left_is_removed_and_named(folder: Path, tmp_path: 
     assert listing(folder) == sorted([*kept, "plans/a.plan", "notes.txt", "adapters/mine.safetensors"])
 
 
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_an_old_file_that_can_not_be_removed_is_told_of_and_the_change_stands(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    old = folder / bundle.read_manifest(folder).tasks[0].file
+    write_adapter(tmp_path / "pets", make_task("pets", 6), seed=9)
+    told: list[str] = []
+    keeping(monkeypatch, "pets-")
+    if change == "add":
+        publish.add_task(folder, tmp_path / "pets", told.append)
+    else:
+        publish.remove_task(folder, "pets", told.append)
+    assert told[-1].startswith(f"could not remove a file that no manifest names ({old}: Permission denied); ")
+    assert old.exists()
+    assert list(held(folder)) == (["pets", "birds"] if change == "add" else ["birds"])
+
+
+def test_later_writers_go_on_beside_what_can_not_be_removed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("adapters/fish-0badcafe.safetensors", "adapters/cats-0badcafe.safetensors"):
+        files.write_bytes(folder / name, b"half")
+    write_adapter(tmp_path / "dogs", make_task("dogs"))
+    told: list[str] = []
+    keeping(monkeypatch, "fish-")
+    publish.add_task(folder, tmp_path / "dogs", told.append)
+    assert [sentence.partition(" that ")[0] for sentence in told] == ["could not remove a file", "removed a file"]
+    assert list(held(folder)) == ["pets", "birds", "dogs"]
+
+
+def test_a_change_that_fails_says_so_though_what_it_wrote_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    keeping(monkeypatch, "pets-00000000")
+    with pytest.raises(StopError), publish.writing(folder, told.append) as writer:
+        write_and_stop(writer)
+    assert [sentence.partition(" (")[0] for sentence in told] == ["could not remove a file that no manifest names"]
+
+
 # Writing anew
 
 
@@ -406,22 +445,3 @@ def test_publishing_removes_what_only_the_old_manifest_named(folder: Path) -> No
         manifest = dataclasses.replace(writer.old, tasks=writer.old.tasks[:1])
         writer.publish(manifest)
     assert listing(folder) == sorted(["manifest.json", *manifest.files])
-
-
-@pytest.mark.parametrize(
-    ("name", "own"),
-    [
-        ("adapters", True), ("merged", True), (".lock", True), ("backbone-0123abcd.onnx", True),
-        ("backbone-fp32-0123abcd.onnx", True), ("merged/pets-int8-0123abcd.onnx", True),
-        ("adapters/pets-0123abcd.safetensors", True), ("merged/.pets.new.abcd1234", True),
-        ("adapters/pets", False), ("cat.jpg", False), ("backbone.onnx", False),
-    ],
-)  # fmt: skip
-def test_leftovers_of_a_first_export_are_told_from_other_files(tmp_path: Path, name: str, own: bool) -> None:
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    if path.suffix or name.startswith(".") or "new" in name:
-        path.touch()
-    else:
-        path.mkdir()
-    assert publish.is_own(tmp_path, path) is own

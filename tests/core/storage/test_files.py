@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import stat
 import threading
@@ -52,10 +53,29 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as failed:
         files.write_bytes(path, b"new")
+    assert failed.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def limited(path: Path) -> None:
+    """Write more than this process may, and leave what the error says."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+    try:
+        files.write_bytes(path, b"x" * 4096)
+    except OSError as error:
+        path.with_suffix(".said").write_text(f"{error.filename}: {error.strerror}")
+
+
+def test_a_write_at_the_limit_of_size_names_its_file(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=limited, args=(tmp_path / "graph",))
+    process.start()
+    process.join(60)
+    assert (tmp_path / "graph.said").read_text() == f"{tmp_path / 'graph'}: File too large"
+    assert os.listdir(tmp_path) == ["graph.said"]
 
 
 def test_a_staged_file_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,27 @@ def test_a_folder_with_something_else_in_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file, expected a folder"):
         check_target("triton", tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["README.md", "shared/precious.txt", "merged/precious.txt"])
+def test_files_of_a_person_under_the_names_of_a_target(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(UsageError, match=rf"out: holds something else \({re.escape(name)}\), which would be lost"):
+        write_target("triton", copy_bundle(tmp_path), tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_a_folder_that_can_not_be_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "out" / "deep")
+    for folder in (Path(), Path(".."), tmp_path / "out", Path("/")):
+        with pytest.raises(UsageError, match=r"^--target-dir \S+: is the current folder or holds it, .* one below it$"):
+            check_target("triton", folder)
+    check_target("triton", Path("triton"))
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "volume")
+    with pytest.raises(UsageError, match=r"volume: is a mount point, and is written by exchanging the folder; name"):
+        check_target("triton", tmp_path / "volume")
 
 
 def test_a_target_is_written_in_place_of_the_one_before(tmp_path: Path) -> None:

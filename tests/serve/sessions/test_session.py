@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 from adaptertune_deploy.core.answers.known_image import known_image, stored_answer
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import GraphRecord, select_graph
+from adaptertune_deploy.core.bundle.publish import remove_task
 from adaptertune_deploy.core.errors import AtdError, EngineError, FormatError, UsageError
 from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.precision import Precision
+from adaptertune_deploy.core.storage.held_file import HeldFile
 from adaptertune_deploy.engines import table
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.serve.sessions.opener import Opener
+from adaptertune_deploy.serve.sessions.opener import ATTEMPTS, Opener
 from adaptertune_deploy.serve.sessions.session import open_from, open_session
 from adaptertune_deploy.serve.sessions.warming import warm_up
 from tests.builders import make_preprocess_spec, write_bundle, write_merged
@@ -29,7 +32,7 @@ from tests.serve.fakes import (
     reference,
     stand_in,
 )
-from tests.serve.tasks.bundles import put, spoiled
+from tests.serve.tasks.bundles import after_a_graph, another, put, replace_task, spoiled
 
 FAKE = EngineOptions("fake")
 
@@ -121,8 +124,8 @@ def test_a_file_that_is_replaced_after_it_was_hashed_changes_nothing(
         opened.append(graph)
         return real(graph, where, options, settings)
 
-    def read_graph(at: Path, record: GraphRecord) -> bytes:
-        data = whole(at, record)
+    def read_graph(at: Path, record: GraphRecord, held: HeldFile | None = None) -> bytes:
+        data = whole(at, record, held)
         (at / record.file).write_bytes(stand_in("another"))
         return data
 
@@ -226,3 +229,53 @@ def test_a_lenient_start_needs_one_task(folder: Path) -> None:
     with pytest.raises(FormatError, match="no such file"):
         open_from(Opener(folder, bundle.read_manifest(folder), FAKE), left_out={})
     assert all(engine.closed for engine in fakes.OPENED)
+
+
+@pytest.mark.case("B5", "a task is replaced while a bundle is opened", "the new one answers")
+def test_a_task_that_is_replaced_while_the_bundle_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = another("digits")
+    opened = after_a_graph(monkeypatch, lambda: replace_task(folder, new))
+    session = open_session(folder, options=FAKE)
+    assert opened == [folder] * 2
+    assert [task.name for task in session.tasks.values()] == ["pets", "flowers", "digits"]
+    images = random_images(1)
+    (row,) = session.run(images, indices(0), indices(2))
+    np.testing.assert_allclose(row, reference(images[0], new), rtol=1e-4, atol=1e-5)
+    assert [engine.closed for engine in fakes.OPENED] == [True, False]
+    session.close()
+
+
+@pytest.mark.parametrize("form", ["shared", "merged"])
+def test_a_task_that_is_removed_while_the_bundle_is_opened(
+    folder: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_a_graph(monkeypatch, lambda: remove_task(folder, "digits"))
+    session = open_session(folder, form=form, options=FAKE)
+    assert [task.name for task in session.tasks.values()] == ["pets", "flowers"]
+    session.close()
+    assert all(engine.closed for engine in fakes.OPENED)
+
+
+def test_a_task_that_was_asked_for_and_is_removed_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    after_a_graph(monkeypatch, lambda: remove_task(folder, "digits"))
+    with pytest.raises(UsageError, match="no task 'digits', only pets, flowers"):
+        open_session(folder, ["digits"], options=FAKE)
+
+
+def test_a_bundle_that_changes_all_the_time_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = itertools.count(60)
+    opened = after_a_graph(monkeypatch, lambda: replace_task(folder, another("pets", next(seeds))), times=100)
+    with pytest.raises(FormatError, match="no such file"):
+        open_session(folder, options=FAKE)
+    assert len(opened) == ATTEMPTS
+    assert all(engine.closed for engine in fakes.OPENED)
+
+
+def test_a_file_that_is_absent_though_the_manifest_stands_is_an_error_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = after_a_graph(monkeypatch, lambda: None)
+    (folder / bundle.read_manifest(folder).tasks[1].file).unlink()
+    with pytest.raises(FormatError, match=r"flowers-\S+: no such file"):
+        open_session(folder, options=FAKE)
+    assert len(opened) == 1

@@ -15,10 +15,11 @@ from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.adapter.folder import Adapter
 from adaptertune_deploy.core.adapter.identity import Identity
 from adaptertune_deploy.core.bundle import folder as bundle
-from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord, tensor_file
+from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest, TaskRecord, tensor_file
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines import table
+from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.sessions.opener import Opener
@@ -60,6 +61,28 @@ def put(folder: Path, adapter: Adapter) -> Manifest:
     changed = replace(manifest, tasks=(*kept, record))
     bundle.write_manifest(folder, changed)
     return changed
+
+
+def replace_task(folder: Path, adapter: Adapter) -> None:
+    """Put a task in the place of the one of its name, whose file goes, as core.bundle.publish does."""
+    old = set(bundle.read_manifest(folder).files)
+    for file in old - set(put(folder, adapter).files):
+        (folder / file).unlink()
+
+
+def after_a_graph(patch: pytest.MonkeyPatch, change: Callable[[], object], times: int = 1) -> list[Path]:
+    """Change a bundle when a graph of it was opened, so many times; return the folder of each graph, later ones too."""
+    real, found = Opener.open, list[Path]()
+
+    def opened(self: Opener, graph: GraphRecord) -> Engine:
+        engine = real(self, graph)
+        found.append(self.folder)
+        if len(found) <= times:
+            change()
+        return engine
+
+    patch.setattr(Opener, "open", opened)
+    return found
 
 
 def drop(folder: Path, name: str) -> None:

@@ -22,6 +22,8 @@ from adaptertune_deploy.export.targets.triton import config
 from adaptertune_deploy.export.targets.triton.config import Message
 
 BATCH = 32  # rows of one run at most
+PREPROCESS = "preprocess.json"
+OWN_FILE = re.compile(r"[^/]+/(config\.pbtxt|labels\.txt|preprocess\.json|1/model\.onnx)")  # below the repository
 KINDS = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16", "uint8": "UINT8"}
 
 
@@ -46,7 +48,7 @@ def write(source: Path, manifest: Manifest, folder: Path, device: str) -> None:
         files.write_bytes(model / "config.pbtxt", config.text(_config(manifest, record, graph, device)).encode())
         files.write_bytes(model / "labels.txt", "".join(f"{_line(label)}\n" for label in record.task.labels).encode())
         steps = json.dumps(dataclasses.asdict(manifest.preprocess), indent=2)
-        files.write_bytes(model / "preprocess.json", f"{steps}\n".encode())
+        files.write_bytes(model / PREPROCESS, f"{steps}\n".encode())
 
 
 def graph_of(manifest: Manifest, task: str) -> GraphRecord | None:

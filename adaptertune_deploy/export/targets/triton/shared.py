@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
 
 import adaptertune_deploy
 from adaptertune_deploy.core.bundle import folder as bundle
+from adaptertune_deploy.core.bundle import leftovers
 from adaptertune_deploy.core.bundle.manifest import SHARED, Manifest
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import files
@@ -27,6 +29,10 @@ from adaptertune_deploy.export.targets.triton.config import Message
 NAME = "adaptertune"
 CODE = Path(adaptertune_deploy.__file__).parent / "serve" / "triton_model.py"
 BATCH = 32  # rows of one run at most
+OWN_FILE = re.compile(  # below the repository; Python leaves a cache beside model.py where Triton ran it
+    rf"{NAME}/(config\.pbtxt|labels\.json|warmup/(image|task)|1/(model\.py|__pycache__/model\.[^/]+\.pyc|"
+    rf"bundle/(\.lock|manifest\.json|{leftovers.OWN_FILE.pattern})))"
+)
 SETTING = "setting."  # before the name of a setting of the engine's own
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import SHARED, Manifest
-from adaptertune_deploy.core.errors import ExportError
+from adaptertune_deploy.core.errors import ExportError, FormatError
 from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.export.targets.triton import merged, shared
 
-OWN = frozenset({"shared", "merged", "README.md"})
-PAGE = """# Triton model repositories
-
-Written by `atd export --target triton`. Start one of them:
-{parts}
+README = "README.md"
+PAGE_LIMIT = 1_000_000  # bytes; ours names every task once or twice
+HEAD = "# Triton model repositories\n\nWritten by `atd export --target triton`."
+PAGE = f"""{HEAD} Start one of them:
+{{parts}}
 On a GPU write `kind: KIND_GPU` into the instance_group of each config.pbtxt; `atd export --device cuda` writes it.
 Requests that wait are batched at once (dynamic_batching); 128 may wait, more get 503.
 """
@@ -69,8 +70,48 @@ def write(source: Path, folder: Path, options: EngineOptions) -> tuple[str, ...]
         told.append(f"merged/: {', '.join(alone)}, a plain ONNX model each (ONNX Runtime backend)")
     if not parts:
         raise ExportError(f"{source}: holds no graph that Triton could run; run atd export again")
-    files.write_bytes(folder / "README.md", PAGE.format(parts="".join(parts)).encode())
+    files.write_bytes(folder / README, PAGE.format(parts="".join(parts)).encode())
     return tuple(told)
+
+
+def foreign(folder: Path) -> Path | None:
+    """Return a file that `write` did not write; see export.targets.table.Target.
+
+    Without the page nothing is ours, and a model of merged/ without preprocess.json, which Triton does not know, is
+    somebody's own.
+    """
+    ours = _is_ours(folder / README)
+    for path in _files(folder):
+        file = path.relative_to(folder)
+        place, inside = file.parts[0], "/".join(file.parts[1:])
+        known = (
+            (place == "shared" and shared.OWN_FILE.fullmatch(inside) is not None)
+            or (place == "merged" and merged.OWN_FILE.fullmatch(inside) is not None and _is_prepared(folder, file))
+            or str(file) == README
+        )
+        if not (ours and known):
+            return path
+    return None
+
+
+def _is_ours(page: Path) -> bool:
+    try:
+        return files.read_regular(page, PAGE_LIMIT).startswith(HEAD.encode())
+    except FormatError:
+        return False
+
+
+def _is_prepared(folder: Path, file: Path) -> bool:
+    return (folder.joinpath(*file.parts[:2]) / merged.PREPROCESS).is_file()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all but folders, in the order of their names; a link is a file of its own."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path)
+        else:
+            yield path
 
 
 def _alone(manifest: Manifest) -> list[str]:
