@@ -101,6 +101,8 @@ class GrpcServer:
             return
         guard, server, inner = self._running
         await guard.refuse()
+        if self._calls is not None:
+            self._calls.end_streams()
         await server.stop(seconds)
         await guard.close()
         inner.remove()
