@@ -114,6 +114,7 @@ def serve(
     log = LogOptions(log_format, log_level, access_log)
     places = listeners.Listeners(host, grpc_port, admin, admin_grpc)
     count = on_ray.checked(ray, replicas, port, places, device)
+    places.check_apart(port)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     threads_typed = tuned.given(ctx, "threads")

@@ -77,9 +77,8 @@ class Service:
         show("atd_ready", "1 while requests should come", lambda: self.not_ready is None)
         show("atd_body_bytes", "Bytes of bodies that are read or answered", lambda: self.bytes.used)
         show("atd_decode_pixels", "Pixels of images that are not decoded yet", lambda: self.images.budget.used)
-        rows = self.batcher.waiting
         text = "Rows accepted and not yet answered"
-        show_each("atd_queue_rows", text, "task", lambda: {name: rows[name] for name in self.tasks.current.names})
+        show_each("atd_queue_rows", text, "task", self._queue_rows)
         show_each("atd_task_tiers", "Tasks by where they lie", "tier", self.loader.tiers)
         states = "Versions of tasks, by their state in the repository's index"
         show_each("atd_tasks", states, "state", self.loader.states)
@@ -90,6 +89,10 @@ class Service:
             "limit",
             lambda: {**limits, "max_batch": self.batcher.rows, "instances": self.batcher.instances},
         )
+
+    def _queue_rows(self) -> dict[str, int]:
+        """Return how many rows of each served task are not answered."""
+        return {name: self.batcher.waiting[name] for name in self.tasks.current.names}
 
     def _show_cache(self, store: Store) -> None:
         """Add to the metrics how full the response cache is, by the names that Triton's local cache has for it."""

@@ -78,6 +78,9 @@ MISTAKES = {
     "no bundle": Mistake(f"predict {IMAGE} --bundle nowhere", ("nowhere", "atd export"), 1),
     "no image": Mistake("predict nothing.jpg", ("nothing.jpg",)),
     "a folder as an image": Mistake("predict images", ("images",)),
+    "two places that are one": Mistake(
+        "serve --port 8005 --admin localhost:8005", ("--port 8005", "--admin localhost:8005")
+    ),
     "no address": Mistake("serve --host 256.0.0.1", ("256.0.0.1",)),
     "out is a file": Mistake("train --dataset digits --out images/0.png", ("--out", "images/0.png")),
     "export into a file": Mistake("export --out images/0.png", ("--out", "images/0.png")),

@@ -77,6 +77,31 @@ def test_each_kind_of_failure_has_its_reason(caplog: pytest.LogCaptureFixture) -
     assert (pets.success.count, pets.fail.count, pets.pending) == (1, 4, 0)
 
 
+def test_the_gauge_of_rows_that_wait_follows_every_request() -> None:
+    good = encode(make_image())
+
+    def shown(service: Service) -> dict[str, str]:
+        lines = service.metrics.render().decode().splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines if line.startswith("atd_queue_rows{"))
+
+    async def body(service: Service, engine: FakeEngine) -> None:
+        for images in (1, 3):
+            engine.gate.clear()
+            running = asyncio.ensure_future(service.answer([good] * images, asked_for(service, 0, 1), monotonic()))
+            await asyncio.to_thread(engine.wait_entered)
+            waits = f"{float(images)}"
+            assert shown(service) == {
+                'atd_queue_rows{task="pets"}': waits,
+                'atd_queue_rows{task="flowers"}': waits,
+                'atd_queue_rows{task="digits"}': "0.0",
+            }
+            engine.gate.set()
+            await running
+        assert set(shown(service).values()) == {"0.0"}
+
+    play(body, Settings(max_batch=8, instances=1))
+
+
 def test_a_deadline_counts_from_arrival_and_covers_decoding() -> None:
     async def body(service: Service, engine: FakeEngine) -> None:
         with pytest.raises(RequestError, match="while the images were decoded") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from adaptertune_deploy.cli.parts.options import PLACES, value
 from adaptertune_deploy.cli.terminal import console
-from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.errors import AtdError, UsageError
 
 if TYPE_CHECKING:
     from adaptertune_deploy.serve.grpc.server import GrpcServer
     from adaptertune_deploy.serve.http.admin import Admin
+    from adaptertune_deploy.serve.listening.admin_access import AdminAddress
     from adaptertune_deploy.serve.service import Service
 
 GrpcPort = Annotated[
@@ -52,6 +54,34 @@ class Listeners:
     grpc_port: int | None
     admin: str | None
     admin_grpc: str | None
+
+    def check_apart(self, port: int) -> None:
+        """Find two places that are one, before anything is opened; `port` is that of HTTP.
+
+        Raises:
+            UsageError: it names both options; or one that is no address.
+        """
+        from adaptertune_deploy.serve.listening.address import overlap
+
+        for (one, a), (other, b) in itertools.combinations(self._places(port), 2):
+            if a.port is None and b.port is None:
+                same = os.path.realpath(a.host) == os.path.realpath(b.host)
+            else:
+                same = a.port == b.port != 0 and overlap(a.host, b.host)
+            if same:
+                raise UsageError(f"{one} and {other}: expected two places, these are one; change one of them")
+
+    def _places(self, port: int) -> list[tuple[str, AdminAddress]]:
+        """Return where it is to listen, each with the option that says so."""
+        from adaptertune_deploy.serve.listening.admin_access import AdminAddress, check_address
+
+        found = [(f"--port {port}", AdminAddress(self.host, port))]
+        if self.grpc_port is not None:
+            found.append((f"--grpc-port {self.grpc_port}", AdminAddress(self.host, self.grpc_port)))
+        for option, where in (("--admin", self.admin), ("--admin-grpc", self.admin_grpc)):
+            if where is not None:
+                found.append((f"{option} {where}", check_address(where, _token(), option)))
+        return found
 
     def check(self) -> None:
         """Find what can't be listened on before a graph is loaded.

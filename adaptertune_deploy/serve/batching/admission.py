@@ -16,7 +16,7 @@ class Admission:
     """Counts rows from acceptance to answer; belongs to the event loop.
 
     Attributes:
-        rows: accepted and not yet answered, of each task by its name.
+        rows: accepted and not yet answered, of each task by its name; one counter for good, which others may keep.
     """
 
     def __init__(self, tasks: Callable[[], int], settings: Settings) -> None:
@@ -69,5 +69,11 @@ class Admission:
         try:
             yield
         finally:
-            self.rows.subtract(wanted)
-            self.rows = +self.rows
+            self._let_go(wanted)
+
+    def _let_go(self, wanted: Mapping[str, int]) -> None:
+        """Count rows no more, and keep no name of which none is left: names come and go."""
+        self.rows.subtract(wanted)
+        for task in wanted:
+            if not self.rows[task]:
+                del self.rows[task]

@@ -115,6 +115,10 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
 
         return grpc.stream_unary_rpc_method_handler(once)
 
+    def end_streams(self) -> None:
+        """Have every stream end when what its client has sent is answered, since the server ends."""
+        self._streaming.close()
+
     async def _once(self, path: str, context: grpc.aio.ServicerContext) -> bytes:
         method = self._methods.get(path)
         exchange, status = Exchange(context, path, method is not None), (grpc.StatusCode.OK, "")

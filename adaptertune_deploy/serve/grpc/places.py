@@ -3,6 +3,9 @@
 gRPC reads a message as a whole and says nothing of it before. So calls begin before their messages are read, only so
 many are read at a time, and the bytes of the others wait at their clients. A client that has kept the server waiting
 for longer than a grace is let go of where another call waits for its place: nobody holds one by sending nothing.
+
+When the server ends, who has sent nothing is let go of almost at once, and nobody has more than a moment to send on:
+gRPC does not tell what came before from what comes now.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from typing import Any, Protocol
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.timing.waiting import end, within
 
+LAST_S = 0.05  # for a message that was on its way when the server began to end
+MOST_S = 1.0  # for all messages of a stream that were
+LEFT = "the server is shutting down; send further requests to another one"
 LATE = "the message did not come in time, and others waited; send the request again"
 
 
@@ -41,6 +47,7 @@ class Places:
         self._held: set[Place] = set()
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._closes = math.inf
 
     @asynccontextmanager
     async def take(self, patient: bool = True) -> AsyncIterator[Place]:
@@ -84,6 +91,17 @@ class Places:
         if not math.isinf(soonest):
             self._timer = asyncio.get_running_loop().call_later(max(0.001, soonest), self.look)
 
+    def close(self) -> None:
+        """Wait only moments for messages from now on."""
+        self._closes = monotonic() + MOST_S
+        for place in self._held:
+            place.hurry(LAST_S)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds for which a message may be waited for because the server ends; None while it does not."""
+        return None if math.isinf(self._closes) else min(LAST_S, self._closes - monotonic())
+
     @property
     def pressed(self) -> bool:
         """Whether a call waits for a place."""
@@ -110,14 +128,18 @@ class Place:
         self.since, self.late = math.inf, False
         self._places = places
         self._reading: asyncio.Future[Any] | None = None
+        self._hurried = False
 
     async def read(self, call: Messages, seconds: float | None = None) -> Any:
         """Return a call's next message, or grpc.aio.EOF.
 
         Raises:
-            RequestError: 408, the client was let go of.
+            RequestError: 408, the client was let go of; 503, it was since the server ends.
             asyncio.TimeoutError: so many seconds were over.
         """
+        left = self._places.left
+        if left is not None:
+            return await self._last(call, left)
         self.since, self._reading = monotonic(), asyncio.ensure_future(call.read())
         if self._places.pressed:
             self._places.look()
@@ -126,6 +148,8 @@ class Place:
         except asyncio.CancelledError:
             if self.late:
                 raise RequestError(LATE, 408) from None
+            if self._hurried:
+                raise RequestError(LEFT, 503) from None
             raise
         finally:
             self.since = math.inf
@@ -136,3 +160,20 @@ class Place:
         self.late = True
         if self._reading is not None:
             self._reading.cancel()
+
+    def hurry(self, seconds: float) -> None:
+        """Wait so many seconds more for the message that is waited for now, if any is."""
+        if self._reading is not None and not self._reading.done():
+            asyncio.get_running_loop().call_later(seconds, self._give_up, self._reading)
+
+    def _give_up(self, reading: asyncio.Future[Any]) -> None:
+        if not reading.done():
+            self._hurried = True
+            reading.cancel()
+
+    async def _last(self, call: Messages, seconds: float) -> Any:
+        """Return a call's next message, or grpc.aio.EOF, though the server ends."""
+        try:
+            return await within(call.read(), seconds)
+        except asyncio.TimeoutError:
+            raise RequestError(LEFT, 503) from None

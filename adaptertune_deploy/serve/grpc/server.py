@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import grpc
 
+from adaptertune_deploy.serve.grpc import departed
 from adaptertune_deploy.serve.grpc.calls import Calls
 from adaptertune_deploy.serve.grpc.guard.guard import Guard, capacity
 from adaptertune_deploy.serve.grpc.guard.inner import Inner
@@ -77,6 +78,7 @@ class GrpcServer:
         Raises:
             UsageError: the address can't be used.
         """
+        departed.hush()
         settings = self._service.settings
         listener = bind_unix(self._host) if self.port is None else bind(self._host, self.port, self._option)
         with ExitStack() as stack:
@@ -101,6 +103,8 @@ class GrpcServer:
             return
         guard, server, inner = self._running
         await guard.refuse()
+        if self._calls is not None:
+            self._calls.end_streams()
         await server.stop(seconds)
         await guard.close()
         inner.remove()

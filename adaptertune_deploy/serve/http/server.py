@@ -77,10 +77,26 @@ class Server(uvicorn.Server):
             self._stop_at = monotonic() + delay
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections, then tell the caller."""
+        """Take connections, then tell the caller; where that fails, end what had begun.
+
+        Raises:
+            UsageError: an address can't be used.
+        """
         await super().startup([])
+        try:
+            await self._listen(sockets or [])
+        except BaseException:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*(companion.stop(0) for companion in self._companions))
+            await self.lifespan.shutdown()
+            raise
+        if self.started:
+            self._on_started()
+
+    async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
-        places = [(listener, self.config) for listener in sockets or []]
+        places = [(listener, self.config) for listener in sockets]
         if self._admin is not None:
             config = uvicorn_config(self._admin.make_app(self._served), self.service.settings, lifespan="off")
             config.load()
@@ -93,8 +109,6 @@ class Server(uvicorn.Server):
         self._tasks = [loop.create_task(part) for part in (*work, self.watch.sweep())]
         for companion in self._companions if self.started else ():
             await companion.start()
-        if self.started:
-            self._on_started()
 
     def _connection(self, config: uvicorn.Config) -> Connection:
         loop = asyncio.get_running_loop()

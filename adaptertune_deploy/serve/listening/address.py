@@ -74,6 +74,26 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def overlap(one: str, other: str) -> bool:
+    """Return whether a connection could be meant for either of two hosts; IPv6's wildcard stands for IPv4 too."""
+    first, second = _ip(one), _ip(other)
+    if first is None or second is None:
+        return one == other
+    if first == second:
+        return True
+    wildcards = [each for each in (first, second) if each.is_unspecified]
+    return any(each.version == 6 or first.version == second.version for each in wildcards)
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return what a host is bound as; None for a name that nobody knows."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host)
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.ip_address(socket.gethostbyname(host))
+    return None
+
+
 def _remove_stale(path: str) -> None:
     if not os.path.lexists(path):
         return

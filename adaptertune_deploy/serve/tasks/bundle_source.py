@@ -11,7 +11,7 @@ from adaptertune_deploy.core.errors import AtdError, FormatError
 from adaptertune_deploy.engines.table import graph_precision
 from adaptertune_deploy.serve.sessions.opener import Opener
 
-Mark = tuple[int, int, int]
+Mark = tuple[int, int, int, int]
 RESTART = "restart the server to serve it"
 
 
@@ -47,13 +47,13 @@ class BundleSource:
         self.pinned = frozenset(pinned)
         self._names = None if names is None else frozenset(names)
 
-    def look(self) -> Mark | None:
-        """Return what tells the manifest's file from the one that stands there after a change; None where none is."""
+    def look(self, file: str = bundle.MANIFEST_NAME) -> Mark | None:
+        """Return what tells a file of the bundle from what stands there after a change; None where none is."""
         try:
-            found = (self.first.folder / bundle.MANIFEST_NAME).stat()
+            found = (self.first.folder / file).stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
     def read(self) -> Opener:
         """Return the bundle as its manifest stands now.

@@ -18,6 +18,7 @@ from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 STATES = READY, LOADING, UNLOADING, UNAVAILABLE = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
 UNLOADED = "unloaded"
+INTERNAL = "internal error; the server's log says more"
 logger = logging.getLogger(__name__)
 
 
@@ -57,27 +58,38 @@ class Index:
         return version
 
     @contextmanager
-    def loading(self, name: str) -> Iterator[None]:
-        """Show a task as loading for the length of a `with` block, and then what came of it."""
-        self._failed.pop(name, None)
+    def loading(self, name: str, again: bool = False) -> Iterator[None]:
+        """Show a task as loading for the length of a `with` block, and then what came of it.
+
+        Args:
+            name: the task's.
+            again: whether nobody asked for it: the log then keeps quiet of a reason that is the same as before.
+        """
+        said = self._failed.pop(name, None)
         self._loading.add(name)
         try:
             yield
             self._unloaded.discard(name)
         except Exception as error:
-            self.failed(name, error)
+            self.failed(name, error, said if again else None)
             raise
         finally:
             self._loading.discard(name)
 
-    def failed(self, name: str, error: Exception) -> None:
-        """Note why a task can't be loaded."""
-        if isinstance(error, AtdError):
+    def failed(self, name: str, error: Exception, said: str | None = None) -> None:
+        """Note why a task can't be loaded, and log it unless that was said before."""
+        known = isinstance(error, AtdError)
+        self._failed[name] = str(error) if known else INTERNAL
+        if self._failed[name] == said:
+            return
+        if known:
             logger.warning("task '%s' was not loaded: %s", name, error)
-            self._failed[name] = str(error)
         else:
             logger.error("task '%s' was not loaded", name, exc_info=error)
-            self._failed[name] = "internal error; the server's log says more"
+
+    def lacks(self, name: str) -> bool:
+        """Return whether what was tried last with a name was a load that failed."""
+        return name in self._failed
 
     def unloaded(self, name: str) -> None:
         """Note that a task was unloaded."""

@@ -114,16 +114,24 @@ class Loader:
         """Return how many versions of tasks are in each state of the index."""
         return self._index.states()
 
-    async def load(self, name: str) -> None:
+    def lacks(self, name: str) -> bool:
+        """Return whether what was tried last with a name was a load that failed."""
+        return self._index.lacks(name)
+
+    async def load(self, name: str, again: bool = False) -> None:
         """Serve what the bundle holds under a name now, in the place of what is served under it.
 
         Where that is served already, nothing happens. Who cancels this only stops waiting for it.
+
+        Args:
+            name: the task's.
+            again: see tasks.index.Index.loading.
 
         Raises:
             RequestError: 404, the bundle holds no such task; 503, the server is shutting down.
             AtdError: it can't be loaded; what was served before still is.
         """
-        await self.change(name, lambda served: self._read(name, served))
+        await self.change(name, lambda served: self._read(name, served), again)
 
     async def put(self, name: str, sent: Mapping[str, bytes], ship: str | None) -> None:
         """Serve a task that a client sent; see tasks.uploaded.put.
@@ -134,17 +142,20 @@ class Loader:
         """
         await self.change(name, lambda served: self._put(name, sent, ship, served))
 
-    async def change(self, name: str, prepare: Callable[[ServedTask | None], Loaded | None]) -> None:
+    async def change(
+        self, name: str, prepare: Callable[[ServedTask | None], Loaded | None], again: bool = False
+    ) -> None:
         """Serve what a function puts into the session.
 
         Args:
             name: the task's.
             prepare: called on the thread of this, with what is served; returns None where that is to stay.
+            again: see tasks.index.Index.loading.
 
         Raises:
             AtdError: see load; what `prepare` raises.
         """
-        await self._take_turn(self._change(name, prepare))
+        await self._take_turn(self._change(name, prepare, again))
 
     async def unload(self, name: str) -> None:
         """Let new requests have no task of this name; those that were admitted are answered by it.
@@ -173,10 +184,10 @@ class Loader:
         change.add_done_callback(self._changes.discard)
         await asyncio.shield(change)
 
-    async def _change(self, name: str, prepare: Callable[[ServedTask | None], Loaded | None]) -> None:
+    async def _change(self, name: str, prepare: Callable[[ServedTask | None], Loaded | None], again: bool) -> None:
         async with self._turn:
             served = self._tasks.current.get(name)
-            with self._index.loading(name):
+            with self._index.loading(name, again):
                 async with self.slots.room():
                     loaded = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, served)
                     if loaded is not None:

@@ -5,7 +5,9 @@ for others do not. The task that was asked for least recently gives its slot up,
 lent to the requests that read it, and written again only when none does.
 
 Nobody starves and nothing waits in a circle: cold tasks are brought up in the order in which they were first asked for,
-each answers all who wait for it before it may go again, and no request holds one slot while it waits for another.
+each answers all who wait for it before it may go again, and no request holds one slot while it waits for another. Loads
+and cold tasks take turns, and whoever has the turn gets the slot that was to leave, however often its task is asked for
+meanwhile.
 """
 
 from __future__ import annotations
@@ -155,11 +157,7 @@ class Slots:
             EngineError: every slot is pinned.
         """
         async with self._turn:
-            while self._count and len(self._stays) >= self._count:
-                self._freed.clear()
-                self._evict()
-                if len(self._stays) >= self._count:
-                    await self._freed.wait()
+            await self._make_room()
             yield
 
     def forget(self, task: ServedTask) -> None:
@@ -195,11 +193,13 @@ class Slots:
                     self._fail(task, error)
 
     async def _bring_up(self, task: ServedTask) -> None:
-        stay = self._stays.get(task)
-        if stay is not None:  # it was to leave and is still read
-            stay.leaving = False
-        else:
-            async with self.room():
+        # One that is to leave goes for somebody who waits for its slot and has the turn: it stays only after that turn.
+        async with self._turn:
+            stay = self._stays.get(task)
+            if stay is not None:
+                stay.leaving = False
+            else:
+                await self._make_room()
                 if task.bring is None:
                     raise EngineError("nothing is known to load it from")
                 began = monotonic()
@@ -210,6 +210,14 @@ class Slots:
             if not waiter.done():
                 self._lend(task)
                 waiter.set_result(None)
+
+    async def _make_room(self) -> None:
+        """Return when a slot is free; the caller has the turn, and keeps it until the slot is taken."""
+        while self._count and len(self._stays) >= self._count:
+            self._freed.clear()
+            self._evict()
+            if len(self._stays) >= self._count:
+                await self._freed.wait()
 
     def _fail(self, task: ServedTask, error: Exception) -> None:
         self._problems[task] = (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.cli.parts.listeners import Listeners
 from tests.cli.conftest import Atd
 from tests.cli.test_serve import Served
 
@@ -26,6 +27,28 @@ def test_what_can_not_be_listened_on_is_said_before_anything_is_loaded(
     done = atd("serve", "--port", "0", "--bundle", "bundle", *arguments)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert text in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("--port 8000 --admin 127.0.0.1:8000", "--port 8000 and --admin 127.0.0.1:8000"),
+        ("--host 0.0.0.0 --admin localhost:8000", "--port 8000 and --admin localhost:8000"),
+        ("--port 8005 --grpc-port 8005", "--port 8005 and --grpc-port 8005"),
+        ("--grpc-port 8005 --admin-grpc 127.0.0.1:8005", "--grpc-port 8005 and --admin-grpc 127.0.0.1:8005"),
+        ("--admin [::1]:8005 --admin-grpc [::1]:8005", "--admin [::1]:8005 and --admin-grpc [::1]:8005"),
+        ("--admin ./a.sock --admin-grpc bundle/../a.sock", "--admin ./a.sock and --admin-grpc bundle/../a.sock"),
+    ],
+)
+def test_two_places_that_are_one_are_named_before_anything_is_opened(atd: Atd, arguments: str, named: str) -> None:
+    done = atd("serve", "--bundle", "none", *arguments.split())
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"error: {named}: expected two places, these are one; change one of them\n"
+
+
+def test_free_ports_and_other_hosts_are_places_of_their_own() -> None:
+    Listeners("127.0.0.1", 0, "127.0.0.1:0", "./b.sock").check_apart(0)
+    Listeners("127.0.0.1", 8001, "127.0.0.2:8000", "[::1]:8001").check_apart(8000)
 
 
 def test_each_listener_is_named_with_who_may_use_it(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

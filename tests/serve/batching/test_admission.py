@@ -47,6 +47,15 @@ def test_every_task_has_places_that_no_other_can_take() -> None:
             assert not fits(admission, {"digits": 1})
 
 
+def test_one_counter_tells_what_waits_for_good_and_keeps_no_name_without_rows() -> None:
+    admission = make_admission(Settings())
+    rows = admission.rows
+    for _ in range(2):
+        with admission.hold({"pets": 3, "flowers": 0}), admission.hold({"pets": 1}):
+            assert rows["pets"] == 4
+        assert dict(rows) == {}
+
+
 sizes = st.integers(1, 300)
 
 

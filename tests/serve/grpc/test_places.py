@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.grpc import places as module
 from adaptertune_deploy.serve.grpc.places import Place, Places
 
 
@@ -107,5 +108,44 @@ def test_a_message_is_waited_for_so_long() -> None:
         async with Places(1, 1000.0).take() as place:
             with pytest.raises(asyncio.TimeoutError):
                 await place.read(Silent(), 0.01)
+
+    play(body())
+
+
+def test_who_has_sent_nothing_is_let_go_of_when_the_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(module, "LAST_S", 0.01)
+        places, calls = Places(3, 1000.0), [Silent() for _ in range(3)]
+        idle, sending = (asyncio.ensure_future(read(places, call)) for call in calls[:2])
+        await settle()
+        async with places.take() as busy:
+            places.close()
+            calls[1].message.set_result(b"on its way")
+            with pytest.raises(RequestError, match="the server is shutting down; send further requests") as caught:
+                await idle
+            assert caught.value.status == 503
+            assert await sending == b"on its way"
+            with pytest.raises(RequestError, match="the server is shutting down"):
+                await busy.read(calls[2])
+
+    play(body())
+
+
+@pytest.mark.parametrize(("most", "answered"), [(1000.0, True), (0.0, False)])
+def test_what_came_before_the_end_is_read_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch, most: float, answered: bool
+) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(module, "LAST_S", 1000.0)
+        monkeypatch.setattr(module, "MOST_S", most)
+        places, call = Places(1, 1000.0), Silent()
+        call.message.set_result(b"sent before")
+        async with places.take() as place:
+            places.close()
+            if answered:
+                assert await place.read(call) == b"sent before"
+            else:
+                with pytest.raises(RequestError, match="the server is shutting down"):
+                    await place.read(call)
 
     play(body())

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event
 
 import grpc
 import pytest
 
 from adaptertune_deploy.core.errors import EngineError, UsageError
+from adaptertune_deploy.serve.grpc import places
+from adaptertune_deploy.serve.grpc.methods import SERVICE
 from adaptertune_deploy.serve.grpc.server import GrpcServer
 from adaptertune_deploy.serve.http.app import make_app
 from adaptertune_deploy.serve.http.server import Server
@@ -22,7 +25,7 @@ from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import make_client
-from tests.serve.fakes import FakeEngine, make_shared
+from tests.serve.fakes import WAIT_S, FakeEngine, make_shared
 from tests.serve.grpc.conftest import Called, image_request, until
 
 
@@ -113,3 +116,39 @@ def test_what_is_not_answered_in_time_is_told_so(png: bytes) -> None:
         called.engine.gate.set()
         with pytest.raises(EngineError, match=r"1 request was not finished within 0\.2 seconds"):
             running.result()
+
+
+def streamed(called: Called, *requests: bytes) -> grpc.Call:
+    """Return a stream whose client sends so much and does not end it."""
+    sent: SimpleQueue[bytes] = SimpleQueue()
+    for request in requests:
+        sent.put(request)
+    answers: grpc.Call = called.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")(iter(sent.get, None))
+    return answers
+
+
+def test_an_idle_stream_does_not_hold_the_end_up(png: bytes) -> None:
+    with held(Settings(drain_timeout=100 * WAIT_S)) as (called, server, running):
+        called.engine.gate.set()
+        used, fresh = streamed(called, image_request(png)), streamed(called)
+        next(used)
+        until(lambda: called.open_calls == 2)
+        server.stop()
+        running.result(WAIT_S)
+        for stream in (used, fresh):
+            assert stream.code() is grpc.StatusCode.UNAVAILABLE
+            assert stream.details() == "the server is shutting down; send further requests to another one"
+
+
+def test_what_a_stream_has_sent_is_answered_before_it_ends(png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LAST_S", 1.0)
+    monkeypatch.setattr(places, "MOST_S", WAIT_S)
+    with held(Settings(drain_timeout=100 * WAIT_S)) as (called, server, running):
+        stream = streamed(called, image_request(png), image_request(png, model="digits"))
+        called.engine.wait_entered()
+        server.stop()
+        until(lambda: refused(called))
+        called.engine.gate.set()
+        assert len([next(stream), next(stream)]) == 2
+        running.result(WAIT_S)
+        assert stream.code() is grpc.StatusCode.UNAVAILABLE

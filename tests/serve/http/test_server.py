@@ -277,6 +277,31 @@ def test_a_server_that_can_not_start_says_so(monkeypatch: pytest.MonkeyPatch) ->
         pass
 
 
+class Companion:
+    """One that notes whether it was ended, and may not be able to start."""
+
+    pending = 0
+
+    def __init__(self, error: UsageError | None = None) -> None:
+        self.error, self.ended = error, False
+
+    async def start(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def stop(self, seconds: float) -> None:
+        self.ended = True
+
+
+def test_a_start_that_fails_ends_what_had_begun(caplog: pytest.LogCaptureFixture) -> None:
+    app, first, second = make_app(make_shared()), Companion(), Companion(UsageError("the port is taken"))
+    with pytest.raises(UsageError, match="the port is taken"):
+        serve(app, port=0, on_started=lambda *_: pytest.fail("it did not start"), companions=[first, second])
+    assert first.ended
+    assert app.state.service.draining
+    assert "Traceback" not in caplog.text
+
+
 def test_a_hangup_reads_the_bundle_again_where_no_terminal_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.serve.listening.address import bind, bind_unix, is_loopback, release
+from adaptertune_deploy.serve.listening.address import bind, bind_unix, is_loopback, overlap, release
 
 
 def test_a_bound_address_refuses_until_it_listens() -> None:
@@ -68,3 +68,24 @@ def test_a_unix_socket_that_was_left_behind_is_replaced_and_a_file_is_not(tmp_pa
 )
 def test_who_can_reach_an_address(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("127.0.0.1", "::", True),
+        ("0.0.0.0", "::", True),
+        ("::1", "::", True),
+        ("::1", "0:0:0:0:0:0:0:1", True),
+        ("::1", "127.0.0.1", False),
+        ("::1", "0.0.0.0", False),
+        ("localhost", "127.0.0.1", True),
+        ("no such host", "no such host", True),
+        ("no such host", "0.0.0.0", False),
+    ],
+)
+def test_two_hosts_may_be_one_place(one: str, other: str, same: bool) -> None:
+    assert overlap(one, other) is overlap(other, one) is same

@@ -54,3 +54,15 @@ def test_another_shared_graph_is_nothing_to_the_merged_form(folder: Path) -> Non
     with pytest.raises(FormatError, match="another shared graph than this server runs; restart the server"):
         sources[0].read()
     assert len(sources[1].records(sources[1].read())) == 3
+
+
+def test_a_look_tells_a_file_from_the_one_that_stands_there_after_a_change(folder: Path) -> None:
+    source, file = source_of(folder), bundle.read_manifest(folder).tasks[0].file
+    manifest, before = source.look(), source.look(file)
+    assert manifest is not None
+    assert before is not None
+    (folder / file).write_bytes(b"another")
+    assert source.look(file) not in (None, before)
+    assert source.look() == manifest
+    (folder / file).unlink()
+    assert source.look(file) is None

@@ -52,6 +52,18 @@ def test_what_failed_says_why_until_it_is_tried_again(caplog: pytest.LogCaptureF
     assert index.entries() == [IndexEntry("pets", 1, "READY")]
 
 
+def test_a_reason_that_was_said_is_not_said_again_where_nobody_asked(caplog: pytest.LogCaptureFixture) -> None:
+    index = Index(make_live())
+    assert not index.lacks("pets")
+    for reason, again, lines in (("absent", True, 1), ("absent", True, 1), ("other", True, 2), ("other", False, 3)):
+        with pytest.raises(FormatError), index.loading("pets", again):
+            raise FormatError(reason)
+        assert len(caplog.records) == lines
+        assert index.lacks("pets")
+    index.unloaded("pets")
+    assert not index.lacks("pets")
+
+
 def test_what_should_never_happen_is_told_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
     index = Index(make_live())
     with pytest.raises(ZeroDivisionError), index.loading("flowers"):

@@ -76,6 +76,14 @@ class Bench:
                     await until.wait()
                 assert task.key in self.loaded
 
+    async def change(self, name: str) -> None:
+        """Load another version of a task, as tasks.loader does."""
+        async with self.slots.room():
+            key = await self.run(lambda: self.load(name))
+            task = ServedTask(key, make_task(name), bring=lambda: self.load(name))
+            self.slots.settle(task)
+            self.live.publish(task)
+
     def task(self, name: str) -> ServedTask:
         found = self.live.current.get(name)
         assert found is not None
@@ -276,6 +284,42 @@ def test_a_load_takes_its_slot_in_turn_and_pins_may_leave_none() -> None:
     play(body)
 
 
+def test_a_load_gets_the_slot_that_was_to_leave_though_its_task_is_asked_for_again() -> None:
+    async def body() -> None:
+        bench = make("a", 1)
+        with reading(bench, "a") as done:
+            await settle()
+            load = asyncio.ensure_future(bench.change("b"))
+            await settle()
+            assert bench.warm == set()
+            again = asyncio.ensure_future(bench.use("a"))
+            await settle()
+            assert not load.done()
+            assert not again.done()
+            done.set()
+            await load
+            await again
+        assert (bench.most, bench.warm) == (1, {"a"})
+
+    play(body)
+
+
+def test_a_slot_that_was_to_leave_for_a_load_that_is_gone_stays() -> None:
+    async def body() -> None:
+        bench = make("a", 1)
+        with reading(bench, "a") as done:
+            await settle()
+            load = asyncio.ensure_future(bench.change("b"))
+            await settle()
+            load.cancel()
+            await bench.use("a")
+            assert bench.warm == {"a"}
+            done.set()
+        assert bench.events.count("brought up") == 0
+
+    play(body)
+
+
 def test_a_server_that_ends_lets_all_go_who_wait() -> None:
     async def body() -> None:
         bench = make("ab", 1)
@@ -318,5 +362,41 @@ def test_many_that_ask_for_more_tasks_than_slots_are_all_answered(seed: int) -> 
         loads = bench.events.count("brought up")
         assert loads <= 600
         assert bench.events.count("evicted") >= loads - 3
+
+    play(body)
+
+
+@pytest.mark.case(
+    "B9", "tasks replaced again and again while others are asked for without a pause", "every load and every answer"
+)
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("seed", range(4))
+def test_loads_get_their_turn_under_traffic_that_does_not_end_before_them(seed: int, slots: int) -> None:
+    turns = random.Random(seed)
+
+    async def body() -> None:
+        bench = make("abcd", slots)
+        loads = asyncio.Event()
+        answered = 0
+
+        async def ask(names: str) -> None:
+            nonlocal answered
+            while not loads.is_set():
+                pause = asyncio.Event()
+                asyncio.get_running_loop().call_soon(pause.set)
+                await bench.use(turns.choice(names), until=pause if turns.random() < 0.7 else None)
+                answered += 1
+                if turns.random() < 0.3:
+                    await asyncio.sleep(0)
+
+        traffic = [asyncio.ensure_future(ask(names)) for names in ("a", "a", "a", "ab", "abcd")]
+        for _ in range(40):
+            await bench.change(turns.choice("bcd"))
+            for _ in range(turns.randrange(6)):
+                await asyncio.sleep(0)
+        loads.set()
+        await asyncio.gather(*traffic)
+        assert answered > 40
+        assert bench.most <= slots
 
     play(body)

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from adaptertune_deploy.core.errors import UsageError
+
 BACKLOG = 1024
 BACK_OFF_S = 0.1
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -34,9 +36,18 @@ class Room(Protocol):
 
 
 def listen(listener: socket.socket) -> None:
-    """Let clients connect to a bound socket; they wait until they are taken."""
+    """Let clients connect to a bound socket; they wait until they are taken.
+
+    Raises:
+        UsageError: another server has begun to listen there since it was bound.
+    """
     listener.setblocking(False)
-    listener.listen(BACKLOG)
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        where = listener.getsockname()
+        place = where if isinstance(where, str) else f"{where[0]}:{where[1]}"
+        raise UsageError(f"can't listen on {place} ({error.strerror}); choose another address for it") from None
 
 
 async def take_connections(listener: socket.socket, room: Room, make: Callable[[], asyncio.BaseProtocol]) -> None:

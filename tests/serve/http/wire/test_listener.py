@@ -12,14 +12,25 @@ from typing import Any
 
 import pytest
 
+from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
 from adaptertune_deploy.serve.http.wire.watch import Watch
+from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher
 from tests.serve.fakes import WAIT_S, wait_until
 from tests.serve.http.raw_http import HEAD, LIVE, Wire, statuses
 
 ROOT = Path(__file__).parents[3]
+
+
+def test_who_listens_on_a_place_second_is_told_where() -> None:
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.getsockname()[1]) as second:
+        listen(first)
+        with pytest.raises(
+            UsageError, match=rf"can't listen on 127\.0\.0\.1:{first.getsockname()[1]} \(Address already"
+        ):
+            listen(second)
 
 
 @pytest.mark.case("A6", "silent connections up to the limit, or such with 15 kB of a head", "others are answered")
