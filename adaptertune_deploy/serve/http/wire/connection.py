@@ -127,31 +127,25 @@ class Connection(HttpToolsProtocol):
             self._refuse(cause if isinstance(cause, RequestError) else RequestError("malformed HTTP request"))
 
     def _parse(self, data: bytes) -> int:
-        """Parse a slice, and return how many bytes of it were: what follows a request for another protocol is held."""
+        """Parse a slice, and return how many bytes of it were: httptools ends a request with Upgrade behind its head.
+
+        That head is parsed again without it, and what lies behind is held for then.
+        """
         try:
             self.parser.feed_data(data)
             return len(data)
         except httptools.HttpParserUpgrade as upgrade:
             end: int = upgrade.args[0]
-        if self._upgrading:
-            self._held[:0] = data[end:]
-            self._parse_as_if_not_upgrading()
-        else:
+        if not self._upgrading:
             self.cycle.keep_alive = False  # CONNECT: what follows is of another protocol
             self._held.clear()
-        return end
-
-    def _parse_as_if_not_upgrading(self) -> None:
-        """Parse a head again without its Upgrade, which may be ignored (RFC 9110, section 7.8); httptools never does.
-
-        It takes no body of such a request, and says that it ended. The other headers are as they were: what frames
-        the body is read as it would be without Upgrade.
-        """
-        kept = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
-        target = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+            return end
+        self._held[:0] = data[end:]
+        method, version = self.parser.get_method(), self.parser.get_http_version()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-        self.parser.feed_data(b"\r\n".join([target, *kept, b"", b""]))
+        self.parser.feed_data(framing.without_upgrade(method, self.url, version, self.headers))
+        return end
 
     def _count(self, framing_bytes: int) -> None:
         """Count what is no body; a header that has not ended is seen nowhere else."""
