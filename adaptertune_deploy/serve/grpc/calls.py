@@ -18,6 +18,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.grpc import bounds
 from adaptertune_deploy.serve.grpc.exchange import Exchange
 from adaptertune_deploy.serve.grpc.places import Place, Places
 from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
@@ -51,11 +52,13 @@ class Method:
     request: the class of its messages.
     answer: returns a message.
     large: whether its messages hold images.
+    check: refuses bytes that had better not be parsed; see grpc.bounds.
     """
 
     request: Any
     answer: Callable[[Service, Call], Awaitable[Any]]
     large: bool = False
+    check: Callable[[bytes], None] = bounds.check_short
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,15 @@ class Stream:
 
     request: the class of its messages.
     answer: returns the message that answers a request.
-    failed: returns the message that says an error's text, after which the stream goes on.
+    failed: returns the message that says an error's text, after which the stream goes on; given the request too, None
+        for one that can't be read.
+    check: refuses bytes that had better not be parsed; see grpc.bounds.
     """
 
     request: Any
     answer: Callable[[Service, Call], Awaitable[Any]]
-    failed: Callable[[str], Any]
+    failed: Callable[[str, Any], Any]
+    check: Callable[[bytes], None]
 
 
 class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
@@ -141,7 +147,9 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         deadline = self._deadline(context, arrived)
         places = self._large if method.large else self._short
         data = await deadline.within(_read_one(places, context), "the request was read")
-        return await self._work(method, data, arrived, deadline)
+        with self._pending(data):
+            request = await self._parsed(method, data)
+            return await method.answer(self._service, Call(request, len(data), arrived, deadline))
 
     async def _stream(self, path: str, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
         stream, exchange = self._streams[path], Exchange(context, path, known=True)
@@ -172,24 +180,29 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
             yield data
 
     async def _streamed(self, stream: Stream, data: bytes, context: grpc.aio.ServicerContext) -> Any:
-        arrived = monotonic()
+        arrived, request = monotonic(), None
         try:
-            method = Method(stream.request, stream.answer)
-            return await self._work(method, data, arrived, self._deadline(context, arrived))
+            with self._pending(data):
+                request = await self._parsed(stream, data)
+                call = Call(request, len(data), arrived, self._deadline(context, arrived))
+                return await stream.answer(self._service, call)
         except Exception as error:  # noqa: BLE001  of this request; the stream goes on
             log_if_internal(error)
-            return stream.failed(status_of(error)[1])
+            return stream.failed(status_of(error)[1], request)
 
-    async def _work(self, method: Method, data: bytes, arrived: float, deadline: Deadline) -> Any:
-        service = self._service
+    @contextmanager
+    def _pending(self, data: bytes) -> Iterator[None]:
+        """Count a request, and its bytes, until it is answered."""
         self.pending += 1
         try:
-            with service.bytes.share() as share:
+            with self._service.bytes.share() as share:
                 share.grow(len(data))
-                request = await service.parsing.call(len(data), decode, method.request, data)
-                return await method.answer(service, Call(request, len(data), arrived, deadline))
+                yield
         finally:
             self.pending -= 1
+
+    async def _parsed(self, method: Method | Stream, data: bytes) -> Any:
+        return await self._service.parsing.call(len(data), decode, method.request, data, method.check)
 
     def _let_in(self, context: grpc.aio.ServicerContext) -> None:
         """Raise RequestError for a call without the token, and for one too many."""
@@ -229,13 +242,14 @@ async def _read_one(places: Places, context: grpc.aio.ServicerContext) -> bytes:
     return bytes(data)
 
 
-def decode(kind: Any, data: bytes) -> Any:
-    """Return a message of a class.
+def decode(kind: Any, data: bytes, check: Callable[[bytes], None]) -> Any:
+    """Return a message of a class, whose bytes `check` takes; see grpc.bounds.
 
     Raises:
-        RequestError: 400.
+        RequestError: 400; what `check` raises.
     """
     try:
+        check(data)
         return kind.FromString(data)
     except DecodeError:
         raise RequestError(f"the message is no {kind.DESCRIPTOR.name} of the Open Inference Protocol") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.grpc import infer_answer, infer_request
+from adaptertune_deploy.serve.grpc.bounds import check_infer
 from adaptertune_deploy.serve.grpc.calls import Call, Method, Stream
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol import lookup
@@ -18,12 +19,12 @@ FINAL = "triton_final_response"  # by which clients of streams know that no othe
 
 def method() -> Method:
     """Return ModelInfer."""
-    return Method(message("ModelInferRequest"), answer, large=True)
+    return Method(message("ModelInferRequest"), answer, large=True, check=check_infer)
 
 
 def stream() -> Stream:
     """Return ModelStreamInfer: one request after another, each with an answer or an error of its own."""
-    return Stream(message("ModelInferRequest"), _answer_in_stream, _failed_in_stream)
+    return Stream(message("ModelInferRequest"), _answer_in_stream, _failed_in_stream, check_infer)
 
 
 async def answer(service: Service, call: Call) -> Any:
@@ -57,5 +58,10 @@ async def _answer_in_stream(service: Service, call: Call) -> Any:
     return message("ModelStreamInferResponse")(infer_response=found)
 
 
-def _failed_in_stream(text: str) -> Any:
-    return message("ModelStreamInferResponse")(error_message=text)
+def _failed_in_stream(text: str, request: Any) -> Any:
+    found = message("ModelStreamInferResponse")(error_message=text)
+    if request is not None:  # by its id clients know which of their requests failed, as with Triton
+        found.infer_response.id = request.id
+        found.infer_response.model_name = request.model_name
+        found.infer_response.model_version = request.model_version
+    return found

@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.grpc import inference, repository
+from adaptertune_deploy.serve.grpc.bounds import check_fields, check_short
 from adaptertune_deploy.serve.grpc.calls import Call, Calls, Method
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol import describe, fixed_settings, lookup
@@ -135,7 +136,11 @@ def _described(answers: Mapping[str, Callable[[Service, Any], Any]]) -> dict[str
 
 
 def _changing(answers: Mapping[str, Callable[[Service, Call], Awaitable[Any]]]) -> dict[str, Method]:
-    return {f"/{SERVICE}/{name}": Method(message(f"{name}Request"), answer) for name, answer in answers.items()}
+    checks = {"RepositoryModelLoad": check_fields}  # whose message may hold files
+    return {
+        f"/{SERVICE}/{name}": Method(message(f"{name}Request"), answer, check=checks.get(name, check_short))
+        for name, answer in answers.items()
+    }
 
 
 def _at_once(request: Any, answer: Callable[[Service, Any], Any]) -> Method:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,6 +16,9 @@ from adaptertune_deploy.serve.timing.waiting import end
 Result = TypeVar("Result")
 # zlib.decompressobj's wbits; HTTP's "deflate" is the zlib format (RFC 9110, section 8.4.1.2).
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+MEMBER = b"\x1f\x8b"  # what one of gzip begins with
+MAX_MEMBERS = 1000
+STEP = 1 << 16
 
 
 async def read_body(request: Request, limit: int, share: Share) -> bytes:
@@ -45,33 +48,55 @@ async def read_body(request: Request, limit: int, share: Share) -> bytes:
     return bytes(body)
 
 
-def check_encoding(encoding: str) -> None:
-    """Raise RequestError (415) for a Content-Encoding that `decompress` does not know."""
-    if encoding.strip().lower() not in ("", "identity", *WINDOW_BITS):
-        raise RequestError("unsupported Content-Encoding; send gzip, deflate or an uncompressed body", 415)
-
-
-def decompress(data: bytes, encoding: str, limit: int) -> bytes:
-    """Undo a Content-Encoding; never makes more than `limit` bytes.
+def coding_of(lines: Sequence[str]) -> str:
+    """Return the one coding that Content-Encoding names in all of its lines, "" for none; "identity" is none.
 
     Raises:
-        RequestError: 415 for an unknown encoding, 400 for damaged data, 413 for more than `limit` bytes.
+        RequestError: 415 for one that `decompress` does not know, and for several.
     """
-    check_encoding(encoding)
-    name = encoding.strip().lower()
-    if name not in WINDOW_BITS:
+    names = [name.strip().lower() for line in lines for name in line.split(",")]
+    named = [name for name in names if name not in ("", "identity")]
+    if len(named) > 1 or not WINDOW_BITS.keys() >= set(named):
+        raise RequestError("unsupported Content-Encoding; send gzip, deflate or an uncompressed body", 415)
+    return named[0] if named else ""
+
+
+def decompress(data: bytes, coding: str, limit: int) -> bytes:
+    """Undo a coding of coding_of; never makes more than `limit` bytes.
+
+    Data in gzip may be several members, one behind the other (RFC 1952, section 2.2).
+
+    Raises:
+        RequestError: 400 for damaged data and too many members, 413 for more than `limit` bytes.
+    """
+    if not coding:
         return data
-    machine = zlib.decompressobj(WINDOW_BITS[name])
+    parts: list[bytes] = []
+    at = size = 0
+    for _ in range(MAX_MEMBERS):
+        machine = zlib.decompressobj(WINDOW_BITS[coding])
+        while at < len(data) and not machine.eof:
+            # What follows a member is copied: all of it once, then little for each of many.
+            piece = data[at : at + STEP] if parts else data
+            parts.append(_unpacked(machine, piece, coding, limit + 1 - size))
+            size += len(parts[-1])
+            if size > limit:
+                raise _too_large(limit, "decompressed ")
+            at += len(piece) - len(machine.unused_data)
+        if not machine.eof:
+            raise RequestError(f"the body's {coding} data has no end; send one complete {coding} stream")
+        if at == len(data):
+            return b"".join(parts)
+        if coding == "deflate" or data[at : at + len(MEMBER)] != MEMBER:
+            raise RequestError(f"the body's {coding} data has bytes after its end; send one complete {coding} stream")
+    raise RequestError(f"the body is more than {MAX_MEMBERS:,} members of {coding}; compress it as one")
+
+
+def _unpacked(machine: zlib._Decompress, piece: bytes, coding: str, most: int) -> bytes:
     try:
-        result = machine.decompress(data, limit + 1)
+        return machine.decompress(piece, most)
     except zlib.error:
-        raise RequestError(f"the body is not valid {name} data; compress it again") from None
-    if len(result) > limit:
-        raise _too_large(limit, "decompressed ")
-    if not machine.eof or machine.unused_data:
-        found = "bytes after its end" if machine.eof else "no end"
-        raise RequestError(f"the body's {name} data has {found}; send one complete {name} stream")
-    return result
+        raise RequestError(f"the body is not valid {coding} data; compress it again") from None
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.decoding.parsing import AT_ONCE
-from adaptertune_deploy.serve.http.body import check_encoding, decompress, read_body, unless_gone
+from adaptertune_deploy.serve.http.body import coding_of, decompress, read_body, unless_gone
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.timing.deadline import Deadline
@@ -73,20 +73,19 @@ async def take_in(
     with service.tasks.hold(tasks), service.bytes.share() as share:
         try:
             deadline = deadline_of(request, arrived, service.settings.request_timeout)
-            encoding = request.headers.get("content-encoding", "")
-            check_encoding(encoding)
+            coding = coding_of(request.headers.getlist("content-encoding"))
             service.batcher.check_room({task.name: 1 for task in tasks} if certain else {})
             limit = service.settings.body_limit
             body = await deadline.within(read_body(request, limit, share), "the request was read")
 
             async def unpack() -> Parsed:
                 plain = body
-                if encoding:
-                    plain = await service.parsing.call(PACKED, decompress, body, encoding, limit)
+                if coding:
+                    plain = await service.parsing.call(PACKED, decompress, body, coding, limit)
                     share.grow(len(plain))
                 return await service.parsing.call(effort(plain), parse, plain)
 
-            if not encoding and effort(body) <= AT_ONCE:
+            if not coding and effort(body) <= AT_ONCE:
                 parsed = parse(body)
             else:
                 parsed = await unless_gone(request, deadline.within(unpack(), "the request was parsed"))

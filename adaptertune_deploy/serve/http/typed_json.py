@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.protocol.fields import MAX_SMALL, MAX_VALUES
 
-MAX_VALUES = 100_000  # of arrays and objects: skipping them takes time, though no memory
-MAX_SMALL = 4096
 STEP = 1 << 16
 Wanted = TypeVar("Wanted")
 

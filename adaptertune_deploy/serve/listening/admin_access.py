@@ -61,4 +61,5 @@ def lets_in(token: str | None, given: Sequence[bytes]) -> bool:
     """
     if token is None:
         return True
-    return len(given) == 1 and hmac.compare_digest(given[0], b"Bearer " + token.encode())
+    scheme, _, secret = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(secret, token.encode())

@@ -6,7 +6,8 @@ The bundle stays as it is: a server that is started again serves what the bundle
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,12 +57,9 @@ def put(
 
     Raises:
         RequestError: 400, a file that no adapter folder has, is absent, damaged, or of another task or backbone.
-        AtdError: the engine refuses it, or answers otherwise than torch.
+        AtdError: the engine refuses it, or answers otherwise than torch; or no disk takes the files.
     """
-    with tempfile.TemporaryDirectory(prefix="atd-") as place:
-        folder = Path(place)
-        for file, content in sent.items():
-            files.write_bytes(_path(folder, file), content)
+    with _written(sent) as folder:
         try:
             config, adapter = adapters.read_adapter(folder, ship)
             known = known_answers(folder, config, ship, MOST)
@@ -74,6 +72,21 @@ def put(
     if digest == served:
         return None
     return Put(_verified(session, session.put(adapter, digest), name, known), adapter, digest)
+
+
+@contextmanager
+def _written(sent: Mapping[str, bytes]) -> Iterator[Path]:
+    """Yield a folder with files for the length of a `with` block; AtdError where the disk does not take them."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="atd-") as place:
+            folder = Path(place)
+            for file, content in sent.items():
+                files.write_bytes(_path(folder, file), content)
+            yield folder
+    except OSError as error:
+        raise AtdError(
+            f"the files can't be kept while they are checked ({error.strerror}); free space for TMPDIR"
+        ) from None
 
 
 def _verified(session: SharedSession, key: int, name: str, known: KnownAnswers | None) -> int:

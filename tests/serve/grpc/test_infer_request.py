@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.grpc.bounds import check_infer
 from adaptertune_deploy.serve.grpc.calls import decode
 from adaptertune_deploy.serve.grpc.infer_request import read
 from adaptertune_deploy.serve.grpc.messages import message
@@ -26,7 +27,7 @@ VALUES = np.arange(12, dtype=np.float32)
 
 
 def request(*inputs: dict[str, Any], **fields: Any) -> Any:
-    return decode(REQUEST, REQUEST(inputs=list(inputs), **fields).SerializeToString())
+    return decode(REQUEST, REQUEST(inputs=list(inputs), **fields).SerializeToString(), check_infer)
 
 
 def test_images_come_as_contents_and_in_binary_form() -> None:
@@ -106,4 +107,4 @@ def test_mutated_bytes_give_a_request_or_a_request_error(data: st.DataObject) ->
     for place, value in data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=4)):
         changed[place] = value
     cut = bytes(changed[: data.draw(st.integers(0, len(whole)))])
-    assert status_of(lambda: read(decode(REQUEST, cut), PIXELS, 8)) in (None, 400)
+    assert status_of(lambda: read(decode(REQUEST, cut, check_infer), PIXELS, 8)) in (None, 400)

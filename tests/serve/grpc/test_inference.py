@@ -50,6 +50,7 @@ def test_images_and_pixels_get_the_tasks_answer(server: Called, png: bytes) -> N
         (image_request(b"x", model_version="2"), CODE.NOT_FOUND, "version 2 is not found"),
         (image_request(b"no image"), CODE.INVALID_ARGUMENT, "image"),
         (image_request(*[b"x"] * 65), CODE.INVALID_ARGUMENT, "batch-size must be <= 64"),
+        (image_request(b"x") + b"\x2a\0" * 5000, CODE.INVALID_ARGUMENT, "more than 4,096 fields"),
     ],
 )
 def test_a_wrong_request_has_its_status(server: Called, data: bytes, code: grpc.StatusCode, text: str) -> None:
@@ -145,8 +146,19 @@ def test_a_stream_answers_each_request_and_goes_on_after_an_error(server: Called
         np.testing.assert_allclose(logits_of(found[place].infer_response), expected, rtol=1e-4, atol=1e-5)
         assert found[place].infer_response.parameters["triton_final_response"].bool_param
     assert "no ModelInferRequest" in found[1].error_message
+    assert not found[1].HasField("infer_response")
     assert "'no' is not found" in found[2].error_message
-    assert not found[2].HasField("infer_response")
+    assert not found[2].infer_response.outputs
+
+
+def test_an_error_in_a_stream_names_its_request(server: Called, png: bytes) -> None:
+    asked = [image_request(png, id="1"), image_request(b"no image", id="2", model_version="1"), image_request(png)]
+    named = [(found.infer_response.id, found.infer_response.model_name) for found in stream(server, *asked)]
+    assert named == [("1", "pets"), ("2", "pets"), ("", "pets")]
+    (failed,) = stream(server, image_request(png, id="3", model="no", model_version="9"))
+    assert "'no' is not found" in failed.error_message
+    assert (failed.infer_response.id, failed.infer_response.model_name) == ("3", "no")
+    assert failed.infer_response.model_version == "9"
 
 
 def test_streams_are_as_many_as_their_messages_may_be_and_end_when_idle(launch: Launcher, png: bytes) -> None:

@@ -134,3 +134,11 @@ def test_nvidias_client_sends_loads_unloads_and_lists(running: Running, tmp_path
         assert client.get_server_metadata(headers=headers).extensions == ["model_repository"]
         with pytest.raises(triton.InferenceServerException, match=r"UNAUTHENTICATED\] send the server's token"):
             client.get_model_repository_index()
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
+def test_the_tokens_scheme_is_in_any_case(running: Running, scheme: str) -> None:
+    with grpc.insecure_channel(running.admin) as channel:
+        stub = channel.unary_unary(f"/{SERVICE}/RepositoryIndex", None, message("RepositoryIndexResponse").FromString)
+        found = stub(b"", metadata=[("authorization", f"{scheme} a token")], timeout=WAIT_S)
+    assert {entry.name for entry in found.models} >= {"pets"}

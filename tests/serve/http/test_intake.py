@@ -133,6 +133,22 @@ def test_a_header_that_is_no_sensible_number_is_a_mistake_of_the_clients(server:
     assert "inference header size should be in range (0, 1)" in response.json()["error"]
 
 
+def test_a_body_of_which_one_line_says_that_it_is_packed_is_unpacked(server: Running, png: bytes) -> None:
+    half = len(png) // 2
+    packed = gzip.compress(png[:half]) + gzip.compress(png[half:])
+    lines = [("Content-Encoding", "identity"), ("Content-Encoding", "gzip"), *[(HEADER_LENGTH, "0")] * 2]
+    assert server.client.post(INFER, content=packed, headers=lines).status_code == 200
+
+
+@pytest.mark.case("C4", "two unequal `Inference-Header-Content-Length`", "400, counted as the task's failure")
+def test_lengths_that_differ_are_refused(launch: Launcher, png: bytes) -> None:
+    running = launch()
+    response = running.client.post(INFER, content=png, headers=[(HEADER_LENGTH, "0"), (HEADER_LENGTH, "1")])
+    assert response.status_code == 400
+    assert response.json()["error"].endswith("got: 0, 1")
+    assert failures(running)["OTHER"] == 1
+
+
 @pytest.mark.case("C10", "requests that fail before anything is decoded", "counted as failures of their task")
 @pytest.mark.parametrize(
     ("content", "headers", "reason"),

@@ -27,8 +27,17 @@ def test_another_number_of_bytes_is_refused(size: int) -> None:
         unpack(bytes(size), 1, PIXELS)
 
 
-@pytest.mark.case("C10", "NaN and infinity as pixels", "400")
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_number_is_refused(value: float) -> None:
-    with pytest.raises(RequestError, match="NaN or infinite"):
-        unpack(struct.pack("<6f", 0, 0, 0, 0, 0, value), 1, PIXELS)
+@pytest.mark.case("C10", "NaN, infinity and 3e38 as pixels", "400")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38, -3e38, 10_001, -10_001])
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_what_is_no_pixel_is_refused(value: float, place: int) -> None:
+    values = [0.0] * 6
+    values[place] = value
+    with pytest.raises(RequestError, match="NaN or infinite, or beyond 10,000, which") as caught:
+        unpack(struct.pack("<6f", *values), 1, PIXELS)
+    assert caught.value.status == 400
+
+
+def test_pixels_that_are_not_normalised_are_taken() -> None:
+    values = [0.0, 255.0, -128.0, 10_000.0, -10_000.0, 1e-40]
+    np.testing.assert_array_equal(unpack(struct.pack("<6f", *values), 1, PIXELS).ravel(), np.float32(values))

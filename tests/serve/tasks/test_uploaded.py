@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from adaptertune_deploy.core.adapter.folder import Adapter, read_config, write_c
 from adaptertune_deploy.core.bundle.manifest import Manifest
 from adaptertune_deploy.core.errors import AtdError, EngineError, RequestError
 from adaptertune_deploy.core.images import preprocess
+from adaptertune_deploy.core.storage import files
 from adaptertune_deploy.serve.sessions.shared_session import SharedSession
 from adaptertune_deploy.serve.tasks import uploaded
 from tests.builders import (
@@ -120,6 +122,23 @@ def test_what_is_no_such_task_is_refused_without_a_word_about_this_machine(
         uploaded.put(session, manifest, name, spoil(trees[0]), None, "")
     assert message in str(caught.value)
     assert "/tmp" not in str(caught.value)
+    assert len(session.tasks) == 3
+
+
+@pytest.mark.case("B6", "a disk that is full while a task is sent", "500, one line that says why")
+def test_a_full_disk_is_one_line(
+    manifest: Manifest, trees: tuple[Path, Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    files_sent = sent(trees[0])
+    monkeypatch.setattr(files, "write_bytes", full)
+    session = make_shared()
+    with pytest.raises(AtdError) as caught:
+        uploaded.put(session, manifest, "trees", files_sent, None, "")
+    said = "the files can't be kept while they are checked (No space left on device); free space for TMPDIR"
+    assert (type(caught.value), str(caught.value)) == (AtdError, said)
     assert len(session.tasks) == 3
 
 

@@ -84,7 +84,8 @@ async def infer(request: Request) -> Response:
     """Answer POST /v2/models/{model}[/versions/{version}]/infer."""
     service = _service(request)
     model = _model(request)
-    length = request.headers.get(infer_request.HEADER_LENGTH)
+    lines = request.headers.getlist(infer_request.HEADER_LENGTH)
+    length = ", ".join(dict.fromkeys(lines)) if lines else None  # lines that differ are no number
 
     def parse(body: bytes) -> InferRequest:
         return infer_request.parse(body, length, model, model.largest_batch(service.settings))

@@ -65,6 +65,7 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0  # of the slice that is being parsed
         self._arrived = self.since
         self._reusable = True
+        self._upgrading = False  # a head was read that asks for another protocol
         self._refusal: RequestError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,17 +117,35 @@ class Connection(HttpToolsProtocol):
     def _feed_slice(self, data: bytes) -> None:
         before, self._body_bytes = self._part, 0
         try:
-            self.parser.feed_data(data)
+            taken = self._parse(data)
             if self._part is before:
-                self._count(len(data) - self._body_bytes)
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # answered as if no other protocol had been asked for
-            self._held.clear()
+                self._count(taken - self._body_bytes)
         except RequestError as error:
             self._refuse(error)
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, RequestError) else RequestError("malformed HTTP request"))
+
+    def _parse(self, data: bytes) -> int:
+        """Parse a slice, and return how many bytes of it were: httptools ends a request with Upgrade behind its head.
+
+        That head is parsed again without it, and what lies behind is held for then.
+        """
+        try:
+            self.parser.feed_data(data)
+            return len(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            end: int = upgrade.args[0]
+        if not self._upgrading:
+            self.cycle.keep_alive = False  # CONNECT: what follows is of another protocol
+            self._held.clear()
+            return end
+        self._held[:0] = data[end:]
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.feed_data(framing.without_upgrade(method, self.url, version, self.headers))
+        return end
 
     def _count(self, framing_bytes: int) -> None:
         """Count what is no body; a header that has not ended is seen nowhere else."""
@@ -149,8 +168,9 @@ class Connection(HttpToolsProtocol):
         """Begin a request; its deadline counts from here."""
         super().on_message_begin()
         self._head = self._around = self._chunks = self.received = 0
-        self._arrived = monotonic()
-        self._reusable = False
+        if not self._upgrading:  # else it is read for the second time
+            self._arrived = monotonic()
+        self._reusable = self._upgrading = False
         self._part = Phase.HEAD
         if not self._owes():
             self._enter(Phase.HEAD)
@@ -168,7 +188,12 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, which may answer before its body is read."""
-        framing.check_head(self.parser.get_http_version(), self.headers)
+        version = self.parser.get_http_version()
+        framing.check_head(version, self.headers)
+        self._upgrading = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._upgrading:
+            return
+        self.expect_100_continue &= version != "1.0"  # whose clients know no 1xx (RFC 9110, section 15.2)
         self.scope["state"].update({"arrived": self._arrived, LAST: self._gives_way})
         self._part = Phase.BODY
         super().on_headers_complete()
@@ -192,6 +217,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that a request has been read to its end."""
+        if self._upgrading:
+            return
         super().on_message_complete()
         self._part = Phase.IDLE
         self.cycle.keep_alive = self._reusable and not self._watch.draining

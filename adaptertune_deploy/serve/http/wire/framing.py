@@ -44,6 +44,15 @@ def has_body(headers: Headers) -> bool:
     return any(name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in headers)
 
 
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """Return a head that was parsed, without its Upgrade, which may be ignored (RFC 9110, section 7.8).
+
+    The other headers are as they were: what frames the body is read as it would be had there been no Upgrade.
+    """
+    kept = [name + b": " + value for name, value in headers if name != b"upgrade"]
+    return b"\r\n".join([b"%b %b HTTP/%b" % (method, target, version.encode()), *kept, b"", b""])
+
+
 def _check_host(version: str, hosts: Sequence[bytes]) -> None:
     if len(hosts) > 1:
         raise RequestError(f"expected one Host header, got {len(hosts)}")

@@ -23,6 +23,7 @@ def uvicorn_config(app: Starlette, settings: Settings, lifespan: Literal["on", "
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # X-Forwarded-For is what anybody on this machine writes
         # The watch closes idle connections; uvicorn takes whole seconds only.
         timeout_keep_alive=math.ceil(settings.keep_alive) + 1,
         timeout_graceful_shutdown=math.ceil(LINGER_S) + 2,  # by then nothing is left

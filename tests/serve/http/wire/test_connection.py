@@ -33,6 +33,8 @@ from tests.serve.http.raw_http import HEAD, LIVE, Wire, ask, refusal, statuses
 
 POST = b"POST /v2/models/pets/infer HTTP/1.1\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+PREDICT = b"POST /v1/predict HTTP/1.1\r\n"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
 CLOSE = b"Connection: close\r\n"
 ROOT = b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n"
 ONE_ANSWER = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -83,8 +85,63 @@ def test_what_is_served_stays_served(server: Running) -> None:
     assert ask(server.port, LIVE, LIVE, ONE_ANSWER) == [200, 200, 200]
     assert ask(server.port, b"HEAD /v2/health/live HTTP/1.1\r\n", HEAD, CLOSE, b"\r\n") == [200]
     assert ask(server.port, b"OPTIONS * HTTP/1.1\r\n", HEAD, CLOSE, b"\r\n") == [404]
-    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
-    assert ask(server.port, b"GET /v2/health/live HTTP/1.1\r\n", HEAD, upgrade) == [200]
+    assert ask(server.port, b"GET /v2/health/live HTTP/1.1\r\n", HEAD, UPGRADE, b"\r\n", ONE_ANSWER) == [200, 200]
+
+
+def framed(body: bytes) -> dict[str, bytes]:
+    """Return what may follow the other headers of a request with a body."""
+    half = len(body) // 2
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:], b""))
+    return {"length": b"Content-Length: %d\r\n\r\n" % len(body) + body, "chunks": CHUNKED + b"\r\n" + chunks}
+
+
+@pytest.mark.case("A8", "a body behind `Upgrade: h2c`, as Java's HttpClient and curl send it", "read as any other")
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_request_that_would_upgrade_keeps_its_body(server: Running, png: bytes, framing: str) -> None:
+    request = PREDICT + HEAD + UPGRADE + framed(png)[framing]
+    for cut in (9, request.index(b"\r\n\r\n") + 2, request.index(b"\r\n\r\n") + 4, len(request) - 9):
+        with Wire(server.port) as wire:
+            wire.send(request[:cut])
+            assert server.client.get("/v2/health/live").status_code == 200  # by then the server has read the first part
+            assert wire.send(request[cut:]).read_answer()[0] == 200
+            assert wire.send(LIVE).read_answer() == (200, {"live": True})
+    assert ask(server.port, request, request, LIVE, request, ONE_ANSWER) == [200, 200, 200, 200, 200]
+    large = PREDICT + HEAD + framed(png * 500)[framing]
+    assert ask(server.port, large, request, large, request, ONE_ANSWER)[1::2] == [200, 200]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_what_a_request_that_would_upgrade_holds_is_no_request(server: Running, framing: str) -> None:
+    """A proxy that ignores Upgrade and this server end the request at the same byte."""
+    assert ask(server.port, POST, HEAD, UPGRADE, framed(LIVE)[framing], ONE_ANSWER) == [400, 200]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Content-Length: 4\r\n" + CHUNKED, 400),
+        (CHUNKED + CHUNKED, 400),
+        (b"Content-Length: 1\r\nContent-Length: 2\r\n", 400),
+        (HEAD, 400),
+        (b"A: " + b"x" * 40_000 + b"\r\n", 431),
+    ],
+)
+def test_an_upgrade_makes_no_ambiguous_head_good(server: Running, headers: bytes, status: int) -> None:
+    assert refusal(server.port, POST, HEAD, UPGRADE, headers, b"\r\n0\r\n\r\n", LIVE)[0] == status
+
+
+def test_what_follows_a_tunnel_is_no_request(server: Running) -> None:
+    assert ask(server.port, b"CONNECT x:1 HTTP/1.1\r\n", HEAD, b"\r\n", LIVE) == [400]
+    assert ask(server.port, b"CONNECT /v2/health/live HTTP/1.1\r\n", HEAD, b"\r\n", LIVE) == [405]
+
+
+@pytest.mark.case("A8", "`Expect: 100-continue` in HTTP/1.0", "no 1xx, which HTTP/1.0 does not have")
+@pytest.mark.parametrize(("version", "told"), [(b"1.0", []), (b"1.1", [100])])
+def test_only_who_knows_1xx_is_told_to_continue(server: Running, png: bytes, version: bytes, told: list[int]) -> None:
+    head = PREDICT.replace(b"1.1", version) + HEAD + CLOSE + b"Expect: 100-continue\r\n"
+    with Wire(server.port) as wire:
+        answers = wire.send(head, framed(png)["length"]).read_all()
+    assert statuses(answers) == [*told, 200]
 
 
 @pytest.mark.case("A8", "requests sent ahead of their answers", "answered in order")
@@ -277,7 +334,7 @@ def test_a_slow_engine_is_no_slow_client(launch: Launcher, png: bytes) -> None:
     running = launch(settings=SLOW)
     running.engine.gate.clear()
     with Wire(running.port) as wire:
-        wire.send(b"POST /v1/predict HTTP/1.1\r\n", HEAD, b"Content-Length: %d\r\n\r\n" % len(png), png)
+        wire.send(PREDICT, HEAD, b"Content-Length: %d\r\n\r\n" % len(png), png)
         running.engine.wait_entered()
         with Wire(running.port) as late:
             late.read_all()  # much later than any limit

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.http.wire.framing import check_head, has_body
+from adaptertune_deploy.serve.http.wire.framing import check_head, has_body, without_upgrade
 from tests.serve.fakes import status_of
 
 HOST = (b"host", b"a.test:8000")
@@ -65,3 +65,10 @@ def test_a_body_is_announced_by_its_length_or_its_chunks() -> None:
     assert not has_body([HOST, (b"content-length", b"0")])
     assert has_body([HOST, (b"content-length", b"7")])
     assert has_body([HOST, (b"transfer-encoding", b"chunked")])
+
+
+def test_a_head_without_its_upgrade_is_otherwise_the_same() -> None:
+    headers = [HOST, (b"upgrade", b"h2c"), (b"content-length", b"3"), (b"upgrade", b"x"), (b"a", b" b ")]
+    assert without_upgrade(b"POST", b"/a?b", "1.1", headers) == (
+        b"POST /a?b HTTP/1.1\r\nhost: a.test:8000\r\ncontent-length: 3\r\na:  b \r\n\r\n"
+    )

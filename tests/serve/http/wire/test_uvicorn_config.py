@@ -10,4 +10,5 @@ def test_idle_connections_are_left_to_the_watch() -> None:
     config = uvicorn_config(Starlette(), Settings(keep_alive=7.5))
     assert config.timeout_keep_alive > 7.5
     assert (config.lifespan, config.server_header, config.access_log) == ("on", False, False)
+    assert not config.proxy_headers
     assert uvicorn_config(Starlette(), Settings(), "off").lifespan == "off"
