@@ -40,6 +40,7 @@ LOG = "Log every step: csv, tensorboard, or both, comma-separated; lies in repor
 LOG_DIR = "Folder of the logs, in place of the report's."
 DROPOUT = "Share of an adapter's channels that a training step leaves out."
 DROP_PATH = "Share of the images that pass by an adapter in a training step; by a block with --method full, there 0.1."
+AUGMENT = "auto, or fine, small, shapes (cropped, mirrored), signs (cropped), digits (moved), plain (as served)."
 VIEWS = "Fixed augmentations of each image, fast with --placement last:K; 0 augments anew in every epoch."
 RESUME = "Go on with the training of this task that was stopped: the same weights as without a stop."
 CHECKPOINTS = "Time between two states kept on disk, for --resume; 0 keeps none."
@@ -83,6 +84,7 @@ def train(
     label_smoothing: Smoothing = None,
     dropout: Annotated[float, value("--dropout", "SHARE", TRAINING, DROPOUT)] = 0.0,
     drop_path: Annotated[float, value("--drop-path", "SHARE", TRAINING, DROP_PATH)] = 0.0,
+    augment: Annotated[str, value("--augment", "NAME", TRAINING, AUGMENT, complete=completion.presets)] = "auto",
     views: Annotated[int, value("--views", "N", TRAINING, VIEWS)] = 0,
     precision: Precision = "auto",
     device: options.Device = "auto",

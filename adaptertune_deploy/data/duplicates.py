@@ -1,7 +1,7 @@
 """Images that are there more than once: in test and training, under two labels, on one side of the two.
 
 An exact copy has the same bytes or, saved again without loss, the same pixels. A near copy looks the same to
-data.looks.near, which says what it finds and what it does not. Training asks `leaks` before it trains.
+data.looks.near, which says what it finds and what it does not. Training asks `told` before it trains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adaptertune_deploy.data.looks.scan import Look, scan
 from adaptertune_deploy.data.samples import Split
 
 EXACT, NEAR = "exact", "near"
-TEST = "test"
+TRAIN, TEST = "train", "test"
 NOT_LOOKED_FOR = (
     "the images are so alike as a whole that near copies can't be told from others; exact ones were looked for"
 )
@@ -140,16 +140,30 @@ def find(split_by_name: Mapping[str, Split], progress: Progress = silent) -> Dup
 def group(looks: Sequence[Look], progress: Progress = silent) -> Duplicates:
     """Return the copies among images that were read already."""
     contents: dict[bytes, list[int]] = defaultdict(list)
-    files: dict[str, bytes] = {}
-    for row, look in enumerate(looks):
-        if not look.error:
-            own = look.print.pixels if look.print is not None else bytes.fromhex(look.sha256)
-            contents[files.setdefault(look.sha256, own)].append(row)
+    for row, content in enumerate(_contents(looks)):
+        if content is not None:
+            contents[content].append(row)
     exact = [{content: rows} for content, rows in contents.items() if len(rows) > 1]
     alike, together = _near({content: looks[rows[0]].print for content, rows in contents.items()}, progress)
     near_ones = [{content: contents[content] for content in same} for same in together]
     groups = [_group(EXACT, looks, same) for same in exact] + [_group(NEAR, looks, same) for same in near_ones]
     return Duplicates(tuple(groups), sum(map(len, contents.values())), alike)
+
+
+def _contents(looks: Sequence[Look]) -> list[bytes | None]:
+    """Return what exact copies have in common, of each image; None for one that can't be read."""
+    files: dict[str, bytes] = {}
+    found: list[bytes | None] = []
+    for look in looks:
+        own = look.print.pixels if look.print is not None else bytes.fromhex(look.sha256)
+        found.append(None if look.error else files.setdefault(look.sha256, own))
+    return found
+
+
+def contents_of(looks: Sequence[Look], part: str) -> tuple[str, ...]:
+    """Return a text for each image of a split, in its order, that exact copies have in common and no other images."""
+    pairs = zip(looks, _contents(looks), strict=True)
+    return tuple(look.name if own is None else own.hex() for look, own in pairs if look.split == part)
 
 
 def _near(prints: Mapping[bytes, Fingerprint | None], progress: Progress) -> tuple[bool, list[list[bytes]]]:
@@ -167,20 +181,31 @@ def _group(kind: str, looks: Sequence[Look], contents: Mapping[bytes, Sequence[i
     return Group(kind, tuple(Member(looks[row].split, looks[row].name, looks[row].label, own) for row, own in rows))
 
 
-def leaks(train: Split, test: Split, progress: Progress = silent, labels: Sequence[str] | None = None) -> Told:
-    """Return what a person should know about copies before training; no sentence when there is nothing.
+def look(train: Split, test: Split, progress: Progress = silent) -> tuple[Look, ...]:
+    """Read the images of a training, for `told` and `contents_of`.
 
     Photographs are decoded reduced: a JPEG file saved again without loss in another format is then a near copy.
 
     Args:
         train: all images that train.
         test: those that are tested on.
-        progress: told about the reading and the comparing.
+        progress: told about the reading.
+    """
+    return scan({TRAIN: train, TEST: test}, progress, reduced=True)
+
+
+def told(looks: Sequence[Look], progress: Progress = silent, labels: Sequence[str] | None = None) -> Told:
+    """Return what a person should know about copies before training; no sentence when there is nothing.
+
+    Args:
+        looks: see look.
+        progress: told about the comparing.
         labels: names of the classes; without them a sentence gives their numbers.
     """
-    found = group(scan({"train": train, TEST: test}, progress, reduced=True), progress)
+    found = group(looks, progress)
     alike = (NOT_LOOKED_FOR,) if found.alike else ()
-    return Told(tuple(_leaks(found, len(test))), (*_two_labels(found, labels), *alike))
+    tested = sum(one.split == TEST for one in looks)
+    return Told(tuple(_leaks(found, tested)), (*_two_labels(found, labels), *alike))
 
 
 def _leaks(found: Duplicates, images: int) -> Iterator[str]:

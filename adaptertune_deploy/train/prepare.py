@@ -13,7 +13,8 @@ from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.bad import drop_bad
 from adaptertune_deploy.data.datasets import check_dataset, open_dataset
 from adaptertune_deploy.data.division.splits import Splits, split
-from adaptertune_deploy.data.duplicates import leaks
+from adaptertune_deploy.data.duplicates import TRAIN, contents_of, look, told
+from adaptertune_deploy.data.names.presets import AUTO
 from adaptertune_deploy.data.names.task_names import check_task_option
 from adaptertune_deploy.data.pixels.cache import PixelCache
 from adaptertune_deploy.data.samples import Dataset
@@ -63,7 +64,8 @@ def prepare(
     depth = backbone_depth(choice.name, choice.image_size)  # before anything is downloaded
     blocks = place(request.recipe.placement, depth)
     dataset = given or open_dataset(request.dataset, request.data_dir, task, request.allow_missing, progress)
-    dataset = replace(dataset, task=task)
+    asked = request.recipe.augment
+    dataset = replace(dataset, task=task, augment=dataset.augment if asked == AUTO else asked)
     backbone = _load(request, choice)
     if request.recipe.method == FULL and backbone.spec.image_size != own_size(backbone.module):
         height, width = own_size(backbone.module)
@@ -85,7 +87,8 @@ def prepare(
         raise DatasetError(
             f"dataset '{dataset.name}' is too small to hold images back, so nothing could be measured; add images"
         )
-    copies = leaks(splits.train, splits.test, progress, dataset.labels)
+    looks = look(splits.train, splits.test, progress)
+    copies = told(looks, progress, dataset.labels)
     recipe = _settled(request.recipe, len(splits.train), device)
     run = Run(
         task=TaskSpec(dataset.task, dataset.labels, _shape(recipe, blocks)),
@@ -98,6 +101,7 @@ def prepare(
         recipe=recipe,
         notes=(*_notes(request, dataset, splits, backbone), *copies.sentences, *pixels.notes),
         copies=copies,
+        contents=contents_of(looks, TRAIN),
         progress=progress,
         tell=tell,
         watch=watch,

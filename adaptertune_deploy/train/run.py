@@ -48,6 +48,7 @@ class Run:
     recipe: as it runs, with nothing left to choose.
     notes: sentences that a person should read before the training.
     copies: of these, what is said of images that are there more than once.
+    contents: of the training images, equal for exact copies (data.duplicates.contents_of); () goes by their files.
     tell: called with those that come up while it trains.
     checkpoints: where the trainings are kept meanwhile; None keeps nothing.
     views: fixed ones of the training images; None augments anew in every epoch.
@@ -67,6 +68,7 @@ class Run:
     notes: tuple[str, ...]
     progress: Progress
     copies: Told = NO_COPIES
+    contents: tuple[str, ...] = ()
     tell: Callable[[str], None] = lambda sentence: None
     checkpoints: Checkpoints | None = None
     views: Views | None = None
@@ -126,7 +128,19 @@ class Run:
 
     def fold(self, folds: int, what: str) -> Rows:
         """Return the fold that holds each training image out; see data.division.folds. `what` gives other ones."""
-        return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}")
+        return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}", self.contents or None)
+
+    def judged(self, fold: Rows) -> Rows:
+        """Return the training images that judge what was trained without them: of copies the first, as one image.
+
+        Images that are there many times would otherwise count as often, and a standard error shrink without cause.
+
+        Args:
+            fold: see fold.
+        """
+        contents = self.contents or self.splits.train.contents()
+        first = dict(zip(reversed(contents), reversed(range(len(contents))), strict=True))
+        return np.array([row for row in np.flatnonzero(fold >= 0).tolist() if first[contents[row]] == row], np.int64)
 
     def training_images(self, rows: Rows | None = None) -> Batches:
         """Return training images as they are served, all or these rows, in order; with fixed views their tokens."""

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,18 @@ def test_a_full_disk_is_one_line(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> N
     done = atd("train")
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "adapters/pets: No space left on device" in done.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_terminal_s_encoding_lacks_is_escaped(encoding: str, tmp_path: Path) -> None:
+    for label in ("猫", "犬"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+    words = [sys.executable, "-m", "adaptertune_deploy", "data", "check", "--dataset", "photos"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert rb"\u732b" in done.stdout + done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_an_interrupt_before_a_command_begins(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,3 +194,9 @@ def test_what_an_engine_has_not_is_one_line(atd: Atd, words: tuple[str, ...], me
     done = atd("predict", "images/0.png", *words)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert message in done.err
+
+
+def test_a_closed_standard_input_is_said(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    done = atd("predict", "-")
+    assert (done.code, done.err) == (2, "error: -: standard input is closed; give an image file\n")

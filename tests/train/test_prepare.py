@@ -102,6 +102,12 @@ def test_a_cpu_reads_images_in_the_training_process(workers: int, device: str, e
     assert 1 <= preparing._workers(Recipe(), Device(torch.device("cuda"), "fp32")) <= 8
 
 
+def test_the_augmentation_that_is_asked_for_is_the_one_that_trains(pictures: Path, tmp_path: Path) -> None:
+    assert prepared(pictures, tmp_path).dataset.augment == "small"
+    asked = prepared(pictures, tmp_path, dataclasses.replace(RECIPE, augment="signs"))
+    assert asked.dataset.augment == "signs"
+
+
 def test_rank_0_has_no_adapters_and_needs_no_images_to_augment(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,3 +126,16 @@ def test_a_process_that_is_lost_before_anything_was_kept_says_nothing_of_going_o
     run = make_run(checkpoints=Checkpoints(tmp_path / "kept", {}, 60.0))
     with pytest.raises(LostError, match=r"^process 1 is gone$"), run.keeping():
         raise LostError("process 1 is gone")
+
+
+def test_copies_judge_as_one_image() -> None:
+    run = make_run()
+    images = len(run.splits.train)
+    alone = run.fold(2, "gate")
+    np.testing.assert_array_equal(run.judged(alone), np.flatnonzero(alone >= 0))
+    twice = dataclasses.replace(run, contents=tuple(f"{row // 2}" for row in range(images)))
+    fold = twice.fold(2, "gate")
+    assert (fold[::2] == fold[1::2]).all()
+    np.testing.assert_array_equal(twice.judged(fold), np.arange(0, images, 2))
+    fold[:4] = -1
+    np.testing.assert_array_equal(twice.judged(fold), np.arange(4, images, 2))

@@ -29,21 +29,31 @@ class Group:
     target: int
 
 
-def groups_of(split: Split, salt: str, progress: Progress = silent) -> list[Group]:
+def groups_of(
+    split: Split, salt: str, progress: Progress = silent, contents: Sequence[str] | None = None
+) -> list[Group]:
     """Return a split's images, copies put together, in the order of a hash of `salt` and the lowest-ranked name.
+
+    Args:
+        split: the images.
+        salt: another text gives another order.
+        progress: told about the hashing.
+        contents: what copies have in common, for each image; None takes the hashes of their files.
 
     Raises:
         DatasetError: a file is absent.
     """
     rows: dict[str, list[int]] = {}
-    for row, content in enumerate(split.contents(progress)):
+    for row, content in enumerate(contents or split.contents(progress)):
         rows.setdefault(content, []).append(row)
     ranks = [_rank(salt, name) for name in split.names]
     ordered = sorted(rows.values(), key=lambda group: min(ranks[row] for row in group))
     return [Group(np.array(group, dtype=np.int64), _target(split.targets[group])) for group in ordered]
 
 
-def held_rows(split: Split, fraction: float, salt: str, progress: Progress = silent) -> Rows:
+def held_rows(
+    split: Split, fraction: float, salt: str, progress: Progress = silent, contents: Sequence[str] | None = None
+) -> Rows:
     """Return the rows to hold out of a split, int64, ascending.
 
     Which they are follows from a hash of `salt` and their names alone: not from a run's seed, the order of the files
@@ -55,11 +65,12 @@ def held_rows(split: Split, fraction: float, salt: str, progress: Progress = sil
         fraction: share of every class's different images, 0 < fraction < 1; see `held_counts` for the rounding.
         salt: another text gives another choice.
         progress: told about the hashing.
+        contents: see groups_of.
 
     Raises:
         DatasetError: a file is absent.
     """
-    groups = groups_of(split, salt, progress)
+    groups = groups_of(split, salt, progress, contents)
     targets = np.array([group.target for group in groups], dtype=np.int64)
     present, counts = np.unique(targets[targets != MIXED], return_counts=True)
     left = dict(zip(present.tolist(), held_counts(counts, fraction).tolist(), strict=True))

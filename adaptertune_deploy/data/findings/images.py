@@ -167,7 +167,8 @@ def _long(looks: Sequence[Look]) -> Iterator[Finding]:
             "too-elongated",
             ERROR,
             len(never),
-            f"{counted(len(never), 'image is', 'images are')} too elongated to be resized {first(never)}",
+            f"{counted(len(never), 'image is', 'images are')} too elongated to be resized to {RESIZED_SIDE} "
+            f"pixels, as most backbones want it {first(never)}",
             "crop or remove them",
             tuple(never),
         )

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     from adaptertune_deploy.data.samples import Dataset, FileReader, Split
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-# Servers take no TIFF (core.images.preprocess.FORMATS), and what can't be served is not learnt from.
-TIFF_SUFFIXES = (".tif", ".tiff")
-NO_TIFF = "TIFF is not read, since servers don't take it; convert to PNG"
+# Servers take none of these (core.images.preprocess.FORMATS), and what can't be served is not learnt from: suffix ->
+# format, and what to convert it to.
+UNREAD = {
+    ".tif": ("TIFF", "PNG"),
+    ".tiff": ("TIFF", "PNG"),
+    ".heic": ("HEIC", "JPEG"),
+    ".heif": ("HEIC", "JPEG"),
+    ".avif": ("AVIF", "JPEG"),
+    ".jxl": ("JPEG XL", "JPEG"),
+    ".jp2": ("JPEG 2000", "PNG"),
+}
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # macOS puts a folder of this name, with what only it reads, into the archives that it makes.
 OF_MACOS = "__MACOSX"
@@ -130,7 +138,8 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
         images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
         if not images:
-            advice = NO_TIFF if any(map(_is_tiff, files)) else f"fill or remove this folder, {LAYOUT}"
+            unread = next((path.suffix.lower() for path in files if path.suffix.lower() in UNREAD), None)
+            advice = f"fill or remove this folder, {LAYOUT}" if unread is None else _unread(*UNREAD[unread])
             raise DatasetError(f"{of_class}: holds no image ({', '.join(IMAGE_SUFFIXES)}); {advice}")
         classes[of_class.name] = images
     return classes, others
@@ -172,17 +181,20 @@ def _split(classes: dict[str, list[Path]], labels: tuple[str, ...], root: Path, 
     return Split(names, np.repeat(np.arange(len(labels), dtype=np.int64), counts), reader)
 
 
-def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() in TIFF_SUFFIXES
+def _unread(kind: str, to: str) -> str:
+    return f"{kind} is not read, since servers don't take it; convert to {to}"
 
 
 def _notes(ignored: list[Path], root: Path) -> tuple[str, ...]:
-    tiffs = [path for path in ignored if _is_tiff(path)]
-    others = [path for path in ignored if not _is_tiff(path)]
+    unread: dict[tuple[str, str], list[Path]] = {}
+    others: list[Path] = []
+    for path in ignored:
+        kind = UNREAD.get(path.suffix.lower())
+        (others if kind is None else unread.setdefault(kind, [])).append(path)
     notes = []
-    if tiffs:
-        first = min(tiffs).relative_to(root).as_posix()
-        notes.append(f"passed over TIFF files: {len(tiffs):,} (first: {first}); {NO_TIFF}")
+    for kind, paths in unread.items():
+        first = min(paths).relative_to(root).as_posix()
+        notes.append(f"passed over {kind[0]} files: {len(paths):,} (first: {first}); {_unread(*kind)}")
     if others:
         first = min(others).relative_to(root).as_posix()
         files = (

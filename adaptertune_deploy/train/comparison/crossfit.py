@@ -37,7 +37,7 @@ def cross_validate(run: Run, frozen: Frozen, probe: Probe, fold: Folds, seed: in
         fold: [images] the fold that holds each image out, -1 for images that always train.
         seed: of the adapters' trainings.
     """
-    held = np.flatnonzero(fold >= 0)
+    held = run.judged(fold)
     folds = int(fold.max()) + 1
     if len(held) < FEWEST_IMAGES:
         return untried(folds, len(held))

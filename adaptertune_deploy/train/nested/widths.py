@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from adaptertune_deploy.core.adapter.nested import WidthMeasure, WidthRecord
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.samples import Targets
@@ -37,7 +35,7 @@ def cross_validate_widths(
         The gate, which compares the full width with the head alone, and every width.
     """
     ranks = nested_widths(run.task.adapter.rank)
-    held, folds = np.flatnonzero(fold >= 0), int(fold.max()) + 1
+    held, folds = run.judged(fold), int(fold.max()) + 1
     if len(held) < FEWEST_IMAGES:
         return untried(folds, len(held)), tuple(WidthRecord(rank, 1.0) for rank in ranks)
     head = head_answers(run, frozen, probe, fold)

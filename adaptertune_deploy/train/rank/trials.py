@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.train.comparison.candidates import Frozen
 from adaptertune_deploy.train.comparison.crossfit import adapter_answers, answers_at, head_answers
@@ -37,7 +35,7 @@ class RankTrials:
             seed: of the adapters' trainings, the same for every rank: order and augmentation too.
         """
         self._run, self._frozen, self._probe, self._fold, self._seed = run, frozen, probe, fold, seed
-        self._held = np.flatnonzero(fold >= 0)
+        self._held = run.judged(fold)
         self.folds, self.images = int(fold.max()) + 1, len(self._held)
         self._targets = frozen.targets[self._held]
         self._weights = None if frozen.weights is None else frozen.weights[self._held]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import numbers
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
+from adaptertune_deploy.data.names.presets import AUTO as AUTO_AUGMENT
+from adaptertune_deploy.data.names.presets import PRESETS
 from adaptertune_deploy.train.device.names import check_device_name
 
 GIVEN, AUTO, AUTO_FAST = "given", "auto", "auto:fast"
@@ -33,6 +37,13 @@ MOST_VIEWS = 64
 MOST_EPOCHS, USUAL_EPOCHS, FEWEST_EPOCHS = 8.0, 4.0, 2.0
 SMALL, LARGE = 8_000, 40_000
 FEWEST_STEPS = 60
+# annotation of a field -> the types that it takes, NumPy's among them, and what they are called
+TYPES: dict[str, tuple[type, str]] = {
+    "int": (numbers.Integral, "a whole number"),
+    "float": (numbers.Real, "a number"),
+    "str": (str, "a text"),
+    "bool": (bool, "True or False"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class Recipe:
     drop_path: share of the images that pass by an adapter in a training step, 0 to below 1; in full fine-tuning, by a
         branch of the last block (model.tuned).
     served_view: share of the samples that are not augmented but prepared as a server does it, 0..1.
+    augment: what is done to training images, one of data.names.presets.PRESETS; "auto" leaves it to the dataset.
     views: fixed augmentations of each image, whose frozen part is computed once; 0 augments anew in every epoch.
     seed: of the adapters' initialisation, the order of the images and their augmentation; splits and folds have
         their own.
@@ -93,6 +105,7 @@ class Recipe:
     clip: float = 1.0
     label_smoothing: float = 0.0
     served_view: float = 1 / 3
+    augment: str = AUTO_AUGMENT
     views: int = 0
     dropout: float = 0.0
     drop_path: float = 0.0
@@ -102,6 +115,7 @@ class Recipe:
     workers: int = -1
 
     def __post_init__(self) -> None:
+        self._check_types()
         wrong = [
             f"--{name.replace('_', '-')} {value}: expected {expected}"
             for name, value, correct, expected in (
@@ -129,6 +143,7 @@ class Recipe:
                 ("warmup", self.warmup, 0 <= self.warmup < 1, "a share from 0 to below 1"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
                 ("served_view", self.served_view, 0 <= self.served_view <= 1, "a share from 0 to 1"),
+                ("augment", self.augment, self.augment in (AUTO_AUGMENT, *PRESETS), f"auto, {', '.join(PRESETS)}"),
                 ("views", self.views, 0 <= self.views <= MOST_VIEWS, f"0 (anew in every epoch) to {MOST_VIEWS}"),
                 ("dropout", self.dropout, 0 <= self.dropout < 1, "a share from 0 to below 1"),
                 ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a share from 0 to below 1"),
@@ -155,6 +170,13 @@ class Recipe:
             raise UsageError("; ".join(wrong))
         _parse_placement(self.placement, "1 to the backbone's depth")
         check_device_name(self.device, self.precision)
+
+    def _check_types(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind, words = TYPES[str(field.type)]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise UsageError(f"--{field.name.replace('_', '-')} {value!r}: expected {words}")
 
 
 def rank_fields(text: str) -> dict[str, Any]:

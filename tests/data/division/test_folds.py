@@ -90,3 +90,13 @@ def test_another_salt_gives_other_folds() -> None:
 def test_no_folds_are_refused() -> None:
     with pytest.raises(ValueError, match="0 folds, expected at least 1"):
         fold_of(make_split([3, 3]), 0, "salt")
+
+
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_copies_are_told_by_what_they_have_in_common(folds: int) -> None:
+    """Pairs of one picture in other files: no file equals another one."""
+    split = make_split([40, 40])
+    contents = [f"{row // 2}" for row in range(80)]
+    fold = fold_of(split, folds, "salt", contents)
+    assert (fold[::2] == fold[1::2]).all()
+    assert not (fold_of(split, folds, "salt")[::2] == fold_of(split, folds, "salt")[1::2]).all()

@@ -206,6 +206,18 @@ def test_tiff_files_are_counted_with_what_to_do_about_them(tmp_path: Path) -> No
     assert note.endswith("convert to PNG")
 
 
+def test_photographs_of_telephones_are_counted_with_what_to_do_about_them(tmp_path: Path) -> None:
+    make_folder(tmp_path, CLASSES)
+    for name in ("cat/IMG_1.HEIC", "dog/IMG_2.heif", "dog/a.avif", "dog/readme.txt"):
+        (tmp_path / name).write_bytes(b"ftyp")
+    assert opened(tmp_path, task="animals").notes == (
+        "passed over HEIC files: 2 (first: cat/IMG_1.HEIC); "
+        "HEIC is not read, since servers don't take it; convert to JPEG",
+        "passed over AVIF files: 1 (first: dog/a.avif); AVIF is not read, since servers don't take it; convert to JPEG",
+        "passed over 1 file that is no image, or lies outside a class folder (first: dog/readme.txt)",
+    )
+
+
 def test_a_class_of_tiff_files_is_refused_with_the_reason(tmp_path: Path) -> None:
     make_folder(tmp_path, CLASSES)
     (tmp_path / "slide").mkdir()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,31 @@ from adaptertune_deploy.train.request.recipe import (
     rank_fields,
     usual_epochs,
 )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("rank", "x", "--rank 'x': expected a whole number"),
+        ("rank", 2.0, "--rank 2.0: expected a whole number"),
+        ("rank", True, "--rank True: expected a whole number"),
+        ("lr", "1e-3", "--lr '1e-3': expected a number"),
+        ("placement", 3, "--placement 3: expected a text"),
+        ("nested", 1, "--nested 1: expected True or False"),
+        (
+            "augment",
+            "flips",
+            "--augment flips: expected auto, fine, small, shapes, signs, digits, digits-in-scene, plain",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_said(setting: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        Recipe(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert Recipe(rank=np.int64(4), lr=np.float64(1e-3)).rank == 4
 
 
 @pytest.mark.parametrize(
