@@ -30,7 +30,7 @@ from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.parallel.group import Group, LostError
 from adaptertune_deploy.train.request.recipe import ADAPTER, GIVEN, NESTED, Recipe
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints
-from adaptertune_deploy.train.resume.stopwatch import Stopwatch
+from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 
 EVALUATION_BATCH = 64
 # Of the recipe: which candidate ships, how many trainings follow the first, and who reads images.
@@ -87,6 +87,11 @@ class Run:
     def exact(self) -> Device:
         """The device in float32, for everything that is measured or stored."""
         return Device(self.device.torch, "fp32")
+
+    @property
+    def seconds(self) -> float:
+        """Of the run until now, those of the processes among them that were stopped."""
+        return self.watch.seconds(RUN)
 
     @property
     def processor(self) -> str:

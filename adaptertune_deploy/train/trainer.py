@@ -35,7 +35,6 @@ from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.search import Found, search_rank
 from adaptertune_deploy.train.request.recipe import AUTO_FAST, FULL, GIVEN
 from adaptertune_deploy.train.request.request import TrainRequest
-from adaptertune_deploy.train.resume.stopwatch import RUN
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.shared.work import shared
 
@@ -103,7 +102,7 @@ def _train_run(request: TrainRequest, run: Run) -> TrainResult:
     turns = run.recipe.seeds if run.recipe.rank or run.recipe.method == FULL else 0
     gates = {0: found.gate} if found and found.choice.tried else {}
     trained = [_train(run, frozen, probe, run.recipe.seed + turn, gates.get(turn)) for turn in range(turns)]
-    measured = _measured(run, frozen, head, trained, found, run.watch.seconds(RUN))
+    measured = _measured(run, frozen, head, trained, found, run.seconds)
     model = trained[0].adapted.model if trained else None
     config = write_artefact(request.out, run, request.recipe, probe, model, measured)
     if place_of_images := run.dataset.folder or request.data_dir:

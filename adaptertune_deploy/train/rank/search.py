@@ -12,9 +12,10 @@ from adaptertune_deploy.train.probe.probe import Folds, Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.request.recipe import ADAPTER, AUTO, AUTO_FAST, USUAL_RANK, count_steps
-from adaptertune_deploy.train.resume.stopwatch import SEARCH
 from adaptertune_deploy.train.run import Run
 
+# This part of a run's stopwatch.
+SEARCH = "search"
 # Ranks that are tried at most, so that a search costs two and a half times a run with a given rank, or 1.6 times. For
 # "auto" by the folds of the search; for "auto:fast", whose search is one split, by the folds of the other run.
 MOST_TRIED = {AUTO: {1: 4, 2: 4, 3: 3}, AUTO_FAST: {1: 2, 2: 3, 3: 3}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-RUN, SEARCH = "run", "search"
+RUN = "run"
 
 
 class Stopwatch:

@@ -22,7 +22,6 @@ from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
 from adaptertune_deploy.train.request.recipe import GIVEN, method_fields
 from adaptertune_deploy.train.request.request import TrainRequest
-from adaptertune_deploy.train.resume.stopwatch import RUN
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.shared.work import shared
 from adaptertune_deploy.train.sweep import swept
@@ -80,7 +79,7 @@ def sweep_ranks(
         others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
         if full:
             others = (*others, full_row(run, frozen, probe, trials))
-        sweep = _sweep(run, trials, rows, others, run.watch.seconds(RUN))
+        sweep = _sweep(run, trials, rows, others, run.seconds)
         write_sweep(request.out, sweep)
     return sweep
 

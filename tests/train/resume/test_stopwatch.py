@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from adaptertune_deploy.train.resume.stopwatch import RUN, SEARCH, Stopwatch
+from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
+
+SEARCH = "search"
 
 
 class Clock:
