@@ -85,14 +85,14 @@ class Server(uvicorn.Server):
         await super().startup([])
         try:
             await self._listen(sockets or [])
+            if self.started:
+                self._on_started()
         except BaseException:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*(companion.stop(0) for companion in self._companions))
             await self.lifespan.shutdown()
             raise
-        if self.started:
-            self._on_started()
 
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
