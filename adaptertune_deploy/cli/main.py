@@ -84,7 +84,9 @@ def root(
 def run() -> None:
     """Run the command line; a user's mistake is one line and an exit code, never a traceback."""
     with interrupts.signals_raise():
-        sys.exit(_run())
+        code = _run()
+        console.drop_unwritten()
+        sys.exit(code)
 
 
 def _run() -> int:
