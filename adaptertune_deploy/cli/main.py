@@ -88,7 +88,9 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is escaped, not an error
             stream.reconfigure(errors="backslashreplace")
     with interrupts.signals_raise():
-        sys.exit(_run())
+        code = _run()
+        console.drop_unwritten()
+        sys.exit(code)
 
 
 def _run() -> int:

@@ -110,6 +110,9 @@ def serve(
     from adaptertune_deploy.serve.logs.setup import LogOptions, logging_to_stderr
     from adaptertune_deploy.serve.sessions.room import Room
 
+    hangup_reloads = not ray and not _has_terminal()
+    # One that comes while the bundle is opened may tell of a change that was not read any more.
+    hung_up = ctx.with_resource(interrupts.hangups_noted(hangup_reloads))
     options.check_form(form)
     log = LogOptions(log_format, log_level, access_log)
     places = listeners.Listeners(host, grpc_port, admin, admin_grpc)
@@ -145,9 +148,15 @@ def serve(
         companions = places.grpc(app.state.service)
         served = app.state.service.tasks.current.names
         start = _Start(bundle, session, served, bounds, partial(places.announce, changed_on, companions), verbose)
+
+        def started(at: str, number: int) -> None:
+            start.announce(at, number)
+            if hung_up():
+                app.state.service.reload()
+
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
-                run_server(app, host, port, start.announce, companions, changed_on, hangup_reloads=not _has_terminal())
+                run_server(app, host, port, started, companions, changed_on, hangup_reloads)
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")

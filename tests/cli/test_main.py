@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 import adaptertune_deploy
 from adaptertune_deploy.cli import main
 from tests.cli.conftest import Atd
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_version(atd: Atd) -> None:
@@ -41,6 +44,44 @@ def test_what_the_terminal_s_encoding_lacks_is_escaped(encoding: str, tmp_path: 
     assert done.returncode == 1
     assert rb"\u732b" in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr
+
+
+ENDS = {
+    "a usual end": ("console.print_stopped('stopped')", 0),
+    "an error": ("raise core.errors.UsageError('wrong')", 2),
+}
+CODE = """
+import adaptertune_deploy.core.errors
+from adaptertune_deploy import core
+from adaptertune_deploy.cli import main
+from adaptertune_deploy.cli.terminal import console
+
+def app(**_):
+    console.print_note("a note")
+    logging.getLogger().error("a line")
+    {end}
+
+import logging
+main.app = app
+logging.basicConfig()
+main.run()
+"""
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("lost", ["full", "unread", "closed"])
+def test_standard_error_that_takes_nothing_does_not_decide_the_exit_code(lost: str, end: str) -> None:
+    code, expected = ENDS[end]
+    with ExitStack() as stack:
+        if lost == "unread":
+            reader, error = os.pipe()
+            os.close(reader)
+        else:
+            error = os.open("/dev/full", os.O_WRONLY)
+        stack.callback(os.close, error)
+        closing = "import os; os.close(2)" if lost == "closed" else ""
+        command = [sys.executable, "-c", closing + CODE.format(end=code)]
+        assert subprocess.run(command, stderr=error, cwd=ROOT, check=False).returncode == expected
 
 
 def test_an_interrupt_before_a_command_begins(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:

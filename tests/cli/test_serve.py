@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import shutil
+import signal
 import sys
 import threading
 import urllib.request
@@ -25,6 +27,7 @@ from adaptertune_deploy.engines.onnxruntime.engine import OrtEngine
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.serve.http import server
 from adaptertune_deploy.serve.listening.address import is_loopback
+from adaptertune_deploy.serve.service import Service
 from tests.cli.conftest import Atd, Done
 
 
@@ -92,6 +95,7 @@ def test_the_request_to_try_is_about_an_image_that_is_here(
 
 def test_limits_are_said_where_they_are_asked_for_or_can_not_hold(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # a limit that is lowered stays so for every other test
     done = Served(atd, monkeypatch).run("--verbose")
     lines = done.err.splitlines()
     assert lines[0] == ("note: --max-connections 512: this process has descriptors for 36; raise them with: ulimit -n")
@@ -239,6 +243,24 @@ def test_the_admin_listener_is_named_and_refused_where_it_is_open_to_all(
     served.lines.clear()
     done = served.run("--admin", "127.0.0.1:0")
     assert re.match(r"note: tasks come and go on http://127\.0\.0\.1:\d+, for who has the token\n", done.err)
+
+
+@pytest.mark.parametrize(("terminal", "code", "reloads"), [(False, 0, 1), (True, 129, 0)])
+def test_a_hangup_while_the_bundle_is_opened_has_it_read_again(
+    atd: Atd, monkeypatch: pytest.MonkeyPatch, terminal: bool, code: int, reloads: int
+) -> None:
+    reloaded: list[Service] = []
+    opening = serve._opening
+
+    def interrupted(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return opening(*arguments)
+
+    monkeypatch.setattr(serve, "_opening", interrupted)
+    monkeypatch.setattr(serve, "_has_terminal", lambda: terminal)
+    monkeypatch.setattr(Service, "reload", lambda service: reloaded.append(service))
+    assert Served(atd, monkeypatch).run().code == code
+    assert len(reloaded) == reloads
 
 
 def test_instances_share_one_engine_and_the_cores(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:

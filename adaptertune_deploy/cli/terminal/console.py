@@ -6,6 +6,7 @@ Where a whole path takes minutes, a log gets a line for each kind of work instea
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -41,8 +42,25 @@ class _Screen(Console):
         return super().size if self.is_terminal else PIPE
 
 
+class _Aside(_Screen):
+    """Standard error, which stands beside the results: where nothing can be written there, nothing fails for that."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, or drop what can't be written: to a disk that is full, for example."""
+        try:
+            super().print(*objects, **how)
+        except OSError:
+            self.quiet = True
+            super().print()  # lets go of what waits to be written
+            self.quiet = False
+
+    def on_broken_pipe(self) -> None:
+        """Say no more to nobody; the library's own version ends the program."""
+        self.quiet = True
+
+
 out = _Screen(highlight=False)
-err = _Screen(highlight=False, stderr=True)
+err = _Aside(highlight=False, stderr=True)
 
 
 class _Bars:
@@ -148,6 +166,18 @@ def print_next(*commands: str, why: str = "next") -> None:
     for index, command in enumerate(commands):
         lead = f"{why}: "
         out.print(Text.assemble(lead if index == 0 else " " * len(lead), (visible(command), "cyan")), soft_wrap=True)
+
+
+def drop_unwritten() -> None:
+    """Drop what standard error did not take, which would else be the exit code: Python's 120."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 def _one_line(message: str) -> str:

@@ -53,6 +53,28 @@ def signals_raise() -> Iterator[None]:
 
 
 @contextmanager
+def hangups_noted(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Have SIGHUP end nothing for the length of a `with` block; one that is ignored already stays so.
+
+    Args:
+        wanted: whether to; where not, everything stays as it is.
+
+    Yields:
+        A function that tells whether one came.
+    """
+    noted: list[int] = []
+    before = signal.getsignal(signal.SIGHUP)
+    if not wanted or before is signal.SIG_IGN:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGHUP, lambda number, frame: noted.append(number))
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
 def stoppable(kept: Callable[[], str]) -> Iterator[None]:
     """Turn an interrupt into Interrupted, whose line says what `kept` returns after everything was cleaned up."""
     try:

@@ -85,14 +85,14 @@ class Server(uvicorn.Server):
         await super().startup([])
         try:
             await self._listen(sockets or [])
+            if self.started:
+                self._on_started()
         except BaseException:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*(companion.stop(0) for companion in self._companions))
             await self.lifespan.shutdown()
             raise
-        if self.started:
-            self._on_started()
 
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
@@ -204,7 +204,7 @@ class Server(uvicorn.Server):
             return
         # A terminal that closes may say so more than once, and means no hurry by it.
         if self._stop_at is not None and number in URGENT:
-            sys.stderr.flush()
+            _say("")
             os._exit(128 + number)
         settings = self.service.settings
         # Who presses Ctrl-C has no load balancer that must look away first.
@@ -219,9 +219,15 @@ class Server(uvicorn.Server):
 
 def _give_up(seconds: float) -> None:
     """End the process though an engine run goes on: a thread inside an engine can't be stopped."""
-    sys.stderr.write(f"error: the engine did not finish within {seconds:g} seconds; unfinished requests are given up\n")
-    sys.stderr.flush()
+    _say(f"error: the engine did not finish within {seconds:g} seconds; unfinished requests are given up\n")
     os._exit(1)
+
+
+def _say(text: str) -> None:
+    """Write the last of standard error; where nobody takes it, the process ends all the same."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # gone, closed, or never there
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def serve(

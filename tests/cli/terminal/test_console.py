@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import sys
 
 import pytest
 from rich.console import Console
@@ -36,6 +38,24 @@ def test_json_is_one_document_with_readable_letters(capsys: pytest.CaptureFixtur
     assert "pêche" in printed
     assert json.loads(printed) == {"label": "pêche", "nasty": NASTY + "\x9b"}
     assert not {"\x1b", "\u202e", "\x9b"} & set(printed)
+
+
+def test_what_standard_error_does_not_take_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        full = True
+
+        def flush(self) -> None:
+            if self.full:
+                self.truncate(0)
+                self.seek(0)
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk = Full()
+    monkeypatch.setattr(sys, "stderr", disk)
+    console.print_note("lost")
+    disk.full = False
+    console.print_note("kept")
+    assert disk.getvalue() == "note: kept\n"
 
 
 def test_a_pipe_is_never_wrapped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,30 @@ def test_a_signal_that_is_ignored_or_handled_is_left_alone() -> None:
         signal.signal(signal.SIGHUP, before[1])
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_hangup_is_noted_where_that_is_wanted(wanted: bool) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with interrupts.signals_raise(), interrupts.hangups_noted(wanted) as came:
+        assert not came()
+        if wanted:
+            os.kill(os.getpid(), signal.SIGHUP)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGHUP)
+        assert came() is wanted
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_hangup_that_is_ignored_is_not_noted() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.hangups_noted(True) as came:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not came()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_outcome_of_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "pets" / "adapter_config.json"
     absent = interrupts.outcome(file)
