@@ -23,8 +23,7 @@ from adaptertune_deploy.serve.protocol.fields import MAX_SMALL, MAX_VALUES
 
 MAX_FIELDS = 4096  # of a message: what a right one has, hundreds of times over
 MAX_SHORT = 65_536  # bytes of a message that holds neither images nor files
-SMALL = ("shape", "parameters")
-TENSORS = ("inputs", "outputs")
+TENSORS, RAW = ("inputs", "outputs"), "raw_input_contents"
 VARINT, FIXED, LENGTH = 0, {1: 8, 3: 0, 4: 0, 5: 4}, 2  # wire types; of those of a fixed size their bytes
 MAX_VARINT = 10  # bytes
 FLOAT = b"\x35"  # the tag of one float of fp32_contents that is not packed with others
@@ -77,8 +76,8 @@ def check_infer(data: bytes) -> None:
         data: which may hold large tensors, raw or in `contents`.
 
     Raises:
-        RequestError: 400 for too many fields or values, for a large shape or large parameters, for large contents of a
-            type that no model here takes.
+        RequestError: 400 for too many fields or values, for names, a shape or parameters that are large, for large
+            contents of a type that no model here takes.
         DecodeError: it is no message.
     """
     kind = message("ModelInferRequest").DESCRIPTOR
@@ -94,15 +93,15 @@ def _check_part(data: bytes, part: tuple[int, int], kind: Any, fields: _Budget, 
     small: Counter[str] = Counter()
     for number, start, end in _fields(data, *part, fields):
         field = known.get(number)
-        if field is None:
+        if field is None or field.name == RAW:
             continue
-        if field.name in SMALL:
-            small[field.name] += end - start
-            _check_small(field.name, small[field.name])
-        elif field.name in TENSORS:
+        if field.name in TENSORS:
             _check_part(data, (start, end), field.message_type, fields, values)
         elif field.name == "contents":
             _check_contents(data, start, end, field.message_type, values)
+        else:
+            small[field.name] += end - start
+            _check_small(field.name, small[field.name])
 
 
 def _check_small(name: str, size: int) -> None:

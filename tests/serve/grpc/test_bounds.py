@@ -49,6 +49,8 @@ BOMBS = {
     "one parameter": (field(PARAMETERS, field(1, b"x" * MAX_SMALL)), "'parameters' has more than 4,096 bytes"),
     "empty parameters": (field(INPUTS, field(OWN) * MANY), "more than 4,096 fields"),
     "parameters of an output": (field(OUTPUTS, field(2, b"\n\1x" * MANY)), "'parameters' has more"),
+    "a name": (field(INPUTS, field(1, b"x" * 5000)), "'name' has more than 4,096 bytes"),
+    "an id": (field(3, b"x" * 5000), "'id' has more than 4,096 bytes"),
     "a packed shape": (field(INPUTS, field(SHAPE, b"\1" * MANY)), "'shape' has more than 4,096 bytes"),
     "a shape": (field(INPUTS, b"\x18\1" * MANY), "more than 4,096 fields"),
     "images": (in_contents(field(BYTES_CONTENTS) * MANY), "more than 100,000 values"),
