@@ -9,6 +9,7 @@ https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from google.protobuf.message import DecodeError
 
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.grpc.messages import message
-from adaptertune_deploy.serve.protocol.fields import MAX_SMALL, MAX_VALUES
+from adaptertune_deploy.serve.protocol.fields import MAX_SMALL
 
-MAX_FIELDS = 4096  # of a message: what a right one has, hundreds of times over
+MAX_FIELDS = 4096  # of a message besides its images: what a right one has, hundreds of times over
 MAX_SHORT = 65_536  # bytes of a message that holds neither images nor files
-SMALL = ("shape", "parameters")
-TENSORS = ("inputs", "outputs")
+TENSORS, CONTENTS, RAW = ("inputs", "outputs"), "contents", "raw_input_contents"
+READ = ("bytes_contents", "fp32_contents")  # the contents that a model here takes
 VARINT, FIXED, LENGTH = 0, {1: 8, 3: 0, 4: 0, 5: 4}, 2  # wire types; of those of a fixed size their bytes
 MAX_VARINT = 10  # bytes
 FLOAT = b"\x35"  # the tag of one float of fp32_contents that is not packed with others
@@ -33,20 +34,20 @@ FLOAT_STEP = 5  # bytes of one, with its tag
 
 @dataclass
 class _Budget:
-    """How many more fields are taken.
+    """How many fields a message may have.
 
-    left: as many.
-    refusal: says why there may be no further one.
+    most: as many.
+    spent: those that it has so far.
     """
 
-    left: int
-    refusal: str
+    most: int
+    spent: int = 0
 
     def spend(self) -> None:
         """Count one; RequestError (400) where it is one too many."""
-        self.left -= 1
-        if self.left < 0:
-            raise RequestError(self.refusal)
+        self.spent += 1
+        if self.spent > self.most:
+            raise RequestError(f"the message has more than {self.most:,} fields, the most that is taken; send fewer")
 
 
 def check_short(data: bytes) -> None:
@@ -66,43 +67,41 @@ def check_fields(data: bytes) -> None:
         RequestError: 400.
         DecodeError: it is no message.
     """
-    for _ in _fields(data, 0, len(data), _most_fields()):
+    for _ in _fields(data, 0, len(data), _Budget(MAX_FIELDS)):
         pass
 
 
-def check_infer(data: bytes) -> None:
+def check_infer(data: bytes, rows: int) -> None:
     """Refuse a ModelInferRequest that would take long to parse, or much memory.
 
     Args:
         data: which may hold large tensors, raw or in `contents`.
+        rows: images that a request may hold, each a field.
 
     Raises:
-        RequestError: 400 for too many fields or values, for a large shape or large parameters, for large contents of a
+        RequestError: 400 for too many fields, for names, a shape or parameters that are large, for large contents of a
             type that no model here takes.
         DecodeError: it is no message.
     """
     kind = message("ModelInferRequest").DESCRIPTOR
-    values = _Budget(
-        MAX_VALUES, f"the request's 'contents' hold more than {MAX_VALUES:,} values; send 'raw_input_contents'"
-    )
-    _check_part(data, (0, len(data)), kind, _most_fields(), values)
+    _check_part(data, (0, len(data)), kind, _Budget(MAX_FIELDS + rows))
 
 
-def _check_part(data: bytes, part: tuple[int, int], kind: Any, fields: _Budget, values: _Budget) -> None:
+def _check_part(data: bytes, part: tuple[int, int], kind: Any, budget: _Budget) -> None:
     """Check a request, an input or an output; `kind` is its message's descriptor."""
-    known: Mapping[int, Any] = kind.fields_by_number
+    known = _names(kind)
     small: Counter[str] = Counter()
-    for number, start, end in _fields(data, *part, fields):
-        field = known.get(number)
-        if field is None:
+    for number, start, end in _fields(data, *part, budget):
+        name = known.get(number, RAW)
+        if name == RAW:  # or unknown: its bytes are kept as they are
             continue
-        if field.name in SMALL:
-            small[field.name] += end - start
-            _check_small(field.name, small[field.name])
-        elif field.name in TENSORS:
-            _check_part(data, (start, end), field.message_type, fields, values)
-        elif field.name == "contents":
-            _check_contents(data, start, end, field.message_type, values)
+        if name in TENSORS:
+            _check_part(data, (start, end), kind.fields_by_number[number].message_type, budget)
+        elif name == CONTENTS:
+            _check_contents(data, start, end, kind.fields_by_number[number].message_type, budget)
+        else:
+            small[name] += end - start
+            _check_small(name, small[name])
 
 
 def _check_small(name: str, size: int) -> None:
@@ -110,14 +109,18 @@ def _check_small(name: str, size: int) -> None:
         raise RequestError(f"'{name}' has more than {MAX_SMALL:,} bytes, the most that is taken; send fewer")
 
 
-def _check_contents(data: bytes, start: int, end: int, kind: Any, values: _Budget) -> None:
+def _check_contents(data: bytes, start: int, end: int, kind: Any, budget: _Budget) -> None:
+    known = _names(kind)
     start += _floats(data, start, end) * FLOAT_STEP
-    for number, begin, stop in _fields(data, start, end, values):
-        field = kind.fields_by_number.get(number)
-        if field is not None and field.name not in ("bytes_contents", "fp32_contents") and stop - begin > MAX_SMALL:
-            raise RequestError(
-                f"an input's 'contents' hold '{field.name}', expected 'bytes_contents' or 'fp32_contents'"
-            )
+    for number, begin, stop in _fields(data, start, end, budget):
+        if stop - begin > MAX_SMALL and known.get(number, READ[0]) not in READ:
+            raise RequestError(f"an input's 'contents' hold '{known[number]}', expected {' or '.join(map(repr, READ))}")
+
+
+@functools.cache
+def _names(kind: Any) -> Mapping[int, str]:
+    """Return the name of each field of a message by its number."""
+    return {field.number: field.name for field in kind.fields}
 
 
 def _floats(data: bytes, start: int, end: int) -> int:
@@ -159,7 +162,3 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at + place + 1
     raise DecodeError
-
-
-def _most_fields() -> _Budget:
-    return _Budget(MAX_FIELDS, f"the message has more than {MAX_FIELDS:,} fields, the most that this server takes")

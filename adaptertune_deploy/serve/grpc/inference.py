@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,18 +15,19 @@ from adaptertune_deploy.serve.grpc.calls import Call, Method, Stream
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol import lookup
 from adaptertune_deploy.serve.service import Service
+from adaptertune_deploy.serve.settings import Settings
 
 FINAL = "triton_final_response"  # by which clients of streams know that no other answer to a request follows
 
 
-def method() -> Method:
+def method(settings: Settings) -> Method:
     """Return ModelInfer."""
-    return Method(message("ModelInferRequest"), answer, large=True, check=check_infer)
+    return Method(message("ModelInferRequest"), answer, large=True, check=_check(settings))
 
 
-def stream() -> Stream:
+def stream(settings: Settings) -> Stream:
     """Return ModelStreamInfer: one request after another, each with an answer or an error of its own."""
-    return Stream(message("ModelInferRequest"), _answer_in_stream, _failed_in_stream, check_infer)
+    return Stream(message("ModelInferRequest"), _answer_in_stream, _failed_in_stream, _check(settings))
 
 
 async def answer(service: Service, call: Call) -> Any:
@@ -50,6 +53,10 @@ async def answer(service: Service, call: Call) -> Any:
         served = await service.answer(parsed.images, [model.task], arrived, deadline, parsed.priority)
         with service.making([model.task], served):
             return infer_answer.answer(parsed, model, served.logits)
+
+
+def _check(settings: Settings) -> Callable[[bytes], None]:
+    return functools.partial(check_infer, rows=settings.max_request_rows)
 
 
 async def _answer_in_stream(service: Service, call: Call) -> Any:

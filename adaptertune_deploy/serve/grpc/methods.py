@@ -120,8 +120,12 @@ ADMIN_METHODS = {**{name: METHODS[name] for name in ("ServerLive", "ServerReady"
 def public_calls(service: Service) -> Calls:
     """Return what answers whoever reaches the server."""
     refused = dict.fromkeys(repository.ANSWERS, repository.elsewhere)
-    methods = {**_described(METHODS), **_changing(refused), f"/{SERVICE}/ModelInfer": inference.method()}
-    return Calls(service, methods, {f"/{SERVICE}/ModelStreamInfer": inference.stream()})
+    methods = {
+        **_described(METHODS),
+        **_changing(refused),
+        f"/{SERVICE}/ModelInfer": inference.method(service.settings),
+    }
+    return Calls(service, methods, {f"/{SERVICE}/ModelStreamInfer": inference.stream(service.settings)})
 
 
 def admin_calls(service: Service, token: str | None) -> Calls:

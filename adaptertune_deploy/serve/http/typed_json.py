@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.protocol.fields import MAX_SMALL, MAX_VALUES
+from adaptertune_deploy.serve.protocol.fields import MAX_SMALL
 
+MAX_VALUES = 100_000  # of arrays and objects: skipping them takes time, though no memory
 STEP = 1 << 16
 Wanted = TypeVar("Wanted")
 

@@ -8,9 +8,7 @@ from adaptertune_deploy.core.errors import RequestError
 
 # Asks for what is so anyway where a request has one answer; perf_analyzer sends it with every request over gRPC.
 FINAL = "triton_enable_empty_final_response"
-# Of what no tensor is, over either wire: its values cost far more than their bytes.
-MAX_VALUES = 100_000  # that are written one by one: skipping them takes time, though no memory
-MAX_SMALL = 4096  # bytes of a part that no right request makes large
+MAX_SMALL = 4096  # bytes of a part that no right request makes large, over either wire
 RESERVED = ("headers", "sequence_id", "sequence_start", "sequence_end")
 
 

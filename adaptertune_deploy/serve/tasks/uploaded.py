@@ -5,6 +5,7 @@ The bundle stays as it is: a server that is started again serves what the bundle
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -84,8 +85,9 @@ def _written(sent: Mapping[str, bytes]) -> Iterator[Path]:
                 files.write_bytes(_path(folder, file), content)
             yield folder
     except OSError as error:
+        reason = os.strerror(error.errno or 0)  # the error's own text may name a folder
         raise AtdError(
-            f"the files can't be kept while they are checked ({error.strerror}); free space for TMPDIR"
+            f"the files can't be kept while they are checked ({reason}); free space where TMPDIR is"
         ) from None
 
 

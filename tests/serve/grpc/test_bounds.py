@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.serve.grpc.bounds import MAX_FIELDS, MAX_SHORT, check_fields, check_infer, check_short
 from adaptertune_deploy.serve.grpc.messages import message
-from adaptertune_deploy.serve.protocol.fields import MAX_SMALL, MAX_VALUES
+from adaptertune_deploy.serve.protocol.fields import MAX_SMALL
 from tests.builders import make_preprocess_spec
 from tests.serve.grpc.conftest import Called, image_request
 
+ROWS = 1000
+CHECK = partial(check_infer, rows=ROWS)
 REQUEST = message("ModelInferRequest")
 MODEL, PARAMETERS, INPUTS, OUTPUTS, RAW = 1, 4, 5, 6, 7  # numbers in a request
 SHAPE, OWN, CONTENTS = 3, 4, 5  # in an input
@@ -39,24 +42,26 @@ def in_contents(data: bytes) -> bytes:
 
 MANY = 1_000_000
 BOMBS = {
-    "inputs": (field(INPUTS) * MANY, "more than 4,096 fields"),
-    "outputs": (field(OUTPUTS) * MANY, "more than 4,096 fields"),
-    "names of inputs": (field(INPUTS, field(1)) * (MAX_FIELDS // 2 + 1), "more than 4,096 fields"),
-    "raw tensors": (field(RAW) * MANY, "more than 4,096 fields"),
-    "unknown fields": (field(15) * MANY, "more than 4,096 fields"),
-    "unknown groups": (b"\x7b\x7c" * MANY, "more than 4,096 fields"),
+    "inputs": (field(INPUTS) * MANY, "more than 5,096 fields"),
+    "outputs": (field(OUTPUTS) * MANY, "more than 5,096 fields"),
+    "names of inputs": (field(INPUTS, field(1)) * ((MAX_FIELDS + ROWS) // 2 + 1), "more than 5,096 fields"),
+    "raw tensors": (field(RAW) * MANY, "more than 5,096 fields"),
+    "unknown fields": (field(15) * MANY, "more than 5,096 fields"),
+    "unknown groups": (b"\x7b\x7c" * MANY, "more than 5,096 fields"),
     "parameters": (b"".join(field(PARAMETERS, field(1, b"%d" % n)) for n in range(9999)), "'parameters' has more"),
     "one parameter": (field(PARAMETERS, field(1, b"x" * MAX_SMALL)), "'parameters' has more than 4,096 bytes"),
-    "empty parameters": (field(INPUTS, field(OWN) * MANY), "more than 4,096 fields"),
+    "empty parameters": (field(INPUTS, field(OWN) * MANY), "more than 5,096 fields"),
     "parameters of an output": (field(OUTPUTS, field(2, b"\n\1x" * MANY)), "'parameters' has more"),
+    "a name": (field(INPUTS, field(1, b"x" * 5000)), "'name' has more than 4,096 bytes"),
+    "an id": (field(3, b"x" * 5000), "'id' has more than 4,096 bytes"),
     "a packed shape": (field(INPUTS, field(SHAPE, b"\1" * MANY)), "'shape' has more than 4,096 bytes"),
-    "a shape": (field(INPUTS, b"\x18\1" * MANY), "more than 4,096 fields"),
-    "images": (in_contents(field(BYTES_CONTENTS) * MANY), "more than 100,000 values"),
-    "images of many inputs": (in_contents(field(BYTES_CONTENTS) * 100) * 2000, "more than 100,000 values"),
-    "contents": (field(INPUTS, field(CONTENTS) * MANY), "more than 4,096 fields"),
+    "a shape": (field(INPUTS, b"\x18\1" * MANY), "more than 5,096 fields"),
+    "images": (in_contents(field(BYTES_CONTENTS) * MANY), "more than 5,096 fields"),
+    "images of many inputs": (in_contents(field(BYTES_CONTENTS) * 100) * 2000, "more than 5,096 fields"),
+    "contents": (field(INPUTS, field(CONTENTS) * MANY), "more than 5,096 fields"),
     "numbers of another type": (in_contents(field(INT64_CONTENTS, b"\1" * MANY)), "hold 'int64_contents', expected"),
-    "numbers that are not packed": (in_contents(b"\x18\1" * MANY), "more than 100,000 values"),
-    "floats behind another field": (in_contents(b"\x18\1" + b"\x35abcd" * MANY), "more than 100,000 values"),
+    "numbers that are not packed": (in_contents(b"\x18\1" * MANY), "more than 5,096 fields"),
+    "floats behind another field": (in_contents(b"\x18\1" + b"\x35abcd" * MANY), "more than 5,096 fields"),
 }
 
 
@@ -65,15 +70,15 @@ BOMBS = {
 def test_what_would_take_long_to_parse_is_refused(name: str) -> None:
     data, text = BOMBS[name]
     with pytest.raises(RequestError, match=text) as caught:
-        check_infer(field(MODEL, b"pets") + data)
+        CHECK(field(MODEL, b"pets") + data)
     assert caught.value.status == 400
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        image_request(*[b"image"] * 4096),
-        in_contents(field(BYTES_CONTENTS) * MAX_VALUES),
+        image_request(*[b"image"] * ROWS),
+        in_contents(field(BYTES_CONTENTS) * 5000),
         image_request(bytes(20_000_000)),
         field(RAW, bytes(20_000_000)),
         in_contents(field(FP32_CONTENTS, bytes(4 * MANY))),
@@ -86,7 +91,7 @@ def test_what_would_take_long_to_parse_is_refused(name: str) -> None:
     ],
 )
 def test_what_a_right_request_may_hold_is_taken(data: bytes) -> None:
-    check_infer(data)
+    CHECK(data)
     REQUEST.FromString(data)
 
 
@@ -106,7 +111,7 @@ def test_what_a_right_request_may_hold_is_taken(data: bytes) -> None:
     ],
 )
 def test_what_is_no_message_is_no_message_to_the_parser_either(data: bytes) -> None:
-    for read in (check_infer, REQUEST.FromString):
+    for read in (CHECK, REQUEST.FromString):
         with pytest.raises(DecodeError):
             read(data)
 
@@ -125,7 +130,7 @@ def test_what_the_parser_takes_is_seen_to_its_end(data: bytes, changes: list[tup
         if place < len(changed):
             changed[place] = value
     if not refused(REQUEST.FromString, bytes(changed)):
-        assert not refused(check_infer, bytes(changed))
+        assert not refused(CHECK, bytes(changed))
 
 
 def refused(read: Any, data: bytes) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ PIXELS = tensor_model(ServedTask(0, make_task("pets")), make_preprocess_spec(siz
 IMAGE = {"name": "image", "datatype": "BYTES", "shape": [2, 1]}
 ROWS = {"name": "images", "datatype": "FP32", "shape": [2, 3, 1, 2]}
 REQUEST = message("ModelInferRequest")
+CHECK = partial(check_infer, rows=64)
 VALUES = np.arange(12, dtype=np.float32)
 
 
 def request(*inputs: dict[str, Any], **fields: Any) -> Any:
-    return decode(REQUEST, REQUEST(inputs=list(inputs), **fields).SerializeToString(), check_infer)
+    return decode(REQUEST, REQUEST(inputs=list(inputs), **fields).SerializeToString(), CHECK)
 
 
 def test_images_come_as_contents_and_in_binary_form() -> None:
@@ -107,4 +109,4 @@ def test_mutated_bytes_give_a_request_or_a_request_error(data: st.DataObject) ->
     for place, value in data.draw(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=4)):
         changed[place] = value
     cut = bytes(changed[: data.draw(st.integers(0, len(whole)))])
-    assert status_of(lambda: read(decode(REQUEST, cut, check_infer), PIXELS, 8)) in (None, 400)
+    assert status_of(lambda: read(decode(REQUEST, cut, CHECK), PIXELS, 8)) in (None, 400)

@@ -50,7 +50,7 @@ def test_images_and_pixels_get_the_tasks_answer(server: Called, png: bytes) -> N
         (image_request(b"x", model_version="2"), CODE.NOT_FOUND, "version 2 is not found"),
         (image_request(b"no image"), CODE.INVALID_ARGUMENT, "image"),
         (image_request(*[b"x"] * 65), CODE.INVALID_ARGUMENT, "batch-size must be <= 64"),
-        (image_request(b"x") + b"\x2a\0" * 5000, CODE.INVALID_ARGUMENT, "more than 4,096 fields"),
+        (image_request(b"x") + b"\x2a\0" * 5000, CODE.INVALID_ARGUMENT, "more than 4,160 fields"),
     ],
 )
 def test_a_wrong_request_has_its_status(server: Called, data: bytes, code: grpc.StatusCode, text: str) -> None:

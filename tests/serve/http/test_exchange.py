@@ -104,7 +104,8 @@ def test_the_access_log_says_who_asked_what_and_what_came_of_it(
     server: Running, png: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, ACCESS)
-    answer = server.client.post("/v1/predict?tasks=pets", content=png)
+    elsewhere = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https"}  # anybody may say so
+    answer = server.client.post("/v1/predict?tasks=pets", content=png, headers=elsewhere)
     server.client.get("/%0a%1b[31m")
     server.client.get("/v2/health/live")
     server.client.get("/v2/health/ready")

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from adaptertune_deploy.serve.http import typed_json
-from adaptertune_deploy.serve.protocol.fields import MAX_VALUES
 
 
 class _Document(msgspec.Struct):
@@ -34,7 +33,7 @@ _ENTRY = msgspec.json.Decoder(_Entry)
 _ENTRIES = msgspec.json.Decoder(typed_json.FirstTwo)
 
 
-def read(text: bytes, most: int = MAX_VALUES) -> dict[str, Any]:
+def read(text: bytes, most: int = typed_json.MAX_VALUES) -> dict[str, Any]:
     """Return a request's parts: at most two inputs and outputs, of which one is too many already.
 
     Args:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from adaptertune_deploy.core.errors import RequestError
+from adaptertune_deploy.serve.http import typed_json
 from adaptertune_deploy.serve.http.v2 import infer_document, json_tensor
 from adaptertune_deploy.serve.protocol import fields
-from adaptertune_deploy.serve.protocol.fields import MAX_VALUES
 from adaptertune_deploy.serve.protocol.inference import UNPACK, Images, InferRequest, check
 from adaptertune_deploy.serve.protocol.models import BYTES, Model
 
@@ -48,7 +48,7 @@ def effort(header_length: str | None, body: bytes) -> int:
 
 def _most_values(model: Model, largest: int) -> int:
     numbers = 0 if model.datatype == BYTES else min(MAX_NUMBERS, largest * model.values)
-    return MAX_VALUES + numbers
+    return typed_json.MAX_VALUES + numbers
 
 
 def _parse_header_length(text: str | None, size: int) -> int:
