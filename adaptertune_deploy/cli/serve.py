@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from adaptertune_deploy.engines.options import EngineOptions
     from adaptertune_deploy.serve.opening import Opening
+    from adaptertune_deploy.serve.service import Service
     from adaptertune_deploy.serve.sessions.room import Room
     from adaptertune_deploy.serve.sessions.session import Session
 
@@ -111,13 +112,11 @@ def serve(
     from adaptertune_deploy.serve.sessions.room import Room
 
     hangup_reloads = not ray and not _has_terminal()
-    # One that comes while the bundle is opened may tell of a change that was not read any more.
     hung_up = ctx.with_resource(interrupts.hangups_noted(hangup_reloads))
     options.check_form(form)
     log = LogOptions(log_format, log_level, access_log)
     places = listeners.Listeners(host, grpc_port, admin, admin_grpc)
     count = on_ray.checked(ray, replicas, port, places, device)
-    places.check_apart(port)
     asked = engines.asked(engine, device, settings, precision, threads)
     names = tasks.served(bundle, adapters)
     threads_typed = tuned.given(ctx, "threads")
@@ -132,8 +131,7 @@ def serve(
     asked, bounds = (asked, bounds) if no_tuning else tuned.follow(ctx, bundle, form, asked, bounds)
     asked = engines.for_instances(asked, bounds.instances, threads_typed)
     # What can't be used is found before a graph is loaded.
-    bind(host, port).close()
-    places.check()
+    places.check(port)
     descriptors.raise_limit()
     from adaptertune_deploy.serve.http.app import make_app
     from adaptertune_deploy.serve.http.server import serve as run_server
@@ -148,18 +146,20 @@ def serve(
         companions = places.grpc(app.state.service)
         served = app.state.service.tasks.current.names
         start = _Start(bundle, session, served, bounds, partial(places.announce, changed_on, companions), verbose)
-
-        def started(at: str, number: int) -> None:
-            start.announce(at, number)
-            if hung_up():
-                app.state.service.reload()
-
+        started = partial(_started, start, hung_up, app.state.service)
         try:
             with interrupts.stoppable(lambda: "requests that were being answered were cut off"):
                 run_server(app, host, port, started, companions, changed_on, hangup_reloads)
         finally:
             session.close()
     console.print_stopped("stopped; every accepted request was answered")
+
+
+def _started(start: _Start, hung_up: Callable[[], bool], service: Service, at: str, number: int) -> None:
+    """Say where the server is; a hangup while it opened its bundle may tell of a change that was not read any more."""
+    start.announce(at, number)
+    if hung_up():
+        service.reload()
 
 
 def _opening(

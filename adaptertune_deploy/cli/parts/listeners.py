@@ -55,51 +55,25 @@ class Listeners:
     admin: str | None
     admin_grpc: str | None
 
-    def check_apart(self, port: int) -> None:
-        """Find two places that are one, before anything is opened; `port` is that of HTTP.
+    def check(self, port: int) -> None:
+        """Find what can't be listened on before a graph is loaded; `port` is HTTP's.
 
         Raises:
-            UsageError: it names both options; or one that is no address.
-        """
-        from adaptertune_deploy.serve.listening.address import overlap
-
-        for (one, a), (other, b) in itertools.combinations(self._places(port), 2):
-            if a.port is None and b.port is None:
-                same = os.path.realpath(a.host) == os.path.realpath(b.host)
-            else:
-                same = a.port == b.port != 0 and overlap(a.host, b.host)
-            if same:
-                raise UsageError(f"{one} and {other}: expected two places, these are one; change one of them")
-
-    def _places(self, port: int) -> list[tuple[str, AdminAddress]]:
-        """Return where it is to listen, each with the option that says so."""
-        from adaptertune_deploy.serve.listening.admin_access import AdminAddress, check_address
-
-        found = [(f"--port {port}", AdminAddress(self.host, port))]
-        if self.grpc_port is not None:
-            found.append((f"--grpc-port {self.grpc_port}", AdminAddress(self.host, self.grpc_port)))
-        for option, where in (("--admin", self.admin), ("--admin-grpc", self.admin_grpc)):
-            if where is not None:
-                found.append((f"{option} {where}", check_address(where, _token(), option)))
-        return found
-
-    def check(self) -> None:
-        """Find what can't be listened on before a graph is loaded.
-
-        Raises:
-            UsageError: an address that can't be used.
+            UsageError: an address that can't be used, or two that are one.
             AtdError: the library of gRPC is not installed.
         """
         from adaptertune_deploy.serve.listening.address import bind
 
+        self._check_apart(port)
+        bind(self.host, port).close()
         if self.grpc_port is not None:
             _grpc("--grpc-port")
             bind(self.host, self.grpc_port, "--grpc-port").close()
         if self.admin_grpc is not None:
             _grpc("--admin-grpc")
-            host, port = self._admin_grpc(self.admin_grpc)
-            if port is not None:
-                bind(host, port, "--admin-grpc").close()
+            place, number = self._admin_grpc(self.admin_grpc)
+            if number is not None:
+                bind(place, number, "--admin-grpc").close()
 
     @contextmanager
     def http_admin(self) -> Iterator[Admin | None]:
@@ -138,6 +112,30 @@ class Listeners:
         guard = "for who has the token" if _token() else "for everybody on this machine who reaches it"
         for where in changed:
             console.print_note(f"tasks come and go on {where}, {guard}")
+
+    def _check_apart(self, port: int) -> None:
+        """Raise UsageError where two places are one."""
+        from adaptertune_deploy.serve.listening.address import overlap
+
+        for (one, a), (other, b) in itertools.combinations(self._places(port), 2):
+            if a.port is None and b.port is None:
+                same = os.path.realpath(a.host) == os.path.realpath(b.host)
+            else:
+                same = a.port == b.port != 0 and overlap(a.host, b.host)
+            if same:
+                raise UsageError(f"{one} and {other}: expected two places, these are one; change one of them")
+
+    def _places(self, port: int) -> list[tuple[str, AdminAddress]]:
+        """Return where it is to listen, each with the option that says so."""
+        from adaptertune_deploy.serve.listening.admin_access import AdminAddress, check_address
+
+        found = [(f"--port {port}", AdminAddress(self.host, port))]
+        if self.grpc_port is not None:
+            found.append((f"--grpc-port {self.grpc_port}", AdminAddress(self.host, self.grpc_port)))
+        for option, where in (("--admin", self.admin), ("--admin-grpc", self.admin_grpc)):
+            if where is not None:
+                found.append((f"{option} {where}", check_address(where, _token(), option)))
+        return found
 
     def _admin_grpc(self, where: str) -> tuple[str, int | None]:
         from adaptertune_deploy.serve.listening.admin_access import check_address

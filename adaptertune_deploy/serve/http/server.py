@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
@@ -19,6 +17,7 @@ from starlette.applications import Starlette
 
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.serve.companion import Companion
+from adaptertune_deploy.serve.http import last_words
 from adaptertune_deploy.serve.http.admin import Admin
 from adaptertune_deploy.serve.http.exchange import UNKNOWN
 from adaptertune_deploy.serve.http.wire.connection import Connection
@@ -204,30 +203,18 @@ class Server(uvicorn.Server):
             return
         # A terminal that closes may say so more than once, and means no hurry by it.
         if self._stop_at is not None and number in URGENT:
-            _say("")
-            os._exit(128 + number)
+            last_words.end(128 + number)
         settings = self.service.settings
         # Who presses Ctrl-C has no load balancer that must look away first.
         delay = settings.drain_delay if number == signal.SIGTERM else 0.0
         self.stop(delay)
         if self._end is None:
             wait = delay + settings.drain_timeout + 2 * MARGIN_S
-            self._end = threading.Timer(wait, _give_up, [settings.drain_timeout])
+            within = f"within {settings.drain_timeout:g} seconds"
+            words = f"error: the engine did not finish {within}; unfinished requests are given up\n"
+            self._end = threading.Timer(wait, last_words.end, [1, words])
             self._end.daemon = True
             self._end.start()
-
-
-def _give_up(seconds: float) -> None:
-    """End the process though an engine run goes on: a thread inside an engine can't be stopped."""
-    _say(f"error: the engine did not finish within {seconds:g} seconds; unfinished requests are given up\n")
-    os._exit(1)
-
-
-def _say(text: str) -> None:
-    """Write the last of standard error; where nobody takes it, the process ends all the same."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # gone, closed, or never there
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def serve(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.cli.parts.listeners import Listeners
+from adaptertune_deploy.serve.listening.address import bind
 from tests.cli.conftest import Atd
 from tests.cli.test_serve import Served
 
@@ -41,14 +42,16 @@ def test_what_can_not_be_listened_on_is_said_before_anything_is_loaded(
     ],
 )
 def test_two_places_that_are_one_are_named_before_anything_is_opened(atd: Atd, arguments: str, named: str) -> None:
-    done = atd("serve", "--bundle", "none", *arguments.split())
+    done = atd("serve", *arguments.split())
     assert (done.code, done.out) == (2, "")
     assert done.err == f"error: {named}: expected two places, these are one; change one of them\n"
 
 
 def test_free_ports_and_other_hosts_are_places_of_their_own() -> None:
-    Listeners("127.0.0.1", 0, "127.0.0.1:0", "./b.sock").check_apart(0)
-    Listeners("127.0.0.1", 8001, "127.0.0.2:8000", "[::1]:8001").check_apart(8000)
+    Listeners("127.0.0.1", 0, "127.0.0.1:0", "./b.sock").check(0)
+    with bind("127.0.0.1", 0) as one, bind("127.0.0.1", 0) as other:
+        first, second = (listener.getsockname()[1] for listener in (one, other))
+        Listeners("127.0.0.1", first, f"127.0.0.2:{second}", f"[::1]:{first}").check(second)
 
 
 def test_each_listener_is_named_with_who_may_use_it(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
