@@ -60,7 +60,7 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
     return (
         run["dataset"],
         asked,
-        "" if run["way"] == FULL else str(run["rank"]["rank"] if run["rank"] else GIVEN),
+        "" if run["way"] == FULL else str(found["rank"] if (found := run.get("rank")) else GIVEN),
         counted(run["head"]),
         counted(trained) if trained else "",
         run["ships"],

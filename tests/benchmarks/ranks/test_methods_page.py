@@ -65,3 +65,9 @@ def test_what_is_missing_is_named() -> None:
 def test_a_search_that_ends_at_rank_zero_has_no_adapter() -> None:
     run = make_run("pets", "auto") | {"ships": "head", "adapter": None, "rank": {"rank": 0}}
     assert "| pets | `--rank auto` | 0 | 40 = 50.0 % [65.0, 83.0] |  | head | 40 = 50.0 %" in page([run], ["pets"])
+
+
+def test_a_run_from_before_there_were_searches_is_one_of_a_given_rank() -> None:
+    run = make_run("pets", "8")
+    del run["rank"]
+    assert "| pets | `--rank 8` | 8 |" in page([run], ["pets"])
