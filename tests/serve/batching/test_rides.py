@@ -120,7 +120,7 @@ def test_states_and_tiers_are_shown_and_versions_stay(folder: Path) -> None:
         await ask(service, ["flowers"])
         assert service.loader.tiers() == {"device": 1, "host": 1, "disk": 1}
         record = bundle.read_manifest(folder).tasks[2]
-        (folder / record.file).unlink()
+        (folder / record.file).write_bytes(b"damaged")
         await ask(service, ["digits"])  # out of host memory
         await ask(service, ["pets"])
         assert tasks(service, ["pets"])[0] is first
@@ -173,12 +173,12 @@ def test_a_deadline_holds_while_a_task_is_brought_up_and_warm_ones_are_answered(
     play(service, body)
 
 
-def test_a_file_that_is_gone_fails_its_task_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_damaged_fails_its_task_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     service = open_service(folder, room=Room(1))
 
     async def body() -> None:
         record = bundle.read_manifest(folder).tasks[2]
-        (folder / record.file).unlink()
+        (folder / record.file).write_bytes(b"damaged")
         with pytest.raises(RequestError, match="task 'digits' could not be brought up") as caught:
             await ask(service, ["pets", "digits"])
         fakes.check_error_text(str(caught.value))
