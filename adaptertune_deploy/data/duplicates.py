@@ -205,7 +205,7 @@ def told(looks: Sequence[Look], progress: Progress = silent, labels: Sequence[st
     found = group(looks, progress)
     alike = (NOT_LOOKED_FOR,) if found.alike else ()
     tested = sum(one.split == TEST for one in looks)
-    return Told(tuple(_leaks(found, tested)), (*_two_labels(found, labels), *alike))
+    return Told(tuple(_leaks(found, tested)), (*_repeated(found, tested), *_two_labels(found, labels), *alike))
 
 
 def _leaks(found: Duplicates, images: int) -> Iterator[str]:
@@ -221,6 +221,17 @@ def _leaks(found: Duplicates, images: int) -> Iterator[str]:
                 f"(first: {test.name} {sign} {other.name}): accuracy on them means nothing; "
                 "`atd data check` lists them"
             )
+
+
+def _repeated(found: Duplicates, images: int) -> Iterator[str]:
+    pairs = [(test, other) for test, other in found.within(EXACT) if test.split == TEST]
+    if pairs:
+        (test, other), repeat = pairs[0], "repeats another one" if len(pairs) == 1 else "repeat other ones"
+        yield (
+            f"{len(pairs):,} of {images:,} test images {repeat} "
+            f"(first: {test.name} = {other.name}): each counts, so that intervals and tests promise too much; "
+            "`atd data check` lists them"
+        )
 
 
 def _two_labels(found: Duplicates, labels: Sequence[str] | None) -> Iterator[str]:

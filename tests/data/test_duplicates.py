@@ -157,8 +157,12 @@ def test_what_training_says(root: Path) -> None:
     test = {"0-again.png": 0, "0-bytes.png": 0, "1-jpeg.jpg": 0, "3.png": 1}
     splits = splits_of(root, train=train, test=test)
     said = told(look(splits["train"], splits["test"]), labels=("cat", "dog"))
-    (exact, near), (labels,) = said.leaked, said.others
-    assert said.sentences == (exact, near, labels)
+    (exact, near), (repeated, labels) = said.leaked, said.others
+    assert said.sentences == (exact, near, repeated, labels)
+    assert repeated == (
+        "1 of 4 test images repeats another one (first: 0-bytes.png = 0-again.png): each counts, so that intervals and "
+        "tests promise too much; `atd data check` lists them"
+    )
     assert exact == (
         "2 of 4 test images are also training images (first: 0-again.png = 0.png): accuracy on them means nothing; "
         "`atd data check` lists them"
@@ -168,7 +172,7 @@ def test_what_training_says(root: Path) -> None:
         "4 images stand under two labels (first: 0.png as 'cat' and 0-lossless.webp as 'dog'); "
         "`atd data check` lists them"
     )
-    assert "0.png as class 0 and" in told(look(splits["train"], splits["test"])).others[0]
+    assert "0.png as class 0 and" in told(look(splits["train"], splits["test"])).others[1]
 
 
 def test_copies_that_other_programs_saved_have_one_content(root: Path) -> None:
