@@ -22,7 +22,7 @@ from tests.tritonserver import make_backends, tritonserver
 
 COUNT = 600
 HEADER_LENGTH = "Inference-Header-Content-Length"
-VALUES = (0, 1, -1, 2.5, 1e-7, -3.25, 1e30, 4)
+VALUES = (0, 1, -1, 2.5, 1e-7, -3.25, 9999.5, 4)
 
 
 @dataclass
