@@ -27,7 +27,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_runs_take_what_lies_between_those_that_are_known(waited: list[float]) -> None:
-    opener = IdleOpener(GOLDEN, read_manifest(GOLDEN), ON_CPU, ((1.0, 0.25), (3.0, 0.75)))
+    opener = IdleOpener(GOLDEN, read_manifest(GOLDEN), ON_CPU, runs=((1.0, 0.25), (3.0, 0.75)))
     with contextlib.closing(open_from(opener)) as session:
         warm_up(session, 1)
         waited.clear()
