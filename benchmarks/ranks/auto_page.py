@@ -15,8 +15,9 @@ Written by `make bench-auto-rank` from `benchmarks/results/auto_rank.json`; do n
 
 Every row is one `atd train` with its defaults on DeiT-Tiny, all of a dataset on the same kind of machine. "Tried" are
 the ranks that went through the folds of the comparison; "alike" are those within one standard error of the best one
-out of fold, of which the smallest is taken; rank 0 is the head alone. "Time" is processor time of the whole run;
-"times" compares it with the run of the same dataset whose rank was given; other work beside a run makes it longer.
+out of fold, of which the smallest is taken, of those that beat the head alone by the gate's rule where any does; rank 0
+is the head alone. "Time" is processor time of the whole run; "times" compares it with the run of the same dataset
+whose rank was given; other work beside a run makes it longer.
 Accuracy and log-loss are on the test images, which choose nothing; accuracy with its 95 % Wilson interval.
 
 The weights are a float16 copy of DeiT-Tiny with rounded layer norms, and the datasets are small subsets of the public

@@ -7,8 +7,9 @@ import resource
 
 RESERVED = 64  # for files, the engine's devices, and connections that are being taken or let go of
 NO_LIMIT = resource.RLIM_INFINITY
-# Of one connection, a listener of gRPC's beside it: see grpc.guard.
-A_CONNECTION = 7
+OF_GRPC = 3  # of a connection of gRPC's: the client's, and both ends of the one to the library
+SHARE = 2  # gRPC's connections have one in so many of all descriptors; the others are HTTP's
+A_CONNECTION = 1 + OF_GRPC * SHARE  # where both protocols may have one more
 
 
 def raise_limit() -> None:

@@ -91,14 +91,19 @@ def test_a_fast_search_tries_less_where_a_given_rank_costs_less(
     assert most_tried(search, folds, images) == most
 
 
-def test_where_no_rank_helps_the_head_alone_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = searching_run(per_class=30)
-    frozen, probe = freeze(run)
+def plant_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let adapters of every rank know nothing of the images."""
     monkeypatch.setattr(
         trying,
         "adapter_answers",
         lambda run, frozen, *_: np.zeros((90, 3), np.float32) + run.task.adapter.rank * 1e-3 * np.arange(3),
     )
+
+
+def test_where_no_rank_helps_the_head_alone_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = searching_run(per_class=30)
+    frozen, probe = freeze(run)
+    plant_nothing(monkeypatch)
     found = search_rank(run, frozen, probe, make_folds(90, 2), 0)
     assert found.choice.rank == rule.HEAD_ONLY
     assert found.gate.ships == HEAD
@@ -111,11 +116,7 @@ def test_an_adapter_that_is_asked_for_gets_the_smallest_rank_above_0(monkeypatch
     run = searching_run(per_class=30)
     run = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, ship=ADAPTER))
     frozen, probe = freeze(run)
-    monkeypatch.setattr(
-        trying,
-        "adapter_answers",
-        lambda run, frozen, *_: np.zeros((90, 3), np.float32) + run.task.adapter.rank * 1e-3 * np.arange(3),
-    )
+    plant_nothing(monkeypatch)
     found = search_rank(run, frozen, probe, make_folds(90, 2), 0)
     assert (found.choice.rank, found.choice.overruled) == (found.choice.alike[0], True)
     assert found.choice.rank > 0

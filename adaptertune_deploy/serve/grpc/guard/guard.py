@@ -17,15 +17,13 @@ from adaptertune_deploy.serve.listening import descriptors
 from adaptertune_deploy.serve.listening.address import release
 from adaptertune_deploy.serve.settings import Settings
 
-DESCRIPTORS = 3  # of a connection: the client's, and both ends of the one to the library
-SHARE = 2  # of all descriptors one in so many; the others are HTTP's
 TICK_S = 0.02
 logger = logging.getLogger(__name__)
 
 
 def capacity(wanted: int) -> int:
     """Return how many connections this process can hold open: `wanted`, or what its limit on descriptors leaves."""
-    each = DESCRIPTORS * SHARE
+    each = descriptors.OF_GRPC * descriptors.SHARE
     return max(1, descriptors.for_connections(wanted * each) // each)
 
 
