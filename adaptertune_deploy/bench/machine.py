@@ -12,10 +12,13 @@ from pathlib import Path
 
 from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.extras import ENGINE_EXTRAS, EXTRAS
+from adaptertune_deploy.core.processor import processor
 
-# Of /proc/cpuinfo, those that change how fast a graph runs in some precision; x86 first, then Arm.
-FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-FEATURES_OF_ARM = ("asimdhp", "asimddp", "i8mm", "bf16", "sve")
+# A processor's flags that change how fast a graph runs in some precision; x86 first, then Arm.
+FEATURES = (
+    *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    *("asimdhp", "asimddp", "i8mm", "bf16", "sve"),
+)
 LIBRARIES = ("torch", "timm", "onnx", "numpy")
 ENGINES = tuple(name for extra in ENGINE_EXTRAS for name in EXTRAS[extra] if name != "cuda-bindings")
 
@@ -78,12 +81,10 @@ def describe_machine() -> Machine:
 
 def processor_name() -> str:
     """Return the processor's name and what it can do that matters here, from /proc; on Arm the board's name."""
-    text = cores.read_small("/proc/cpuinfo") or ""
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    found = processor(cores.read_small)
     board = (cores.read_small("/proc/device-tree/model") or "").strip("\0\n ")
-    model = facts.get("model name") or board or platform.machine()
-    flags, known = (facts.get("flags", ""), FEATURES) if "flags" in facts else (facts.get("Features"), FEATURES_OF_ARM)
-    return " ".join([model, *(name for name in known if name in (flags or "").split())])
+    model = (found.model if found else "") or board or platform.machine()
+    return " ".join([model, *(name for name in FEATURES if found and name in found.flags)])
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -39,6 +39,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "errors": set(),
         "precision": {"errors"},
         "cores": set(),
+        "processor": {"cores"},
         "extras": set(),
         "progress": set(),
         "storage": {"errors"},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from adaptertune_deploy.core.processor import processor
 from adaptertune_deploy.doctor.finding import NOTE, OK, Finding
 from adaptertune_deploy.doctor.machine import Machine
 
-CPUINFO = "/proc/cpuinfo"
 # flag of /proc/cpuinfo -> what people call it; x86 first, then Arm
 NAMES = {
     "avx2": "AVX2",
@@ -24,21 +23,18 @@ NAMES = {
     "bf16": "BF16",
     "sve": "SVE",
 }
-BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
-INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 
 def check(machine: Machine) -> Iterator[Finding]:
     """Say which instructions there are, and name the precisions that they don't speed up."""
-    text = machine.read(CPUINFO)
-    if text is None:
+    here = processor(machine.read)
+    if here is None:
         return
-    flags = set(_field(text, "flags") or _field(text, "Features"))
-    model = " ".join(_field(text, "model name")) or machine.processor
-    known = ", ".join(name for flag, name in NAMES.items() if flag in flags)
+    model = here.model or machine.processor
+    known = ", ".join(name for flag, name in NAMES.items() if flag in here.flags)
     yield Finding(OK, "CPU", f"{model}, {machine.cores} cores: {known or 'no instructions that speed up a graph'}")
     intel = machine.processor == "x86_64"
-    if intel and "avx2" not in flags:
+    if intel and "avx2" not in here.flags:
         yield Finding(
             NOTE,
             "AVX2",
@@ -46,11 +42,11 @@ def check(machine: Machine) -> Iterator[Finding]:
             "AVX2 or AVX-512, without which a graph takes several times as long",
             "in a virtual machine, pass the host's processor through; else use another machine",
         )
-    if not flags & BF16:
+    if not here.bf16:
         yield Finding(
             NOTE, "bf16", "no instructions for it", "fp32 graphs here: bf16 is not faster", "leave --precision bf16 out"
         )
-    if not flags & INT8:
+    if not here.int8:
         yield Finding(
             NOTE,
             "int8",
@@ -58,8 +54,3 @@ def check(machine: Machine) -> Iterator[Finding]:
             "fp32 graphs here: int8 is small, but hardly faster, and OpenVINO may cut sums off",
             "leave --precision int8 and int8-qdq out, unless size is what counts",
         )
-
-
-def _field(text: str, name: str) -> list[str]:
-    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
-    return found[1].split() if found else []

@@ -11,10 +11,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.onnxruntime import placement
 from adaptertune_deploy.engines.onnxruntime import providers as ort_providers
+from adaptertune_deploy.engines.onnxruntime import session as ort_session
 from adaptertune_deploy.engines.onnxruntime.providers import CPU, CUDA, TENSORRT, cuda_options, tensorrt_options
 from adaptertune_deploy.engines.opening import check_options
 from adaptertune_deploy.engines.options import EngineOptions
@@ -124,9 +126,28 @@ def test_the_session_neither_spins_nor_keeps_patterns_nor_falls_back(monkeypatch
     ((options, rest),) = made
     assert options.intra_op_num_threads == 3
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
     assert options.enable_mem_pattern is False
     assert rest == {"providers": [CPU], "enable_fallback": 0}
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "asked"),
+    [
+        ("flags : avx2 avx512f\n", "1"),
+        ("flags : avx2 avx_vnni\n", "0"),
+        ("flags : avx2 avx512f avx512_vnni\n", "0"),
+        ("flags : avx2 avx512f avx512_vnni amx_int8\n", "0"),
+        (None, "1"),
+    ],
+)
+def test_products_of_uint8_are_asked_for_only_where_those_of_int8_may_be_cut_off(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, asked: str
+) -> None:
+    """ONNX Runtime has no instruction for u8 x u8 on a processor with one for u8 x s8: they take half as long again."""
+    monkeypatch.setattr(cores, "read_small", lambda path: cpuinfo)
+    asking = ort_session._adds_int8_exactly.__wrapped__  # what was found for an earlier session is kept
+    monkeypatch.setattr(ort_session, "_adds_int8_exactly", asking)
+    assert ort_session._options(1, gpu=False).get_session_config_entry("session.x64quantprecision") == asked
 
 
 def test_sums_of_int8_products_are_exact_on_every_cpu() -> None:
