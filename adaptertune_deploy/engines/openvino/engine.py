@@ -168,7 +168,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
     try:
         core, layout = ov.Core(), openvino_model.bank_of(signature, where)
         bfloat16 = floats(options, settings) is Precision.BF16
-        model = openvino_model.read_model(core, graph, layout, bfloat16, where)
+        model = openvino_model.read_model(core, graph, layout, bfloat16, where, said in QUANTISED)
         compiled = _compile(core, model, _config(options, settings))
         precision, rest = openvino_precision.computed(compiled, said), openvino_precision.kept(compiled)
         if precision in QUANTISED and rest != HINTS[Precision(settings.rest)]:

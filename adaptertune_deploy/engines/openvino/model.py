@@ -1,6 +1,7 @@
 """What is made of a graph before OpenVINO compiles it.
 
-A shared graph gets the packed bank (engines.bank.packed). Where it is computed in bfloat16, it also gets
+Where products are in bfloat16 or int8, its tokens are padded (engines.openvino.padding). A shared graph gets the packed
+bank (engines.bank.packed). Where it is computed in bfloat16, it also gets
 
 - its bank in bfloat16: from a float32 one OpenVINO would convert the slots of all tasks in every run;
 - a last product, of its features with the unit matrix. OpenVINO keeps in float32 what comes behind the last product,
@@ -19,6 +20,7 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.engines.bank.packed import PACKED, PackedBank, pack
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino.library import PrePostProcessor, operators, ov
+from adaptertune_deploy.engines.openvino.padding import pad_tokens
 
 
 def bank_of(signature: Signature, where: str) -> PackedBank | None:
@@ -33,7 +35,9 @@ def bank_of(signature: Signature, where: str) -> PackedBank | None:
     return PackedBank.of(signature.inputs, graph_facts.from_metadata(signature.metadata, where).slots, where)
 
 
-def read_model(core: Any, graph: bytes, layout: PackedBank | None, bfloat16: bool, where: str) -> Any:
+def read_model(
+    core: Any, graph: bytes, layout: PackedBank | None, bfloat16: bool, where: str, quantised: bool = False
+) -> Any:
     """Return OpenVINO's model of a graph.
 
     Args:
@@ -42,11 +46,14 @@ def read_model(core: Any, graph: bytes, layout: PackedBank | None, bfloat16: boo
         layout: of its bank; None where it has none.
         bfloat16: whether the model will be computed in it.
         where: the file, for messages.
+        quantised: whether its products are in int8.
 
     Raises:
         EngineError: a bank that is read otherwise than export has it read.
     """
     model = core.read_model(graph if layout is None else pack(graph, layout, where))
+    if bfloat16 or quantised:
+        pad_tokens(model)
     if layout is None or not bfloat16:
         return model
     _end_in_a_product(model)

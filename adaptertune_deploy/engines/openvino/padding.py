@@ -1,0 +1,133 @@
+"""A token more or two for OpenVINO's products of one image.
+
+OpenVINO's products in bfloat16 and int8 divide their rows into blocks of one size, and the rows of one image are its
+tokens: 197, a prime number, take 350 us where 198 take 293 (docs/decisions/0047-tokens-are-padded-on-openvino.md). So
+tokens of zeros follow the image's own. Nothing looks at them: attention's keys and values end before them, and so does
+whatever else may not see them, such as an average over the tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from adaptertune_deploy.engines.openvino.library import operators
+from adaptertune_deploy.engines.openvino.token_axis import axis_after, constant
+
+# A number of rows with a divisor among these goes well, as measured for all counts of tokens that timm's models have.
+BLOCKS = range(33, 67)
+MOST = 4  # more tokens than these cost what they save
+LARGEST = 300  # from there on the last block is a small part of the work
+
+
+@dataclass
+class _Plan:
+    """What changes in a model.
+
+    cut: inputs that end before the padding, with the axis of the tokens there.
+    shapes: inputs that name the number of tokens in a shape, with the shape's place of it.
+    unpadded: whether a product of all tokens would be left without padding.
+    """
+
+    cut: list[tuple[Any, int]] = field(default_factory=list)
+    shapes: list[tuple[Any, int]] = field(default_factory=list)
+    unpadded: bool = False
+
+
+def tokens_more(tokens: int) -> int:
+    """Return how many tokens of padding make products of an image faster; 0 where none do."""
+    for more in range(MOST + 1 if tokens <= LARGEST else 0):
+        if any((tokens + more) % rows == 0 for rows in BLOCKS):
+            return more
+    return 0
+
+
+def pad_tokens(model: Any) -> int:
+    """Pad the tokens of a Vision Transformer where that makes its products faster, and return by how many.
+
+    Args:
+        model: of OpenVINO; it is changed in place, and left alone where not every product of all tokens would gain.
+    """
+    start = _embedded(model)
+    if start is None:
+        return 0
+    tokens: int = start.get_partial_shape()[1].get_length()
+    more = tokens_more(tokens)
+    if not more:
+        return 0
+    plan = _planned(model, start, tokens)
+    if plan.unpadded:
+        return 0
+    after = list(start.get_target_inputs())
+    for port, axis in plan.cut:
+        ends = [np.array([value], np.int64) for value in (0, tokens, 1, axis)]
+        port.replace_source_output(operators.slice(port.get_source_output(), *ends).output(0))
+    for port, place in plan.shapes:
+        shape = constant(port.get_source_output())
+        assert shape is not None
+        shape = shape.copy()
+        shape[place] += more
+        port.replace_source_output(operators.constant(shape).output(0))
+    padded = operators.pad(start, np.array([0, 0, 0]), np.array([0, more, 0]), "constant", np.float32(0)).output(0)
+    for port in after:
+        if port.get_source_output() == start:
+            port.replace_source_output(padded)
+    model.validate_nodes_and_infer_types()
+    return more
+
+
+def _embedded(model: Any) -> Any:
+    """Return the tokens [B, tokens, width] with their positions added, None where no such sum is found."""
+    found = None
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Add" and _is_position(node):
+            found = node.output(0)
+    return found
+
+
+def _is_position(node: Any) -> bool:
+    shape = node.get_output_partial_shape(0)
+    if shape.rank.is_dynamic or len(shape) != 3 or shape[1].is_dynamic or shape[1].get_length() == 1:
+        return False
+    for port in node.inputs():
+        source = port.get_source_output()
+        rows = source.get_partial_shape()
+        if source.get_node().get_type_name() == "Constant" and len(rows) > 1 and rows[-2] == shape[1]:
+            return True
+    return False
+
+
+def _planned(model: Any, start: Any, tokens: int) -> _Plan:
+    """Follow the tokens from where they are padded to where they are told apart."""
+    plan, axes = _Plan(), {_key(start): 1}
+    for node in model.get_ordered_ops():
+        given = [axes.get(_key(port.get_source_output())) for port in node.inputs()]
+        if all(axis is None for axis in given):
+            plan.unpadded |= len(axes) > 1 and _multiplies_all(node, tokens)
+            continue
+        plan.unpadded |= node.get_type_name() == "Result"
+        if node.get_type_name() == "MatMul" and given[1] is not None:  # keys and values
+            plan.cut.append((node.input(1), given[1]))
+            given[1] = None
+        found = axis_after(node, given, tokens) if given != [None, None] else [None]
+        if found is None:
+            plan.cut += [(port, axis) for port, axis in zip(node.inputs(), given, strict=True) if axis is not None]
+            continue
+        if node.get_type_name() == "Reshape" and found[0] is not None:
+            plan.shapes.append((node.input(1), found[0]))
+        axes |= {_key(output): axis for output, axis in zip(node.outputs(), found, strict=True) if axis is not None}
+    return plan
+
+
+def _multiplies_all(node: Any, tokens: int) -> bool:
+    """Whether a node is a product of all tokens."""
+    if node.get_type_name() != "MatMul":
+        return False
+    shape = node.input(0).get_source_output().get_partial_shape()
+    return len(shape) > 2 and bool(shape[-2] == tokens)
+
+
+def _key(output: Any) -> tuple[str, int]:
+    return output.get_node().get_name(), output.get_index()
