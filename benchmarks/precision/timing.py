@@ -66,7 +66,7 @@ def measure(
         lacking = [batch for batch in map(int, given.batches.split(",")) if f"{name}, {batch}" not in found["rows"]]
         if lacking:
             with tempfile.TemporaryDirectory() as folder:
-                backbone = _backbone(name, given.weights)
+                backbone = backbone_of(name, given.weights)
                 graphs = write_graphs(backbone, given.data, set(map(graph_precision, arms.values())), Path(folder))
                 plain = Path(folder, "plain.onnx")
                 forms.write_plain(backbone, plain)
@@ -119,7 +119,8 @@ def described(seconds: Mapping[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def _backbone(name: str, weights: Path) -> Backbone:
+def backbone_of(name: str, weights: Path) -> Backbone:
+    """Return DeiT-Tiny with these weights, and any other model with drawn ones."""
     if name != REAL:
         return backbones.random_backbone(name)
     return load_backbone(f"{name}.fb_in1k", weights)

@@ -73,7 +73,7 @@ def test_differences_are_counted() -> None:
 
 def test_both_forms_are_timed_in_every_arm_against_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = timing.backbones.random_backbone("vit_pico_patch8_64")
-    monkeypatch.setattr(timing, "_backbone", lambda name, weights: backbone)
+    monkeypatch.setattr(timing, "backbone_of", lambda name, weights: backbone)
     size = backbone.spec.image_size
     monkeypatch.setattr(
         timing, "_photographs", lambda data, held: np.random.default_rng(0).random((8, 3, *size), np.float32)

@@ -81,17 +81,44 @@ def test_whatever_sees_all_tokens_sees_the_image_s_own_alone(pool: str) -> None:
     assert TOKENS not in rows(padded)
 
 
-def test_keys_and_values_that_did_not_end_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_has_a_mask_and_no_cut() -> None:
+    model = transformer("class")
+    pad_tokens(model)
+    kinds = [node.get_type_name() for node in model.get_ordered_ops()]
+    assert "Slice" not in kinds
+    masks = [
+        node.get_data()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Constant" and list(node.get_output_shape(0)) == [1, 1, 1, TOKENS + 3]
+    ]
+    assert [mask.reshape(-1).tolist() for mask in masks] == 2 * [[0.0] * TOKENS + 3 * [np.float32(-1e9)]]
+
+
+def seen_twice(scores: Any) -> Any:
+    """Attention to attention: more than one operator takes the weights."""
+    return op.add(scores, op.softmax(scores, -1))
+
+
+@pytest.mark.parametrize("scores", [seen_twice, lambda scores: op.multiply(scores, op.constant(np.float32(0.5)))])
+def test_other_attention_gets_the_image_s_own_keys_and_values(scores: Callable[[Any], Any]) -> None:
+    plain, padded = transformer("class", scores=scores), transformer("class", scores=scores)
+    assert pad_tokens(padded) == 3
+    assert [node.get_type_name() for node in padded.get_ordered_ops()].count("Slice") == 4
+    given = feeds(plain)
+    np.testing.assert_allclose(answers(padded, given), answers(plain, given), rtol=0, atol=1e-5)
+
+
+def test_padding_that_attention_looked_at_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that equal answers mean something."""
     planned = padding._planned
 
-    def without_cuts(*arguments: Any) -> Any:
+    def without_masks(*arguments: Any) -> Any:
         plan = planned(*arguments)
-        plan.cut.clear()
+        plan.masked.clear()
         return plan
 
     plain, padded = transformer("class"), transformer("class")
-    monkeypatch.setattr(padding, "_planned", without_cuts)
+    monkeypatch.setattr(padding, "_planned", without_masks)
     assert pad_tokens(padded) == 3
     given = feeds(plain)
     assert np.abs(answers(padded, given) - answers(plain, given)).max() > 1e-3
@@ -124,8 +151,18 @@ def test_without_positions_or_without_need_nothing_is_padded(monkeypatch: pytest
     assert pad_tokens(transformer("class")) == 0
 
 
-def transformer(pool: str, between: Callable[[Any], Any] = lambda tokens: tokens) -> Any:
-    """Return two blocks [B, TOKENS, WIDTH] -> [B, CLASSES], with the same weights each time."""
+def as_it_is(tensor: Any) -> Any:
+    return tensor
+
+
+def transformer(pool: str, between: Callable[[Any], Any] = as_it_is, scores: Callable[[Any], Any] = as_it_is) -> Any:
+    """Return two blocks [B, TOKENS, WIDTH] -> [B, CLASSES], with the same weights each time.
+
+    Args:
+        pool: "class", "last", "average", "attention", or "none", which gives all tokens.
+        between: done to what attention reads.
+        scores: done to the products of queries and keys.
+    """
     draw = np.random.default_rng(0)
 
     def weight(*shape: int) -> Any:
@@ -141,7 +178,7 @@ def transformer(pool: str, between: Callable[[Any], Any] = lambda tokens: tokens
         heads = op.reshape(linear(tokens, WIDTH, 3 * WIDTH), np.array([-1, TOKENS, 3, HEADS, WIDTH // HEADS]), False)
         parts = op.split(op.transpose(heads, np.array([2, 0, 3, 1, 4])), np.int64(0), 3).outputs()
         queries, keys, values = (op.squeeze(part, np.array([0])) for part in parts)
-        weights = op.softmax(op.matmul(queries, keys, False, True), -1)
+        weights = op.softmax(scores(op.matmul(queries, keys, False, True)), -1)
         found = op.transpose(op.matmul(weights, values, False, False), np.array([0, 2, 1, 3]))
         return linear(op.reshape(found, np.array([-1, TOKENS, WIDTH]), False), WIDTH, WIDTH)
 
