@@ -8,7 +8,7 @@ from collections.abc import Mapping
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),
     "gpu": ("onnxruntime-gpu",),
-    "train": ("matplotlib", "PyYAML", "scikit-learn", "scipy", "timm", "torch", "torchvision"),
+    "train": ("matplotlib", "PyYAML", "scikit-learn", "scipy", "threadpoolctl", "timm", "torch", "torchvision"),
     "export": ("onnx", "onnx-ir", "onnxscript", "timm", "torch", "torchvision"),
     "openvino": ("openvino",),
     "tensorrt": ("cuda-bindings", "tensorrt-cu13"),

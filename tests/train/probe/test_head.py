@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.train.probe.head import fit_head
@@ -36,6 +38,29 @@ def test_the_head_is_the_optimum_of_its_objective(penalty: float) -> None:
     expected = softmax(standard @ found[:18].reshape(3, 6).T + found[18:], axis=1)
     np.testing.assert_allclose(softmax(head.logits(features), axis=1), expected, atol=2e-3)
     assert (head.weight.dtype, head.bias.dtype, head.penalty) == (np.float32, np.float32, penalty)
+
+
+def test_the_fit_takes_one_thread_and_gives_back_what_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[set[int]] = []
+    real = LogisticRegression.fit
+
+    def fit(self: Any, *arguments: Any, **named: Any) -> Any:
+        found.append(blas_threads())
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(LogisticRegression, "fit", fit)
+    features, targets = make_points(3)
+    heads = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            heads.append(fit_head(features, targets, 3, 1.0))
+            assert blas_threads() == {threads}
+    assert found == [{1}, {1}]
+    np.testing.assert_array_equal(heads[0].weight, heads[1].weight)
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 def test_two_classes_have_the_probabilities_of_logistic_regression() -> None:
