@@ -8,17 +8,20 @@ may not see them, such as an average over the tokens, gets what lies before them
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from adaptertune_deploy.core import cores
+from adaptertune_deploy.core.processor import processor
 from adaptertune_deploy.engines.openvino.library import operators
 from adaptertune_deploy.engines.openvino.token_axis import axis_after, constant
 
 # A number of rows with a divisor among these goes well, as measured for all counts of tokens that timm's models have.
 BLOCKS = range(33, 67)
-NEVER = -1e9  # a score whose weight is zero
+NEVER = -1e4  # a score whose weight is zero, in float16 too
 MOST = 4  # more tokens than these cost what they save
 LARGEST = 300  # from there on the last block is a small part of the work
 
@@ -37,6 +40,13 @@ class _Plan:
     cut: list[tuple[Any, int]] = field(default_factory=list)
     shapes: list[tuple[Any, int]] = field(default_factory=list)
     unpadded: bool = False
+
+
+@functools.cache
+def is_measured() -> bool:
+    """Whether this processor is of a kind that answers and times were measured on: one without AMX."""
+    found = processor(cores.read_small)
+    return found is None or not any(flag.startswith("amx") for flag in found.flags)
 
 
 def tokens_more(tokens: int) -> int:
@@ -66,7 +76,8 @@ def pad_tokens(model: Any) -> int:
     _cut(plan, tokens)
     _name(plan, more)
     after = [port for port in start.get_target_inputs() if port.get_node().get_type_name() != "Slice"]
-    padded = operators.pad(start, np.array([0, 0, 0]), np.array([0, more, 0]), "constant", np.float32(0)).output(0)
+    nothing = operators.constant(0, start.get_element_type())
+    padded = operators.pad(start, np.array([0, 0, 0]), np.array([0, more, 0]), "constant", nothing).output(0)
     for port in after:
         port.replace_source_output(padded)
     model.validate_nodes_and_infer_types()
@@ -91,11 +102,14 @@ def _name(plan: _Plan, more: int) -> None:
 
 
 def _mask(plan: _Plan, more: int) -> None:
+    """Choose between scores and NEVER: a mask that is added is wrong in OpenVINO's fused attention in bfloat16."""
     for port in plan.masked:
-        scores = port.get_source_output().get_partial_shape()
-        mask = np.zeros((1,) * (len(scores) - 1) + (scores[-1].get_length(),), np.float32)
-        mask[..., -more:] = NEVER
-        port.replace_source_output(operators.add(port.get_source_output(), operators.constant(mask)).output(0))
+        scores = port.get_source_output()
+        shape = scores.get_partial_shape()
+        behind = np.zeros((1,) * (len(shape) - 1) + (shape[-1].get_length(),), bool)
+        behind[..., -more:] = True
+        never = operators.constant(NEVER, scores.get_element_type())
+        port.replace_source_output(operators.select(operators.constant(behind), never, scores).output(0))
 
 
 def _embedded(model: Any) -> Any:

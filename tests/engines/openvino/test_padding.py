@@ -12,6 +12,7 @@ import pytest
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("OpenVINO is an extra of its own", allow_module_level=True)
 
+from adaptertune_deploy.core import cores
 from adaptertune_deploy.engines.engine import AnyArray
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.openvino import model as openvino_model
@@ -22,6 +23,7 @@ from adaptertune_deploy.engines.openvino.padding import pad_tokens, tokens_more
 from tests.engines.golden import golden_graph
 
 TOKENS, WIDTH, HEADS, CLASSES = 37, 16, 2, 5
+BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +57,31 @@ def test_a_graph_of_export_answers_as_without(task: str | None) -> None:
 
     plain, padded = read(), read()
     assert pad_tokens(padded) == 3
-    given = feeds(plain)
-    np.testing.assert_allclose(answers(padded, given), answers(plain, given), rtol=0, atol=1e-5)
+    for images in (1, 2, 5):
+        given = feeds(plain, images)
+        np.testing.assert_allclose(answers(padded, given), answers(plain, given), rtol=0, atol=1e-5)
+        if BF16:
+            half = answers(plain, given, "bf16")
+            np.testing.assert_allclose(answers(padded, given, "bf16"), half, rtol=0, atol=1e-2 * np.abs(half).max())
     tokens = rows(plain)
     assert rows(padded) == {count + 3 if count == max(tokens) else count for count in tokens}
 
 
-def test_export_opens_padded_graphs_where_products_are_not_float32() -> None:
+@pytest.mark.parametrize(
+    ("cpuinfo", "measured"),
+    [("flags : avx512_bf16 avx512_vnni\n", True), ("flags : avx512_bf16 amx_tile amx_bf16\n", False), (None, True)],
+)
+def test_where_nothing_was_measured_nothing_is_padded(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, measured: bool
+) -> None:
+    monkeypatch.setattr(cores, "read_small", lambda path: cpuinfo)
+    monkeypatch.setattr(openvino_model, "is_measured", padding.is_measured.__wrapped__)
+    found, usual = openvino_model.read_model(ov.Core(), golden_graph("birds"), None, True, "g"), golden_graph("birds")
+    assert (rows(found) != rows(ov.Core().read_model(usual))) is measured
+
+
+def test_export_opens_padded_graphs_where_products_are_not_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_model, "is_measured", lambda: True)
     graph = golden_graph("birds")
     read = openvino_model.read_model
     plain, half, whole = (
@@ -77,6 +97,9 @@ def test_whatever_sees_all_tokens_sees_the_image_s_own_alone(pool: str) -> None:
     assert pad_tokens(padded) == 3
     given = feeds(plain)
     np.testing.assert_allclose(answers(padded, given), answers(plain, given), rtol=0, atol=1e-5)
+    if BF16:
+        half = answers(plain, given, "bf16")
+        np.testing.assert_allclose(answers(padded, given, "bf16"), half, rtol=0, atol=1e-2 * np.abs(half).max())
     assert TOKENS + 3 in rows(padded)
     assert TOKENS not in rows(padded)
 
@@ -91,7 +114,7 @@ def test_attention_has_a_mask_and_no_cut() -> None:
         for node in model.get_ordered_ops()
         if node.get_type_name() == "Constant" and list(node.get_output_shape(0)) == [1, 1, 1, TOKENS + 3]
     ]
-    assert [mask.reshape(-1).tolist() for mask in masks] == 2 * [[0.0] * TOKENS + 3 * [np.float32(-1e9)]]
+    assert [mask.reshape(-1).tolist() for mask in masks] == 2 * [[False] * TOKENS + 3 * [True]]
 
 
 def seen_twice(scores: Any) -> Any:
@@ -199,22 +222,22 @@ def transformer(pool: str, between: Callable[[Any], Any] = as_it_is, scores: Cal
     return ov.Model([tokens if pool == "none" else linear(tokens, WIDTH, CLASSES)], [given])
 
 
-def feeds(model: Any) -> dict[str, AnyArray]:
-    """Return drawn inputs: two images in three rows of two tasks."""
+def feeds(model: Any, images: int = 2) -> dict[str, AnyArray]:
+    """Return drawn inputs: these images in one row more, of two tasks in turn."""
     draw, given = np.random.default_rng(1), {}
     for place, port in enumerate(model.inputs):
         sizes = [None if size.is_dynamic else size.get_length() for size in port.get_partial_shape()]
         name = next(iter(port.get_names()), str(place))
         if port.get_element_type() != ov.Type.f32:
-            given[place] = np.array([0, 1, 1] if name == "image" else [0, 1, 0])
+            given[place] = np.arange(images + 1) % (images if name == "image" else 2)
         else:
-            first = 2 if len(model.inputs) == 1 or name == "images" else 32
+            first = images if len(model.inputs) == 1 or name == "images" else 32
             given[place] = draw.normal(size=(first, *(size or 2 for size in sizes[1:]))).astype(np.float32)
     return given  # type: ignore[return-value]
 
 
-def answers(model: Any, given: dict[str, AnyArray]) -> AnyArray:
-    (found,) = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given).values()
+def answers(model: Any, given: dict[str, AnyArray], precision: str = "f32") -> AnyArray:
+    (found,) = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})(given).values()
     return np.array(found)
 
 
