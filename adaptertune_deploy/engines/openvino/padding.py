@@ -19,7 +19,7 @@ from adaptertune_deploy.core.processor import processor
 from adaptertune_deploy.engines.openvino.library import operators
 from adaptertune_deploy.engines.openvino.token_axis import axis_after, constant
 
-# A number of rows with a divisor among these goes well, as measured for all counts of tokens that timm's models have.
+# Numbers of rows with a divisor among these went well where they were measured (benchmarks/precision/padding.py).
 BLOCKS = range(33, 67)
 NEVER = -1e4  # a score whose weight is zero, in float16 too
 MOST = 4  # more tokens than these cost what they save
@@ -74,7 +74,7 @@ def pad_tokens(model: Any) -> int:
     if plan.unpadded:
         return 0
     _cut(plan, tokens)
-    _name(plan, more)
+    _resize(plan, more)
     after = [port for port in start.get_target_inputs() if port.get_node().get_type_name() != "Slice"]
     nothing = operators.constant(0, start.get_element_type())
     padded = operators.pad(start, np.array([0, 0, 0]), np.array([0, more, 0]), "constant", nothing).output(0)
@@ -92,7 +92,7 @@ def _cut(plan: _Plan, tokens: int) -> None:
         port.replace_source_output(operators.slice(port.get_source_output(), *ends).output(0))
 
 
-def _name(plan: _Plan, more: int) -> None:
+def _resize(plan: _Plan, more: int) -> None:
     for port, place in plan.shapes:
         shape = constant(port.get_source_output())
         assert shape is not None
@@ -145,8 +145,9 @@ def _planned(model: Any, start: Any, tokens: int) -> _Plan:
         plan.unpadded |= node.get_type_name() == "Result"
         if node.get_type_name() == "MatMul" and given[1] is not None:
             second, given[1] = (node.input(1), given[1]), None
-            softmax = None if _sums_over(*second) else _softmax_behind(node)
-            scores = keys.pop(_key(node.input(0).get_source_output()), None) if _sums_over(*second) else None
+            sums = _sums_over(*second)
+            softmax = None if sums else _softmax_behind(node)
+            scores = keys.pop(_key(node.input(0).get_source_output()), None) if sums else None
             if softmax is not None:
                 keys[_key(softmax.output(0))] = softmax.input(0), second
             elif scores is not None:

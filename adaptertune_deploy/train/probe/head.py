@@ -42,8 +42,8 @@ class Head:
 def fit_head(features: Array, targets: Targets, classes: int, penalty: float, weights: Weights | None = None) -> Head:
     """Fit a head by LBFGS, in one thread.
 
-    Its products are small, and the threads of NumPy's BLAS wait for those of SciPy's: two on two cores take two to five
-    times as long as one, and many times as long beside another process. One also sums in the same order everywhere.
+    Its products are small: more threads of NumPy's and SciPy's BLAS would wait for each other longer than they work,
+    all the more beside another process. One also sums in the same order everywhere.
 
     Args:
         features: [images, features] float32.
