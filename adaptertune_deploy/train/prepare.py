@@ -121,7 +121,8 @@ def _views(run: Run) -> Views | None:
     if not run.recipe.views or not blocks:
         return None
     augment = run.dataset.augment
-    return Views(run.splits.train, run.pixels, augment, run.backbone, blocks[0], run.recipe, run.device)
+    tested = len(run.splits.test or ())
+    return Views(run.splits.train, run.pixels, augment, run.backbone, blocks[0], run.recipe, run.device, tested)
 
 
 def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:

@@ -51,7 +51,7 @@ class Run:
     contents: of the training images, equal for exact copies (data.duplicates.contents_of); () goes by their files.
     tell: called with those that come up while it trains.
     checkpoints: where the trainings are kept meanwhile; None keeps nothing.
-    views: fixed ones of the training images; None augments anew in every epoch.
+    views: fixed ones of the training images, and the test images' tokens; None augments anew in every epoch.
     logs: of every step; None keeps none.
     group: the processes that train together; None trains alone.
     watch: of the run and its parts.
@@ -153,8 +153,10 @@ class Run:
             return self.views.served_batches(rows, EVALUATION_BATCH, self.progress)
         return self._served(self.splits.train if rows is None else self.splits.train.take(rows))
 
-    def test_images(self) -> EvaluationLoader:
-        """Return the test images as they are served, in order."""
+    def test_images(self) -> Batches:
+        """Return the test images as they are served, in order; with fixed views their tokens."""
+        if self.views is not None:
+            return self.views.test_batches(self.test, EVALUATION_BATCH, self.progress)
         return self._served(self.test)
 
     def batches(self, rows: Rows, steps: int, seed: int, start_step: int = 0) -> Batches:

@@ -7,7 +7,8 @@ DIR holds flowers/ in the layout that `atd train` reads, weights are those of De
 official training images with adapters in every block, exports it in every precision, and asks each graph about the
 official validation images, which nothing was trained or calibrated on. "timing" runs graphs of both models in one
 process, interleaved, as ratios to ONNX Runtime's merged fp32 graph, round by round; that wants a quiet machine. What
-FOLDER and the results file hold already is not done again, so an interrupted benchmark goes on where it stopped.
+FOLDER and the results file hold of this processor already is not done again, so an interrupted benchmark goes on where
+it stopped; what was measured on others stays beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,12 @@ def compare(logits: Array, exact: Array, targets: Any) -> dict[str, Any]:
     }
 
 
-def measure_answers(given: argparse.Namespace, results: dict[str, Any]) -> None:
-    """Ask every graph that was not asked yet; the results are written after each."""
+def measure_answers(given: argparse.Namespace, here: dict[str, Any], keep: Callable[[], None]) -> None:
+    """Ask every graph that was not asked yet on this machine; the results are kept after each."""
     folder = prepare(given.data, given.weights, given.work)
     manifest = bundle.read_manifest(folder)
     images, targets = read_images(given.work / "flowers.csv", folder, given.images)
-    answers: dict[str, Any] = results.setdefault("answers", {"rows": {}})
+    answers: dict[str, Any] = here.setdefault("answers", {"rows": {}})
     answers |= {"machine": dataclasses.asdict(describe_machine()), "rank": manifest.tasks[0].task.adapter.rank}
     for form in FORMS:
         exact = None
@@ -176,7 +177,7 @@ def measure_answers(given: argparse.Namespace, results: dict[str, Any]) -> None:
             graph = folder / select_graph(manifest, form, graph_precision(options), task).file
             answers["rows"][key] = {"megabytes": graph.stat().st_size / 1e6, **compare(logits, exact, targets)}
             print(key, json.dumps(answers["rows"][key]), flush=True)
-            write(results, given.json)
+            keep()
 
 
 def write(results: Mapping[str, Any], file: Path) -> None:
@@ -210,12 +211,13 @@ def main(arguments: list[str]) -> None:
     """Measure what is missing."""
     given = parse(arguments)
     results: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
+    here = results.setdefault(describe_machine().processor, {})
     if given.only in (None, "answers"):
-        measure_answers(given, results)
+        measure_answers(given, here, lambda: write(results, given.json))
     if given.only in (None, "timing"):
         arms = {str(arm): arm.options(given.threads) for arm in ARMS}
-        for found in timing.measure(given, arms, results):
-            results["timing"] = found
+        for found in timing.measure(given, arms, here):
+            here["timing"] = found
             write(results, given.json)
     print(f"numbers written to {given.json}")
 

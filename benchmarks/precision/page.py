@@ -1,9 +1,10 @@
-"""The page docs/results/precision.md, made from the results of benchmarks.precision.measure."""
+"""The page docs/results/precision.md, made from the results of benchmarks.precision.measure: a section a machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from adaptertune_deploy.bench.machine import FEATURES
 from adaptertune_deploy.core.answers.significance import p_words, wilson
 from benchmarks import documents
 from benchmarks.documents import Facts
@@ -13,23 +14,24 @@ RESULTS, PAGE = documents.results("precision"), documents.page("precision")
 
 HEAD = """# Precisions: what they cost in answers, and what they take
 
-Written by `make bench-precision` from `benchmarks/results/precision.json`; do not edit.
-"""
-ANSWERS = """## Answers
+Written by `make bench-precision` from `benchmarks/results/precision.json`; do not edit. A section a machine.
+
+## Asked about
 
 DeiT-Tiny with adapters of rank {rank} in every block, trained on the 1,020 training images of Flowers-102 and asked
 about {images:,} of its validation images, which nothing was trained or calibrated on; 8 images a run. Differences are
 of logits, the cosine is the smallest of any image, both against ONNX Runtime's fp32 graph of the same form, whose own
 difference from torch every export measures. "Same" counts images with the same first class as there, "compared" the
 images that only one of the two gets right, with an exact McNemar test.
-"""
-TIMING = """## Times
+
+## Timed
 
 {rounds} rounds in {openings} openings, {clock} time, {tasks} tasks of rank {rank} mixed in the rows of the shared form.
 Medians with quartiles; ratios are to ONNX Runtime's merged fp32 graph of the same model and batch, round by round.
+That graph is faster than an ordinary export of the timm model without adapters; "to plain" is to that one.
 """
-BESIDE = 'That graph is faster than an ordinary export of the timm model without adapters; "to plain" is to that one.\n'
-NOT_TIMED = "## Times\n\n**Not run yet**: `make bench-precision-timing`, on a quiet machine.\n"
+NOT_RUN = "**Not run yet**: `make bench-precision-{part}`{where}."
+PARTS = {"answers": "", "timing": ", on a quiet machine"}
 SAME, POINTS = 0.98, 0.5  # of OpenVINO in int8: share of answers that stay, accuracy lost at most
 INT8_QDQ = "openvino int8-qdq"
 # (graph, model or "", batch or 0 for any) -> the ratio that is wanted
@@ -43,21 +45,44 @@ WANTED = {
 
 
 def page(results: Facts) -> str:
-    """Return the page as Markdown; what was not measured is said."""
-    lines = [HEAD]
-    if results.get("answers", {}).get("rows"):
-        lines += _answers(results["answers"])
-    timing = results.get("timing")
-    lines += _timing(timing) if timing else [NOT_TIMED]
-    measured = [part for part in ("answers", "timing") if part in results]
-    machines = [f"- {part}: {machine(results[part]['machine'])}" for part in measured]
-    return "\n".join([*lines, "## Machines\n", *machines, ""])
+    """Return the page as Markdown; what was not measured is said.
+
+    Args:
+        results: processor -> what was measured on it, the parts "answers" and "timing".
+    """
+    lines = [_head(results), *_judged(results)]
+    for processor, parts in results.items():
+        lines.append(f"## {short(processor)}\n")
+        lines += [f"- {part}: {machine(parts[part]['machine'])}" for part in PARTS if part in parts] + [""]
+        for part, tell in (("answers", _answers), ("timing", _timing)):
+            lines += tell(parts[part]) if part in parts else [NOT_RUN.format(part=part, where=PARTS[part]) + "\n"]
+    return "\n".join(lines)
+
+
+def short(processor: str) -> str:
+    """Return a processor's name with the last of what bench.machine says that it has: "AMD EPYC (avx512_bf16)"."""
+    words = processor.split()
+    has = [word for word in words if word in FEATURES]
+    name = " ".join(word for word in words if word not in has)
+    return f"{name} ({has[-1]})" if has else name
+
+
+def _head(results: Facts) -> str:
+    """Return how the latest of each part was measured."""
+    found = [parts[part] for parts in results.values() for part in PARTS if part in parts]
+    facts: dict[str, object] = {}
+    for part in found:
+        facts |= {"rank": part["rank"], **_asked(part)} if "rank" in part else part["settings"]
+    return HEAD.format(**({"images": 0, "rounds": 0, "openings": 0, "clock": "no", "tasks": 0} | facts))
+
+
+def _asked(answers: Facts) -> dict[str, object]:
+    return {"images": next(iter(answers["rows"].values()))["images"]}
 
 
 def _answers(answers: Facts) -> Iterator[str]:
+    yield "### Answers\n"
     rows = answers["rows"]
-    first = next(iter(rows.values()))
-    yield ANSWERS.format(rank=answers["rank"], images=first["images"])
     columns = ("graph", "MB", "max", "mean", "cosine", "same", "right", "compared")
     yield heading(*columns)
     for name, found in rows.items():
@@ -94,21 +119,43 @@ def _judged_answers(name: str, row: Facts) -> str:
 
 
 def _timing(timing: Facts) -> Iterator[str]:
-    yield TIMING.format(**timing["settings"])
-    plain = all("to_plain" in found for rows in timing["rows"].values() for found in rows.values())
-    if plain:
-        yield BESIDE
     for key, rows in timing["rows"].items():
         model, batch = key.rsplit(", ", 1)
         yield f"### {model}, batch {batch}\n"
-        yield heading("graph", "ms", *(["to plain"] if plain else []), "ratio", "at most")
+        yield heading("graph", "ms", "to plain", "ratio", "at most")
         for name, found in rows.items():
-            ratio = found["ratio"]
+            ratio, taken = found["ratio"], f"{found['milliseconds']['median']:.1f}"
             limit = wanted(name, model, int(batch))
             judged = "" if limit is None else at_most(ratio["median"], limit)
-            beside = [spread(found["to_plain"], 3)] if plain else []
-            yield row(name, f"{found['milliseconds']['median']:.1f}", *beside, spread(ratio, 3), judged)
+            yield row(name, taken, spread(found["to_plain"], 3), spread(ratio, 3), judged)
         yield ""
+
+
+def _judged(results: Facts) -> Iterator[str]:
+    """Yield the table of what is wanted, a column a machine."""
+    timed = {processor: parts["timing"]["rows"] for processor, parts in results.items() if "timing" in parts}
+    cases = {
+        (key, name): limit
+        for rows in timed.values()
+        for key, graphs in rows.items()
+        for name in graphs
+        if (limit := wanted(name, key.rsplit(", ", 1)[0], int(key.rsplit(", ", 1)[1]))) is not None
+    }
+    if not cases:
+        return
+    yield "## Times that were wanted\n"
+    yield heading("model, batch", "graph", "at most", *map(short, timed), text=2)
+    for (key, name), limit in cases.items():
+        found = [rows.get(key, {}).get(name) for rows in timed.values()]
+        yield row(key, name, f"{limit:g}", *(_met(each, limit) for each in found))
+    yield ""
+
+
+def _met(found: Facts | None, limit: float) -> str:
+    if found is None:
+        return ""
+    ratio = found["ratio"]["median"]
+    return f"{ratio:.3f}" if ratio <= limit else f"{ratio:.3f}{MISSED}"
 
 
 def wanted(name: str, model: str, batch: int) -> float | None:

@@ -48,7 +48,7 @@ def measure(
     Args:
         given: see precision.parse.
         arms: name -> options of what is timed.
-        results: what the results file holds.
+        results: what the results file holds of this machine.
     """
     settings = {
         "rounds": given.rounds,

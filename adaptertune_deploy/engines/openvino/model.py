@@ -20,7 +20,7 @@ from adaptertune_deploy.core.bundle import graph_facts
 from adaptertune_deploy.engines.bank.packed import PACKED, PackedBank, pack
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino.library import PrePostProcessor, operators, ov
-from adaptertune_deploy.engines.openvino.padding import is_measured, pad_tokens
+from adaptertune_deploy.engines.openvino.padding import pad_tokens, pays_here
 
 
 def bank_of(signature: Signature, where: str) -> PackedBank | None:
@@ -52,7 +52,7 @@ def read_model(
         EngineError: a bank that is read otherwise than export has it read.
     """
     model = core.read_model(graph if layout is None else pack(graph, layout, where))
-    if (bfloat16 or quantised) and is_measured():
+    if (bfloat16 or quantised) and pays_here():
         pad_tokens(model)
     if layout is None or not bfloat16:
         return model

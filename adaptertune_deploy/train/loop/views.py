@@ -2,7 +2,7 @@
 
 With adapters in the last blocks most of a step repeats what no training changes. What it can't repeat is an image that
 is augmented anew in every epoch, so each image gets a few augmentations that stay, and its view as served. All folds,
-ranks and seeds of a run share them, and what is measured on training images goes on from the view as served.
+ranks and seeds of a run share them, and what is measured, on training or test images, goes on from views as served.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Views:
         block: int,
         recipe: Recipe,
         device: Device,
+        tested: int = 0,
     ) -> None:
         """Check that they can be had.
 
@@ -58,6 +59,7 @@ class Views:
             block: the first that gets an adapter; the common part ends with its output.
             recipe: how many views, and the seed of their augmentation.
             device: computes them in its precision.
+            tested: how many test images will be asked for.
 
         Raises:
             UsageError: a backbone whose blocks can't be run apart, or more bytes than LARGEST.
@@ -72,13 +74,15 @@ class Views:
         blank = torch.zeros(1, 3, *backbone.spec.image_size, device=device.torch)
         self._shape = tuple(common_tokens(backbone.module, blank, block).shape[1:])
         self._dtype = torch.bfloat16 if device.precision == "bf16" else torch.float32
-        size = (self._count * self._dtype.itemsize + EXACT.itemsize) * len(split) * int(np.prod(self._shape))
+        values = self._count * self._dtype.itemsize * len(split) + EXACT.itemsize * (len(split) + tested)
+        size = values * int(np.prod(self._shape))
         if size > LARGEST:
+            images = len(split) + tested
             raise UsageError(
-                f"--views {recipe.views}: the tokens of {len(split):,} images take {size / 1e9:.1f} GB of memory, "
+                f"--views {recipe.views}: the tokens of {images:,} images take {size / 1e9:.1f} GB of memory, "
                 f"expected at most {LARGEST / 1e9:.0f}; use fewer views, or leave it out"
             )
-        self._served: Tensor | None = None
+        self._served: dict[Split, Tensor] = {}
         self._augmented: Tensor | None = None
 
     def batches(
@@ -92,7 +96,7 @@ class Views:
         progress: Progress,
     ) -> ViewBatches:
         """Return batches of tokens of these training images; see Run.batches."""
-        served = self._as_served(progress)
+        served = self._as_served(self._split, progress)
         if self._augmented is None:
             self._augmented = self._augmentations(progress)
         order = Order(len(rows), recipe.batch_size, seed, steps, start_step, part)
@@ -101,16 +105,21 @@ class Views:
     def served_batches(self, rows: Rows | None, batch_size: int, progress: Progress) -> ServedBatches:
         """Return batches of the tokens of training images as they are served, all or these rows, in order."""
         chosen = np.arange(len(self._split)) if rows is None else rows
-        return ServedBatches(self._as_served(progress), self._split.targets, chosen, batch_size)
+        return ServedBatches(self._as_served(self._split, progress), self._split.targets, chosen, batch_size)
 
-    def _as_served(self, progress: Progress) -> Tensor:
+    def test_batches(self, test: Split, batch_size: int, progress: Progress) -> ServedBatches:
+        """Return batches of the tokens of these test images, which all candidates, ranks and seeds go on from."""
+        return ServedBatches(self._as_served(test, progress), test.targets, np.arange(len(test)), batch_size)
+
+    def _as_served(self, split: Split, progress: Progress) -> Tensor:
         """Return tokens [images, tokens, width]."""
-        if self._served is None:
-            tokens = torch.empty((len(self._split), *self._shape), dtype=EXACT)
-            for done in self._fill(tokens, None, Device(self._device.torch, "fp32"), progress):
-                progress("views as served", done, len(tokens))
-            self._served = tokens
-        return self._served
+        if split not in self._served:
+            what = "views as served" if split is self._split else "test images as served"
+            tokens = torch.empty((len(split), *self._shape), dtype=EXACT)
+            for done in self._fill(tokens, split, None, Device(self._device.torch, "fp32"), progress):
+                progress(what, done, len(tokens))
+            self._served[split] = tokens
+        return self._served[split]
 
     def _augmentations(self, progress: Progress) -> Tensor:
         """Return tokens [views, images, tokens, width] in the precision of the training."""
@@ -118,15 +127,17 @@ class Views:
         tokens = torch.empty((self._count, images, *self._shape), dtype=self._dtype)
         with self._device.fast_steps(self._backbone):
             for view in range(self._count):
-                for done in self._fill(tokens[view], view, self._device, progress):
+                for done in self._fill(tokens[view], self._split, view, self._device, progress):
                     progress("fixed views", view * images + done, self._count * images)
         return tokens
 
     @torch.no_grad()
-    def _fill(self, tokens: Tensor, view: int | None, device: Device, progress: Progress) -> Iterator[int]:
+    def _fill(
+        self, tokens: Tensor, split: Split, view: int | None, device: Device, progress: Progress
+    ) -> Iterator[int]:
         """Compute the tokens of a view; yields the number of images that are done. Chunks are always the same."""
         done = 0
-        for batch in views_loader(self._split, self._pixels, self._preset, CHUNK, self._seed, view, progress):
+        for batch in views_loader(split, self._pixels, self._preset, CHUNK, self._seed, view, progress):
             with device.autocast():
                 found = common_tokens(self._backbone.module, batch.images.to(device.torch), self.block)
             tokens[batch.rows] = found.to("cpu", tokens.dtype)
@@ -136,7 +147,7 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class ServedBatches:
-    """Training images as they are served, in order; len() is the number of batches.
+    """Images as they are served, in order; len() is the number of batches.
 
     tokens: [images, tokens, width].
     targets: int64 [images].

@@ -49,7 +49,8 @@ def command(work: Path, *more: str) -> tuple[list[str], Path]:
 def test_answers_are_compared_with_the_exact_ones_of_the_same_form(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, file = command(work, "--only", "answers")
     measure.main(arguments)
-    rows = json.loads(file.read_text())["answers"]["rows"]
+    (here,) = json.loads(file.read_text()).values()
+    rows = here["answers"]["rows"]
     assert list(rows) == [f"{form}, {arm}" for form in ("shared", "merged") for arm in SOME]
     for name, row in rows.items():
         exact = "onnxruntime" in name
@@ -60,7 +61,10 @@ def test_answers_are_compared_with_the_exact_ones_of_the_same_form(work: Path, m
         assert row["megabytes"] > 0.01
     monkeypatch.setattr(measure, "ask", lambda *_: pytest.fail("it was asked again"))
     measure.main(arguments)
-    assert json.loads(file.read_text())["answers"]["rows"] == rows
+    assert json.loads(file.read_text()) == {here["answers"]["machine"]["processor"]: here}
+    file.write_text(json.dumps({"another": here}))
+    with pytest.raises(pytest.fail.Exception, match="asked again"):  # another machine's answers are not this one's
+        measure.main(arguments)
 
 
 def test_differences_are_counted() -> None:

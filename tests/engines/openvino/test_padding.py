@@ -68,20 +68,18 @@ def test_a_graph_of_export_answers_as_without(task: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "measured"),
+    ("cpuinfo", "pads"),
     [("flags : avx512_bf16 avx512_vnni\n", True), ("flags : avx512_bf16 amx_tile amx_bf16\n", False), (None, True)],
 )
-def test_where_nothing_was_measured_nothing_is_padded(
-    monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, measured: bool
-) -> None:
+def test_where_there_is_amx_nothing_is_padded(monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, pads: bool) -> None:
     monkeypatch.setattr(cores, "read_small", lambda path: cpuinfo)
-    monkeypatch.setattr(openvino_model, "is_measured", padding.is_measured.__wrapped__)
+    monkeypatch.setattr(openvino_model, "pays_here", padding.pays_here.__wrapped__)
     found, usual = openvino_model.read_model(ov.Core(), golden_graph("birds"), None, True, "g"), golden_graph("birds")
-    assert (rows(found) != rows(ov.Core().read_model(usual))) is measured
+    assert (rows(found) != rows(ov.Core().read_model(usual))) is pads
 
 
 def test_export_opens_padded_graphs_where_products_are_not_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_model, "is_measured", lambda: True)
+    monkeypatch.setattr(openvino_model, "pays_here", lambda: True)
     graph = golden_graph("birds")
     read = openvino_model.read_model
     plain, half, whole = (

@@ -114,6 +114,24 @@ def test_what_is_measured_on_training_images_is_what_the_images_give(precision: 
     np.testing.assert_allclose(features[1], features[0], rtol=1e-4, atol=1e-5)
 
 
+def test_test_images_go_on_from_tokens_that_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make_run(blocks=(1, 2), recipe=VIEWED)
+    told: list[tuple[str, int, int]] = []
+    viewed = replace(with_views(plain), progress=lambda *step: told.append(step))
+    model = disturb(make_model(make_task(blocks=(1, 2)), plain.backbone)).eval()
+    for _ in range(2):
+        for function in (
+            lambda run: outputs(model, run.test_images(), run.exact),
+            lambda run: frozen_features(run, "test"),
+        ):
+            (expected, classes), (found, same) = (function(run) for run in (plain, viewed))
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(same, classes)
+    images = len(plain.test)
+    assert [step for step in told if step[0] == "test images as served"] == [("test images as served", images, images)]
+    assert not any(step[0] == "views as served" for step in told)
+
+
 def test_tokens_as_served_come_in_batches_of_the_size_asked_for() -> None:
     views = with_views(make_run(blocks=(1, 2), recipe=VIEWED)).views
     assert views is not None
@@ -128,6 +146,15 @@ def test_more_tokens_than_memory_bears_are_refused_with_their_size(monkeypatch: 
         UsageError, match=r"--views 2: the tokens of 30 images take 0\.0 GB of memory, expected at most"
     ):
         with_views(make_run(blocks=(1, 2), recipe=VIEWED))
+
+
+def test_tokens_of_test_images_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(blocks=(1, 2), recipe=VIEWED)
+    given = (run.splits.train, run.pixels, "fine", run.backbone, 1, run.recipe, run.device)
+    monkeypatch.setattr(module, "LARGEST", 3 * 30 * 5 * 16 * 4 + 6 * 5 * 16 * 4)
+    Views(*given, tested=6)
+    with pytest.raises(UsageError, match=r"--views 2: the tokens of 37 images take"):
+        Views(*given, tested=7)
 
 
 def test_a_backbone_that_can_t_be_run_in_parts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
