@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adaptertune_deploy.bench.machine import FEATURES
 from benchmarks.documents import Facts
 
 MISSED = ", **missed**"
@@ -37,3 +38,11 @@ def machine(facts: Facts) -> str:
     versions = ", ".join(f"{library} {version}" for library, version in facts["versions"].items())
     where = f"{facts['cores']} cores of {facts['processor']}, {facts['memory_gb']} GB"
     return f"{where}; Python {facts['python']}, {versions}"
+
+
+def short(processor: str) -> str:
+    """Return a processor's name with the last of what bench.machine says that it has: "AMD EPYC (avx512_bf16)"."""
+    words = processor.split()
+    has = [word for word in words if word in FEATURES]
+    name = " ".join(word for word in words if word not in has)
+    return f"{name} ({has[-1]})" if has else name

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adaptertune_deploy.bench.machine import FEATURES
 from adaptertune_deploy.core.answers.significance import p_words, wilson
 from benchmarks import documents
 from benchmarks.documents import Facts
-from benchmarks.wording import MISSED, at_most, heading, machine, row, spread
+from benchmarks.wording import MISSED, at_most, heading, machine, row, short, spread
 
 RESULTS, PAGE = documents.results("precision"), documents.page("precision")
 
@@ -57,14 +56,6 @@ def page(results: Facts) -> str:
         for part, tell in (("answers", _answers), ("timing", _timing)):
             lines += tell(parts[part]) if part in parts else [NOT_RUN.format(part=part, where=PARTS[part]) + "\n"]
     return "\n".join(lines)
-
-
-def short(processor: str) -> str:
-    """Return a processor's name with the last of what bench.machine says that it has: "AMD EPYC (avx512_bf16)"."""
-    words = processor.split()
-    has = [word for word in words if word in FEATURES]
-    name = " ".join(word for word in words if word not in has)
-    return f"{name} ({has[-1]})" if has else name
 
 
 def _head(results: Facts) -> str:

@@ -220,16 +220,19 @@ def main(arguments: list[str] | None = None) -> int:
     given.data, given.weights = given.data.resolve(), given.weights.resolve()
     torch.set_num_threads(given.threads)
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    here = results.setdefault(describe_machine().processor, {})
     if given.only != "commands":
-        write(results := results | {"steps": measure_steps(given)})
+        here["steps"] = measure_steps(given)
+        write(results)
     if given.only != "steps":
-        found = []
+        found = {(each["dataset"], each["options"]): each for each in here.get("commands", [])}
         for placement, views in PLACEMENTS.values():
             options = ["--placement", placement] + (["--views", str(views)] if views else [])
             for name in COMMANDS:
                 print(name, *options, file=sys.stderr, flush=True)
-                found.append(measure_command(name, options, given))
-                write(results | {"commands": found})
+                found[name, " ".join(options)] = measure_command(name, options, given)
+                here["commands"] = list(found.values())
+                write(results)
     return 0
 
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from benchmarks import documents
 from benchmarks.documents import Facts
 from benchmarks.training.runs import counted
-from benchmarks.wording import at_least, at_most, machine, row, spread
+from benchmarks.wording import at_least, at_most, machine, row, short, spread
 
 RESULTS, PAGE = documents.results("train_speed"), documents.page("training-speed")
 
 HEAD = """# Training: how fast
 
-Written by `make bench-train` from `benchmarks/results/train_speed.json`; do not edit.
+Written by `make bench-train` from `benchmarks/results/train_speed.json`; do not edit. A section a machine.
 """
-STEPS = """## Steps
+STEPS = """### Steps
 
 {backbone}, adapters of rank {rank}, batches of {batch} images of Flowers-102, {threads} threads, {rounds} rounds in
 which all loops run in turn, {clock} time; medians with quartiles. The reference is a plain loop of torch and timm in
@@ -27,7 +27,7 @@ block, and to the reference with the same placement.
 |---|---|---:|---:|---:|---:|---:|
 """
 PARTS = """
-### Where the time of a step goes
+#### Where the time of a step goes
 
 Milliseconds a step, medians; each part but the first is the difference of two measurements that contain it. The product
 loads a batch while it takes a step on the one before, so that its steps take less than the sum.
@@ -35,7 +35,7 @@ loads a batch while it takes a step on the one before, so that its steps take le
 | adapters | loop | decode, augment | forward, frozen | forward, adapters | backward | optimiser |
 |---|---|---:|---:|---:|---:|---:|
 """
-COMMANDS = """## Whole commands
+COMMANDS = """### Whole commands
 
 `atd train` from the first file that is read to the last that is written, with an empty cache: decoding, probe, folds of
 the comparison, the training on all images, the test.
@@ -49,16 +49,19 @@ WANTED_SECONDS = {"flowers": 180, "cifar10": 240}
 
 
 def page(results: Facts) -> str:
-    """Return the page as Markdown; what was not measured is said."""
+    """Return the page as Markdown; what was not measured is said.
+
+    Args:
+        results: processor -> what was measured on it, the parts "steps" and "commands".
+    """
     lines = [HEAD]
-    steps, commands = results.get("steps"), results.get("commands")
-    lines += ["".join(_steps(steps))] if steps else [f"## Steps\n\n{NOT_RUN}"]
-    lines += ["".join(_commands(commands))] if commands else [f"## Whole commands\n\n{NOT_RUN}"]
-    measured = ([("steps", steps)] if steps else []) + ([("commands", commands[0])] if commands else [])
-    if measured:
-        lines.append(
-            "## Machines\n\n" + "".join(f"- {name}: {machine(facts['machine'])}\n" for name, facts in measured)
-        )
+    for processor, parts in results.items():
+        steps, commands = parts.get("steps"), parts.get("commands")
+        measured = ([("steps", steps)] if steps else []) + ([("commands", commands[0])] if commands else [])
+        machines = "".join(f"- {name}: {machine(facts['machine'])}\n" for name, facts in measured)
+        lines.append(f"## {short(processor)}\n\n{machines}")
+        lines.append("".join(_steps(steps)) if steps else f"### Steps\n\n{NOT_RUN}")
+        lines.append("".join(_commands(commands)) if commands else f"### Whole commands\n\n{NOT_RUN}")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.wording import at_least, at_most, heading, machine, row, spread
+from benchmarks.wording import at_least, at_most, heading, machine, row, short, spread
 
 
 def test_a_table() -> None:
@@ -31,3 +31,9 @@ def test_a_target_is_said_and_that_it_is_missed(value: float, most: str, least: 
 def test_a_machine() -> None:
     facts = {"processor": "Chip", "cores": 2, "memory_gb": 8, "python": "3.11.7", "versions": {"numpy": "2.4.6"}}
     assert machine(facts) == "2 cores of Chip, 8 GB; Python 3.11.7, numpy 2.4.6"
+
+
+def test_a_processor_is_told_by_its_last_feature() -> None:
+    assert short("Intel(R) Xeon(R) Processor avx2 amx_bf16 amx_int8") == "Intel(R) Xeon(R) Processor (amx_int8)"
+    assert short("Cortex-A78 asimddp") == "Cortex-A78 (asimddp)"
+    assert short("Chip") == "Chip"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.precision.page import PAGE, RESULTS, page, short, wanted
+from benchmarks.precision.page import PAGE, RESULTS, page, wanted
 
 CHIP = "Chip avx2 avx512_bf16"
 MACHINE = {"cores": 2, "processor": CHIP, "memory_gb": 8, "python": "3.11", "versions": {"openvino": "2026"}}
@@ -67,12 +67,6 @@ def test_machines_lie_side_by_side() -> None:
     assert "| deit_tiny_patch16_224, 8 | shared, openvino bf16 | 0.48 | 0.500, **missed** | 0.300 |" in said
     headings = [line for line in said.splitlines() if line.startswith("## ")]
     assert headings[3:] == ["## Chip (avx512_bf16)", "## Slab", "## Third"]
-
-
-def test_a_processor_is_told_by_its_last_feature() -> None:
-    assert short("Intel(R) Xeon(R) Processor avx2 amx_bf16 amx_int8") == "Intel(R) Xeon(R) Processor (amx_int8)"
-    assert short("Cortex-A78 asimddp") == "Cortex-A78 (asimddp)"
-    assert short("Chip") == "Chip"
 
 
 def test_what_is_promised_depends_on_model_and_batch() -> None:

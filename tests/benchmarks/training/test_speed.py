@@ -60,7 +60,7 @@ def test_every_loop_and_part_is_timed(given: Namespace) -> None:
         assert all(spread["median"] > 0 for spread in row["milliseconds"].values())
     assert found["rows"][0]["faster"]["median"] == found["rows"][3]["faster_than_same"]["median"] == 1
     assert found["settings"]["precision"] == "bf16"
-    assert page({"steps": found}).count("\n| last:4") == 6
+    assert page({"Chip": {"steps": found}}).count("\n| last:4") == 6
 
 
 def test_a_command_is_the_product_s_own_with_an_empty_cache(given: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_command_is_the_product_s_own_with_an_empty_cache(given: Namespace, mo
     assert command[command.index("--placement") + 1] == "last:4"
     assert not Path(environment["ATD_CACHE"]).exists()  # it was the command's alone
     assert set(found["facts"]) == {"train_images", "adapter", "head"}
-    assert "| flowers | `--placement last:4` | 2,040 | 0 | 180 |" in page({"commands": [found]})
+    assert "| flowers | `--placement last:4` | 2,040 | 0 | 180 |" in page({"Chip": {"commands": [found]}})
 
 
 def test_placements_are_those_whose_gain_is_promised() -> None:

@@ -43,7 +43,8 @@ def steps() -> dict[str, Any]:
 
 
 def test_steps_their_parts_and_what_is_missed() -> None:
-    lines = page({"steps": steps()}).splitlines()
+    lines = page({"a processor avx2": {"steps": steps()}, "another": {}}).splitlines()
+    assert [line for line in lines if line.startswith("## ")] == ["## a processor (avx2)", "## another"]
     assert "| all | reference | 960 [864, 1056] | 30.0 | 1.00 [0.90, 1.10] | 0.50 [0.45, 0.55] |  |" in lines
     assert "| all | product | 240 [216, 264] | 7.5 | 4.00 [3.60, 4.40] | 2.00 [1.80, 2.20] | 3 |" in lines
     assert any(
@@ -51,7 +52,7 @@ def test_steps_their_parts_and_what_is_missed() -> None:
     )
     assert lines.count("| all | product | 40 | 100 | 30 | 200 | 5 |") == 1
     assert "- steps: 2 cores of a processor, 25 GB; Python 3.11, torch 2.10.0" in lines
-    assert "**Not run yet**: `make bench-train`, on a quiet machine." in lines  # the commands
+    assert lines.count("**Not run yet**: `make bench-train`, on a quiet machine.") == 3  # all but these steps
 
 
 def test_commands_with_what_they_reached() -> None:
@@ -64,10 +65,10 @@ def test_commands_with_what_they_reached() -> None:
         "facts": {"adapter": scores, "head": scores},
         "machine": MACHINE,
     }
-    text = page({"commands": [command, {**command, "dataset": "cifar10"}]})
+    text = page({"a processor": {"commands": [command, {**command, "dataset": "cifar10"}]}})
     assert "| flowers | `--placement all` | 2,040 | 200 | 180, **missed** | 90 = 90.0 % [85.0, 94.0] |" in text
     assert "| cifar10 | `--placement all` | 2,040 | 200 | 240 |" in text
 
 
 def test_nothing_measured_is_said() -> None:
-    assert page({}).count("**Not run yet**") == 2
+    assert page({"a processor": {}}).count("**Not run yet**") == 2
