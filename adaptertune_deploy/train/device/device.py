@@ -56,14 +56,17 @@ class Device:
         few = bool(spec.patch_size) and height * width <= PLAIN_PATCHES * spec.patch_size**2
         with ExitStack() as stack:
             stack.enter_context(class_token_last(backbone.module))
-            if self.torch.type == "cpu":
-                stack.enter_context(kept_memory())
+            stack.enter_context(self.keeping_memory())
             if self.torch.type == "cpu" and model is not None:
                 stack.enter_context(residuals_at_once(model.adapters))
             if self.torch.type == "cpu" and self.precision == "bf16" and few:
                 stack.enter_context(plain_attention(backbone.module))
                 stack.enter_context(frozen_blocks(backbone.module, AUTOCAST[self.precision]))
             yield
+
+    def keeping_memory(self) -> AbstractContextManager[object]:
+        """Return the context in which a CPU's memory is taken from the system once for all batches."""
+        return kept_memory() if self.torch.type == "cpu" else nullcontext()
 
     def scaler(self) -> GradScaler:
         """Return the loss scaler, which does nothing unless the precision is fp16."""

@@ -1,4 +1,4 @@
-"""Memory that a training step frees stays with this process until the next step takes it.
+"""Memory that a batch frees, in a training step or where images are measured, stays with this process for the next one.
 
 A step on a CPU frees hundreds of megabytes at its end. glibc hands them back to the system as soon as enough of them
 lie together, and gets them again in the next step page by page, each one cleared: up to a tenth of the step, more or

@@ -41,12 +41,13 @@ def outputs(
         TrainingError: a value is NaN or infinite.
     """
     values, targets = [], []
-    for done, batch in enumerate(loader, start=1):
-        with device.autocast():
-            result = function(batch.images.to(device.torch, non_blocking=True))
-        values.append(result.float().cpu().numpy())
-        targets.append(batch.targets.numpy())
-        progress(what, done, len(loader))
+    with device.keeping_memory():
+        for done, batch in enumerate(loader, start=1):
+            with device.autocast():
+                result = function(batch.images.to(device.torch, non_blocking=True))
+            values.append(result.float().cpu().numpy())
+            targets.append(batch.targets.numpy())
+            progress(what, done, len(loader))
     table = np.concatenate(values)
     if not np.isfinite(table).all():
         bad = int((~np.isfinite(table)).any(axis=1).sum())

@@ -116,8 +116,10 @@ class Views:
         if split not in self._served:
             what = "views as served" if split is self._split else "test images as served"
             tokens = torch.empty((len(split), *self._shape), dtype=EXACT)
-            for done in self._fill(tokens, split, None, Device(self._device.torch, "fp32"), progress):
-                progress(what, done, len(tokens))
+            exact = Device(self._device.torch, "fp32")
+            with exact.keeping_memory():
+                for done in self._fill(tokens, split, None, exact, progress):
+                    progress(what, done, len(tokens))
             self._served[split] = tokens
         return self._served[split]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from adaptertune_deploy.core.errors import TrainingError
 from adaptertune_deploy.data.batches.loader import EvaluationLoader, evaluation_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
+from adaptertune_deploy.train.device import kept_memory
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.evaluation.evaluate import outputs
 from tests.builders import make_preprocess_spec
@@ -35,6 +38,19 @@ def test_outputs_come_in_the_order_of_the_split() -> None:
     np.testing.assert_allclose(values, (expected - np.array(spec.mean)) / np.array(spec.std), atol=1e-4)
     np.testing.assert_array_equal(targets, split.targets)
     assert seen == [("look", 1, 3), ("look", 2, 3), ("look", 3, 3)]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library keeps memory its own way")
+def test_memory_is_kept_from_one_batch_to_the_next() -> None:
+    kept: list[int] = []
+
+    def look(images: torch.Tensor) -> torch.Tensor:
+        kept.append(len(kept_memory.OPEN))
+        return images.mean(dim=(2, 3))
+
+    outputs(look, make_loader([3, 4], 3), Device(torch.device("cpu"), "fp32"))
+    assert kept == [1, 1, 1]
+    assert kept_memory.OPEN == []
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
