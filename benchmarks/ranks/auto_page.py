@@ -13,11 +13,11 @@ HEAD = """# What `--rank auto` finds, and what it costs
 
 Written by `make bench-auto-rank` from `benchmarks/results/auto_rank.json`; do not edit.
 
-Every row is one `atd train` with its defaults on DeiT-Tiny, all of a dataset on the same kind of machine. "Tried" are
+Every row is one `atd train` with its defaults on DeiT-Tiny. "Tried" are
 the ranks that went through the folds of the comparison; "alike" are those within one standard error of the best one
 out of fold, of which the smallest is taken, of those that beat the head alone by the gate's rule where any does; rank 0
 is the head alone. "Time" is processor time of the whole run; "times" compares it with the run of the same dataset
-whose rank was given; other work beside a run makes it longer.
+whose rank was given, where both ran on one kind of processor; other work beside a run makes it longer.
 Accuracy and log-loss are on the test images, which choose nothing; accuracy with its 95 % Wilson interval.
 
 The weights are a float16 copy of DeiT-Tiny with rounded layer norms, and the datasets are small subsets of the public
@@ -40,8 +40,10 @@ def page(runs: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str]]) -> s
 
 
 def multiple(run: dict[str, Any], given: dict[str, Any] | None) -> float | None:
-    """Return a run's processor time in multiples of the one with a given rank; None where that was not run."""
-    return None if given is None else float(run["processor_s"]) / float(given["processor_s"])
+    """Return a run's processor time in multiples of the one with a given rank; None where that did not run there."""
+    if given is None or run["machine"]["processor"] != given["machine"]["processor"]:
+        return None
+    return float(run["processor_s"]) / float(given["processor_s"])
 
 
 def _given(runs: Sequence[dict[str, Any]], dataset: str) -> dict[str, Any] | None:

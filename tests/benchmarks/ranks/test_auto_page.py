@@ -59,6 +59,8 @@ def test_nothing_is_compared_with_another_dataset() -> None:
     text = page([make_run("pets", "8", 100.0), make_run("flowers", "auto", 230.0)], WANTED)
     assert "times a run with a given rank" not in text
     assert multiple(make_run("flowers", "auto"), None) is None
+    elsewhere = {**make_run("pets", "8"), "machine": {"processor": "another"}}
+    assert multiple(make_run("pets", "auto"), elsewhere) is None
     assert multiple(make_run("pets", "auto", 50.0), make_run("pets", "8", 100.0)) == pytest.approx(0.5)
 
 
