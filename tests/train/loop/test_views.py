@@ -114,7 +114,7 @@ def test_what_is_measured_on_training_images_is_what_the_images_give(precision: 
     np.testing.assert_allclose(features[1], features[0], rtol=1e-4, atol=1e-5)
 
 
-def test_test_images_go_on_from_tokens_that_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_images_go_on_from_tokens_that_are_computed_once() -> None:
     plain = make_run(blocks=(1, 2), recipe=VIEWED)
     told: list[tuple[str, int, int]] = []
     viewed = replace(with_views(plain), progress=lambda *step: told.append(step))
