@@ -127,9 +127,11 @@ bench-nested-widths: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.ranks.planted_page
 
 # ATD_BENCH_DATA as above: flowers/, cifar10/ and weights/. On a quiet machine; about an hour on two cores. Writes
-# docs/results/training-speed.md too. BENCH_TRAIN=--only=steps leaves the whole commands out: ten minutes.
+# docs/results/training-speed.md too. BENCH_TRAIN=--only=steps leaves the whole commands out: ten minutes. Then two
+# trainings at once.
 bench-train: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.training.speed --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors $(BENCH_TRAIN)
+	$(BIN)/python -m benchmarks.training.waiting --data $(ATD_BENCH_DATA) --weights $(ATD_BENCH_DATA)/weights/deit_tiny_patch16_224.fp16.safetensors
 
 # On a quiet machine; about half an hour on two cores. Writes docs/results/inference.md too.
 bench-infer: $(VENV)/.installed-dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -30,6 +31,7 @@ from adaptertune_deploy.cli import list as listing
 from adaptertune_deploy.cli.quickstart import command as quickstart
 from adaptertune_deploy.cli.terminal import console, errors, interrupts
 from adaptertune_deploy.cli.terminal.help import Command, Program
+from adaptertune_deploy.core import openmp
 from adaptertune_deploy.core.errors import AtdError, Interrupted
 from adaptertune_deploy.core.extras import extras_of
 
@@ -89,6 +91,7 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is escaped, not an error
             with contextlib.suppress(OSError, ValueError):  # it is closed
                 stream.reconfigure(errors="backslashreplace")
+    openmp.wait_briefly(os.environ)
     with interrupts.signals_raise():
         code = _run()
         console.drop_unwritten()

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
     loops: dict[tuple[str, str], PlainLoop | ProductLoop] = {}
     with ExitStack() as stack:
         for name, (placement, views) in PLACEMENTS.items():
-            run = _run(given, placement, views)
+            run = prepared(given, placement, views)
             loops[PRODUCT, name] = ProductLoop(run, stack)
             if not views:
                 blocks = run.task.adapter.blocks
@@ -121,7 +122,7 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
         for loop in loops.values():
             for _ in range(2):
                 loop.update()  # the first adds the optimiser's state; then `up` is no longer zero
-        seconds = time_rounds(runs, partial(_enough, given.rounds), CLOCKS[given.clock])
+        seconds = time_rounds(runs, partial(le, given.rounds), CLOCKS[given.clock])
     to = seconds[REFERENCE, "all", "step"]
     rows = [
         {
@@ -174,11 +175,8 @@ def measure_command(name: str, options: list[str], given: argparse.Namespace) ->
     }
 
 
-def _enough(rounds: int, done: int) -> bool:
-    return done >= rounds
-
-
-def _run(given: argparse.Namespace, placement: str, views: int) -> Run:
+def prepared(given: argparse.Namespace, placement: str, views: int) -> Run:
+    """Return a run on Flowers-102 that is about to begin."""
     recipe = Recipe(placement=placement, views=views, device="cpu", precision=given.precision)
     request = TrainRequest(
         dataset="flowers",

@@ -43,6 +43,16 @@ the comparison, the training on all images, the test.
 | dataset | options | images | seconds | wanted | test accuracy, adapter | head alone |
 |---|---|---:|---:|---:|---:|---:|
 """
+WAITING = """### Two trainings at once
+
+A step of the product's, adapters after all blocks, while that training is alone and while another one with as many
+threads is beside it, in {rounds} rounds in turn of {steps} steps each (`python -m benchmarks.training.waiting`);
+medians with quartiles, ratios round by round. Threads that find no work look for it so often before they sleep: as
+many times as libgomp's own do, and as `atd` has it (`core/openmp.py`).
+
+| looks | a step alone, ms | each step of two, ms | times as fast alone | times as fast, two |
+|---:|---:|---:|---:|---:|
+"""
 NOT_RUN = "**Not run yet**: `make bench-train`, on a quiet machine.\n"
 WANTED_STEPS = {"all": 3.0, "last:4, fixed views": 10.0}
 WANTED_SECONDS = {"flowers": 180, "cifar10": 240}
@@ -52,16 +62,19 @@ def page(results: Facts) -> str:
     """Return the page as Markdown; what was not measured is said.
 
     Args:
-        results: processor -> what was measured on it, the parts "steps" and "commands".
+        results: processor -> what was measured on it, the parts "steps", "commands" and "waiting".
     """
     lines = [HEAD]
     for processor, parts in results.items():
-        steps, commands = parts.get("steps"), parts.get("commands")
-        measured = ([("steps", steps)] if steps else []) + ([("commands", commands[0])] if commands else [])
+        steps, commands, waiting = (parts.get(name) for name in ("steps", "commands", "waiting"))
+        first = {"steps": steps, "commands": commands[0] if commands else None, "two at once": waiting}
+        measured = [(name, facts) for name, facts in first.items() if facts]
         machines = "".join(f"- {name}: {machine(facts['machine'])}\n" for name, facts in measured)
         lines.append(f"## {short(processor)}\n\n{machines}")
         lines.append("".join(_steps(steps)) if steps else f"### Steps\n\n{NOT_RUN}")
         lines.append("".join(_commands(commands)) if commands else f"### Whole commands\n\n{NOT_RUN}")
+        if waiting:
+            lines.append("".join(_waiting(waiting)))
     return "\n".join(lines)
 
 
@@ -115,3 +128,12 @@ def _commands(commands: list[Facts]) -> Iterator[str]:
             *tops,
         )
         yield f"{row(*cells)}\n"
+
+
+def _waiting(waiting: Facts) -> Iterator[str]:
+    yield WAITING.format(**waiting["settings"])
+    for found in waiting["rows"]:
+        looks = f"{found['looks']:,}"
+        times = (spread(found["milliseconds"][which], 0) for which in ("alone", "together"))
+        faster = (spread(found["faster"][which], 2) for which in ("alone", "together"))
+        yield f"{row(looks, *times, *faster)}\n"

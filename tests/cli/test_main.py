@@ -10,6 +10,7 @@ import pytest
 
 import adaptertune_deploy
 from adaptertune_deploy.cli import main
+from adaptertune_deploy.core import openmp
 from tests.cli.conftest import Atd
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ CODE = """
 import adaptertune_deploy.core.errors
 from adaptertune_deploy import core
 from adaptertune_deploy.cli import main
+from adaptertune_deploy.core import openmp
 from adaptertune_deploy.cli.terminal import console
 
 def app(**_):
@@ -102,3 +104,16 @@ def test_a_defect_keeps_its_traceback(atd: Atd, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "argv", ["atd"])
     with pytest.raises(ZeroDivisionError):
         main.run()
+
+
+def test_threads_of_torch_wait_briefly(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (openmp.LOOKS, openmp.POLICY):
+        monkeypatch.setenv(name, "")  # so that what the command sets is taken back
+        monkeypatch.delenv(name)
+    atd("--version")
+    assert os.environ[openmp.LOOKS] == str(openmp.FEW_LOOKS)
+
+
+def test_torch_is_not_there_before_it_is_set() -> None:
+    code = "import sys, adaptertune_deploy.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

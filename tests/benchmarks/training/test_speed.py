@@ -40,7 +40,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
         request = TrainRequest(str(pictures), f"{NETWORK}.random", tmp_path / "out", recipe, allow_random=True)
         return prepare(request, lambda *step: None)
 
-    monkeypatch.setattr(speed, "_run", run)
+    monkeypatch.setattr(speed, "prepared", run)
     monkeypatch.setattr(speed, "BACKBONE", NETWORK)
     return Namespace(rounds=1, clock="cpu", weights=weights, precision="bf16", data=tmp_path, threads=1)
 
