@@ -24,7 +24,7 @@ from adaptertune_deploy.engines.onnx.wire_format import (
     write_key,
 )
 
-FLOAT, INT64 = 1, 7  # TensorProto.DataType
+FLOAT, INT8, INT64 = 1, 3, 7  # TensorProto.DataType
 MODEL_OPSET, MODEL_GRAPH = 8, 7
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 1, 5, 11, 12
 FEW = 16  # elements of an initialiser whose values can be asked for

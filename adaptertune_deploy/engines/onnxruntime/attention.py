@@ -3,9 +3,11 @@
 A bundle's graphs consist of standard operators, which every engine reads; ONNX Runtime does not fuse their attention
 itself. Here each attention of exactly the form that export writes becomes com.microsoft.Attention, which holds the
 product with the weights of q, k and v too and spares the transposes between. Where only one token asks (the class token
-in the last block), neither q, k nor v of the others is computed. Where q, k and v come of anything else, of an int8
-product or of one without a bias, com.microsoft.MultiHeadAttention takes them as they come. What has norms on q and k,
-rotary or relative positions or a mask stays as it is.
+in the last block), neither q, k nor v of the others is computed. With a product in int8 it becomes
+com.microsoft.QAttention, whose work has a part for every row and head: not in a session of more threads than heads,
+some of which would have nothing to do with one image. Where q, k and v come of anything else, of a product without a
+bias say, com.microsoft.MultiHeadAttention takes them as they come. What has norms on q and k, rotary or relative
+positions or a mask stays as it is.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT64, Changes, WireGraph, WireNode, WireTensor
-from adaptertune_deploy.engines.onnxruntime.fused_attention import DOMAIN, PREFIX, SIZES, Attention, nodes_of
+from adaptertune_deploy.engines.onnx.nodes import FLOAT, INT8, INT64, Changes, WireGraph, WireNode, WireTensor
+from adaptertune_deploy.engines.onnxruntime.fused_attention import DOMAIN, PREFIX, SIZES, Attention, Quantised, nodes_of
 
 HEADS_FIRST, TOKENS_LAST, TOKENS_FIRST = (2, 0, 3, 1, 4), (0, 1, 3, 2), (0, 2, 1, 3)
+INPUTS = {"Transpose": 1, "Softmax": 1, "Cast": 1, "MatMulInteger": 3}  # of an operator; all others have two
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +31,14 @@ class _DifferentError(Exception):
     """This is not the attention that export writes."""
 
 
-def fusing(graph: WireGraph) -> Changes | None:
+def fusing(graph: WireGraph, threads: int) -> Changes | None:
     """Return what gives a graph fused attention, None where there is none of export's form.
 
     Args:
         graph: as it was read; see engines.onnxruntime.derived for what holds of it.
+        threads: of the session that runs it.
     """
-    found = _Values(graph).attentions()
+    found = _Values(graph, threads).attentions()
     logger.debug("attention: %d fused", len(found))
     if not found:
         return None
@@ -46,11 +52,22 @@ def fusing(graph: WireGraph) -> Changes | None:
     return Changes(instead, constants, DOMAIN)
 
 
+@dataclass(frozen=True)
+class _Product:
+    """What makes q, k and v; see Attention. nodes: indices of what an operator that holds the weights replaces."""
+
+    source: str
+    weight: str | None
+    bias: str | None
+    nodes: tuple[int, ...]
+    quantised: Quantised | None = None
+
+
 class _Values:
     """A graph's values: who makes each and who reads it."""
 
-    def __init__(self, graph: WireGraph) -> None:
-        self.graph = graph
+    def __init__(self, graph: WireGraph, threads: int) -> None:
+        self.graph, self.threads = graph, threads
         self.makers = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
         self.readers: dict[str, list[int]] = defaultdict(list)
         for index, node in enumerate(graph.nodes):
@@ -104,26 +121,53 @@ class _Values:
         _check(math.isfinite(number) and number > 0)  # 0 would mean: choose one
         row = None if one is None else self._node(one).inputs[1]
         result = self._node(flat).outputs[0]
+        usual = math.isclose(number, each**-0.5, rel_tol=1e-6)  # the one scale that QAttention knows
         product = self._product(split, width)
+        if product is None and (row or (usual and self.threads <= heads)):
+            product = self._quantised(split, width, one_row=row is not None)
         if product is None:
             _check(row is None)
-            source = self._node(split).inputs[0]
-            return Attention(source, None, None, tokens, heads, width, factor, number, row, result, inner)
-        (source, weight), bias = self._node(product[0]).inputs, self._node(product[1]).inputs[1]
-        inner = (*product, *inner)
-        return Attention(source, weight, bias, tokens, heads, width, factor, number, row, result, inner)
+            product = _Product(self._node(split).inputs[0], None, None, ())
+        return Attention(
+            product.source, product.weight, product.bias, tokens, heads, width, factor, number, row, result,
+            (*product.nodes, *inner), product.quantised,
+        )  # fmt: skip
 
-    def _product(self, split: int, width: int) -> tuple[int, int] | None:
+    def _product(self, split: int, width: int) -> _Product | None:
         """Return the product with the weights of q, k and v and the Add of their biases, None where it isn't those."""
         try:
             summed = self._maker(split, 0, "Add")
             product = self._maker(summed, 0, "MatMul")
-            weight, bias = self._node(product).inputs[1], self._node(summed).inputs[1]
-            for name, dims in ((weight, (width, 3 * width)), (bias, (3 * width,))):
-                _check(self._constant(name).kind == FLOAT and self._constant(name).dims == dims)
+            (source, weight), bias = self._node(product).inputs, self._node(summed).inputs[1]
+            self._check_held(FLOAT, {weight: (width, 3 * width), bias: (3 * width,)})
         except _DifferentError:
             return None
-        return product, summed
+        return _Product(source, weight, bias, (product, summed))
+
+    def _quantised(self, split: int, width: int, one_row: bool) -> _Product | None:
+        """Return the same of int8 weights, in the form of export.precision.int8; one row needs no int8 tokens."""
+        try:
+            summed = self._maker(split, 0, "Add")
+            scaled = self._maker(summed, 0, "Mul")
+            cast, scales = self._maker(scaled, 0, "Cast"), self._maker(scaled, 1, "Mul")
+            product = self._maker(cast, 0, "MatMulInteger")
+            bias, (scale, weight_scale) = self._node(summed).inputs[1], self._node(scales).inputs
+            values, weight, zero = self._node(product).inputs
+            measured = self.makers.get(values, -1)
+            _check(measured >= 0 and self._node(measured).operator == "DynamicQuantizeLinear")
+            _check(self._node(measured).outputs == (values, scale, zero))
+            self._check_held(FLOAT, {bias: (3 * width,), weight_scale: (3 * width,)})
+            self._check_held(INT8, {weight: (width, 3 * width)})
+        except _DifferentError:
+            return None
+        (source,) = self._node(measured).inputs
+        unread = one_row and all(len(self.readers[name]) == 1 for name in (values, scale, zero))
+        nodes = (*([measured] if unread else []), product, cast, scales, scaled, summed)
+        return _Product(source, weight, bias, nodes, Quantised(values, scale, zero, weight_scale))
+
+    def _check_held(self, kind: int, held: Mapping[str, tuple[int, ...]]) -> None:
+        for name, dims in held.items():
+            _check((self._constant(name).kind, self._constant(name).dims) == (kind, dims))
 
     def _one_row(self, query: int) -> int | None:
         """Return the Gather that picks one token of [3, B, heads, S, d] before q is taken, None where there is none."""
@@ -158,7 +202,7 @@ class _Values:
         node = self._node(index)
         return (
             (node.operator, node.domain, len(node.outputs)) == (operator, "", 1)
-            and len(node.inputs) == (1 if operator in ("Transpose", "Softmax") else 2)
+            and len(node.inputs) == INPUTS.get(operator, 2)
             and node.outputs[0] not in self.graph.outputs
             and len(self.readers[node.outputs[0]]) == readers
         )

@@ -39,13 +39,14 @@ class Derived:
     own: bool = False
 
 
-def derive(data: bytes, where: str, own: bool = True) -> Derived:
+def derive(data: bytes, where: str, own: bool = True, threads: int = 1) -> Derived:
     """Return the graph that is opened in place of a file's.
 
     Args:
         data: the bytes of an ONNX file that engines.onnx.plain_graph accepts.
         where: the file, for messages.
         own: whether operators of ONNX Runtime's own may be in it.
+        threads: of the session that runs it; of several the most.
     """
     try:
         graph = onnx_nodes.read(data)
@@ -53,7 +54,7 @@ def derive(data: bytes, where: str, own: bool = True) -> Derived:
         return Derived(data)  # whoever reads it next says what is wrong
     if graph.opset not in OPSETS or DOMAIN in graph.domains or _has_names_of_ours(graph):
         return Derived(data)
-    fused = fusing(graph) if own else None
+    fused = fusing(graph, threads) if own else None
     layout, stacked = _stacked(graph, where)
     changes = [found for found in (fused, stacked) if found is not None]
     if not changes:

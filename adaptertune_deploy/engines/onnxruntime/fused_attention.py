@@ -7,10 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adaptertune_deploy.engines.onnx.nodes import WireNode
+from adaptertune_deploy.engines.onnx.nodes import FLOAT, WireNode
 
 DOMAIN, PREFIX = "com.microsoft", "atd."  # of operators, and of names that are added
 SIZES = "sizes."  # of initialisers that are added, by what they hold
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What makes a product with int8 weights out of a value [B, S, D].
+
+    values, scale, zero: uint8 [B, S, D] and a number each, as DynamicQuantizeLinear makes them of the value.
+    weight_scale: the initialiser [3D], a scale for every output channel of the weights.
+    """
+
+    values: str
+    scale: str
+    zero: str
+    weight_scale: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Attention:
     row: the initialiser [1] that says which token asks, None where all do.
     result: the value [B, S, D], or [B, 1, D] of one token.
     inner: indices of all nodes, the one that makes the result last.
+    quantised: what else a product with int8 weights has; None where they are float32.
     """
 
     source: str
@@ -36,6 +51,7 @@ class Attention:
     row: str | None
     result: str
     inner: tuple[int, ...]
+    quantised: Quantised | None = None
 
 
 def _rows(attention: Attention) -> tuple[int, int, int]:
@@ -62,10 +78,26 @@ def nodes_of(attention: Attention, name: str) -> list[WireNode]:
             WireNode("Split", (f"{name}.x",), parts, name=f"{name}.parts", attributes=cut),
             WireNode("MultiHeadAttention", parts, (attention.result,), DOMAIN, name, given),
         ]
-    source = WireNode("Reshape", (attention.source, _sizes(_rows(attention))), (f"{name}.x",), name=f"{name}.x")
+    quantised, x, result = attention.quantised, f"{name}.x", (attention.result,)
+    tokens = attention.source if quantised is None or attention.row is not None else quantised.values
+    source = WireNode("Reshape", (tokens, _sizes(_rows(attention))), (x,), name=x)
     if attention.row is not None:
-        return [source, *_one_token(attention, weight, bias, attention.row, name)]
-    return [source, WireNode("Attention", (f"{name}.x", weight, bias), (attention.result,), DOMAIN, name, given)]
+        floats = [] if quantised is None else _floats(weight, quantised.weight_scale, name)
+        weight = floats[-1].outputs[0] if floats else weight
+        return [source, *floats, *_one_token(attention, weight, bias, attention.row, name)]
+    if quantised is None:
+        return [source, WireNode("Attention", (x, weight, bias), result, DOMAIN, name, given)]
+    inputs = (x, weight, bias, quantised.scale, quantised.weight_scale, "", quantised.zero)
+    return [source, WireNode("QAttention", inputs, result, DOMAIN, name, {"num_heads": attention.heads})]
+
+
+def _floats(weight: str, scale: str, name: str) -> list[WireNode]:
+    """Return the operators that give int8 weights in float32, which ONNX Runtime computes when it loads them."""
+    cast, scaled = f"{name}.floats.cast", f"{name}.floats"
+    return [
+        WireNode("Cast", (weight,), (cast,), "", cast, {"to": FLOAT}),
+        WireNode("Mul", (cast, scale), (scaled,), "", scaled),
+    ]
 
 
 def _one_token(attention: Attention, weight: str, bias: str, row: str, name: str) -> list[WireNode]:

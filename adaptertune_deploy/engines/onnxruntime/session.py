@@ -144,7 +144,7 @@ def _on_a_cpu(graph: bytes, where: str, threads: tuple[int, ...]) -> Opened:
         where: see there.
         threads: of the session, and of a second one where there are two numbers.
     """
-    derived = derive(graph, where)
+    derived = derive(graph, where, threads=max(threads))
     if derived.own:
         try:
             return _opened(derived, where, threads)

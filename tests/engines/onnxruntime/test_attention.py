@@ -12,7 +12,7 @@ import pytest
 from adaptertune_deploy.core.errors import EngineError
 from adaptertune_deploy.engines.onnx.plain_graph import check_plain
 from adaptertune_deploy.engines.onnxruntime import engine as ort
-from adaptertune_deploy.engines.onnxruntime import library
+from adaptertune_deploy.engines.onnxruntime import library, session
 from adaptertune_deploy.engines.onnxruntime.derived import derive
 from adaptertune_deploy.engines.opening import open_engine
 from adaptertune_deploy.engines.options import ON_CPU, EngineOptions
@@ -21,12 +21,15 @@ from tests.engines.onnx_files import field, lookup
 onnx = pytest.importorskip("onnx")
 reference = pytest.importorskip("onnx.reference")
 graphs = pytest.importorskip("tests.engines.attention_graphs")
+int8, products = (pytest.importorskip(f"adaptertune_deploy.export.precision.{name}") for name in ("int8", "products"))
+onnx_file = pytest.importorskip("adaptertune_deploy.export.onnx_file")
+NONE = pytest.importorskip("adaptertune_deploy.export.precision.ranges").NONE
 
 ROW = (2,)
 
 
-def fuse(data: bytes) -> bytes:
-    return derive(data, "g.onnx").graph
+def fuse(data: bytes, threads: int = 1) -> bytes:
+    return derive(data, "g.onnx", threads=threads).graph
 
 
 def blocks(*forms: Any) -> bytes:
@@ -136,6 +139,81 @@ def test_another_product_stays_and_its_attention_is_fused(kind: str) -> None:
 def test_another_product_of_which_one_token_asks_stays_whole(kind: str) -> None:
     data = blocks(replace(graphs.Form(row=ROW), **KEPT[kind]))
     assert fuse(data) is data
+
+
+def in_int8(data: bytes, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Return the graph with the products with the weights of q, k and v, the largest ones, in int8."""
+    monkeypatch.setattr(products, "LEAST", graphs.WIDTH * 3 * graphs.WIDTH)
+    return onnx_file.write(int8.make(onnx_file.read(data, "g.onnx"), NONE), "the graph")
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_an_int8_product_is_held_by_the_operator(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = in_int8(blocks(graphs.Form(), graphs.Form()), monkeypatch)
+    found = operators(fuse(data, graphs.HEADS))
+    assert (found["com.microsoft:QAttention"], found["DynamicQuantizeLinear"], found["MatMulInteger"]) == (2, 2, 0)
+    (answer,) = open_engine(data, "g.onnx", ON_CPU).run({"x": tokens(batch)}).values()
+    np.testing.assert_allclose(answer, plain_answer(data, tokens(batch)), atol=1e-5)
+
+
+def test_an_int8_product_of_which_one_token_asks_multiplies_its_weights_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = blocks(graphs.Form(row=ROW))
+    quantised = in_int8(data, monkeypatch)
+    found = operators(fuse(quantised))
+    assert [found[name] for name in ("DynamicQuantizeLinear", "MatMulInteger", "com.microsoft:QAttention")] == [0, 0, 0]
+    (answer,) = open_engine(quantised, "g.onnx", ON_CPU).run({"x": tokens(3)}).values()
+    np.testing.assert_allclose(answer, plain_answer(with_weights_of(quantised, data), tokens(3)), atol=1e-5)
+
+
+def with_weights_of(quantised: bytes, data: bytes) -> bytes:
+    """Return the float32 graph with the values that its int8 weights stand for."""
+    held = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(quantised).graph.initializer
+    }
+    model = onnx.load_from_string(data)
+    for tensor in model.graph.initializer:
+        if f"{tensor.name}.int8" in held:
+            values = held[f"{tensor.name}.int8"] * held[f"{tensor.name}.scale"]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
+    result: bytes = model.SerializeToString()
+    return result
+
+
+@pytest.mark.parametrize(
+    ("form", "threads"),
+    [
+        pytest.param(graphs.Form(), graphs.HEADS + 1, id="more threads than heads"),
+        pytest.param(graphs.Form(number=0.25), 1, id="another scale"),
+    ],
+)
+def test_another_int8_product_stays_and_its_attention_is_fused(
+    form: Any, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = in_int8(blocks(form), monkeypatch)
+    found = operators(fuse(data, threads))
+    names = ("com.microsoft:MultiHeadAttention", "com.microsoft:QAttention", "MatMulInteger")
+    assert [found[name] for name in names] == [1, 0, 1]
+    (answer,) = open_engine(data, "g.onnx", EngineOptions(device="cpu", threads=threads)).run({"x": tokens(2)}).values()
+    np.testing.assert_allclose(answer, plain_answer(data, tokens(2)), atol=1e-5)
+
+
+def test_what_measures_tokens_stays_where_somebody_else_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.load_from_string(in_int8(blocks(graphs.Form(row=ROW)), monkeypatch))
+    (measured,) = (node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear")
+    model.graph.node.append(onnx.helper.make_node("Identity", [measured.output[0]], ["again"], name="again"))
+    found = operators(fuse(model.SerializeToString()))
+    assert (found["DynamicQuantizeLinear"], found["MatMulInteger"]) == (1, 0)
+
+
+def test_sums_of_a_fused_int8_product_are_the_same_where_u8_x_s8_may_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = in_int8(blocks(graphs.Form(), graphs.Form(row=ROW)), monkeypatch)
+    answers = []
+    for exact in (True, False):
+        monkeypatch.setattr(session, "_adds_int8_exactly", lambda exact=exact: exact)
+        answers += open_engine(data, "g.onnx", EngineOptions(device="cpu", threads=1)).run({"x": tokens(4)}).values()
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-6)
 
 
 def test_another_attention_does_not_keep_one_of_exports_form_from_being_fused() -> None:
