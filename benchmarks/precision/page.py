@@ -47,12 +47,14 @@ def page(results: Facts) -> str:
     """Return the page as Markdown; what was not measured is said.
 
     Args:
-        results: processor -> what was measured on it, the parts "answers" and "timing".
+        results: processor -> what was measured on it, the parts "answers" and "timing", and under "before" the
+            changes since then that no machine of that kind was there to measure.
     """
     lines = [_head(results), *_judged(results)]
     for processor, parts in results.items():
         lines.append(f"## {short(processor)}\n")
-        lines += [f"- {part}: {machine(parts[part]['machine'])}" for part in PARTS if part in parts] + [""]
+        lines += [f"- {part}: {machine(parts[part]['machine'])}" for part in PARTS if part in parts]
+        lines += [f"- measured before: {change}" for change in parts.get("before", [])] + [""]
         for part, tell in (("answers", _answers), ("timing", _timing)):
             lines += tell(parts[part]) if part in parts else [NOT_RUN.format(part=part, where=PARTS[part]) + "\n"]
     return "\n".join(lines)

@@ -58,6 +58,11 @@ def test_times_and_what_was_wanted_of_them() -> None:
     assert "**Not run yet**: `make bench-precision-answers`." in said
 
 
+def test_what_changed_since_is_said() -> None:
+    told = page({CHIP: {"answers": ANSWERS, "timing": TIMING, "before": ["products are faster"]}})
+    assert "- measured before: products are faster\n\n### Answers" in told
+
+
 def test_machines_lie_side_by_side() -> None:
     fast = {"deit_tiny_patch16_224, 8": {**TIMED, "shared, openvino bf16": {**TIMED["shared, openvino bf16"]}}}
     fast["deit_tiny_patch16_224, 8"]["shared, openvino bf16"]["ratio"] = spread(0.3)
