@@ -134,6 +134,6 @@ def _waiting(waiting: Facts) -> Iterator[str]:
     yield WAITING.format(**waiting["settings"])
     for found in waiting["rows"]:
         looks = f"{found['looks']:,}"
-        times = (spread(found["milliseconds"][which], 0) for which in ("alone", "together"))
-        faster = (spread(found["faster"][which], 2) for which in ("alone", "together"))
+        times = (spread(taken, 0) for taken in found["milliseconds"].values())
+        faster = (spread(ratio, 2) for ratio in found["faster"].values())
         yield f"{row(looks, *times, *faster)}\n"

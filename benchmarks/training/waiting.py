@@ -41,7 +41,7 @@ class Training:
 
     def __init__(self, command: Sequence[str], looks: int) -> None:
         """Start it; its threads look that often for the next part before they sleep."""
-        kept = {name: value for name, value in os.environ.items() if name not in (openmp.POLICY, "OMP_NUM_THREADS")}
+        kept = {name: value for name, value in os.environ.items() if name != openmp.POLICY}
         environment = {**kept, openmp.LOOKS: str(looks)}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
