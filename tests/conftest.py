@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.signal_stack import signal_stack
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test reaches for the network
 # Read when numpy and torch are imported, here and in what tests start: the suite's workers share the cores, and threads
 # that wait for one another across processes cost more than they bring.
@@ -82,3 +84,11 @@ def _own_weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _signals_keep_their_stack() -> Iterator[None]:
+    """No test leaves this thread a dead stack for signals: the next one would end the worker, or ruin its memory."""
+    before = signal_stack()
+    yield
+    assert signal_stack() == before, "a library took the stack on which this thread handles signals"

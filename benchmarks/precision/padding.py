@@ -22,6 +22,7 @@ from adaptertune_deploy.bench.interleaved import Closeable, Opener, Run, time_in
 from adaptertune_deploy.bench.spread import Spread, ratios
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.openvino import model as openvino_model
+from adaptertune_deploy.engines.openvino.compiling import compile_model
 from adaptertune_deploy.engines.openvino.library import operators, ov
 from adaptertune_deploy.engines.options import EngineOptions
 from adaptertune_deploy.engines.table import graph_precision
@@ -49,7 +50,7 @@ def products(rows: int) -> Opener:
     hints = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}
 
     def open_products() -> tuple[Closeable, Run]:
-        request = ov.Core().compile_model(model, "CPU", hints).create_infer_request()
+        request = compile_model(ov.Core(), model, hints).create_infer_request()
         return contextlib.ExitStack(), lambda: request.infer([image])
 
     return open_products

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from adaptertune_deploy.core.adapter import bank
@@ -28,6 +27,7 @@ from adaptertune_deploy.engines.onnx import signature as onnx_signature
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino import model as openvino_model
 from adaptertune_deploy.engines.openvino import precision as openvino_precision
+from adaptertune_deploy.engines.openvino.compiling import CPU, compile_model
 from adaptertune_deploy.engines.openvino.library import FAILURES, ov
 from adaptertune_deploy.engines.openvino.precision import HINTS, QUANTISED, floats
 from adaptertune_deploy.engines.openvino.settings import OpenVinoSettings
@@ -35,7 +35,6 @@ from adaptertune_deploy.engines.openvino.slab import OpenVinoSlab
 from adaptertune_deploy.engines.openvino.tensor import tensor_of
 from adaptertune_deploy.engines.options import EngineOptions
 
-CPU = "CPU"
 # What OpenVINO's messages say about its own source and about nothing else: whole lines, and parts of lines.
 IDLE = re.compile(r"Exception from .*|FrontEnd API .*|Model wasn't fully .*|-- .*|Summary:|\s*")
 SOURCE = re.compile(r"Check '.*' failed at \S+|^\[ ?[A-Z ]+ ?\] ")
@@ -169,7 +168,7 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
         core, layout = ov.Core(), openvino_model.bank_of(signature, where)
         bfloat16 = floats(options, settings) is Precision.BF16
         model = openvino_model.read_model(core, graph, layout, bfloat16, where, said in QUANTISED)
-        compiled = _compile(core, model, _config(options, settings))
+        compiled = compile_model(core, model, _config(options, settings))
         precision, rest = openvino_precision.computed(compiled, said), openvino_precision.kept(compiled)
         if precision in QUANTISED and rest != HINTS[Precision(settings.rest)]:
             raise EngineError(f"{where}: OpenVINO computes the rest in {rest}, {settings.rest} was asked for")
@@ -181,16 +180,6 @@ def open_graph(graph: bytes, where: str, options: EngineOptions, settings: OpenV
 def check_installed(options: EngineOptions, settings: OpenVinoSettings) -> None:
     """Raise UsageError as open_graph does; every installation runs on the CPU."""
     floats(options, settings)
-
-
-def _compile(core: Any, model: Any, config: Mapping[str, str | int]) -> Any:
-    """Compile a model in a thread that ends with it.
-
-    OpenVINO gives the thread that compiles a stack for signal handlers, and takes it away with the model: models that
-    close in another order leave the thread with one that is gone, and the next signal ends the process without a word.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(core.compile_model, model, CPU, config).result()
 
 
 def _config(options: EngineOptions, settings: OpenVinoSettings) -> dict[str, str | int]:

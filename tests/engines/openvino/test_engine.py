@@ -6,7 +6,6 @@ import gc
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 import threading
 import weakref
@@ -358,28 +357,6 @@ def test_a_run_that_fails_is_one_line_and_the_next_one_works(monkeypatch: pytest
         with pytest.raises(EngineError, match=r"^OpenVINO could not run the graph: no memory$"):
             engine.run({"index": np.array([3]), "table": TEN})
     assert engine.run({"index": np.array([3]), "table": TEN})["rows"].tolist() == [[9, 10, 11]]
-
-
-ORDERS = """
-import faulthandler, os, signal, sys
-faulthandler.enable()
-from adaptertune_deploy.engines.opening import open_engine
-from adaptertune_deploy.engines.options import EngineOptions
-from tests.engines.golden import golden_graph
-signal.signal(signal.SIGUSR1, lambda number, frame: print("handled", flush=True))
-graph, options = golden_graph("birds"), EngineOptions("openvino", "cpu", threads=1)
-held = [open_engine(graph, "g", options) for _ in range(3)]
-os.kill(os.getpid(), signal.SIGUSR1)
-while held:
-    held.pop(0).close()
-    os.kill(os.getpid(), signal.SIGUSR1)
-"""
-
-
-def test_signals_are_handled_whatever_was_opened_and_closed_in_which_order() -> None:
-    """The first to be opened closes first: the stack for signal handlers must not be one that went with it."""
-    done = subprocess.run([sys.executable, "-c", ORDERS], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stdout.split()) == (0, ["handled"] * 4), done.stderr
 
 
 def test_the_defaults_are_the_settings_own() -> None:

@@ -18,6 +18,7 @@ from adaptertune_deploy.engines.bank.packed import PACKED
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.onnx.signature import Signature
 from adaptertune_deploy.engines.openvino import model
+from adaptertune_deploy.engines.openvino.compiling import compile_model
 from adaptertune_deploy.engines.openvino.library import ov
 from tests.engines.golden import golden_graph
 
@@ -66,9 +67,8 @@ def test_sums_between_products_are_in_bfloat16(monkeypatch: pytest.MonkeyPatch) 
     """Without the last product the residual stream is float32, and every product has a conversion on either side."""
 
     def conversions() -> int:
-        compiled = ov.Core().compile_model(
-            read(golden_graph(None), bfloat16=True), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"}
-        )
+        made = read(golden_graph(None), bfloat16=True)
+        compiled = compile_model(ov.Core(), made, {"INFERENCE_PRECISION_HINT": "bf16"})
         kinds = Counter(op.get_rt_info()["layerType"].astype(str) for op in compiled.get_runtime_model().get_ops())
         return kinds["Reorder"] + kinds["Convert"]
 

@@ -17,6 +17,7 @@ from adaptertune_deploy.engines.engine import AnyArray
 from adaptertune_deploy.engines.onnx import signature
 from adaptertune_deploy.engines.openvino import model as openvino_model
 from adaptertune_deploy.engines.openvino import padding
+from adaptertune_deploy.engines.openvino.compiling import compile_model
 from adaptertune_deploy.engines.openvino.library import operators as op
 from adaptertune_deploy.engines.openvino.library import ov
 from adaptertune_deploy.engines.openvino.padding import pad_tokens, tokens_more
@@ -235,7 +236,7 @@ def feeds(model: Any, images: int = 2) -> dict[str, AnyArray]:
 
 
 def answers(model: Any, given: dict[str, AnyArray], precision: str = "f32") -> AnyArray:
-    (found,) = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})(given).values()
+    (found,) = compile_model(ov.Core(), model, {"INFERENCE_PRECISION_HINT": precision})(given).values()
     return np.array(found)
 
 
