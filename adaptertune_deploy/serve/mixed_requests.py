@@ -124,8 +124,13 @@ class MixedRequests:
 
 
 def _tried(work: Callable[[], Result]) -> Result | AtdError:
-    """Return what some work returns, or the error that a user caused."""
+    """Return what some work returns, or the error that a user caused.
+
+    The error refers to no frame any more: among them is the caller's, which holds the requests of its server. Triton's
+    stay in memory with it, and its process dies of those that it finds at its end.
+    """
     try:
         return work()
     except AtdError as error:
-        return error
+        error.__context__ = error.__cause__ = None
+        return error.with_traceback(None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -84,6 +87,32 @@ def test_an_engine_that_fails_is_everybodys_error() -> None:
     good, bad = mixed.answer([Asked(IMAGES[:1], ("pets",)), Asked(IMAGES[:1], ("cats",))])
     assert str(good) == "out of memory"
     assert str(bad).startswith("no task 'cats'")
+    mixed.close()
+
+
+class Held:
+    """What a server holds for as long as its requests: Triton's own objects, say, whose memory others wait for."""
+
+
+@pytest.mark.parametrize(("image", "task"), [(b"no image", "pets"), (IMAGES[0], "pet"), (IMAGES[0], "pets")])
+def test_an_error_keeps_nothing_of_its_caller(image: bytes, task: str) -> None:
+    """An exception refers to the frames that it passed and, through them, to those that called them."""
+    engine = FakeEngine()
+    mixed = MixedRequests(make_shared(engine))
+    engine.error = EngineError("out of memory")
+
+    def ask() -> tuple[weakref.ref[Held], list[Answered | AtdError]]:
+        held = Held()
+        return weakref.ref(held), mixed.answer([Asked((image,), (task,))])
+
+    gc.collect()
+    gc.disable()
+    try:
+        watched, found = ask()
+        assert isinstance(found[0], AtdError)
+        assert watched() is None
+    finally:
+        gc.enable()
     mixed.close()
 
 
