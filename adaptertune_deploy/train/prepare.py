@@ -31,7 +31,7 @@ from adaptertune_deploy.train.request.destination import check_destination
 from adaptertune_deploy.train.request.recipe import FULL, Recipe, place
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.request.usual_backbone import Choice, choose_backbone, other_weights
-from adaptertune_deploy.train.resume.checkpoint import Checkpoints
+from adaptertune_deploy.train.resume.checkpoint import Checkpoints, kept_setting
 from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 from adaptertune_deploy.train.run import Run, decided
@@ -57,8 +57,8 @@ def prepare(
     """
     watch = Stopwatch()
     watch.begin(RUN)
-    device = choose_device(request.recipe.device, request.recipe.precision)
     task, folder = _named(request, given)
+    device = _device(request, task)
     check_destination(request.out, task, folder)
     choice = choose_backbone(request.backbone, request.image_size, request.out, task)
     depth = backbone_depth(choice.name, choice.image_size)  # before anything is downloaded
@@ -131,6 +131,14 @@ def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:
     if request.resume:
         kept.resume()
     return kept
+
+
+def _device(request: TrainRequest, task: str) -> Device:
+    """Return where to train; a training that goes on keeps its precision, whichever this machine would choose."""
+    precision = request.recipe.precision
+    if request.resume and precision == AUTO:
+        precision = kept_setting(folder_of(request.out, task), "--precision") or precision
+    return choose_device(request.recipe.device, precision)
 
 
 def _named(request: TrainRequest, given: Dataset | None) -> tuple[str, Path | None]:

@@ -18,8 +18,11 @@ from adaptertune_deploy.model.last_block import class_token_last
 from adaptertune_deploy.model.residual import residuals_at_once
 from adaptertune_deploy.train.device.kept_memory import kept_memory
 from adaptertune_deploy.train.device.names import check_device_name
+from adaptertune_deploy.train.device.products import bf16_is_faster
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Among what torch says of a CPU; without any of them it computes bfloat16 in float32.
+BF16_OF_CPUS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 # Plain attention keeps products that grow with the square of the patches: for more of them memory decides.
 PLAIN_PATCHES = 256
 
@@ -76,6 +79,8 @@ class Device:
 def choose_device(device: str, precision: str) -> Device:
     """Resolve "auto" and check what was named.
 
+    "auto" on a CPU is bf16 where there are instructions for it and they are faster than float32's.
+
     Raises:
         UsageError: no such device here, or a precision that it does not have.
     """
@@ -95,4 +100,4 @@ def _best_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     capabilities = torch.cpu.get_capabilities()
-    return "bf16" if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")) else "fp32"
+    return "bf16" if any(capabilities.get(name) for name in BF16_OF_CPUS) and bf16_is_faster() else "fp32"

@@ -76,6 +76,26 @@ class State:
     scaler: Mapping[str, float] = field(default_factory=dict)
 
 
+def kept_setting(folder: Path, name: str) -> str | None:
+    """Return what a stopped training was decided by; see RunRecord.
+
+    Args:
+        folder: of its checkpoints.
+        name: of an option or a fact.
+
+    Returns:
+        Its value as text; None where that training knows none of this name.
+
+    Raises:
+        FormatError: nothing lies there, or it can't be read.
+    """
+    return _record(folder).decided.get(name)
+
+
+def _record(folder: Path) -> RunRecord:
+    return records.read(folder / RUN_NAME, RunRecord, FORMAT_VERSION, "start again without --resume")
+
+
 class Checkpoints:
     """A run's trainings on disk."""
 
@@ -111,7 +131,7 @@ class Checkpoints:
             UsageError: another run lies there; the message names the first difference.
             FormatError: nothing does, or it can't be read.
         """
-        kept_run = records.read(self.folder / RUN_NAME, RunRecord, FORMAT_VERSION, "start again without --resume")
+        kept_run = _record(self.folder)
         found = kept_run.decided
         for name in (*self._record.decided, *found):
             asked, kept = self._record.decided.get(name), found.get(name)

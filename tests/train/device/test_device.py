@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.train.device import device as devices
 from adaptertune_deploy.train.device.device import Device, choose_device
 from tests.model.builders import make_backbone, make_model
 
@@ -66,18 +67,24 @@ def test_fp16_is_refused_on_a_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"),
+    ("capabilities", "faster", "expected"),
     [
-        ({"avx512_bf16": True}, "bf16"),
-        ({"amx_bf16": True}, "bf16"),
-        ({"avx512": True, "avx512_bf16": False}, "fp32"),
-        ({}, "fp32"),
+        ({"avx512_bf16": True}, True, "bf16"),
+        ({"avx512_bf16": True}, False, "fp32"),
+        ({"amx_bf16": True}, True, "bf16"),
+        ({"avx512": True, "avx512_bf16": False}, None, "fp32"),
+        ({}, None, "fp32"),
     ],
 )
-def test_a_cpu_takes_bf16_only_when_it_has_instructions_for_it(
-    capabilities: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+def test_a_cpu_takes_bf16_only_when_its_instructions_for_it_are_faster(
+    capabilities: dict[str, bool], faster: bool | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def measured() -> bool:
+        assert faster is not None, "measured without instructions for it"
+        return faster
+
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(devices, "bf16_is_faster", measured)
     assert choose_device("cpu", "auto").precision == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.train.outcome.measured import Step
-from adaptertune_deploy.train.resume.checkpoint import Checkpoints, Keeper, State
+from adaptertune_deploy.train.resume.checkpoint import Checkpoints, Keeper, State, kept_setting
 from adaptertune_deploy.train.resume.stopped import RUN_NAME, folder_of, is_stopped
 from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 
@@ -178,6 +178,14 @@ def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     (folder_of(tmp_path, "trees") / "run.json").write_text("{")
     with pytest.raises(FormatError, match=r"run\.json: not readable as JSON"):
         resumed(tmp_path)
+    with pytest.raises(FormatError, match=r"run\.json: not readable as JSON"):
+        kept_setting(folder_of(tmp_path, "trees"), "--seed")
+
+
+def test_what_decided_a_stopped_training_can_be_asked_for(tmp_path: Path) -> None:
+    opened(tmp_path, **{"--precision": "bf16"}).save(FOLD, STATE)
+    folder = folder_of(tmp_path, "trees")
+    assert (kept_setting(folder, "--precision"), kept_setting(folder, "--colour")) == ("bf16", None)
 
 
 def test_a_state_that_can_not_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import UsageError
+from adaptertune_deploy.train.device import device as devices
 from adaptertune_deploy.train.outcome.measured import HEAD
 from adaptertune_deploy.train.request.preflight import check_train
 from adaptertune_deploy.train.resume.stopped import RUN_NAME
@@ -92,6 +93,26 @@ def test_another_recipe_does_not_go_on(pictures: Path, tmp_path: Path, tiny: Non
     assert (
         train_task(ask(pictures, tmp_path, dataclasses.replace(RECIPE, ship="head"), resume=True)).config.ships == HEAD
     )
+
+
+@pytest.mark.parametrize("chosen", ["bf16", "fp32"])
+def test_the_precision_that_was_chosen_stays_where_the_machine_would_choose_another(
+    chosen: str, pictures: Path, tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another machine: one where bf16 is faster, the other where it is not."""
+
+    def kill(now: str, done: int, total: int) -> None:
+        if now == "fold 2 of 2":
+            raise Killed
+
+    recipe = dataclasses.replace(RECIPE, precision="auto")
+    monkeypatch.setattr(devices, "_best_precision", lambda _: chosen)
+    with pytest.raises(Killed):
+        train_task(ask(pictures, tmp_path, recipe), kill)
+    monkeypatch.setattr(devices, "_best_precision", lambda _: {"bf16": "fp32", "fp32": "bf16"}[chosen])
+    again = train_task(ask(pictures, tmp_path, recipe, resume=True)).config
+    assert again.recipe is not None
+    assert again.recipe.precision == chosen
 
 
 def test_preflight_knows_of_a_stopped_run(pictures: Path, tmp_path: Path) -> None:
