@@ -46,6 +46,14 @@ def check(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             NOTE, "bf16", "no instructions for it", "fp32 graphs here: bf16 is not faster", "leave --precision bf16 out"
         )
+    if here.model.startswith("Intel") and "avx512_bf16" in here.flags and "amx_bf16" not in here.flags:
+        yield Finding(
+            NOTE,
+            "bf16",
+            "AVX-512 BF16 without AMX, which virtual machines often hide",
+            "fp32 graphs here: on Intel's processors bf16 is slower than fp32 without AMX",
+            "leave --precision bf16 and -E rest=bf16 out, or have them measured: atd tune --allow bf16",
+        )
     if not here.int8:
         yield Finding(
             NOTE,

@@ -13,9 +13,9 @@ ORIN = "fp asimd evtstrm aes fphp asimdhp cpuid asimdrdm asimddp"
 THOR = f"{ORIN} sve i8mm bf16"
 
 
-def machine(flags: str, processor: str = "x86_64") -> FakeMachine:
+def machine(flags: str, processor: str = "x86_64", name: str = "AMD EPYC") -> FakeMachine:
     field = "flags\t\t" if processor == "x86_64" else "Features\t"
-    model = "model name\t: AMD EPYC\n" if processor == "x86_64" else ""
+    model = f"model name\t: {name}\n" if processor == "x86_64" else ""
     text = f"processor\t: 0\n{model}{field}: {flags}\n\nprocessor\t: 1\n"
     return FakeMachine(processor=processor, files={"/proc/cpuinfo": text})
 
@@ -35,6 +35,17 @@ def test_what_a_processor_does_not_speed_up(flags: str, processor: str, notes: s
     statuses = told(check, machine(flags, processor))
     assert {what for what, status in statuses.items() if status != "ok"} == notes
     assert statuses["CPU"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "noted"),
+    [(ZEN4, "Intel(R) Xeon(R) Processor", True), (SAPPHIRE, "Intel(R) Xeon(R) Processor", False), (ZEN4, "AMD", False)],
+)
+def test_bf16_without_amx_is_slower_on_intels(flags: str, name: str, noted: bool) -> None:
+    findings = found(check, machine(flags, name=name))
+    assert ("bf16" in findings) is noted
+    if noted:
+        assert findings["bf16"].found == "AVX-512 BF16 without AMX, which virtual machines often hide"
 
 
 def test_instructions_have_their_names() -> None:
