@@ -51,7 +51,7 @@ def check(machine: Machine) -> Iterator[Finding]:
             NOTE,
             "bf16",
             "AVX-512 BF16 without AMX, which virtual machines often hide",
-            "fp32 graphs here: on Intel's processors bf16 is slower than fp32 without AMX",
+            "fp32 graphs here: on the Intel Xeon without AMX that was measured bf16 is slower than fp32",
             "leave --precision bf16 and -E rest=bf16 out, or have them measured: atd tune --allow bf16",
         )
     if not here.int8:
