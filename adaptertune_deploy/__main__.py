@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptertune_deploy.cli.main import run
+from adaptertune_deploy.cli.start import start
 
 if __name__ == "__main__":
-    run()
+    start()

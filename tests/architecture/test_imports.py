@@ -164,6 +164,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         **{command: {"parts", "terminal"} for command in COMMANDS},
         "sweep": {"parts", "terminal", "train"},
         "main": {"quickstart", "sweep", "terminal", *COMMANDS},
+        "start": {"main", "terminal"},
     },
 }
 # heavy library -> files that may import it
