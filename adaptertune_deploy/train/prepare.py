@@ -25,7 +25,6 @@ from adaptertune_deploy.train.comparison.crossfit import usual_folds
 from adaptertune_deploy.train.device.device import Device, choose_device
 from adaptertune_deploy.train.logs.log import usual_folder
 from adaptertune_deploy.train.logs.table import open_logs
-from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.request.destination import check_destination
 from adaptertune_deploy.train.request.recipe import FULL, Recipe, place
@@ -108,21 +107,10 @@ def prepare(
     )
     usual = usual_folder(request.out, run.task.name)
     return replace(
-        run,
-        views=_views(run),
+        run.with_views(),
         checkpoints=_checkpoints(request, run),
         logs=open_logs(request.log, request.log_dir, usual, resume=request.resume),
     )
-
-
-def _views(run: Run) -> Views | None:
-    """Return the fixed views that the recipe asks for."""
-    blocks = run.task.adapter.blocks
-    if not run.recipe.views or not blocks:
-        return None
-    augment = run.dataset.augment
-    tested = len(run.splits.test or ())
-    return Views(run.splits.train, run.pixels, augment, run.backbone, blocks[0], run.recipe, run.device, tested)
 
 
 def _checkpoints(request: TrainRequest, run: Run) -> Checkpoints:

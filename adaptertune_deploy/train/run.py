@@ -131,6 +131,20 @@ class Run:
         recipe = dataclasses.replace(self.recipe, rank=rank)
         return dataclasses.replace(self, task=dataclasses.replace(self.task, adapter=shape), recipe=recipe)
 
+    def with_views(self) -> Run:
+        """Return the same run with the fixed views that its recipe asks for, if any.
+
+        Raises:
+            UsageError: see Views.
+        """
+        blocks = self.task.adapter.blocks
+        if not self.recipe.views or not blocks:
+            return self
+        train, tested = self.splits.train, len(self.splits.test or ())
+        augment = self.dataset.augment
+        views = Views(train, self.pixels, augment, self.backbone, blocks[0], self.recipe, self.device, tested)
+        return dataclasses.replace(self, views=views)
+
     def fold(self, folds: int, what: str) -> Rows:
         """Return the fold that holds each training image out; see data.division.folds. `what` gives other ones."""
         return fold_of(self.splits.train, folds, f"adaptertune-deploy {what}", self.contents or None)

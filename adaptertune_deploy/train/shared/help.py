@@ -16,7 +16,6 @@ from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.backbone import reload_backbone
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.loop.fit import fit
-from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.parallel.group import Group, LostError
 from adaptertune_deploy.train.parallel.launch import Launch, on_signals
 from adaptertune_deploy.train.run import Run
@@ -54,12 +53,7 @@ def _opened(setup: Setup, group: Group) -> Run:
     device = _device(setup.run.device, group)
     backbone = reload_backbone(setup.spec, setup.weights, allow_random=setup.allow_random)
     backbone.module.to(device.torch)
-    run = dataclasses.replace(setup.run, backbone=backbone, device=device, group=group)
-    blocks = run.task.adapter.blocks
-    if not run.recipe.views or not blocks:
-        return run
-    views = Views(run.splits.train, run.pixels, run.dataset.augment, backbone, blocks[0], run.recipe, device)
-    return dataclasses.replace(run, views=views)
+    return dataclasses.replace(setup.run, backbone=backbone, device=device, group=group).with_views()
 
 
 def _device(first: Device, group: Group) -> Device:

@@ -29,14 +29,8 @@ from tests.train.runs import CPU, RECIPE, make_run, trained_hash
 VIEWED = replace(RECIPE, views=2, served_view=0.4, seed=5)
 
 
-def with_views(run: Run) -> Run:
-    first = run.task.adapter.blocks[0]
-    views = Views(run.splits.train, run.pixels, "fine", run.backbone, first, run.recipe, run.device)
-    return replace(run, views=views)
-
-
 def test_a_step_on_tokens_is_a_step_on_the_images_whose_views_they_are() -> None:
-    run = with_views(make_run(blocks=(1, 2), recipe=VIEWED))
+    run = make_run(blocks=(1, 2), recipe=VIEWED).with_views()
     rows = np.array([3, 29, 0, 17, 8, 11, 24])
     transform = training_transform("fine", run.pixels.spec)
     split, epochs = run.splits.train, set()
@@ -74,7 +68,7 @@ def trained(run: Run, batches: list[Batch]) -> str:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_another_process_makes_the_same_batches_from_any_step_on(precision: str) -> None:
     device = Device(torch.device("cpu"), precision)
-    first, second = (with_views(make_run(blocks=(1, 2), recipe=VIEWED, device=device)) for _ in range(2))
+    first, second = (make_run(blocks=(1, 2), recipe=VIEWED, device=device).with_views() for _ in range(2))
     rows = np.arange(30)
     whole, rest = list(first.batches(rows, 6, 0)), list(second.batches(rows, 6, 0, start_step=4))
     assert [torch.equal(a.images, b.images) for a, b in zip(whole[4:], rest, strict=True)] == [True, True]
@@ -89,7 +83,7 @@ def test_tokens_are_computed_once_for_all_folds_and_told(monkeypatch: pytest.Mon
         module, "common_tokens", lambda net, images, block: (calls.append(len(images)), common(net, images, block))[1]
     )
     told: list[tuple[str, int, int]] = []
-    run = replace(with_views(make_run(blocks=(1, 2), recipe=VIEWED)), progress=lambda *step: told.append(step))
+    run = replace(make_run(blocks=(1, 2), recipe=VIEWED).with_views(), progress=lambda *step: told.append(step))
     for rows in (np.arange(10), np.arange(10, 30)):
         list(run.with_rank(4).batches(rows, 2, 0))
     assert calls == [1, 30, 30, 30]
@@ -101,7 +95,7 @@ def test_tokens_are_computed_once_for_all_folds_and_told(monkeypatch: pytest.Mon
 def test_what_is_measured_on_training_images_is_what_the_images_give(precision: str) -> None:
     device = Device(torch.device("cpu"), precision)
     plain = make_run(blocks=(1, 2), recipe=VIEWED, device=device)
-    viewed = with_views(plain)
+    viewed = plain.with_views()
     rows = np.array([21, 4, 29, 0, 13])
     model = disturb(make_model(make_task(blocks=(1, 2)), plain.backbone)).eval()
     for chosen in (None, rows):
@@ -117,7 +111,7 @@ def test_what_is_measured_on_training_images_is_what_the_images_give(precision: 
 def test_test_images_go_on_from_tokens_that_are_computed_once() -> None:
     plain = make_run(blocks=(1, 2), recipe=VIEWED)
     told: list[tuple[str, int, int]] = []
-    viewed = replace(with_views(plain), progress=lambda *step: told.append(step))
+    viewed = replace(plain.with_views(), progress=lambda *step: told.append(step))
     model = disturb(make_model(make_task(blocks=(1, 2)), plain.backbone)).eval()
     for _ in range(2):
         for function in (
@@ -133,7 +127,7 @@ def test_test_images_go_on_from_tokens_that_are_computed_once() -> None:
 
 
 def test_tokens_as_served_come_in_batches_of_the_size_asked_for() -> None:
-    views = with_views(make_run(blocks=(1, 2), recipe=VIEWED)).views
+    views = make_run(blocks=(1, 2), recipe=VIEWED).with_views().views
     assert views is not None
     batches = views.served_batches(None, 7, silent)
     assert len(batches) == len(sizes := [len(batch.targets) for batch in batches])
@@ -143,9 +137,9 @@ def test_tokens_as_served_come_in_batches_of_the_size_asked_for() -> None:
 def test_more_tokens_than_memory_bears_are_refused_with_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 3 * 30 * 5 * 16 * 4 - 1)
     with pytest.raises(
-        UsageError, match=r"--views 2: the tokens of 30 images take 0\.0 GB of memory, expected at most"
+        UsageError, match=r"--views 2: the tokens of 42 images take 0\.0 GB of memory, expected at most"
     ):
-        with_views(make_run(blocks=(1, 2), recipe=VIEWED))
+        make_run(blocks=(1, 2), recipe=VIEWED).with_views()
 
 
 def test_tokens_of_test_images_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,4 +154,4 @@ def test_tokens_of_test_images_count_too(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_backbone_that_can_t_be_run_in_parts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_common_part", lambda network: False)
     with pytest.raises(UsageError, match=r"--views 2: the blocks of vit_test\.random can't be run apart"):
-        with_views(make_run(blocks=(1, 2), recipe=VIEWED))
+        make_run(blocks=(1, 2), recipe=VIEWED).with_views()
