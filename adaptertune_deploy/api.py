@@ -32,7 +32,7 @@ class AddedTask:
     """What add_task did.
 
     record: the task as the bundle holds it.
-    parity: how far each graph's answers lie from torch's.
+    parity: how far each graph's answers lie from torch's, as this call measured it.
     not_verified: why nothing was compared; empty where it was.
     """
 
@@ -262,15 +262,14 @@ def add_task(
     from adaptertune_deploy.core.adapter.cutting import at_rank
     from adaptertune_deploy.core.adapter.folder import read_config
     from adaptertune_deploy.core.bundle import publish
-    from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.engines.verification.added import verification
 
     folder, place = Path(adapter), Path(bundle)
     ship = at_rank(read_config(folder), ship, rank)
-    verify, reason = verification(place, folder, ship, engine)
-    record = publish.add_task(place, folder, tell, ship, verify, _merging() if merge else None)
-    parity = () if reason else read_manifest(place).parity_of(record.task.name)
-    return AddedTask(record, parity, "no engine was asked for" if engine is None else reason)
+    check = verification(place, folder, ship, engine)
+    record = publish.add_task(place, folder, tell, ship, check.measure, _merging() if merge else None)
+    reason = "no engine was asked for" if engine is None else check.reason
+    return AddedTask(record, tuple(check.parity), reason)
 
 
 def _merging() -> Merge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from adaptertune_deploy.bench.tried import Tried
 from adaptertune_deploy.core.errors import UsageError
@@ -13,7 +13,7 @@ NOISE = 0.03
 ORDER = tuple(Precision)
 
 
-def choose(final: Sequence[Tried], latency_ms: float | None = None) -> Tried:
+def choose(final: Sequence[Tried], latency_ms: float | None = None, engines: Collection[str] | None = None) -> Tried:
     """Return the configuration with the most images a second.
 
     Of those that are as fast within NOISE: the untuned server, which comes first; then the highest precision, the
@@ -22,13 +22,15 @@ def choose(final: Sequence[Tried], latency_ms: float | None = None) -> Tried:
     Args:
         final: at least one, the untuned server first.
         latency_ms: three of four runs must take no longer.
+        engines: those that may be chosen; None for all.
 
     Raises:
         UsageError: none is so fast.
     """
-    fitting = [entry for entry in final if latency_ms is None or entry.milliseconds.high <= latency_ms]
+    able = [entry for entry in final if engines is None or entry.engine in engines]
+    fitting = [entry for entry in able if latency_ms is None or entry.milliseconds.high <= latency_ms]
     if not fitting:
-        best = min(final, key=lambda entry: entry.milliseconds.high)
+        best = min(able, key=lambda entry: entry.milliseconds.high)
         raise UsageError(
             f"--latency {latency_ms:g}: no configuration is so fast, the best takes {best.milliseconds.high:.1f} ms "
             f"({best.words}); allow that, or take a smaller backbone"

@@ -77,7 +77,7 @@ def measure(
     if not state.ways:
         raise UsageError(
             f"none of {', '.join(plan.engines)} runs a graph of this bundle in {', '.join(plan.precisions)}; see what "
-            "it holds: atd tasks"
+            "it holds: atd list"
         )
     state.answer(known)
     state.find_limits()

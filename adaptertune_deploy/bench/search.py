@@ -55,14 +55,16 @@ class Trial(Protocol):
 class Space:
     """What is searched.
 
-    setups: engines and precisions with the engine's own number of threads, the untuned server's first.
+    setups: engines and precisions that may be chosen, with the engine's own number of threads.
+    untuned: what a server takes that nobody tuned, whether or not it may be chosen.
     threads: other numbers of threads.
     batches: rows of a run, ascending.
     usual_batch: of the untuned server.
-    latency_ms: runs that take longer are no finalists.
+    latency_ms: three of four runs must take no longer.
     """
 
     setups: tuple[Setup, ...]
+    untuned: Setup
     threads: tuple[int, ...]
     batches: tuple[int, ...]
     usual_batch: int
@@ -77,11 +79,14 @@ def search(space: Space, open_trial: Callable[[Setup], Trial], budget: Budget) -
         open_trial: raises AtdError where a setup does not work here.
         budget: its time; the untuned server is always looked at, what comes after the time is left out.
 
+    Returns:
+        The evidence; where the untuned server does not work and may not be chosen, the first setup stands for it.
+
     Raises:
-        AtdError: the untuned server does not work.
+        AtdError: the first of what may be chosen does not work.
     """
     found = _Search(open_trial, budget, space)
-    found.look(space.setups, ENGINES_END)
+    found.look(list(dict.fromkeys([space.untuned, *space.setups])), ENGINES_END)
     others = [replace(setup, threads=count) for count in space.threads if count for setup in found.best_setups()]
     found.look(others, THREADS_END)
     for place, setup in enumerate(found.best_setups()):
@@ -104,19 +109,20 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.usual_batch = self.space.usual_batch
+        self._choices = {(setup.engine, setup.precision) for setup in self.space.setups}
 
     def look(self, setups: Sequence[Setup], end: float) -> None:
         """Check setups and time them at the untuned server's batch, until a share of the whole time is over."""
         for place, setup in enumerate(setups):
             self.budget.say(f"{setup.engine} {setup.precision}")
-            if self.looked and self.budget.passed >= end * self.budget.seconds:
+            if self._able() and self.budget.passed >= end * self.budget.seconds:
                 reason = f"not tried: {self.budget.seconds:g} s were too short; give --time more"
                 self.left_out.append(LeftOut(setup.engine, setup.precision, setup.threads, reason))
                 continue
             try:
                 self._look(setup, self._share(end) / (len(setups) - place))
             except AtdError as error:
-                if not self.looked:
+                if not self._able() and self._may_be_chosen(setup):
                     raise type(error)(f"{setup.words} {error}") from None
                 self.left_out.append(LeftOut(setup.engine, setup.precision, setup.threads, str(error)))
 
@@ -165,13 +171,18 @@ class _Search:
                 best, worse = max(best, rate), worse + 1 if rate < (1 - NOISE) * best else 0
 
     def side_by_side(self) -> list[Tried]:
-        """Return the untuned server and the best of what was looked at, timed in common rounds."""
+        """Return the untuned server and the best of what was looked at, timed in common rounds.
+
+        The quickest run is among them where a run may not take longer than so much: what was quick enough by itself
+        may be too slow there.
+        """
         latency = self.space.latency_ms
-        able = [entry for entry in self.looked if latency is None or entry.milliseconds.median <= latency]
-        able = able or sorted(self.looked, key=lambda entry: entry.milliseconds.median)[:1]
+        able = [entry for entry in self._able() if latency is None or entry.milliseconds.high <= latency]
         best = [(entry.setup, entry.batch) for entry in sorted(able, key=lambda entry: -entry.images_per_second)]
-        untuned = (self.space.setups[0], self.usual_batch)
-        wanted = list(dict.fromkeys([untuned, *best]))[: FINALISTS + 1]
+        quickest = min(self._able(), key=lambda entry: entry.milliseconds.high)
+        sure = [] if latency is None else [(quickest.setup, quickest.batch)]
+        untuned = (self.looked[0].setup, self.usual_batch)
+        wanted = list(dict.fromkeys([untuned, *sure, *best]))[: FINALISTS + 1]
         with contextlib.ExitStack() as stack:
             opened = {
                 setup: stack.enter_context(contextlib.closing(self.open(setup)))
@@ -186,8 +197,15 @@ class _Search:
 
     def best_setups(self) -> list[Setup]:
         """Return the setups with the most images a second, best first."""
-        ranked = sorted(self.looked, key=lambda entry: -entry.images_per_second)
+        ranked = sorted(self._able(), key=lambda entry: -entry.images_per_second)
         return list(dict.fromkeys(entry.setup for entry in ranked))[:BEST]
+
+    def _able(self) -> list[Tried]:
+        """Return what was looked at and may be chosen."""
+        return [entry for entry in self.looked if self._may_be_chosen(entry.setup)]
+
+    def _may_be_chosen(self, setup: Setup) -> bool:
+        return (setup.engine, setup.precision) in self._choices
 
     def _time(self, setup: Setup, trial: Trial, batch: int, share: float) -> None:
         enough = self.budget.enough(share, LOOKS)

@@ -14,7 +14,7 @@ from adaptertune_deploy.bench.interleaved import Run
 from adaptertune_deploy.bench.known import Known, images_for
 from adaptertune_deploy.bench.machine import Machine
 from adaptertune_deploy.bench.search import Space, search
-from adaptertune_deploy.bench.setups import Setup, setups
+from adaptertune_deploy.bench.setups import Setup, engines_here, setups
 from adaptertune_deploy.bench.subject import asking
 from adaptertune_deploy.bench.tuning import FORMAT_VERSION, Tuning, graphs_hash
 from adaptertune_deploy.core.bundle.manifest import Manifest
@@ -98,7 +98,7 @@ def tune(
 
     Raises:
         UsageError: nothing of the request runs here, or nothing is as fast as it asks.
-        AtdError: the untuned server does not work.
+        AtdError: the first of what may be chosen does not work.
     """
     images = images_for(known, max(*request.batches, usual_batch()), manifest.preprocess.size)
 
@@ -106,7 +106,9 @@ def tune(
         session = open_records(Opener(folder, manifest, setup.options), manifest.tasks, request.form)
         return SessionTrial(session, setup.precision, known, images)
 
-    space = Space(ways(manifest, request), request.threads, request.batches, usual_batch(), request.latency_ms)
+    found = ways(manifest, request)
+    first = untuned(manifest, request) or found[0]
+    space = Space(found, first, request.threads, request.batches, usual_batch(), request.latency_ms)
     evidence = search(space, open_trial, budget)
     return Tuning(
         FORMAT_VERSION,
@@ -116,13 +118,13 @@ def tune(
         f"{now():%Y-%m-%d %H:%M} UTC",
         request.allowed,
         request.latency_ms,
-        choose(evidence.final, request.latency_ms),
+        choose(evidence.final, request.latency_ms, request.engines),
         evidence,
     )
 
 
 def ways(manifest: Manifest, request: Request) -> tuple[Setup, ...]:
-    """Return the engines and precisions to try, what a server takes untuned first.
+    """Return the engines and precisions that may be chosen, what a server takes untuned first.
 
     Raises:
         UsageError: nothing runs here.
@@ -136,6 +138,12 @@ def ways(manifest: Manifest, request: Request) -> tuple[Setup, ...]:
         )
     found.sort(key=lambda setup: (setup.engine, setup.precision) != (USUAL.engine, USUAL.precision))
     return tuple(found)
+
+
+def untuned(manifest: Manifest, request: Request) -> Setup | None:
+    """Return what a server takes that nobody tuned, be it asked for or not; None where that does not run here."""
+    usual = [USUAL.engine] if USUAL.engine in engines_here(request.device) else []
+    return next(setups(manifest, request.form, usual, [USUAL.precision], request.device), None)
 
 
 def thread_counts(cores: int) -> tuple[int, ...]:

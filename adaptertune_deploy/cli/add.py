@@ -17,6 +17,7 @@ from adaptertune_deploy.core.errors import AtdError, UsageError
 if TYPE_CHECKING:
     from adaptertune_deploy.core.bundle.manifest import Manifest, TaskRecord
     from adaptertune_deploy.core.bundle.publish import Merge
+    from adaptertune_deploy.engines.verification.added import Verification
 
 
 def add(
@@ -77,12 +78,12 @@ def add(
     merging = _merging() if merge else None
     started = time.perf_counter()
     with interrupts.stoppable(interrupts.outcome(bundle / MANIFEST_NAME)), tasks.reading(bundle):
-        verify, reason = verification(bundle, adapter, chosen, asked)
-        record = add_task(bundle, adapter, console.print_note, chosen, verify, merging)
+        check = verification(bundle, adapter, chosen, asked)
+        record = add_task(bundle, adapter, console.print_note, chosen, check.measure, merging)
     seconds = time.perf_counter() - started
     manifest = read_manifest(bundle)
     if as_json:
-        console.print_json(_facts(bundle, manifest, record, reason, seconds))
+        console.print_json(_facts(bundle, manifest, record, check, seconds))
         return
     held = [held.task.name for held in manifest.tasks]
     size = text.human_bytes((bundle / record.file).stat().st_size)
@@ -91,7 +92,7 @@ def add(
     console.print_line(f"added {name} to {bundle}/ ({cost}): {text.plural(len(held), 'task')}, the graph is unchanged")
     if width is not None:
         console.print_line(cost_of(config, width))
-    _say_parity(manifest, name, reason)
+    _say_parity(manifest, name, check)
     console.print_note("a running server serves it at once with --watch, else after a restart or SIGHUP")
     from adaptertune_deploy.cli.terminal import next as following
 
@@ -125,17 +126,18 @@ def _merging() -> Merge:
     return merged_graph
 
 
-def _say_parity(manifest: Manifest, task: str, reason: str) -> None:
-    entries = manifest.parity_of(task)
-    if reason:
-        console.print_note(f"the tensors of {task} were checked; its answers were not verified: {reason}")
+def _say_parity(manifest: Manifest, task: str, check: Verification) -> None:
+    """Say what was measured now; the bundle may hold measurements of other engines too."""
+    entries = check.parity
+    if check.reason:
+        console.print_note(f"the tensors of {task} were checked; its answers were not verified: {check.reason}")
         return
     for precision in dict.fromkeys(entry.precision for entry in entries):
         own = [entry for entry in entries if entry.precision is precision]
         images, worst = max(entry.images for entry in own), max(entry.max_abs for entry in own)
         console.print_line(
-            f"verified in {precision} on {text.plural(images, 'image')} against torch's answers of the training: "
-            f"max diff {worst:.1e}"
+            f"verified in {precision} by {own[0].engine} on {text.plural(images, 'image')} against torch's answers of "
+            f"the training: max diff {worst:.1e}"
         )
     measured = {entry.graph for entry in entries}
     for graph in manifest.graphs:
@@ -143,7 +145,9 @@ def _say_parity(manifest: Manifest, task: str, reason: str) -> None:
             console.print_note(f"{graph.words} was not measured with {task}: the engine runs no such graph here")
 
 
-def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, reason: str, seconds: float) -> dict[str, object]:
+def _facts(
+    bundle: Path, manifest: Manifest, record: TaskRecord, check: Verification, seconds: float
+) -> dict[str, object]:
     import dataclasses
 
     name = record.task.name
@@ -152,7 +156,7 @@ def _facts(bundle: Path, manifest: Manifest, record: TaskRecord, reason: str, se
         "rank": record.task.adapter.rank,
         "file": str(bundle / record.file),
         "merged": [str(bundle / graph.file) for graph in manifest.graphs if graph.task == name],
-        "parity": [dataclasses.asdict(entry) for entry in manifest.parity_of(name)],
-        "not_verified": reason or None,
+        "parity": [dataclasses.asdict(entry) for entry in check.parity],
+        "not_verified": check.reason or None,
         "seconds": round(seconds, 3),
     }

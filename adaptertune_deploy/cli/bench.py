@@ -148,11 +148,13 @@ def _show_answers(found: Bench) -> None:
 
 
 def _row(entry: Ran) -> tuple[str, ...]:
-    spread = entry.milliseconds
+    from adaptertune_deploy.bench.budget import LEAST
+
+    spread, spreads = entry.milliseconds, entry.rounds >= LEAST
     return (
         entry.way.words,
-        f"{spread.median:.1f} [{spread.low:.1f}, {spread.high:.1f}]",
-        f"{entry.p99_ms:.1f}",
+        f"{spread.median:.1f} [{spread.low:.1f}, {spread.high:.1f}]" if spreads else f"{spread.median:.1f}",
+        f"{entry.p99_ms:.1f}" if spreads else "",
         f"{entry.images_per_second:.1f}",
         f"{entry.memory_mb:.0f}" if entry.memory_mb is not None else "",
         text.human_bytes(entry.disk_bytes),
@@ -162,15 +164,18 @@ def _row(entry: Ran) -> tuple[str, ...]:
 
 def _sentences(found: Bench) -> Iterator[str]:
     """Yield what one backbone costs against N models, for the most tasks and the largest batch."""
+    from adaptertune_deploy.bench.budget import LEAST
+
     tasks = max((entry.tasks for entry in found.ran), default=0)
     batch = max((entry.batch for entry in found.ran), default=0)
     last = {entry.way: entry for entry in found.ran if (entry.tasks, entry.batch) == (tasks, batch)}
     for way, one in last.items():
         many = [entry for other, entry in last.items() if _pairs(way.form, other.form) and _same(entry, one)]
+        few = "" if one.rounds >= LEAST else f"; {text.plural(one.rounds, 'round')}, time was up: give --time more"
         for entry in many:
             yield (
                 f"{text.plural(tasks, 'task')} in {way.precision} on {way.engine}: one backbone {_cost(one)}, "
-                f"{text.plural(tasks, 'model')} {_cost(entry)} for {text.plural(batch, 'row')}"
+                f"{text.plural(tasks, 'model')} {_cost(entry)} for {text.plural(batch, 'row')}{few}"
             )
 
 

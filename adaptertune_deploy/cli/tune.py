@@ -24,6 +24,7 @@ BATCHES = "Rows of a run to try, comma-separated."
 LATENCY = "Of three runs in four at most; larger batches take longer and answer more images a second."
 NO_BOUND = "no bound"
 MOST_NAMED = 4
+UNTUNED = "untuned"  # a server of which nobody asked anything
 FINAL = "final"  # ran side by side with the untuned server
 
 
@@ -153,7 +154,7 @@ def _rows(found: Tuning) -> Iterator[tuple[str, ...]]:
         if (entry.setup, entry.batch) not in final:
             yield _row(entry, same.get((entry.engine, entry.precision), ""), "")
     for entry in sorted(found.evidence.final, key=lambda entry: entry.images_per_second):
-        marks = {"untuned": found.evidence.final[0], "chosen": found.choice}
+        marks = {_first(found): found.evidence.final[0], "chosen": found.choice}
         names = ", ".join(name for name, marked in marks.items() if entry == marked)
         yield _row(entry, same.get((entry.engine, entry.precision), ""), names or FINAL)
 
@@ -185,10 +186,19 @@ def _left_out(found: Tuning) -> Iterator[str]:
 
 def _sentence(found: Tuning) -> str:
     """Return the choice with its gain over the untuned server, and on how much that rests."""
-    choice, untuned = found.choice, found.evidence.final[0]
+    choice, first = found.choice, _first(found)
     rounds = text.plural(choice.rounds, "round")
-    if choice == untuned:
-        return f"{choice.words}: as untuned; nothing was faster by more than noise in {rounds}"
+    if choice == found.evidence.final[0]:
+        return f"{choice.words}: as {first}; nothing was faster by more than noise in {rounds}"
     gain = choice.gain
-    times = f"{gain.median:.2f} [{gain.low:.2f}, {gain.high:.2f}] times as many images as untuned" if gain else ""
-    return f"{choice.words}: {choice.images_per_second:.1f} images/s, {times}, {rounds} side by side"
+    times = f"{gain.median:.2f} [{gain.low:.2f}, {gain.high:.2f}] times as many images as {first}" if gain else ""
+    slower = "; slower than without it: atd serve --no-tuning" if gain and first == UNTUNED and gain.high < 1 else ""
+    return f"{choice.words}: {choice.images_per_second:.1f} images/s, {times}, {rounds} side by side{slower}"
+
+
+def _first(found: Tuning) -> str:
+    """Return what people call the configuration that gains are over."""
+    from adaptertune_deploy.engines.options import USUAL
+
+    first = found.evidence.final[0]
+    return UNTUNED if (first.engine, first.precision) == (USUAL.engine, USUAL.precision) else first.setup.words

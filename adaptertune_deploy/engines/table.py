@@ -1,9 +1,11 @@
-"""The table of engines: what each runs, where, and in which precisions; no engine's library is imported."""
+"""The table of engines: what each runs, where, and in which precisions; no engine's library is imported to read it."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from dataclasses import dataclass, replace
+from typing import Any
 
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
@@ -26,7 +28,8 @@ class EngineEntry:
     devices: what a user may ask for; "cuda" stands for "cuda:N" too.
     everywhere: those of them that every installation of the library has.
     derives: precisions that it makes itself, on the machine that runs, out of an fp32 graph.
-    lacks: precisions of graphs that it does not run on a CPU.
+    lacks: precisions of graphs that it runs on no CPU.
+    asks: precisions of graphs that it runs on some CPUs; its module's `multiplies(precision)` tells for this one.
     at_once: its own setting that says how many runs there may be at a time; "" where there may be any number.
     threads_of_all: whether EngineOptions.threads are those of all runs at a time.
     """
@@ -39,6 +42,7 @@ class EngineEntry:
     everywhere: tuple[str, ...] = ("auto", "cpu")
     derives: frozenset[Precision] = frozenset()
     lacks: frozenset[Precision] = frozenset()
+    asks: frozenset[Precision] = frozenset()
     at_once: str = ""
     threads_of_all: bool = False
 
@@ -59,7 +63,8 @@ ENGINES = {
         "openvino",
         OpenVinoSettings,
         derives=frozenset({Precision.BF16}),
-        lacks=frozenset({Precision.FP16, Precision.INT8}),
+        lacks=frozenset({Precision.INT8}),
+        asks=frozenset({Precision.FP16}),
         at_once="streams",
         threads_of_all=True,
     ),
@@ -107,8 +112,19 @@ def graph_precisions(options: EngineOptions) -> frozenset[Precision]:
 
 
 def lacks(options: EngineOptions, graph: Precision) -> str | None:
-    """Return why an engine does not run graphs of a precision where it is asked to, or None where it may."""
+    """Return why an engine does not run graphs of a precision where it is asked to, or None where it may.
+
+    Where that depends on the CPU, the engine is asked, which imports its library.
+    """
     entry = entry_of(options.engine)
-    if gpu_index(options.device) is not None or graph not in entry.lacks:
+    if gpu_index(options.device) is not None:
         return None
-    return f"{entry.label} runs no {graph} graphs on a CPU"
+    if graph in entry.lacks:
+        return f"{entry.label} runs no {graph} graphs on a CPU"
+    if graph in entry.asks and is_installed(options.engine) and not _module(entry).multiplies(graph):
+        return f"{entry.label} runs no {graph} graphs on this CPU, which has no such products"
+    return None
+
+
+def _module(entry: EngineEntry) -> Any:
+    return importlib.import_module(entry.module)

@@ -222,7 +222,7 @@ def replaced(plan: Plan, old: Manifest | None) -> tuple[str, ...]:
 def _dropped(plan: Plan, old: Manifest) -> list[str]:
     kept = {source.config.task.name for source in plan.sources}
     tasks = [record.task.name for record in old.tasks if record.task.name not in kept]
-    merged = [graph.task for graph in old.graphs if graph.form == MERGED and graph.task in kept]
+    merged = list(dict.fromkeys(graph.task for graph in old.graphs if graph.form == MERGED and graph.task in kept))
     gone = []
     if tasks:
         gone.append(f"task{'s' if len(tasks) > 1 else ''} {', '.join(tasks)}")

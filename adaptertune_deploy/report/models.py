@@ -11,6 +11,7 @@ from adaptertune_deploy.report.canvas import OTHER, SHIPS, folded, picture
 WIDTH, HEIGHT = 9.0, 4.2
 TITLE_CHARACTERS = 110
 STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")  # for numbers of tasks at which one way alone was measured, and no line is drawn
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,19 @@ def draw_models(lines: Sequence[Line], title: str, batch: int) -> bytes:
 
 def _plot(left: Any, right: Any, line: Line) -> None:
     colour, style = (SHIPS if line.one else OTHER), STYLES[line.style % len(STYLES)]
+    drawn = {"color": colour, "marker": MARKERS[line.style % len(MARKERS)], "ms": 4, "lw": 1.6}
     low, median, high = zip(*line.milliseconds, strict=True)
-    left.plot(line.tasks, median, style, color=colour, marker="o", ms=4, lw=1.6, label=line.name)
+    left.plot(line.tasks, median, style, label=line.name, **drawn)
     left.fill_between(line.tasks, low, high, color=colour, alpha=0.15, lw=0)
     there = [(tasks, size) for tasks, size in zip(line.tasks, line.megabytes, strict=True) if size is not None]
     if there:
-        right.plot(*zip(*there, strict=True), style, color=colour, marker="o", ms=4, lw=1.6)
+        right.plot(*zip(*there, strict=True), style, **drawn)
 
 
 def _finish(axes: Any, lines: Sequence[Line], name: str) -> None:
     counts = sorted({tasks for line in lines for tasks in line.tasks})
     axes.set_xscale("log")
+    axes.set_xlim(0.8 * counts[0], 1.25 * counts[-1])  # the same in both panels, whatever was measured
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("tasks")

@@ -10,14 +10,15 @@ from adaptertune_deploy.bench.choose import choose
 from adaptertune_deploy.bench.search import FINALISTS, Space, search
 from adaptertune_deploy.bench.setups import Setup
 from adaptertune_deploy.bench.tried import Evidence
-from adaptertune_deploy.core.errors import EngineError
+from adaptertune_deploy.core.errors import EngineError, UsageError
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.limits import Limits
 from tests.bench.planted import Milliseconds, World
 
 FP32, BF16, INT8 = Precision.FP32, Precision.BF16, Precision.INT8
 SETUPS = (Setup("onnxruntime", FP32), Setup("onnxruntime", INT8), Setup("openvino", FP32), Setup("openvino", BF16))
-SPACE = Space(SETUPS, (2, 1), (1, 2, 4, 8, 16, 32), 8)
+SPACE = Space(SETUPS, SETUPS[0], (2, 1), (1, 2, 4, 8, 16, 32), 8)
+ONE = Space(SETUPS[2:3], SETUPS[0], (), (8,), 8)  # an engine alone that is not the untuned server's
 APIECE = {SETUPS[0]: 10.0, SETUPS[1]: 6.0, SETUPS[2]: 9.0, SETUPS[3]: 5.0}  # milliseconds of an image
 
 
@@ -121,7 +122,58 @@ def test_no_run_is_larger_than_the_engine_takes() -> None:
 
 
 def test_slow_batches_are_no_finalists_where_latency_is_bound() -> None:
-    space = Space(SETUPS, (), SPACE.batches, 8, latency_ms=12.0)
+    space = Space(SETUPS, SETUPS[0], (), SPACE.batches, 8, latency_ms=12.0)
     evidence = found_in(World(planted(best_batch=2)), space)
     assert all(entry.milliseconds.median <= 12 for entry in evidence.final[1:])
     assert choose(evidence.final, 12.0).batch == 2
+
+
+def uneven(every: int = 3, longer: float = 1.5) -> Milliseconds:
+    """Return times of which one in so many is longer, as on a machine that does other things too."""
+    runs: dict[tuple[Setup, int], int] = {}
+
+    def milliseconds(setup: Setup, batch: int) -> float:
+        runs[setup, batch] = runs.get((setup, batch), 0) + 1
+        return (4 + batch) * (longer if runs[setup, batch] % every == 0 else 1)
+
+    return milliseconds
+
+
+@pytest.mark.parametrize(("latency", "batch"), [(7.6, 1), (12.1, 4), (20.0, 8)])
+def test_a_batch_that_is_quick_enough_is_found_where_times_are_uneven(latency: float, batch: int) -> None:
+    space = Space(SETUPS[:1], SETUPS[0], (1, 2, 4), SPACE.batches, 8, latency_ms=latency)
+    evidence = found_in(World(uneven()), space)
+    assert choose(evidence.final, latency).batch == batch
+
+
+def test_where_nothing_is_quick_enough_the_quickest_of_all_is_named() -> None:
+    space = Space(SETUPS[:1], SETUPS[0], (), SPACE.batches, 8, latency_ms=3.0)
+    evidence = found_in(World(uneven()), space)
+    with pytest.raises(UsageError, match=r"the best takes 7\.5 ms \(onnxruntime in fp32, batches of 1\)"):
+        choose(evidence.final, 3.0)
+
+
+def test_the_untuned_server_is_what_gains_are_over_where_it_may_not_be_chosen() -> None:
+    evidence = found_in(World(planted()), Space(SETUPS[2:], SETUPS[0], SPACE.threads, SPACE.batches, 8))
+    assert (evidence.final[0].setup, evidence.final[0].batch) == (SETUPS[0], 8)
+    assert {entry.setup for entry in evidence.looked if entry.engine == "onnxruntime"} == {SETUPS[0]}
+    choice = choose(evidence.final, engines={"openvino"})
+    assert (choice.setup, choice.batch) == (Setup("openvino", BF16, threads=1), 4)
+    assert choice.gain is not None
+    assert choice.gain.median == pytest.approx(10 / (5 * 0.8 * 0.8))
+
+
+def test_an_untuned_server_that_is_faster_is_not_chosen_where_it_may_not_be() -> None:
+    evidence = found_in(World(lambda setup, batch: 10.0 * batch * (2 if setup.engine == "openvino" else 1)), ONE)
+    choice = choose(evidence.final, engines={"openvino"})
+    assert choice.engine == "openvino"
+    assert choice.gain is not None
+    assert choice.gain.median == pytest.approx(0.5)
+
+
+def test_an_untuned_server_that_does_not_open_stops_nothing_else() -> None:
+    evidence = found_in(World(planted(), broken=frozenset({"onnxruntime"})), ONE)
+    assert [(entry.engine, entry.reason) for entry in evidence.left_out] == [("onnxruntime", "onnxruntime is broken")]
+    assert evidence.final[0].setup == SETUPS[2]
+    with pytest.raises(EngineError, match="openvino is broken"):
+        found_in(World(planted(), broken=frozenset({"openvino"})), ONE)

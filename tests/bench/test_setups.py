@@ -35,7 +35,7 @@ def found(manifest: Manifest, form: str, *engines: str) -> set[tuple[str, str]]:
     return {(setup.engine, str(setup.precision)) for setup in setups(manifest, form, engines, Precision)}
 
 
-def test_an_engine_is_given_what_it_runs_and_what_it_makes(manifest: Manifest) -> None:
+def test_an_engine_is_given_what_it_runs_and_what_it_makes(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(manifest, "shared", "onnxruntime", "openvino") == {
         ("onnxruntime", "fp32"),
         ("openvino", "fp32"),
@@ -43,7 +43,11 @@ def test_an_engine_is_given_what_it_runs_and_what_it_makes(manifest: Manifest) -
     }
     every = with_graphs(manifest, Precision.FP16, Precision.BF16, Precision.INT8, Precision.INT8_QDQ)
     assert {name for engine, name in found(every, "shared", "onnxruntime")} == {"fp32", "fp16", "int8", "int8-qdq"}
-    assert {name for engine, name in found(every, "shared", "openvino")} == {"fp32", "bf16", "int8-qdq"}
+    with monkeypatch.context() as patch:
+        for has in (True, False):
+            patch.setattr("adaptertune_deploy.engines.openvino.engine.multiplies", lambda precision, has=has: has)
+            half = {"fp16"} if has else set()
+            assert {name for _, name in found(every, "shared", "openvino")} == {"fp32", "bf16", "int8-qdq", *half}
 
 
 def test_a_merged_precision_counts_where_every_task_has_it(manifest: Manifest) -> None:

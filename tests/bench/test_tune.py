@@ -11,7 +11,8 @@ import pytest
 from adaptertune_deploy.bench.budget import Budget
 from adaptertune_deploy.bench.known import find_known
 from adaptertune_deploy.bench.machine import describe_machine
-from adaptertune_deploy.bench.tune import Request, thread_counts, tune, usual_batch, ways
+from adaptertune_deploy.bench.setups import Setup
+from adaptertune_deploy.bench.tune import Request, thread_counts, tune, untuned, usual_batch, ways
 from adaptertune_deploy.bench.tuning import Tuning, find_tuning, graphs_hash, write_tuning
 from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.errors import EngineError, UsageError
@@ -67,6 +68,13 @@ def test_the_untuned_server_is_tried_first(folder: Path) -> None:
         ("openvino", Precision.FP32),
         ("openvino", Precision.BF16),
     ]
+
+
+def test_the_untuned_server_is_the_usual_engine_in_fp32_whatever_is_asked_for(folder: Path) -> None:
+    manifest = read_manifest(folder / "bundle")
+    request = Request("shared", ("openvino",), (Precision.BF16,))
+    assert untuned(manifest, request) == Setup("onnxruntime", Precision.FP32)
+    assert untuned(replace(manifest, graphs=()), request) is None
 
 
 @pytest.mark.parametrize(("cores", "counts"), [(1, (1,)), (2, (2, 1)), (8, (8, 4, 1))])

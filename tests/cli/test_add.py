@@ -17,8 +17,9 @@ from adaptertune_deploy.cli.terminal import console
 from adaptertune_deploy.core.adapter.folder import read_config, read_folder_tensors, write_config, write_tensors
 from adaptertune_deploy.core.bundle import publish
 from adaptertune_deploy.core.bundle.folder import read_manifest
-from adaptertune_deploy.core.bundle.manifest import select_graph
+from adaptertune_deploy.core.bundle.manifest import graph_file, select_graph
 from adaptertune_deploy.core.images.preprocess import preprocess
+from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.storage import tensors
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.engines import table
@@ -92,12 +93,61 @@ def test_a_task_is_verified_before_it_is_added(atd: Atd, folder: Path, answered:
         "note: a running server serves it at once with --watch, else after a restart or SIGHUP\n",
     )
     assert re.fullmatch(
-        r"verified in fp32 on 4 images against torch's answers of the training: max diff \d\.\de-\d\d",
+        r"verified in fp32 by onnxruntime on 4 images against torch's answers of the training: max diff \d\.\de-\d\d",
         done.out.splitlines()[1],
     )
     (entry,) = read_manifest(folder / "bundle").parity_of("trees")
     assert (entry.images, entry.engine, entry.provider) == (4, "onnxruntime", "CPUExecutionProvider")
     assert entry.max_abs < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [
+        ("bf16", "--precision bf16: ONNX Runtime runs no bf16 graphs on a CPU; choose another --engine or --precision"),
+        (
+            "int8",
+            "the bundle holds no shared int8 graph, only shared fp32, bf16 and merged fp32 of birds, cars; make ",
+        ),
+    ],
+)
+def test_a_precision_that_can_not_be_verified_is_refused(
+    atd: Atd, folder: Path, answered: dict[str, Array], precision: str, words: str
+) -> None:
+    with_bf16(folder / "bundle")
+    before = {path: path.read_bytes() for path in (folder / "bundle").rglob("*") if path.is_file()}
+    done = atd("add", "adapters/trees", "--precision", precision)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {words}")
+    assert {path: path.read_bytes() for path in (folder / "bundle").rglob("*") if path.is_file()} == before
+
+
+def with_bf16(bundle: Path) -> None:
+    """Name the shared graph's file as one in bf16 too."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    shared = next(graph for graph in manifest["graphs"] if graph["form"] == "shared")
+    sha256 = "0" * 64
+    file = graph_file("shared", Precision.BF16, sha256)
+    shutil.copy(bundle / shared["file"], (bundle / file).parent.mkdir(exist_ok=True) or bundle / file)
+    manifest["graphs"].append({**shared, "file": file, "precision": "bf16", "sha256": sha256})
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_what_another_engine_measured_before_is_not_told_as_measured_now(
+    atd: Atd, folder: Path, answered: dict[str, Array]
+) -> None:
+    assert atd("add", "adapters/trees").code == 0
+    manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+    (mine,) = (entry for entry in manifest["parity"] if entry["task"] == "trees")
+    manifest["parity"].append({**mine, "engine": "openvino", "precision": "bf16", "max_abs": 0.01})
+    (folder / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    done = atd("add", "adapters/trees")
+    assert [line for line in done.out.splitlines() if line.startswith("verified")] == [
+        line for line in done.out.splitlines() if line.startswith("verified in fp32 by onnxruntime on 4 images")
+    ]
+    facts = json.loads(atd("add", "adapters/trees", "--json").out)
+    assert [(entry["engine"], entry["precision"]) for entry in facts["parity"]] == [("onnxruntime", "fp32")]
+    assert len(read_manifest(folder / "bundle").parity_of("trees")) == 2
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is an extra of its own")

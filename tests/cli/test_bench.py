@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_the_screen_has_a_table_for_each_number_of_tasks_and_what_it_comes_to(
     assert lines[-1] == (
         "10 tasks in fp32 on onnxruntime: one backbone 160.0 ms and 100 MB, 10 models 800.0 ms and 500 MB for 8 rows"
     )
+
+
+def test_of_few_rounds_no_spread_is_shown_and_the_conclusion_says_how_few(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = make_bench()
+    command.show(replace(bench, ran=tuple(replace(entry, rounds=1) for entry in bench.ran)))
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line.split() for line in lines[::-1] if line.startswith("merged fp32"))
+    assert row[3:] == ["800.0", "10.0", "500", "220", "MB", "50", "%"]
+    assert lines[-1].endswith("10 models 800.0 ms and 500 MB for 8 rows; 1 round, time was up: give --time more")
 
 
 def test_a_bundle_without_merged_graphs_says_how_to_compare(atd: Atd, folder: Path) -> None:

@@ -34,7 +34,6 @@ def test_options_fit_a_graph_of_any_precision(echo: Echo) -> None:
         ("onnxruntime", "auto", Precision.BF16, "ONNX Runtime runs no bf16 graphs on a CPU"),
         ("onnxruntime", "cuda:1", Precision.BF16, None),
         ("onnxruntime", "cpu", Precision.INT8, None),
-        ("openvino", "cpu", Precision.FP16, "OpenVINO runs no fp16 graphs on a CPU"),
         ("openvino", "cpu", Precision.INT8, "OpenVINO runs no int8 graphs on a CPU"),
         ("openvino", "cpu", Precision.INT8_QDQ, None),
         ("openvino", "cpu", Precision.BF16, None),
@@ -42,3 +41,16 @@ def test_options_fit_a_graph_of_any_precision(echo: Echo) -> None:
 )
 def test_what_an_engine_does_not_run(name: str, device: str, precision: Precision, words: str | None) -> None:
     assert lacks(EngineOptions(name, device), precision) == words
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_where_it_depends_on_the_cpu_the_engine_is_asked(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = pytest.importorskip("adaptertune_deploy.engines.openvino.engine")
+    monkeypatch.setattr(engine, "multiplies", lambda precision: has and precision is FP16)
+    reason = "OpenVINO runs no fp16 graphs on this CPU, which has no such products"
+    assert lacks(EngineOptions("openvino"), FP16) == (None if has else reason)
+
+
+def test_an_engine_that_is_not_here_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "is_installed", lambda engine: False)
+    assert lacks(EngineOptions("openvino"), FP16) is None

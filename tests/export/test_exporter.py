@@ -416,6 +416,14 @@ def test_a_graph_of_another_task_is_never_written(
     assert not (tmp_path / "bundle").exists()
 
 
+def test_a_task_that_would_lose_graphs_in_several_precisions_is_named_once(
+    tmp_path: Path, folders: list[Path], calls: list[Any]
+) -> None:
+    export(folders[:1], tmp_path / "bundle", merge=True, precisions=(Precision.FP32, Precision.INT8))
+    with pytest.raises(UsageError, match=r"would drop the merged graph of pets \(--merge keeps merged\) and the int8 "):
+        export(folders[:1], tmp_path / "bundle")
+
+
 def test_a_bundle_is_replaced_only_when_nothing_goes_or_it_may(
     tmp_path: Path, folders: list[Path], calls: list[Any]
 ) -> None:

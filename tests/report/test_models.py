@@ -34,6 +34,14 @@ def test_time_and_memory_are_drawn_over_the_tasks(monkeypatch: pytest.MonkeyPatc
     assert [label.get_text() for label in left.get_xticklabels()] == ["1", "10"]
 
 
+def test_ways_are_told_apart_where_one_number_of_tasks_alone_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [Line(f"way {style}", True, style, (1, 10), ONE.milliseconds, (100 + style, None)) for style in range(4)]
+    left, right = drawn(monkeypatch, lines).axes
+    assert len({line.get_marker() for line in right.lines}) == 4
+    assert [line.get_marker() for line in left.lines] == [line.get_marker() for line in right.lines]
+    assert left.get_xlim() == right.get_xlim()
+
+
 def test_every_line_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     (legend,) = drawn(monkeypatch, [ONE, MANY]).legends
     assert [text.get_text() for text in legend.get_texts()] == ["one backbone", "N models"]

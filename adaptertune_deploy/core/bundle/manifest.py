@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from adaptertune_deploy.core.answers.accuracy import AccuracyRecord
 from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
+from adaptertune_deploy.core.bundle.graph_words import in_words
 from adaptertune_deploy.core.errors import UsageError, did_you_mean
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.core.spec import BackboneSpec, PreprocessSpec, TaskSpec, check_sha256, check_task_name
@@ -239,24 +240,16 @@ def select_graph(
     if found is not None:
         return found
     asked = f"{form} {precision} graph" + (f" of task '{task}'" if task else "")
-    again = "atd export --merge" if form == MERGED else "atd export"
-    raise UsageError(f"the bundle holds no {asked}, only {_held(manifest, form)}; make one with: {again}")
+    held = in_words(((graph.form, graph.precision, graph.task) for graph in manifest.graphs), form)
+    raise UsageError(f"the bundle holds no {asked}, only {held}; make one with: {_made(manifest, form, precision)}")
 
 
-def _held(manifest: Manifest, form: str) -> str:
-    """Return a bundle's graphs in words, those of one form first."""
-    tasks: dict[tuple[str, str], list[str]] = {}
-    for graph in sorted(manifest.graphs, key=lambda graph: graph.form != form):
-        tasks.setdefault((graph.form, graph.precision.value), []).extend([graph.task] if graph.task else [])
-    held = [
-        f"{form} {precision}" + (f" of {_some(names)}" if names else "") for (form, precision), names in tasks.items()
-    ]
-    return " and ".join(held) or "adapters"
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _made(manifest: Manifest, form: str, precision: Precision) -> str:
+    """Return the command that makes a graph that is not there: a merged one of the shared one, where that is there."""
+    if form == MERGED and find_graph(manifest, SHARED, precision) is not None:
+        return "atd add ADAPTER --merge"
+    merge = " --merge" if form == MERGED else ""
+    return f"atd export{merge}" + (f" --precision fp32,{precision}" if precision is not Precision.FP32 else "")
 
 
 def select_tasks(manifest: Manifest, names: list[str] | None) -> tuple[TaskRecord, ...]:

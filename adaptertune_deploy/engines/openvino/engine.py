@@ -182,6 +182,11 @@ def check_installed(options: EngineOptions, settings: OpenVinoSettings) -> None:
     floats(options, settings)
 
 
+def multiplies(precision: Precision) -> bool:
+    """Return whether this CPU has products of a floating-point precision, as OpenVINO says."""
+    return precision.upper() in ov.Core().get_property(CPU, "OPTIMIZATION_CAPABILITIES")
+
+
 def _config(options: EngineOptions, settings: OpenVinoSettings) -> dict[str, str | int]:
     config: dict[str, str | int] = {
         "INFERENCE_PRECISION_HINT": HINTS[floats(options, settings)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +14,35 @@ from adaptertune_deploy.core.adapter.reference import KnownAnswers, known_answer
 from adaptertune_deploy.core.answers.known_image import known_image, stored_answer
 from adaptertune_deploy.core.answers.stored_answer import StoredAnswer
 from adaptertune_deploy.core.bundle import folder as bundle
-from adaptertune_deploy.core.bundle.manifest import GraphRecord, Manifest
+from adaptertune_deploy.core.bundle.manifest import SHARED, GraphRecord, Manifest, ParityRecord, select_graph
 from adaptertune_deploy.core.bundle.manifest_changes import Measured
 from adaptertune_deploy.core.bundle.publish import Verify
+from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.core.images.preprocess import normalised
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.bank.bank import SlotBank
 from adaptertune_deploy.engines.engine import Engine
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.table import lacks
+from adaptertune_deploy.engines.table import graph_precision, lacks
 from adaptertune_deploy.engines.verification.parity import verify_merged, verify_shared, with_graph
 
 
-def verification(
-    folder: Path, source: Path, ship: str | None, options: EngineOptions | None
-) -> tuple[Verify | None, str]:
-    """Return what verifies a task that is added, or None and why nothing does.
+@dataclass(frozen=True)
+class Verification:
+    """What verifies a task that is added.
+
+    measure: what core.bundle.publish.add_task measures the task's graphs with; None where nothing does.
+    reason: why nothing does; "" where something does.
+    parity: what it has measured; the bundle may hold more, of other engines.
+    """
+
+    measure: Verify | None
+    reason: str = ""
+    parity: list[ParityRecord] = field(default_factory=list)
+
+
+def verification(folder: Path, source: Path, ship: str | None, options: EngineOptions | None) -> Verification:
+    """Return what verifies a task that is added.
 
     Args:
         folder: the bundle.
@@ -37,21 +52,38 @@ def verification(
 
     Raises:
         FormatError: the adapter's config, or torch's answers in its folder, are damaged.
-        UsageError: a candidate that the task lacks.
+        UsageError: a candidate that the task lacks, or a precision below fp32 that the engine or the bundle lacks.
     """
     config = read_config(source)
     config.shipped(ship)
+    if options is not None and options.precision is not Precision.FP32:
+        _check_precision(folder, options)
     if not config.reference_sha256:
-        return None, f"{source} holds none of torch's answers, it was trained by an older release"
+        return Verification(None, f"{source} holds none of torch's answers, it was trained by an older release")
     if options is None:
-        return None, "ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]' or choose --engine"
+        reason = "ONNX Runtime is not installed here; pip install 'adaptertune-deploy[cpu]' or choose --engine"
+        return Verification(None, reason)
     known = known_answers(source, config, ship)
     if known is None:
-        return None, "none of the images that training held back is on this machine"
-    return verifier(folder, known, options), ""
+        return Verification(None, "none of the images that training held back is on this machine")
+    found: list[ParityRecord] = []
+    return Verification(verifier(folder, known, options, found.append), "", found)
 
 
-def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verify:
+def _check_precision(folder: Path, options: EngineOptions) -> None:
+    """Refuse a precision that was named and can't be verified: it would pass for one that was."""
+    graph = graph_precision(options)
+    select_graph(bundle.read_manifest(folder), SHARED, graph)
+    if reason := lacks(options, graph):
+        raise UsageError(f"--precision {options.precision}: {reason}; choose another --engine or --precision")
+
+
+def verifier(
+    folder: Path,
+    known: KnownAnswers,
+    options: EngineOptions,
+    keep: Callable[[ParityRecord], None] = lambda entry: None,
+) -> Verify:
     """Return what core.bundle.publish.add_task measures a task's graphs with.
 
     It measures nothing of a graph that the engine does not run.
@@ -60,6 +92,7 @@ def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verif
         folder: the bundle.
         known: torch's answers.
         options: what to verify on; see engines.verification.parity.with_graph.
+        keep: called with what was measured of each graph.
     """
 
     def verify(manifest: Manifest, graph: GraphRecord, data: bytes, adapter: Adapter) -> Measured | None:
@@ -74,7 +107,9 @@ def verifier(folder: Path, known: KnownAnswers, options: EngineOptions) -> Verif
             return Measured(entry, _answer(engine, manifest, adapter) if engine.precision is Precision.FP32 else None)
 
         facts = bundle.facts_of(manifest, graph.task)
-        return with_graph(data, graph, facts, str(folder / graph.file), options, measure)
+        found = with_graph(data, graph, facts, str(folder / graph.file), options, measure)
+        keep(found.parity)
+        return found
 
     return verify
 

@@ -40,16 +40,28 @@ def test_a_graph_is_had_by_exactly_its_form_precision_and_task(manifest: Manifes
 
 
 @pytest.mark.parametrize(
-    ("form", "precision", "task", "message"),
+    ("form", "precision", "task", "message", "made"),
     [
-        ("shared", Precision.FP16, None, "no shared fp16 graph, only shared fp32 and shared int8 and merged fp32 of"),
-        ("merged", Precision.INT8, "pets", "no merged int8 graph of task 'pets', only merged fp32 of pets, birds and"),
+        (
+            "shared",
+            Precision.FP16,
+            None,
+            "no shared fp16 graph, only shared fp32, int8 and merged fp32 of",
+            "atd export --precision fp32,fp16",
+        ),
+        (
+            "merged",
+            Precision.INT8,
+            "pets",
+            "no merged int8 graph of task 'pets', only merged fp32 of pets, birds and",
+            "atd add ADAPTER --merge",
+        ),
     ],
 )
 def test_what_is_absent_is_answered_with_what_there_is(
-    manifest: Manifest, form: str, precision: Precision, task: str | None, message: str
+    manifest: Manifest, form: str, precision: Precision, task: str | None, message: str, made: str
 ) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=f"{message}.*; make one with: {made}$"):
         select_graph(manifest, form, precision, task)
 
 

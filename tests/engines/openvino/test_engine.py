@@ -365,3 +365,22 @@ def test_the_defaults_are_the_settings_own() -> None:
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
+
+
+@pytest.mark.skipif(not openvino.multiplies(Precision.FP16), reason="this CPU does not multiply float16")
+def test_a_graph_in_fp16_is_computed_in_it(pixels: Array) -> None:
+    pytest.importorskip("onnx")
+    from adaptertune_deploy.export.precision.ranges import NONE
+    from adaptertune_deploy.export.precision.table import graph_in
+
+    half = graph_in(SHARED, Precision.FP16, NONE, MANIFEST.backbone.name)
+    _, birds = read_adapter(GOLDEN / "adapters" / "birds")
+    found = []
+    for data, precision in ((SHARED, FP32), (half, Precision.FP16)):
+        engine = opened(data, asked(precision))
+        assert engine.precision is precision
+        held = SlotBank(engine, MANIFEST.slots, MANIFEST.backbone.width, MANIFEST.backbone.features)
+        found.append(held.features(pixels, np.arange(len(pixels)), [held.write(birds)] * len(pixels)))
+        engine.close()
+    exact, rounded = found
+    assert 0 < np.abs(rounded - exact).max() < TOLERANCES[Precision.FP16].largest(float(np.abs(exact).max()))

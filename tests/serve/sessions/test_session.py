@@ -81,7 +81,7 @@ def test_another_precision_is_never_taken_instead(folder: Path, form: str) -> No
 
 def test_a_missing_merged_graph_is_named_before_any_is_opened(folder: Path) -> None:
     rewrite(folder, graphs=bundle.read_manifest(folder).graphs[:-1])
-    with pytest.raises(UsageError, match=r"no merged fp32 graph of task 'digits', only .*: atd export --merge"):
+    with pytest.raises(UsageError, match=r"no merged fp32 graph of task 'digits', only .*: atd add ADAPTER --merge"):
         open_session(folder, form="merged", options=FAKE)
     assert fakes.OPENED == []
 
