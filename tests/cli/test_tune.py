@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from adaptertune_deploy.bench.spread import Spread
+from adaptertune_deploy.bench.tried import Tried
 from adaptertune_deploy.bench.tuning import read_tuning
+from adaptertune_deploy.cli import tune as command
+from adaptertune_deploy.core.precision import Precision
 from tests.bench.golden import give_answers
 from tests.cli.conftest import Atd
 from tests.cli.started import imported_by
@@ -36,6 +41,38 @@ def test_the_screen_shows_what_was_tried_the_choice_and_where_it_lies(atd: Atd, 
         f"written to {path}; atd serve follows it, atd serve --no-tuning does not",
         "next: atd serve",
     ]
+
+
+def compared(atd: Atd, folder: Path, choice: Tried, first: Tried, latency: float | None = None) -> str:
+    """Return what is said of a choice beside what gains are over."""
+    assert atd("tune", *QUICK).code == 0
+    (path,) = (folder / "cache" / "tuning").iterdir()
+    found = read_tuning(path)
+    evidence = replace(found.evidence, final=tuple(dict.fromkeys([first, choice])))
+    return command._sentence(replace(found, evidence=evidence, choice=choice, latency_ms=latency))
+
+
+UNTUNED = Tried("onnxruntime", Precision.FP32, "auto", 0, 8, 5, Spread(8.0, 8.0, 8.0))
+OTHER = replace(UNTUNED, engine="openvino")
+
+
+@pytest.mark.parametrize(
+    ("gain", "latency", "end"),
+    [(1.2, None, "side by side"), (0.5, None, "; that is slower: atd serve --no-tuning"), (0.5, 9.0, "side by side")],
+)
+def test_the_last_line_says_what_the_choice_brings(
+    gain: float, latency: float | None, end: str, atd: Atd, folder: Path
+) -> None:
+    said = compared(atd, folder, replace(OTHER, gain=Spread(gain, gain, gain)), UNTUNED, latency)
+    times = f"{gain:.2f} [{gain:.2f}, {gain:.2f}] times as many images as untuned"
+    assert said.startswith(f"openvino in fp32, batches of 8: 1000.0 images/s, {times}, 5 rounds side by side")
+    assert said.endswith(end)
+
+
+@pytest.mark.parametrize(("first", "name"), [(UNTUNED, "untuned"), (OTHER, "openvino in fp32")])
+def test_where_nothing_is_faster_it_is_said_than_what(first: Tried, name: str, atd: Atd, folder: Path) -> None:
+    said = compared(atd, folder, first, first)
+    assert said == f"{first.words}: as {name}; nothing was faster by more than noise in 5 rounds"
 
 
 def test_json_is_the_file_and_its_place(atd: Atd, folder: Path) -> None:
