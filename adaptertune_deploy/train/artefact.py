@@ -168,6 +168,7 @@ def _record(run: Run) -> DatasetRecord:
         test_rule=run.splits.rule,
         split_sha256=run.splits.sha256,
         licence=run.dataset.licence,
+        labels_sha256=run.splits.labels_sha256,
     )
 
 

@@ -29,7 +29,7 @@ from adaptertune_deploy.train.logs.log import Logs
 from adaptertune_deploy.train.loop.views import Views
 from adaptertune_deploy.train.parallel.group import Group, LostError
 from adaptertune_deploy.train.request.recipe import ADAPTER, GIVEN, NESTED, Recipe
-from adaptertune_deploy.train.resume.checkpoint import Checkpoints
+from adaptertune_deploy.train.resume.checkpoint import LABELS_OF_IMAGES, Checkpoints
 from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 
 EVALUATION_BATCH = 64
@@ -229,6 +229,7 @@ def decided(run: Run) -> dict[str, str]:
         "backbone weights": run.frozen_sha256,
         "image size": "x".join(map(str, run.backbone.spec.image_size)),
         "images": run.splits.sha256,
+        LABELS_OF_IMAGES: run.splits.labels_sha256,
         "augmentation": run.dataset.augment,
         **recipe,
         "torch": torch.__version__,

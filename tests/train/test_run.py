@@ -15,8 +15,9 @@ from adaptertune_deploy.core.images import preprocess
 from adaptertune_deploy.data.division.folds import fold_of
 from adaptertune_deploy.train.device.device import Device
 from adaptertune_deploy.train.parallel.group import LostError
-from adaptertune_deploy.train.resume.checkpoint import Checkpoints, State
-from adaptertune_deploy.train.run import EVALUATION_BATCH
+from adaptertune_deploy.train.resume.checkpoint import LABELS_OF_IMAGES, Checkpoints
+from adaptertune_deploy.train.resume.state_file import State
+from adaptertune_deploy.train.run import EVALUATION_BATCH, decided
 from tests.train.runs import RECIPE, SPEC, make_run, make_striped_dataset
 
 
@@ -126,6 +127,15 @@ def test_a_process_that_is_lost_before_anything_was_kept_says_nothing_of_going_o
     run = make_run(checkpoints=Checkpoints(tmp_path / "kept", {}, 60.0))
     with pytest.raises(LostError, match=r"^process 1 is gone$"), run.keeping():
         raise LostError("process 1 is gone")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_labels_of_the_images_decide_what_a_run_ends_in(part: str) -> None:
+    first, dataset = make_run(), make_striped_dataset([10, 10, 10])
+    targets = getattr(dataset, part).targets
+    targets[:] = (targets + 1) % 3
+    before, after = decided(first), decided(make_run(dataset))
+    assert {name for name in before if before[name] != after[name]} == {LABELS_OF_IMAGES}
 
 
 def test_copies_judge_as_one_image() -> None:

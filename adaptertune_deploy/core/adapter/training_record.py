@@ -16,6 +16,7 @@ class DatasetRecord:
     test_rule: the rule that made the test split: "official" or "stratified:0.2".
     split_sha256: hash of the sample names of every split, in order.
     licence: the dataset's terms as its publisher states them, or a sentence saying that they are unknown.
+    labels_sha256: hash of the label of every image, in the same order; empty in records from before.
     """
 
     name: str
@@ -24,6 +25,7 @@ class DatasetRecord:
     test_rule: str
     split_sha256: str
     licence: str
+    labels_sha256: str = field(default="", metadata=LATER)
 
 
 def in_epochs(epochs: float) -> str:

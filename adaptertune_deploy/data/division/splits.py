@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adaptertune_deploy.core.progress import Progress, silent
@@ -22,6 +23,7 @@ class Splits:
     test: None when the dataset is too small to hold any image back.
     rule: where the test images come from: "official", or "stratified:0.2" of the training images.
     sha256: over every part's names and contents, in order.
+    labels_sha256: over the label of every image, in the same order.
     notes: what a person should know, one line each.
     """
 
@@ -29,6 +31,7 @@ class Splits:
     test: Split | None
     rule: str
     sha256: str
+    labels_sha256: str
     notes: tuple[str, ...] = ()
 
 
@@ -53,7 +56,8 @@ def split(dataset: Dataset, progress: Progress = silent) -> Splits:
     if dataset.val is not None:
         train = join(train, dataset.val)
         notes.append(f"the {len(dataset.val):,} official validation images train too")
-    return Splits(train, test, rule, _sha256({"train": train, "test": test}, progress), tuple(notes))
+    parts = {"train": train, "test": test}
+    return Splits(train, test, rule, _sha256(parts, progress), _labels_sha256(parts, dataset.labels), tuple(notes))
 
 
 def _test_of(pool: Split, notes: list[str], progress: Progress) -> tuple[Split, Split | None]:
@@ -75,4 +79,14 @@ def _sha256(parts: dict[str, Split | None], progress: Progress) -> str:
         if images is not None:
             for name, content in zip(images.names, images.contents(progress), strict=True):
                 digest.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _labels_sha256(parts: dict[str, Split | None], labels: Sequence[str]) -> str:
+    """Hash "part", its length, and each image's label, all ended by a NUL."""
+    digest = hashlib.sha256()
+    for part, images in parts.items():
+        named = () if images is None else [labels[target] for target in images.targets]
+        for word in (part, str(len(named)), *named):
+            digest.update(f"{word}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -77,7 +77,7 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
 
     Raises:
         FormatError, BackboneError, DatasetError: what the folder names can't be had.
-        DatasetError: the dataset's labels or split differ from those of the training.
+        DatasetError: the dataset's labels, its split or the labels of its images differ from those of the training.
         UsageError: no such candidate or split, or it is not known where the images are.
     """
     config, adapter = read_adapter(request.folder, request.ship)
@@ -130,8 +130,13 @@ def open_split(
     if splits.sha256 != config.dataset.split_sha256:
         raise DatasetError(
             f"dataset '{source}' splits otherwise than when '{config.task.name}' was trained (sha256 "
-            f"{splits.sha256[:12]}..., then {config.dataset.split_sha256[:12]}...): images came, went or changed; "
-            "train it again"
+            f"{splits.sha256[:12]}..., then {config.dataset.split_sha256[:12]}...): images came, went or changed, or "
+            "their labels did; train it again"
+        )
+    if config.dataset.labels_sha256 not in ("", splits.labels_sha256):
+        raise DatasetError(
+            f"dataset '{source}' has the images that '{config.task.name}' was trained on, but labels of some of them "
+            "have changed since; give them their labels back, or train it again"
         )
     parts = {"train": splits.train, "test": splits.test}
     part = parts.get(request.split)

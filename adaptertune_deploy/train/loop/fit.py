@@ -26,8 +26,9 @@ from adaptertune_deploy.train.outcome.measured import Step
 from adaptertune_deploy.train.parallel.group import Group
 from adaptertune_deploy.train.probe.head import Weights
 from adaptertune_deploy.train.request.recipe import Recipe
-from adaptertune_deploy.train.resume.checkpoint import Keeper, State
+from adaptertune_deploy.train.resume.checkpoint import Keeper
 from adaptertune_deploy.train.resume.interruption import patient
+from adaptertune_deploy.train.resume.state_file import State
 
 # Points of the curve that a run leaves behind.
 CURVE_POINTS = 40

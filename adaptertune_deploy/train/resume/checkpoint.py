@@ -8,7 +8,6 @@ never stopped. The files are safetensors and JSON; nothing in them is run.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -16,15 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adaptertune_deploy.core.errors import FormatError, UsageError
-from adaptertune_deploy.core.storage import files, records, tensors
-from adaptertune_deploy.core.storage.tensors import Array
-from adaptertune_deploy.train.outcome.measured import Step
+from adaptertune_deploy.core.storage import records
+from adaptertune_deploy.train.resume.state_file import State, read_state, write_state
 from adaptertune_deploy.train.resume.stopped import RUN_NAME
 from adaptertune_deploy.train.resume.stopwatch import Stopwatch
 
 FORMAT_VERSION = 1
-NOTE = "adaptertune_training"
-LARGEST = 1 << 34  # bytes of one training: more than any frozen backbone's trained part takes
+# What decides a run and is not known of one that an older version kept, which is gone on with all the same.
+LABELS_OF_IMAGES = "labels of the images"
+LATER_FACTS = (LABELS_OF_IMAGES,)
+WAY_OUT = "without --resume it starts again"
 
 
 @dataclass(frozen=True)
@@ -38,42 +38,6 @@ class RunRecord:
     format_version: int
     decided: dict[str, str]
     spent: dict[str, float] = field(default_factory=dict, metadata=records.NOTED)
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far one training is; see State.
-
-    run: hash of the RunRecord that it belongs to.
-    shapes: of the tensors beside it.
-    """
-
-    run: str
-    step: int
-    steps: int
-    curve: tuple[Step, ...]
-    adapters_with_gradient: int
-    scaler: dict[str, float]
-    shapes: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """One training between two steps.
-
-    step, steps: taken, and of the whole schedule.
-    tensors: trained tensors and what the optimiser keeps of each, float32.
-    curve: points so far.
-    adapters_with_gradient: see measured.Proofs.
-    scaler: of a GradScaler that is enabled.
-    """
-
-    step: int
-    steps: int
-    tensors: Mapping[str, Array]
-    curve: tuple[Step, ...]
-    adapters_with_gradient: int
-    scaler: Mapping[str, float] = field(default_factory=dict)
 
 
 def kept_setting(folder: Path, name: str) -> str | None:
@@ -93,7 +57,10 @@ def kept_setting(folder: Path, name: str) -> str | None:
 
 
 def _record(folder: Path) -> RunRecord:
-    return records.read(folder / RUN_NAME, RunRecord, FORMAT_VERSION, "start again without --resume")
+    try:
+        return records.read(folder / RUN_NAME, RunRecord, FORMAT_VERSION)
+    except FormatError as error:
+        raise FormatError(f"{error}; {WAY_OUT}") from None
 
 
 class Checkpoints:
@@ -118,11 +85,14 @@ class Checkpoints:
         """
         self.folder = folder
         self._watch = watch or Stopwatch()
-        self._record = RunRecord(FORMAT_VERSION, dict(decided))
-        self._digest = records.digest(self._record)
+        self._decide(decided)
         self._every, self._clock = every, clock
         self._last = clock()
         self._mine = False
+
+    def _decide(self, decided: Mapping[str, str]) -> None:
+        self._record = RunRecord(FORMAT_VERSION, dict(decided))
+        self._digest = records.digest(self._record)
 
     def resume(self) -> None:
         """Go on with what lies in the folder.
@@ -133,13 +103,16 @@ class Checkpoints:
         """
         kept_run = _record(self.folder)
         found = kept_run.decided
-        for name in (*self._record.decided, *found):
-            asked, kept = self._record.decided.get(name), found.get(name)
+        unknown = [name for name in LATER_FACTS if name not in found]
+        asked_for = {name: value for name, value in self._record.decided.items() if name not in unknown}
+        for name in (*asked_for, *found):
+            asked, kept = asked_for.get(name), found.get(name)
             if asked != kept:
                 raise UsageError(
                     f"--resume: the stopped training in {self.folder} had {name} {kept}, this one has {asked}; give "
                     "the same command, or start again without --resume"
                 )
+        self._decide(asked_for)
         self._watch.add(kept_run.spent)
         self._mine = True
 
@@ -170,22 +143,13 @@ class Checkpoints:
         path = self._path(training)
         if not self._mine or not path.is_file():
             return None
-        data, where = files.read_regular(path, LARGEST), str(path)
         try:
-            note = json.loads(tensors.read_note(data, NOTE, where) or "null")
-        except ValueError as error:
-            raise FormatError(f"{path}: not readable as JSON ({error})") from None
-        position: Position = records.parse(note, Position, where)
-        if position.run != self._digest:
-            raise FormatError(f"{path}: is of another run; start again without --resume")
-        return State(
-            position.step,
-            position.steps,
-            tensors.unpack(data, position.shapes, where),
-            position.curve,
-            position.adapters_with_gradient,
-            position.scaler,
-        )
+            run, state = read_state(path)
+        except FormatError as error:
+            raise FormatError(f"{error}; remove this file, and --resume repeats its training; {WAY_OUT}") from None
+        if run != self._digest:
+            raise FormatError(f"{path}: is of another run; {WAY_OUT}")
+        return state
 
     def save(self, training: str, state: State) -> None:
         """Keep a training, unless nothing is to be kept; the file before it stands until the new one is complete.
@@ -196,16 +160,7 @@ class Checkpoints:
         if self._every == 0:
             return
         self._take_over()
-        position = Position(
-            self._digest,
-            state.step,
-            state.steps,
-            state.curve,
-            state.adapters_with_gradient,
-            dict(state.scaler),
-            {name: tuple(value.shape) for name, value in state.tensors.items()},
-        )
-        files.write_bytes(self._path(training), tensors.pack(state.tensors, (NOTE, records.dump(position))))
+        write_state(self._path(training), self._digest, state)
         self._write_run()
         self._last = self._clock()
 

@@ -16,7 +16,7 @@ from adaptertune_deploy.train.parallel.group import Group
 from adaptertune_deploy.train.probe.head import Weights
 from adaptertune_deploy.train.request.recipe import Recipe
 from adaptertune_deploy.train.request.request import TrainRequest
-from adaptertune_deploy.train.resume.checkpoint import State
+from adaptertune_deploy.train.resume.state_file import State
 from adaptertune_deploy.train.run import Rows, Run
 
 

@@ -142,6 +142,23 @@ def test_changed_pixels_in_memory_change_the_hash() -> None:
     assert split(third).sha256 != split(first).sha256
 
 
+def test_the_hash_of_the_labels_is_that_of_their_names_in_order() -> None:
+    # The value is part of the format: an adapter that was written before names it.
+    dataset = make_dataset([2, 1], test=[1, 1])
+    words = ["train", "3", *(dataset.labels[label] for label in (0, 0, 1)), "test", "2", *dataset.labels]
+    assert split(dataset).labels_sha256 == hashlib.sha256("".join(f"{word}\0" for word in words).encode()).hexdigest()
+
+
+def test_a_label_that_moves_changes_the_hash_of_the_labels_alone() -> None:
+    dataset = make_dataset([2, 1], test=[1, 1])
+    before = split(dataset)
+    assert dataset.test is not None
+    dataset.test.targets[:] = dataset.test.targets[::-1].copy()
+    after = split(dataset)
+    assert after.sha256 == before.sha256
+    assert after.labels_sha256 != before.labels_sha256
+
+
 def test_names_that_are_no_unicode_are_hashed() -> None:
     pixels = {f"b\udcff/{row}": np.full((1, 1, 3), row, np.uint8) for row in range(6)}
     dataset = make_dataset([3, 3], test=[1, 1])

@@ -143,6 +143,16 @@ def test_images_that_came_or_went_are_refused(trained: TrainResult, pictures: Pa
         evaluate_task(ask(trained, dataset=str(pictures)))
 
 
+def test_labels_that_changed_are_refused_where_training_recorded_them(trained: TrainResult, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "trees"))
+    pictures = find_dataset(trained.config, None, None)[0]
+    rewrite(folder, dataset=dataclasses.replace(trained.config.dataset, labels_sha256="a" * 64))
+    with pytest.raises(DatasetError, match=r"the images that 'trees' was trained on, but labels of some .* changed"):
+        evaluate_task(ask(trained, folder=folder, dataset=pictures))
+    rewrite(folder, dataset=dataclasses.replace(trained.config.dataset, labels_sha256=""))  # as it was trained before
+    assert evaluate_task(ask(trained, folder=folder, dataset=pictures)).measure.scores.images == 6
+
+
 def test_the_backbone_must_be_the_one_it_was_trained_on(trained: TrainResult, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="--allow-random-backbone"):
         evaluate_task(ask(trained, allow_random=False))

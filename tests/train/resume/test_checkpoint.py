@@ -11,7 +11,8 @@ import pytest
 
 from adaptertune_deploy.core.errors import FormatError, UsageError
 from adaptertune_deploy.train.outcome.measured import Step
-from adaptertune_deploy.train.resume.checkpoint import Checkpoints, Keeper, State, kept_setting
+from adaptertune_deploy.train.resume.checkpoint import LABELS_OF_IMAGES, Checkpoints, Keeper, kept_setting
+from adaptertune_deploy.train.resume.state_file import State
 from adaptertune_deploy.train.resume.stopped import RUN_NAME, folder_of, is_stopped
 from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 
@@ -112,6 +113,17 @@ def test_a_training_that_an_older_version_kept_has_no_seconds(tmp_path: Path) ->
     assert resumed(tmp_path).load(FOLD) is not None
 
 
+def test_labels_that_changed_are_refused_and_those_that_an_older_version_did_not_know_are_not(tmp_path: Path) -> None:
+    opened(tmp_path).save(FOLD, STATE)
+    found = resumed(tmp_path, **{LABELS_OF_IMAGES: "ab"})
+    assert found.load(FOLD) is not None
+    found.save(FOLD, STATE)
+    assert resumed(tmp_path, **{LABELS_OF_IMAGES: "ab"}).load(FOLD) is not None
+    opened(tmp_path, **{LABELS_OF_IMAGES: "ab"}).save(FOLD, STATE)
+    with pytest.raises(UsageError, match="had labels of the images ab, this one has cd"):
+        resumed(tmp_path, **{LABELS_OF_IMAGES: "cd"})
+
+
 def test_without_an_interval_nothing_is_kept(tmp_path: Path) -> None:
     clock = Clock()
     checkpoints = opened(tmp_path, 0.0, clock)
@@ -160,7 +172,7 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).save(FOLD, STATE)
     checkpoints = resumed(tmp_path)
     opened(tmp_path, **{"--lr": "0.003"}).save(FOLD, STATE)
-    with pytest.raises(FormatError, match="is of another run; start again without --resume"):
+    with pytest.raises(FormatError, match="is of another run; without --resume it starts again"):
         checkpoints.load(FOLD)
 
 
@@ -169,14 +181,16 @@ def test_a_damaged_file_is_refused(damage: bytes, tmp_path: Path) -> None:
     opened(tmp_path).save(FOLD, STATE)
     (path,) = folder_of(tmp_path, "trees").glob("*.safetensors")
     path.write_bytes(damage)
-    with pytest.raises(FormatError, match=r"fold-1-of-2\.safetensors"):
+    with pytest.raises(FormatError, match=r"fold-1-of-2\.safetensors: .*; remove this file, .*; without"):
         resumed(tmp_path).load(FOLD)
+    path.unlink()
+    assert resumed(tmp_path).load(FOLD) is None
 
 
 def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).save(FOLD, STATE)
     (folder_of(tmp_path, "trees") / "run.json").write_text("{")
-    with pytest.raises(FormatError, match=r"run\.json: not readable as JSON"):
+    with pytest.raises(FormatError, match=r"run\.json: not readable as JSON .*; without --resume it starts again"):
         resumed(tmp_path)
     with pytest.raises(FormatError, match=r"run\.json: not readable as JSON"):
         kept_setting(folder_of(tmp_path, "trees"), "--seed")
