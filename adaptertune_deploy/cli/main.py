@@ -36,6 +36,7 @@ from adaptertune_deploy.core.errors import AtdError, Interrupted
 from adaptertune_deploy.core.extras import extras_of
 
 NAME = "atd"
+NO_THREADS = "can't start new thread"  # what Python says
 HELP = f"""One frozen vision backbone, many tasks.
 
 \b
@@ -122,6 +123,11 @@ def _run() -> int:
     except typer.Abort:  # click's word for the end of an input, too
         console.print_stopped("stopped; nothing was done")
         return 130
+    except RuntimeError as error:
+        if str(error) != NO_THREADS:
+            raise
+        console.print_error("the system lets this process start no more threads; see ulimit -u, and what else runs")
+        return 1
     return code if isinstance(code, int) else 0
 
 

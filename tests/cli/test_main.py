@@ -35,6 +35,16 @@ def test_a_full_disk_is_one_line(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> N
     assert "adapters/pets: No space left on device" in done.err
 
 
+def test_a_system_without_threads_left_is_one_line(atd: Atd, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub(monkeypatch, RuntimeError("can't start new thread"))
+    done = atd("train")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "the system lets this process start no more threads; see ulimit -u" in done.err
+    stub(monkeypatch, RuntimeError("a fault of ours"))
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        atd("train")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_the_terminal_s_encoding_lacks_is_escaped(encoding: str, tmp_path: Path) -> None:
     for label in ("猫", "犬"):

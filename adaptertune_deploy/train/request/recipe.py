@@ -78,7 +78,7 @@ class Recipe:
     augment: what is done to training images, one of data.names.presets.PRESETS; "auto" leaves it to the dataset.
     views: fixed augmentations of each image, whose frozen part is computed once; 0 augments anew in every epoch.
     seed: of the adapters' initialisation, the order of the images and their augmentation; splits and folds have
-        their own.
+        their own. The other seeds are those that follow it.
     precision: "auto", "fp32", "bf16" or "fp16" autocast for the training steps.
     device: "auto", "cpu", "cuda" or "cuda:N".
     workers: processes that read images; -1 chooses.
@@ -166,6 +166,11 @@ class Recipe:
             wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
         if self.ship == FULL and self.method != FULL:
             wrong.append("--ship full: nothing is fine-tuned; add --method full, or leave it out")
+        if not wrong and self.seed + self.seeds > LARGEST_SEED:
+            wrong.append(
+                f"--seed {self.seed}: --seeds {self.seeds} also takes the {self.seeds - 1} after it, expected at most "
+                f"{LARGEST_SEED - self.seeds}"
+            )
         if wrong:
             raise UsageError("; ".join(wrong))
         _parse_placement(self.placement, "1 to the backbone's depth")

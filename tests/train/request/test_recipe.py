@@ -107,6 +107,7 @@ def test_all_wrong_values_are_named_at_once() -> None:
 def test_the_ends_of_the_ranges_are_accepted() -> None:
     Recipe(rank=0, epochs=0, batch_size=1, warmup=0.0, label_smoothing=0.0, weight_decay=0.0, clip=math.inf, workers=-1)
     Recipe(seed=(1 << 32) - 1, head_lr_scale=0.0)
+    Recipe(seed=(1 << 32) - 3, seeds=3)
 
 
 @pytest.mark.parametrize(
@@ -271,3 +272,10 @@ def test_the_learning_rate_rises_to_its_peak_once_and_then_falls(steps: int, war
     assert factors[rising:] == sorted(set(factors[rising:]), reverse=True)
     if rising < steps:
         assert factors[rising] == 1
+
+
+def test_the_last_of_several_seeds_has_to_be_one_too() -> None:
+    with pytest.raises(
+        UsageError, match=r"^--seed 4294967295: --seeds 3 also takes the 2 after it, .* most 4294967293$"
+    ):
+        Recipe(seed=(1 << 32) - 1, seeds=3)
