@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,9 +32,29 @@ from adaptertune_deploy.train.request.recipe import FULL, Recipe, place
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.request.usual_backbone import Choice, choose_backbone, other_weights
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints, kept_setting
+from adaptertune_deploy.train.resume.claim import claimed
 from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.resume.stopwatch import RUN, Stopwatch
 from adaptertune_deploy.train.run import Run, decided
+
+
+@contextmanager
+def prepared(
+    request: TrainRequest,
+    progress: Progress,
+    given: Dataset | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[Run]:
+    """Yield what `prepare` returns, and let no other training of this task into its --out until the block ends.
+
+    Raises:
+        UsageError: another one holds it, or it is no place for an adapter.
+        DatasetError, BackboneError: see prepare.
+    """
+    task, folder = _named(request, given)
+    check_destination(request.out, task, folder)
+    with claimed(request.out, task):
+        yield prepare(request, progress, given, tell)
 
 
 def prepare(
@@ -56,9 +77,8 @@ def prepare(
     """
     watch = Stopwatch()
     watch.begin(RUN)
-    task, folder = _named(request, given)
+    task, _ = _named(request, given)
     device = _device(request, task)
-    check_destination(request.out, task, folder)
     choice = choose_backbone(request.backbone, request.image_size, request.out, task)
     depth = backbone_depth(choice.name, choice.image_size)  # before anything is downloaded
     blocks = place(request.recipe.placement, depth)

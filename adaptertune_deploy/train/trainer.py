@@ -29,7 +29,7 @@ from adaptertune_deploy.train.outcome.measured import (
     Repeat,
 )
 from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.prepare import prepare
+from adaptertune_deploy.train.prepare import prepared
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank.search import Found, search_rank
@@ -86,11 +86,11 @@ def train_task(
         DatasetError, BackboneError, UsageError: what was asked can't be had.
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
-    run = prepare(request, progress, dataset, tell)
-    for note in run.notes:
-        tell(note)
-    with shared(run, request, group) as run, run.keeping():
-        return _train_run(request, run)
+    with prepared(request, progress, dataset, tell) as run:
+        for note in run.notes:
+            tell(note)
+        with shared(run, request, group) as run, run.keeping():
+            return _train_run(request, run)
 
 
 def _train_run(request: TrainRequest, run: Run) -> TrainResult:

@@ -8,6 +8,7 @@ from adaptertune_deploy.train.logs.log import check_log
 from adaptertune_deploy.train.request.destination import check_destination
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.request.usual_backbone import choose_backbone
+from adaptertune_deploy.train.resume.claim import check_unclaimed
 from adaptertune_deploy.train.resume.stopped import check_resume
 
 
@@ -25,5 +26,7 @@ def check_train(request: TrainRequest) -> tuple[str, ...]:
     if request.weights is not None and not request.weights.is_file():
         raise BackboneError(f"--weights {request.weights}: no such weights file")
     check_log(request.log, request.log_dir, resume=request.resume)
-    said = (*check_destination(request.out, task, folder), *check_resume(request.out, task, request.resume))
+    replaced = check_destination(request.out, task, folder)
+    check_unclaimed(request.out, task)
+    said = (*replaced, *check_resume(request.out, task, request.resume))
     return (*said, *choose_backbone(request.backbone, request.image_size, request.out, task).sentences)

@@ -16,7 +16,7 @@ from adaptertune_deploy.train.comparison.candidates import Frozen, fit_adapters
 from adaptertune_deploy.train.comparison.measuring import fit_head_alone, measure_adapted, measure_head_alone
 from adaptertune_deploy.train.outcome.measured import Measure
 from adaptertune_deploy.train.parallel.group import Group
-from adaptertune_deploy.train.prepare import prepare
+from adaptertune_deploy.train.prepare import prepared
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
@@ -65,22 +65,22 @@ def sweep_ranks(
     recipe = replace(request.recipe, rank=chosen[-1], search=GIVEN, nested=False)
     if full:
         replace(recipe, **method_fields(swept.FULL))  # refuses what it can't train with, before any work
-    run = prepare(replace(request, recipe=recipe), progress, dataset, tell)
-    for note in run.notes:
-        tell(note)
-    with shared(run, request, group) as run, run.keeping():
-        frozen, probe = fit_head_alone(run)
-        trials = RankTrials(run, frozen, probe, run.fold(run.recipe.folds, "gate"), run.recipe.seed)
-        rows = [make_row(rule.HEAD_ONLY, [measure_head_alone(run, probe)])]
-        for rank in chosen:
-            if trials.enough_images:
-                trials.add(rank)
-            rows.append(make_row(rank, _measures(run.with_rank(rank), frozen, probe, trials)))
-        others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
-        if full:
-            others = (*others, full_row(run, frozen, probe, trials))
-        sweep = _sweep(run, trials, rows, others, run.seconds)
-        write_sweep(request.out, sweep)
+    with prepared(replace(request, recipe=recipe), progress, dataset, tell) as run:
+        for note in run.notes:
+            tell(note)
+        with shared(run, request, group) as run, run.keeping():
+            frozen, probe = fit_head_alone(run)
+            trials = RankTrials(run, frozen, probe, run.fold(run.recipe.folds, "gate"), run.recipe.seed)
+            rows = [make_row(rule.HEAD_ONLY, [measure_head_alone(run, probe)])]
+            for rank in chosen:
+                if trials.enough_images:
+                    trials.add(rank)
+                rows.append(make_row(rank, _measures(run.with_rank(rank), frozen, probe, trials)))
+            others = nested_rows(run.with_rank(chosen[-1]), frozen, probe, trials) if nested else ()
+            if full:
+                others = (*others, full_row(run, frozen, probe, trials))
+            sweep = _sweep(run, trials, rows, others, run.seconds)
+            write_sweep(request.out, sweep)
     return sweep
 
 

@@ -11,6 +11,7 @@ from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train import prepare as preparing
 from adaptertune_deploy.train.request.recipe import AUTO, Recipe
 from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.resume.claim import claimed
 from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.sweep.sweep import sweep_ranks
 from adaptertune_deploy.train.sweep.swept import Sweep, read
@@ -55,6 +56,12 @@ def test_a_recipe_that_searches_its_rank_is_swept_like_another(pictures: Path, t
     recipe = dataclasses.replace(RECIPE, rank=8, search=AUTO, seeds=1)
     sweep = sweep_ranks(dataclasses.replace(ask(pictures, tmp_path), recipe=recipe), [2], nested=True)
     assert {one.method for one in sweep.ranks} == {"adapter", "nested"}
+
+
+def test_a_sweep_takes_no_place_of_a_training(pictures: Path, tmp_path: Path) -> None:
+    with claimed(tmp_path, "trees"), pytest.raises(UsageError, match="task 'trees' is being trained into"):
+        sweep_ranks(ask(pictures, tmp_path), [2])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sweep_holds_what_single_trainings_come_to(pictures: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 
@@ -19,6 +20,10 @@ from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.comparison import candidates, measuring
 from adaptertune_deploy.train.loop.fit import Fit
 from adaptertune_deploy.train.request.preflight import check_train
+from adaptertune_deploy.train.resume.checkpoint import Checkpoints
+from adaptertune_deploy.train.resume.claim import claimed
+from adaptertune_deploy.train.resume.state_file import State
+from adaptertune_deploy.train.resume.stopped import folder_of
 from adaptertune_deploy.train.trainer import train_task
 from tests.builders import write_adapter
 from tests.train.runs import make_pictures
@@ -55,6 +60,22 @@ def test_what_cannot_be_had_is_found_before_any_work(
     assert "no such weights file" in refused(BackboneError, backbone="vit_tiny_patch16_224", weights=tmp_path / "none")
     assert "too small to hold images back" in refused(DatasetError, dataset=str(single))
     assert "K from 1 to 8" in refused(UsageError, recipe=dataclasses.replace(RECIPE, placement="last:9"))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_task_that_is_being_trained_there_is_refused_before_anything_is_taken_over(
+    resume: bool, tiny: None, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".trees.log").mkdir()
+    kept = Checkpoints(folder_of(tmp_path, "trees"), {}, 60.0)
+    kept.save("fold 1", State(1, 2, {"losses": np.zeros(1, np.float32)}, (), 2))
+    request = ask(pictures, tmp_path, log=("csv",), resume=resume)
+    with claimed(tmp_path, "trees"):
+        before = sorted(tmp_path.rglob("*"))
+        for start in (check_train, train_task):
+            with pytest.raises(UsageError, match=r"task 'trees' is being trained into .* by another process; wait"):
+                start(request)
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_what_the_preflight_says_is_not_said_again(tiny: None, pictures: Path, tmp_path: Path) -> None:
