@@ -104,14 +104,20 @@ class Run:
     def keeping(self) -> Iterator[None]:
         """Remove what was kept of the trainings at the end, also at one that would come again.
 
-        A stop leaves it, and so does the loss of another process, which says nothing of the training.
+        A stop leaves it, and so do the loss of another process and a full disk, which say nothing of the training.
         """
         try:
             yield
-        except LostError as error:
+        except (LostError, OSError) as error:
             if self.checkpoints is None or not self.checkpoints.kept:
                 raise
-            raise LostError(f"{error}; to go on: the same command with --resume") from error
+            if isinstance(error, LostError):
+                raise LostError(f"{error}; to go on: the same command with --resume") from error
+            place = f"{error.filename}: " if error.filename else ""
+            raise TrainingError(
+                f"{place}{error.strerror or error}; check the disk and the folder's permissions, then go on: the same "
+                "command with --resume"
+            ) from error
         except TrainingError:
             self._forget()
             raise

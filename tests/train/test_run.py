@@ -123,6 +123,17 @@ def test_what_was_kept_outlives_a_lost_process_and_no_failure(
     assert (tmp_path / "kept").exists() == stays
 
 
+def test_a_full_disk_leaves_what_was_kept_and_says_how_to_go_on(tmp_path: Path) -> None:
+    full, checkpoints = OSError(28, "No space left on device", "kept/fold-1"), Checkpoints(tmp_path / "kept", {}, 60.0)
+    with pytest.raises(OSError, match=r"No space left on device"), make_run(checkpoints=checkpoints).keeping():
+        raise full
+    checkpoints.save("fold 1", State(1, 2, {"losses": np.zeros(1, np.float32)}, (), 2))
+    said = "^kept/fold-1: No space left on device; check the disk .*, then go on: the same command with --resume$"
+    with pytest.raises(TrainingError, match=said), make_run(checkpoints=checkpoints).keeping():
+        raise full
+    assert (tmp_path / "kept").exists()
+
+
 def test_a_process_that_is_lost_before_anything_was_kept_says_nothing_of_going_on(tmp_path: Path) -> None:
     run = make_run(checkpoints=Checkpoints(tmp_path / "kept", {}, 60.0))
     with pytest.raises(LostError, match=r"^process 1 is gone$"), run.keeping():
