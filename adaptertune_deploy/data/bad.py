@@ -33,9 +33,7 @@ def drop_bad(
     """
     bad: dict[str, str] = {}
     kept: dict[str, Split] = {}
-    for part, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
-        if split is None:
-            continue
+    for part, split in dataset.parts.items():
         absent = split.absent(progress)
         there = _without(split, absent)
         found = pixels.fill(there, reduced=reduced and part != "test", progress=progress)

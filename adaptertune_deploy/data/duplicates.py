@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.data.looks import near
@@ -181,24 +181,24 @@ def _group(kind: str, looks: Sequence[Look], contents: Mapping[bytes, Sequence[i
     return Group(kind, tuple(Member(looks[row].split, looks[row].name, looks[row].label, own) for row, own in rows))
 
 
-def look(train: Split, test: Split, progress: Progress = silent) -> tuple[Look, ...]:
-    """Read the images of a training, for `told` and `contents_of`.
-
-    Photographs are decoded reduced: a JPEG file saved again without loss in another format is then a near copy.
+def placed(looks: Sequence[Look], train: Split, test: Split) -> tuple[Look, ...]:
+    """Return the looks of a dataset as its division has them: of what trains, then of what is tested on.
 
     Args:
+        looks: of all its images.
         train: all images that train.
         test: those that are tested on.
-        progress: told about the reading.
     """
-    return scan({TRAIN: train, TEST: test}, progress, reduced=True)
+    known = {look.name: look for look in looks}
+    parts = ((TRAIN, train), (TEST, test))
+    return tuple(replace(known[name], split=part) for part, split in parts for name in split.names)
 
 
 def told(looks: Sequence[Look], progress: Progress = silent, labels: Sequence[str] | None = None) -> Told:
     """Return what a person should know about copies before training; no sentence when there is nothing.
 
     Args:
-        looks: see look.
+        looks: of a division; see placed.
         progress: told about the comparing.
         labels: names of the classes; without them a sentence gives their numbers.
     """

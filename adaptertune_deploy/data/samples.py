@@ -228,6 +228,12 @@ class Dataset:
     hub_id: str | None = None
     folder: Path | None = None
 
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The splits that there are, by name."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in parts.items() if split is not None}
+
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
             raise DatasetError(f"{self.name}: has {len(self.labels)} classes, expected at least 2")
@@ -236,9 +242,7 @@ class Dataset:
         if len(self.train) == 0:
             raise DatasetError(f"{self.name}: has no training image")
         seen: set[str] = set()
-        for split in (self.train, self.val, self.test):
-            if split is None:
-                continue
+        for split in self.parts.values():
             if len(split) and not 0 <= split.targets.min() <= split.targets.max() < len(self.labels):
                 raise DatasetError(f"{self.name}: an image has a class outside 0..{len(self.labels) - 1}")
             twice = seen.intersection(split.names)

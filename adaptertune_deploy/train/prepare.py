@@ -14,7 +14,8 @@ from adaptertune_deploy.core.spec import HEAD_ONLY, AdapterSpec, TaskSpec
 from adaptertune_deploy.data.bad import drop_bad
 from adaptertune_deploy.data.datasets import check_dataset, open_dataset
 from adaptertune_deploy.data.division.splits import Splits, split
-from adaptertune_deploy.data.duplicates import TRAIN, contents_of, look, told
+from adaptertune_deploy.data.duplicates import TRAIN, contents_of, placed, told
+from adaptertune_deploy.data.looks.quick import look
 from adaptertune_deploy.data.names.presets import AUTO
 from adaptertune_deploy.data.names.task_names import check_task_option
 from adaptertune_deploy.data.pixels.cache import PixelCache
@@ -101,12 +102,13 @@ def prepare(
         reduced=request.recipe.rank > 0 or request.recipe.method == FULL,
         progress=progress,
     )
-    splits = split(dataset, progress)
+    looks = look(dataset.parts, progress)
+    splits = split(dataset, progress, contents_of(looks, TRAIN))
     if splits.test is None:
         raise DatasetError(
             f"dataset '{dataset.name}' is too small to hold images back, so nothing could be measured; add images"
         )
-    looks = look(splits.train, splits.test, progress)
+    looks = placed(looks, splits.train, splits.test)
     copies = told(looks, progress, dataset.labels)
     recipe = _settled(request.recipe, len(splits.train), device)
     run = Run(

@@ -17,9 +17,10 @@ from adaptertune_deploy.data.duplicates import (
     Told,
     contents_of,
     find,
-    look,
+    placed,
     told,
 )
+from adaptertune_deploy.data.looks.quick import look
 from adaptertune_deploy.data.samples import FileReader, Split
 from tests.data.builders import make_split
 from tests.data.scenes import save_scene, scene
@@ -142,7 +143,7 @@ def test_training_says_that_near_copies_of_images_that_are_alike_were_not_looked
         digits.image(row).resize((64, 64)).save(tmp_path / f"{row}.png")
     parts = {"train": range(30), "test": range(30, 40)}
     splits = splits_of(tmp_path, **{part: {f"{row}.png": 0 for row in rows} for part, rows in parts.items()})
-    assert told(look(splits["train"], splits["test"])) == Told(others=(NOT_LOOKED_FOR,))
+    assert told(look(splits)) == Told(others=(NOT_LOOKED_FOR,))
 
 
 def test_progress_tells_of_reading_then_of_comparing(root: Path) -> None:
@@ -156,7 +157,7 @@ def test_what_training_says(root: Path) -> None:
     train = {"0.png": 0, "1.png": 0, "2.png": 1, "0-lossless.webp": 1}
     test = {"0-again.png": 0, "0-bytes.png": 0, "1-jpeg.jpg": 0, "3.png": 1}
     splits = splits_of(root, train=train, test=test)
-    said = told(look(splits["train"], splits["test"]), labels=("cat", "dog"))
+    said = told(look(splits), labels=("cat", "dog"))
     (exact, near), (repeated, labels) = said.leaked, said.others
     assert said.sentences == (exact, near, repeated, labels)
     assert repeated == (
@@ -172,23 +173,31 @@ def test_what_training_says(root: Path) -> None:
         "4 images stand under two labels (first: 0.png as 'cat' and 0-lossless.webp as 'dog'); "
         "`atd data check` lists them"
     )
-    assert "0.png as class 0 and" in told(look(splits["train"], splits["test"])).others[1]
+    assert "0.png as class 0 and" in told(look(splits)).others[1]
 
 
 def test_copies_that_other_programs_saved_have_one_content(root: Path) -> None:
     train = {"0.png": 0, "1.png": 0, "0-again.png": 0, "0-lossless.webp": 0, "1-jpeg.jpg": 0, "0-bytes.png": 0}
     splits = splits_of(root, train=train, test={"2.png": 0})
-    contents = contents_of(look(splits["train"], splits["test"]), TRAIN)
+    contents = contents_of(look(splits), TRAIN)
     zero, one, again, lossless, jpeg, same = contents
     assert zero == again == lossless == same
     assert len({zero, one, jpeg}) == 3
-    assert len(contents_of(look(splits["train"], splits["test"]), "test")) == 1
+    assert len(contents_of(look(splits), "test")) == 1
+
+
+def test_the_looks_of_a_dataset_are_placed_as_it_is_divided(root: Path) -> None:
+    whole = splits_of(root, train={"0.png": 0, "1.png": 1, "2.png": 1}, val={"3.png": 0})
+    looks = look(whole)
+    divided = splits_of(root, train={"0.png": 0, "2.png": 1, "3.png": 0}, test={"1.png": 1})
+    found = placed(looks, divided["train"], divided["test"])
+    assert found == look(divided)
 
 
 def test_training_says_nothing_of_a_sound_dataset(root: Path) -> None:
     splits = splits_of(root, train={"0.png": 0, "1.png": 1}, test={"2.png": 0, "3.png": 1})
-    assert told(look(splits["train"], splits["test"])) == Told()
-    assert told(look(make_split([4, 4], "train", 20), make_split([2, 2], "test", 20))) == Told()
+    assert told(look(splits)) == Told()
+    assert told(look({"train": make_split([4, 4], "train", 20), "test": make_split([2, 2], "test", 20)})) == Told()
 
 
 def test_the_known_copies_of_a_real_dataset(shared_data: Path) -> None:

@@ -35,7 +35,7 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-def split(dataset: Dataset, progress: Progress = silent) -> Splits:
+def split(dataset: Dataset, progress: Progress = silent, contents: Sequence[str] | None = None) -> Splits:
     """Divide a dataset, the same in every run, whatever its seed.
 
     All images that are not test images train, an official validation split included. A dataset without an official
@@ -45,6 +45,8 @@ def split(dataset: Dataset, progress: Progress = silent) -> Splits:
     Args:
         dataset: with its official splits.
         progress: told about the hashing of the images.
+        contents: what copies have in common, for each image of dataset.train; see stratify.groups_of. Where no image
+            lies in two files of different bytes, it changes nothing.
 
     Raises:
         DatasetError: a file is absent.
@@ -52,7 +54,7 @@ def split(dataset: Dataset, progress: Progress = silent) -> Splits:
     notes: list[str] = []
     train, test, rule = dataset.train, dataset.test, "official"
     if test is None:
-        train, test, rule = *_test_of(train, notes, progress), f"stratified:{TEST_FRACTION}"
+        train, test, rule = *_test_of(train, notes, progress, contents), f"stratified:{TEST_FRACTION}"
     if dataset.val is not None:
         train = join(train, dataset.val)
         notes.append(f"the {len(dataset.val):,} official validation images train too")
@@ -60,8 +62,10 @@ def split(dataset: Dataset, progress: Progress = silent) -> Splits:
     return Splits(train, test, rule, _sha256(parts, progress), _labels_sha256(parts, dataset.labels), tuple(notes))
 
 
-def _test_of(pool: Split, notes: list[str], progress: Progress) -> tuple[Split, Split | None]:
-    kept, held = hold_out(pool, TEST_FRACTION, f"{SALT} test", progress)
+def _test_of(
+    pool: Split, notes: list[str], progress: Progress, contents: Sequence[str] | None
+) -> tuple[Split, Split | None]:
+    kept, held = hold_out(pool, TEST_FRACTION, f"{SALT} test", progress, contents)
     if not len(held):
         notes.append("there is no test split, and no image can be held out for one: every class has a single image")
         return kept, None

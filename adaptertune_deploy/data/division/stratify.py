@@ -82,9 +82,11 @@ def held_rows(
     return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *held]))
 
 
-def hold_out(split: Split, fraction: float, salt: str, progress: Progress = silent) -> tuple[Split, Split]:
+def hold_out(
+    split: Split, fraction: float, salt: str, progress: Progress = silent, contents: Sequence[str] | None = None
+) -> tuple[Split, Split]:
     """Return (kept, held out), both in the split's order; see held_rows."""
-    held = held_rows(split, fraction, salt, progress)
+    held = held_rows(split, fraction, salt, progress, contents)
     return split.take(np.setdiff1d(np.arange(len(split)), held)), split.take(held)
 
 

@@ -14,12 +14,12 @@ from adaptertune_deploy.data import listing
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.division.splits import SALT, TEST_FRACTION
 from adaptertune_deploy.data.division.stratify import hold_out
-from adaptertune_deploy.data.duplicates import TEST
+from adaptertune_deploy.data.duplicates import TEST, TRAIN, contents_of
 from adaptertune_deploy.data.looks.scan import Look
 from adaptertune_deploy.data.samples import Dataset, FileReader, Split
 from adaptertune_deploy.data.sources.folder import IMAGE_SUFFIXES, SPLIT_NAMES, class_folders, files_below, of_macos
 
-TRAIN, VAL = "train", "val"
+VAL = "val"
 # The task's name is training's business; a folder whose name can't be one is checked all the same.
 ANY_TASK = "checked"
 
@@ -76,19 +76,18 @@ def held_out(opened: Opened, looks: Sequence[Look]) -> frozenset[str]:
     if TEST in opened.splits:
         return frozenset()
     pool = opened.splits[TRAIN]
-    known = {look.name: look.sha256 for look in looks if not look.error}
+    own = [look for look in looks if look.split == TRAIN]
+    pairs = zip(own, contents_of(looks, TRAIN), strict=True)
+    known = {look.name: content for look, content in pairs if not look.error}
     rows = [row for row, name in enumerate(pool.names) if name in known]
-    names = tuple(pool.names[row] for row in rows)
-    readable = Split(names, pool.targets[np.array(rows, dtype=np.int64)], pool.reader, known)
-    return frozenset(hold_out(readable, TEST_FRACTION, f"{SALT} test")[1].names)
+    readable, contents = pool.take(rows), [known[pool.names[row]] for row in rows]
+    return frozenset(hold_out(readable, TEST_FRACTION, f"{SALT} test", contents=contents)[1].names)
 
 
 def _of(dataset: Dataset) -> Opened:
-    parts = {TRAIN: dataset.train, VAL: dataset.val, TEST: dataset.test}
-    splits = {part: split for part, split in parts.items() if split is not None}
     told = listing.notes(dataset.skipped)  # `absent` says it
     notes = tuple(note for note in dataset.notes if note not in told)
-    return Opened(dataset.name, dataset.labels, splits, dataset.skipped, notes=notes)
+    return Opened(dataset.name, dataset.labels, dataset.parts, dataset.skipped, notes=notes)
 
 
 def _folder(name: str, data_dir: Path | None, refused: str) -> Opened | None:

@@ -29,6 +29,7 @@ AHEAD = 4
 LARGE = 12_000_000
 # Shorter side, in pixels, of a photograph that is decoded reduced.
 REDUCED = 64
+REDUCIBLE = ("JPEG", "MPO")
 TURNED = 5  # from here on, width and height change places
 
 Result = TypeVar("Result")
@@ -67,6 +68,12 @@ class Look:
     transparent: bool = False
     animated: bool = False
     print: Fingerprint | None = None
+
+    @property
+    def reducible(self) -> bool:
+        """Whether `scan` decodes it in full or at a part of its size, as it is asked to."""
+        kind, pixels = self.format in REDUCIBLE, self.width * self.height
+        return kind and pixels <= preprocess.MAX_PIXELS and min(self.width, self.height) >= 2 * REDUCED
 
 
 def scan(splits: Mapping[str, Split], progress: Progress = silent, *, reduced: bool = False) -> tuple[Look, ...]:

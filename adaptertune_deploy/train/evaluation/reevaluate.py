@@ -15,10 +15,13 @@ from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.bad import drop_bad
 from adaptertune_deploy.data.batches.loader import evaluation_loader
 from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.division.splits import Splits
 from adaptertune_deploy.data.division.splits import split as make_splits
+from adaptertune_deploy.data.duplicates import TRAIN, contents_of
+from adaptertune_deploy.data.looks.quick import look
 from adaptertune_deploy.data.names.whereabouts import find_dataset
 from adaptertune_deploy.data.pixels.cache import PixelCache
-from adaptertune_deploy.data.samples import Split, Targets
+from adaptertune_deploy.data.samples import Dataset, Split, Targets
 from adaptertune_deploy.model.adapted import AdaptedViT
 from adaptertune_deploy.model.adapter import count_parameters
 from adaptertune_deploy.model.backbone import reload_backbone
@@ -126,7 +129,7 @@ def open_split(
             f"('{differing[0]}' against '{differing[1]}' first); evaluate on the data it was trained on"
         )
     dataset = drop_bad(dataset, pixels, skip=request.skip_bad, reduced=False, progress=progress)
-    splits = make_splits(dataset, progress)
+    splits = _divided(dataset, config.dataset.split_sha256, progress)
     if splits.sha256 != config.dataset.split_sha256:
         raise DatasetError(
             f"dataset '{source}' splits otherwise than when '{config.task.name}' was trained (sha256 "
@@ -144,3 +147,15 @@ def open_split(
         there = " and ".join(key for key, value in parts.items() if value is not None)
         raise UsageError(f"--split {request.split}: dataset '{source}' has {there}")
     return part, (*dataset.notes, *splits.notes, *pixels.notes)
+
+
+def _divided(dataset: Dataset, sha256: str, progress: Progress) -> Splits:
+    """Return the division that has this hash, where there is one.
+
+    Most datasets hold no image in two files of different bytes, and need not be looked at to be divided as they were
+    for training; an older release divided all of them so.
+    """
+    splits = make_splits(dataset, progress)
+    if splits.sha256 == sha256 or dataset.test is not None:
+        return splits
+    return make_splits(dataset, progress, contents_of(look(dataset.parts, progress), TRAIN))

@@ -3,14 +3,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adaptertune_deploy.data import datasets
 from adaptertune_deploy.data.division import splits
 from adaptertune_deploy.data.division.splits import Splits, split
+from adaptertune_deploy.data.duplicates import TRAIN, contents_of
+from adaptertune_deploy.data.looks.quick import look
 from adaptertune_deploy.data.samples import ArrayReader, Split
 from tests.data.builders import make_dataset, make_folder, save_image
 
@@ -66,6 +70,35 @@ def test_copies_never_straddle_train_and_test(tmp_path: Path, seed: int) -> None
     contents = [{(root / name).read_bytes() for name in part.names} for part in (parts.train, parts.test)]
     assert not contents[0] & contents[1]
     assert len(names(parts)) == 64
+
+
+def saved_twice(root: Path, numbers: Mapping[str, range], size: tuple[int, int] = (40, 30)) -> Path:
+    """Write class folders in which each image lies twice, as JPEG and as the same pixels in a PNG file."""
+    for label, of in numbers.items():
+        for number in of:
+            save_image(root / label / f"{number}.jpg", seed=number, size=size)
+            Image.open(root / label / f"{number}.jpg").save(root / label / f"{number} again.png")
+    return root
+
+
+@pytest.mark.parametrize("size", [(40, 30), (320, 256)])
+def test_copies_in_files_of_other_bytes_never_straddle_train_and_test(size: tuple[int, int], tmp_path: Path) -> None:
+    dataset = datasets.open_dataset(str(saved_twice(tmp_path / "a", {"cat": range(9), "dog": range(10, 19)}, size)))
+    parts = split(dataset, contents=contents_of(look(dataset.parts), TRAIN))
+    assert parts.test is not None
+    stems = [{Path(name).stem.removesuffix(" again") for name in part.names} for part in (parts.train, parts.test)]
+    assert not stems[0] & stems[1]
+    assert len(parts.test) == 2 * len(stems[1]) == 8
+
+
+def test_contents_change_nothing_where_no_image_lies_in_files_of_other_bytes(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pictures", {"cat": 20, "dog": 12})
+    shutil.copy(root / "cat" / "3.png", root / "cat" / "copy of 3.png")
+    dataset = datasets.open_dataset(str(root))
+    plain, told = split(dataset), split(dataset, contents=contents_of(look(dataset.parts), TRAIN))
+    assert plain.test is not None
+    assert told.test is not None
+    assert (plain.sha256, plain.test.names) == (told.sha256, told.test.names)
 
 
 def test_three_images_are_enough_to_start() -> None:

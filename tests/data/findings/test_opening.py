@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.data.datasets import open_dataset
 from adaptertune_deploy.data.division.splits import split
+from adaptertune_deploy.data.duplicates import TRAIN, contents_of
 from adaptertune_deploy.data.findings.opening import Opened, held_out, open_for_check
+from adaptertune_deploy.data.looks.quick import look
 from adaptertune_deploy.data.looks.scan import scan
 from tests.data.builders import make_folder, make_pets, save_image
 
@@ -35,6 +38,19 @@ def test_without_a_test_the_images_that_training_holds_out_are_it(tmp_path: Path
     expected = split(open_dataset(str(tmp_path), task="any")).test
     assert expected is not None
     assert held_out(found, scan(found.splits)) == set(expected.names)
+
+
+@pytest.mark.parametrize("size", [(40, 30), (320, 256)])
+def test_copies_of_other_bytes_are_held_out_as_training_holds_them_out(size: tuple[int, int], tmp_path: Path) -> None:
+    for label, first in (("cat", 0), ("dog", 20)):
+        for number in range(first, first + 9):
+            save_image(tmp_path / label / f"{number}.jpg", seed=number, size=size)
+            Image.open(tmp_path / label / f"{number}.jpg").save(tmp_path / label / f"{number}.png")
+    found, dataset = opened(tmp_path), open_dataset(str(tmp_path), task="any")
+    trained = split(dataset, contents=contents_of(look(dataset.parts), TRAIN)).test
+    assert trained is not None
+    assert held_out(found, scan(found.splits)) == set(trained.names)
+    assert len(trained) == 8
 
 
 def test_unreadable_images_are_not_held_out(tmp_path: Path) -> None:

@@ -15,8 +15,14 @@ from safetensors.numpy import load
 
 from adaptertune_deploy.core.adapter import folder as adapters
 from adaptertune_deploy.core.errors import BackboneError, DatasetError, FormatError, UsageError
+from adaptertune_deploy.core.progress import silent
+from adaptertune_deploy.data.datasets import open_dataset
+from adaptertune_deploy.data.division.splits import split
+from adaptertune_deploy.data.duplicates import TRAIN, contents_of
+from adaptertune_deploy.data.looks.quick import look
 from adaptertune_deploy.data.names.whereabouts import find_dataset
-from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task, measured
+from adaptertune_deploy.data.pixels.cache import PixelCache
+from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, evaluate_task, measured, open_split
 from adaptertune_deploy.train.outcome.scores import cross_entropy
 from adaptertune_deploy.train.request.recipe import Recipe
 from adaptertune_deploy.train.request.request import TrainRequest
@@ -141,6 +147,25 @@ def test_images_that_came_or_went_are_refused(trained: TrainResult, pictures: Pa
         (pictures / "oak" / "03.png").unlink()
     with pytest.raises(DatasetError, match=r"splits otherwise than when 'trees' was trained .*: images came, went or"):
         evaluate_task(ask(trained, dataset=str(pictures)))
+
+
+@pytest.mark.parametrize("by_pixels", [True, False])
+def test_images_in_files_of_other_bytes_are_divided_as_they_were_for_training(
+    by_pixels: bool, trained: TrainResult, pictures: Path, tmp_path: Path
+) -> None:
+    for path in sorted(pictures.rglob("*.png")):
+        Image.open(path).save(path.with_name(f"{path.stem} again.png"), compress_level=0)
+    dataset = open_dataset(str(pictures))
+    contents = contents_of(look(dataset.parts), TRAIN) if by_pixels else None  # as older releases did
+    splits = split(dataset, contents=contents)
+    assert (splits.sha256 == split(dataset).sha256) is not by_pixels
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "out" / "trees"))
+    record = dataclasses.replace(trained.config.dataset, split_sha256=splits.sha256, labels_sha256=splits.labels_sha256)
+    rewrite(folder, dataset=record)
+    request = ask(trained, folder=folder, dataset=str(pictures))
+    part, _ = open_split(request, adapters.read_config(folder), PixelCache(trained.config.preprocess), silent)
+    assert splits.test is not None
+    assert part.names == splits.test.names
 
 
 def test_labels_that_changed_are_refused_where_training_recorded_them(trained: TrainResult, tmp_path: Path) -> None:
