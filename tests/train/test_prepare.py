@@ -165,6 +165,20 @@ def test_bad_images_are_refused_or_left_out_by_name(tmp_path: Path) -> None:
     assert len(run.splits.train) == 11
 
 
+def test_copies_of_the_same_pixels_are_on_one_side_of_the_test_and_of_every_fold(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "trees", 8)
+    for path in sorted(folder.rglob("*.png")):
+        Image.open(path).save(path.with_name(f"{path.stem} again.png"), compress_level=0)
+    run = prepared(folder, tmp_path / "out")
+    sides = [{name.replace(" again", "") for name in part.names} for part in (run.splits.train, run.test)]
+    assert not sides[0] & sides[1]
+    assert (2 * len(sides[0]), 2 * len(sides[1])) == (len(run.splits.train), len(run.test))
+    assert run.copies.leaked == ()
+    of = dict(zip(run.splits.train.names, zip(run.contents, run.fold(2, "gate").tolist(), strict=True), strict=True))
+    assert len({content for content, _ in of.values()}) == len(sides[0])
+    assert all(of[name] == of[name.replace(".png", " again.png")] for name in of if "again" not in name)
+
+
 def test_a_cache_that_can_not_be_written_is_said(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
