@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from adaptertune_deploy.core.adapter import folder as adapters
+from adaptertune_deploy.core.adapter import tuned_weights
 from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig
 from adaptertune_deploy.core.adapter.identity import FolderIdentity, Identity, ProbeRecord, tensor_shapes
 from adaptertune_deploy.core.adapter.nested import WidthMeasure, WidthRecord
@@ -163,6 +164,18 @@ def write_adapter(
     side = "head." if shipped.adapter.rank else "probe."
     names = tensor_shapes(shipped, written.backbone)
     return Adapter(shipped, {name: held[name.replace("head.", side)] for name in names})
+
+
+def write_tuned(folder: Path) -> Path:
+    """Write the folder of a task that was trained by full fine-tuning, which ships, and return it."""
+    files.write_bytes(
+        folder / adapters.WEIGHTS_NAME, tensors.pack(make_tensors({"norm.weight": (8,), "norm.bias": (8,)}))
+    )
+    digest = tuned_weights.sha256(folder / adapters.WEIGHTS_NAME)
+    config = replace(make_config(make_task(rank=0)), tuned_sha256=digest, ships=adapters.FULL)
+    held = adapters.write_tensors(folder, make_tensors(config.identity.shapes), config.identity)
+    adapters.write_config(folder, replace(config, tensors_sha256=held))
+    return folder
 
 
 def make_widths(*ranks: int, images: int = 378) -> tuple[WidthRecord, ...]:

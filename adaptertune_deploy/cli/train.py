@@ -193,6 +193,7 @@ def train_facts(result: TrainResult) -> dict[str, Any]:
 
 def show_result(result: TrainResult) -> None:
     """Print both candidates side by side, what compares them, what ships and why, and where everything lies."""
+    from adaptertune_deploy.core.adapter import tuned_weights
     from adaptertune_deploy.core.adapter.folder import MODEL_NAME
     from adaptertune_deploy.train.outcome import score_rows, verdict
     from adaptertune_deploy.train.outcome.measured import HEAD
@@ -223,7 +224,7 @@ def show_result(result: TrainResult) -> None:
     scores.tell_coarse(measured.head.scores.images, "test")
     for line in _how(result):
         console.print_line(line)
-    size = text.human_bytes((result.folder / MODEL_NAME).stat().st_size)
+    size = text.human_bytes((result.folder / MODEL_NAME).stat().st_size + tuned_weights.bytes_in(result.folder))
     console.print_line(f"wrote {result.folder}/ ({size} of weights, model card, report/)")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.core.adapter import folder as artefact
-from adaptertune_deploy.core.adapter import reference, samples
+from adaptertune_deploy.core.adapter import reference, samples, tuned_weights
 from adaptertune_deploy.core.adapter.folder import AdapterConfig
 from adaptertune_deploy.core.errors import AtdError
 from adaptertune_deploy.inspection.inspected import Inspected, Sheet, Size
@@ -32,10 +32,12 @@ def inspect(path: Path) -> Inspected:
     faults, here = _faults(folder, config)
     tensors = config.identity.shapes
     numbers = sum(math.prod(shape) for shape in tensors.values())
+    size = numbers * FLOAT32 + tuned_weights.bytes_in(folder)
     facts = {
         **dataclasses.asdict(config),
         "tensors": {name: {"dtype": "float32", "shape": list(shape)} for name, shape in tensors.items()},
         "parameters": numbers,
+        "bytes": size,
         "samples_here": here,
         "identity_sha256": config.identity.sha256,
         "faults": faults,
@@ -51,7 +53,7 @@ def inspect(path: Path) -> Inspected:
         ),
         ("trained on", f"{config.dataset.name}: {config.dataset.train:,} images, {config.dataset.test:,} for the test"),
         ("tensors", f"{len(tensors)} of float32, {numbers:,} numbers, {config.tensors_sha256[:12]}..."),
-        ("size", Size(numbers * FLOAT32)),
+        ("size", Size(size)),
         ("samples", f"{here} of {len(config.samples)} are on this machine{_reference(config)}"),
     )
     return Inspected("adapter", facts, summary, (_tensors(tensors), _metrics(config.metrics)), tuple(faults))
@@ -65,7 +67,11 @@ def _folder(path: Path) -> Path:
 def _faults(folder: Path, config: AdapterConfig) -> tuple[list[str], int]:
     """Return what is wrong with the folder's files, and how many of its samples are on this machine."""
     faults: list[str] = []
-    for read in (lambda: artefact.read_adapter(folder), lambda: reference.read_reference(folder, config)):
+    for read in (
+        lambda: artefact.read_adapter(folder),
+        lambda: reference.read_reference(folder, config),
+        lambda: tuned_weights.check(folder, config),
+    ):
         try:
             read()
         except AtdError as error:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.cli.train import show_result, train_facts
-from adaptertune_deploy.core.adapter.folder import read_config
+from adaptertune_deploy.core.adapter.folder import WEIGHTS_NAME, read_config
 from adaptertune_deploy.train import trainer
 from adaptertune_deploy.train.outcome.measured import Measured
 from adaptertune_deploy.train.parallel import lead
@@ -218,6 +218,10 @@ def test_full_fine_tuning_is_shown_by_its_name(folder: Path, capfd: pytest.Captu
     assert "0.431 with the full fine-tuning; gain" in out
     assert "=> the full fine-tuning ships: --ship full asked for it; cross-validation chose the head alone" in out
     assert "every weight of the backbone was trained, so that there is no unchanged backbone to be shown" in out
+    place = Path("adapters/birds")
+    (place / WEIGHTS_NAME).write_bytes(bytes(3_000_000))
+    out, _ = shown(make_measured(method="full", ships="full", chosen_by="user", proofs=None), capfd)
+    assert "wrote adapters/birds/ (3 MB of weights, " in out
 
 
 def test_rank_0_has_nothing_to_overrule(atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
-from adaptertune_deploy.core.adapter.folder import write_config, write_tensors
+from adaptertune_deploy.core.adapter import tuned_weights
+from adaptertune_deploy.core.adapter.folder import WEIGHTS_NAME
 from adaptertune_deploy.inspection.adapter import inspect
 from adaptertune_deploy.inspection.inspected import Size
-from tests.builders import make_config, make_task, make_tensors, make_widths, write_adapter
+from tests.builders import make_task, make_widths, write_adapter, write_tuned
 
 GOLDEN = Path(__file__).parents[1] / "device" / "golden" / "adapters"
 
@@ -64,8 +64,25 @@ def test_a_changed_tensor_file_is_a_fault(folder: Path) -> None:
 def test_nested_and_fine_tuned_tasks_say_what_they_are(tmp_path: Path) -> None:
     write_adapter(tmp_path / "pets", make_task(rank=4), widths=make_widths(1, 2, 4))
     assert dict(inspect(tmp_path / "pets").summary)["adapters"].startswith("rank 4 (nested: 1, 2, 4), alpha 1")
-    config = replace(make_config(make_task(rank=0)), tuned_sha256="e" * 64, ships="full")
-    digest = write_tensors(tmp_path / "full", make_tensors(config.identity.shapes), config.identity)
-    write_config(tmp_path / "full", replace(config, tensors_sha256=digest))
-    summary = dict(inspect(tmp_path / "full").summary)
-    assert summary["adapters"] == "none: the whole backbone was fine-tuned, its weights are eeeeeeeeeeee..."
+    folder = write_tuned(tmp_path / "full")
+    found, digest = inspect(folder), tuned_weights.sha256(folder / WEIGHTS_NAME)
+    summary = dict(found.summary)
+    assert summary["adapters"] == f"none: the whole backbone was fine-tuned, its weights are {digest[:12]}..."
+    assert found.facts["bytes"] == 4 * found.facts["parameters"] + (folder / WEIGHTS_NAME).stat().st_size
+    assert summary["size"] == Size(found.facts["bytes"])
+    assert found.faults == ()
+
+
+def test_a_changed_or_absent_backbone_of_full_fine_tuning_is_a_fault(tmp_path: Path) -> None:
+    folder = write_tuned(tmp_path / "full")
+    path = folder / WEIGHTS_NAME
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    (fault,) = inspect(folder).faults
+    assert fault.startswith(f"{path}: holds other weights than adapter_config.json names; it was changed or damaged")
+    path.unlink()
+    found = inspect(folder)
+    assert found.faults == (f"{path}: no such file",)
+    assert found.facts["faults"] == [f"{path}: no such file"]
+    assert found.facts["bytes"] == 4 * found.facts["parameters"]

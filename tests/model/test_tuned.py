@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from adaptertune_deploy.core.adapter import tuned_weights
 from adaptertune_deploy.model.backbone import weights_sha256
 from adaptertune_deploy.model.tuned import TunedViT
 from tests.builders import make_task
@@ -71,6 +72,7 @@ def test_the_file_is_one_that_timm_loads(tmp_path: Path) -> None:
     other = make_backbone().module
     other.load_state_dict(load_file(tmp_path / "backbone.safetensors"))
     assert weights_sha256(other) == weights_sha256(model.backbone)
+    assert tuned_weights.sha256(tmp_path / "backbone.safetensors") == weights_sha256(model.backbone)
 
 
 @pytest.mark.parametrize("mode", [True, False])

@@ -13,7 +13,7 @@ from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.data.batches.loader import evaluation_loader
 from adaptertune_deploy.data.pixels.cache import PixelCache
-from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, measured, open_split
+from adaptertune_deploy.train.evaluation.reevaluate import EvaluateRequest, measured, open_split, trained_numbers
 from adaptertune_deploy.train.outcome.measured import Measure
 
 # images float32 [N, 3, H, W], preprocessed -> the task's logits as served, float32 [N, C]
@@ -70,7 +70,7 @@ def answered(request: EvaluateRequest, answers: Mapping[str, Answer], progress: 
             logits[name].append(answer(images))
         targets.append(batch.targets.numpy())
         progress(f"evaluate on {request.split}", done, len(loader))
-    truth, parameters = np.concatenate(targets), sum(tensor.size for tensor in adapter.tensors.values())
+    truth, parameters = np.concatenate(targets), trained_numbers(request.folder, config, adapter)
     served = {name: np.concatenate(rows) for name, rows in logits.items()}
     temperature = adapter.task.temperature
     return Answered(

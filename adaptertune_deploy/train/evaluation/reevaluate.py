@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptertune_deploy.core.adapter.folder import AdapterConfig, read_adapter, weights_of
+from adaptertune_deploy.core.adapter import tuned_weights
+from adaptertune_deploy.core.adapter.folder import Adapter, AdapterConfig, read_adapter, weights_of
 from adaptertune_deploy.core.errors import DatasetError, UsageError
 from adaptertune_deploy.core.progress import Progress, silent
 from adaptertune_deploy.core.storage.tensors import Array
@@ -97,7 +98,7 @@ def evaluate_task(request: EvaluateRequest, progress: Progress = silent) -> Eval
     return Evaluation(
         split=request.split,
         candidate=request.ship or config.ships,
-        measure=measured(served, targets, adapter.task.temperature, sum(t.size for t in adapter.tensors.values())),
+        measure=measured(served, targets, adapter.task.temperature, trained_numbers(request.folder, config, adapter)),
         frozen=count_parameters(backbone.module),
         config=config,
         notes=(*notes, *pixels.notes),
@@ -109,6 +110,22 @@ def measured(served: Array, targets: Targets, temperature: float, parameters: in
     after, before = score(served, targets), score(served * np.float32(temperature), targets)
     calibration = Calibration(temperature, before.loss, after.loss, before.calibration_error, after.calibration_error)
     return Measure(after, calibration, parameters)
+
+
+def trained_numbers(folder: Path, config: AdapterConfig, adapter: Adapter) -> int:
+    """Return how many numbers were trained of what ships, those of a fine-tuned backbone among them.
+
+    Args:
+        folder: adapters/<task>/.
+        config: as read_adapter returns it.
+        adapter: what ships.
+
+    Raises:
+        FormatError: the folder lacks the fine-tuned backbone, or it is damaged.
+    """
+    weights = weights_of(folder, config)
+    own = sum(tensor.size for tensor in adapter.tensors.values())
+    return own if weights is None else own + tuned_weights.numbers(weights)
 
 
 def open_split(

@@ -44,6 +44,7 @@ def test_full_fine_tuning_writes_a_backbone_of_its_own_and_measures_it(tuned: Tr
         assert one is not None
         again = evaluate_task(EvaluateRequest(tuned.folder, ship=ship, device="cpu"))
         assert again.measure.scores.loss == pytest.approx(one.scores.loss, rel=1e-5)
+        assert again.measure.parameters == one.parameters
         assert config.metrics[f"test_top1_{ship}"] == one.scores.top1
     facts = json.loads((tuned.folder / "report" / "report.json").read_text())
     assert facts["adapter"] is None
