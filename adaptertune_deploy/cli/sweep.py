@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,9 @@ from adaptertune_deploy.cli.parts import options
 from adaptertune_deploy.cli.parts.launched import first_process
 from adaptertune_deploy.cli.parts.options import ADAPTER, CHOICE, DATA, PLACES, TRAINING, flag, value
 from adaptertune_deploy.cli.parts.recipes import recipe_of
+from adaptertune_deploy.cli.parts.typed import carried
 from adaptertune_deploy.cli.terminal import completion, console, interrupts, table, text
-from adaptertune_deploy.cli.terminal.next import command
+from adaptertune_deploy.cli.terminal.next import ADAPTERS, command
 from adaptertune_deploy.cli.train import (
     BY_RECIPE,
     CHECKPOINTS,
@@ -24,6 +26,7 @@ from adaptertune_deploy.cli.train import (
     PRECISIONS,
     RATE,
     RESUME,
+    train,
 )
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.model.names import DEFAULT_BACKBONE
@@ -37,6 +40,8 @@ BACKBONE = "timm name of a Vision Transformer."
 RANKS = "Ranks to train, comma-separated; the head alone is always among them."
 FULL = "Also fine-tune the whole backbone, on the same folds and with the same seeds."
 NESTED = "Also train nested adapters of the largest rank, and show what each of their widths loses."
+# Options of `atd train` too, that say something else there or nothing of how it trains.
+NOT_HANDED_ON = {"context", "out", "seeds", "resume", "checkpoint_every", "as_json"}
 SEEDS = "Train every rank on all images with so many seeds; the folds are trained with the first."
 
 
@@ -109,7 +114,7 @@ def sweep(
 
         console.print_json(facts(found))
     else:
-        show(found, request)
+        show(found, request, training(context, found, request))
 
 
 def numbers(listed: str) -> tuple[int, ...]:
@@ -129,11 +134,11 @@ def numbers(listed: str) -> tuple[int, ...]:
 def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False, full: bool = False) -> Sweep:
     """Check and sweep; with the processes that torchrun started beside this one where it did."""
     from adaptertune_deploy.data.datasets import task_of
-    from adaptertune_deploy.train.request.preflight import check_train
     from adaptertune_deploy.train.resume.stopped import is_stopped
+    from adaptertune_deploy.train.sweep.preflight import check_sweep
 
     launch = first_process(full, "--full")
-    for note in check_train(request):
+    for note in check_sweep(request, ranks, nested, full):
         console.print_note(note)
     task = request.task or task_of(request.dataset)
     told = interrupts.outcome(request.out / f"{task}.json", lambda: is_stopped(request.out, task))
@@ -154,22 +159,38 @@ def run(request: TrainRequest, ranks: tuple[int, ...], nested: bool = False, ful
             return lead(launch, work)
 
 
-def show(found: Sweep, request: TrainRequest) -> None:
+def training(context: typer.Context, found: Sweep, request: TrainRequest) -> str | None:
+    """Return the command that trains the rank that is enough as the sweep has trained it; None where none is.
+
+    The number of seeds is not handed on: the sweep has told what a seed matters, and any training keeps the first.
+    """
+    from adaptertune_deploy.train.request.usual_backbone import choose_backbone
+
+    if found.enough is None:
+        return None
+    given = carried(context, set(inspect.signature(train).parameters) - NOT_HANDED_ON)
+    usual = choose_backbone(None, request.image_size, ADAPTERS, found.task).name
+    if request.backbone is None and usual != found.backbone:  # what lies in the adapters' folder decides there
+        given["--backbone"] = found.backbone
+    if not found.enough and request.recipe.ship == "adapter":  # of a --config file
+        given["--ship"] = "auto"
+    return command("atd", "train", options={**given, "--rank": found.enough})
+
+
+def show(found: Sweep, request: TrainRequest, following: str | None) -> None:
     """Print a row a rank, which rank is enough, and the command that trains it."""
     from adaptertune_deploy.train.sweep.swept import words
 
     seeds = text.plural(len(found.seeds), "seed")
     title = f"{found.task}: {found.train_images:,} training images, {found.test_images:,} test images, {seeds}"
-    columns = ["rank", "numbers", "size", "loss out of fold", "to the best", "test top-1", "range over seeds"]
+    columns = ["rank", "numbers", "size", "loss out of fold", "to the best rank", "test top-1", "range over seeds"]
     table.show(console.out, title, columns, [_cells(one) for one in found.ranks])
     console.print_important(f"=> {words(found)}")
     console.print_line(
         f"wrote {request.out / found.task}.json and {found.task}.png in {text.human_seconds(found.seconds)}"
     )
-    if found.enough is not None:
-        given = {"--task": request.task, "--backbone": request.backbone, "--data-dir": request.data_dir}
-        more = [word for option, chosen in given.items() if chosen for word in (option, chosen)]
-        console.print_next(command("atd", "train", "--dataset", request.dataset, *more, "--rank", found.enough))
+    if following is not None:
+        console.print_next(following)
 
 
 def _cells(one: SweptRank) -> list[str]:
@@ -186,7 +207,16 @@ def _cells(one: SweptRank) -> list[str]:
         f"{one.parameters:,}",
         text.human_bytes(one.bytes),
         "" if one.loss is None else f"{one.loss:.4f}",
-        "" if one.above is None else "best" if one.above <= 0 else f"+{one.above:.4f} ± {one.error:.4f}",
+        _to_the_best(one),
         f"{100 * fmean(one.test_top1):.1f} %",
         "" if low == high else f"{low} .. {high}",
     ]
+
+
+def _to_the_best(one: SweptRank) -> str:
+    """Return how far a row lies from the best rank; another method than that of the ranks may lie below it."""
+    from adaptertune_deploy.train.sweep.swept import ADAPTER as RANK
+
+    if one.above is None:
+        return ""
+    return "best" if one.method == RANK and one.above <= 0 else f"{one.above:+.4f} ± {one.error:.4f}"

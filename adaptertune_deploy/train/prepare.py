@@ -29,6 +29,7 @@ from adaptertune_deploy.train.logs.log import usual_folder
 from adaptertune_deploy.train.logs.table import open_logs
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.request.destination import check_destination
+from adaptertune_deploy.train.request.preflight import CheckPlace
 from adaptertune_deploy.train.request.recipe import FULL, Recipe, place
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.request.usual_backbone import Choice, choose_backbone, other_weights
@@ -45,15 +46,20 @@ def prepared(
     progress: Progress,
     given: Dataset | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
+    destination: CheckPlace = check_destination,
 ) -> Iterator[Run]:
     """Yield what `prepare` returns, and let no other training of this task into its --out until the block ends.
 
+    Args:
+        request, progress, given, tell: see prepare.
+        destination: looks at the place that will be written.
+
     Raises:
-        UsageError: another one holds it, or it is no place for an adapter.
+        UsageError: another one holds it, or it is no place for what will be written.
         DatasetError, BackboneError: see prepare.
     """
     task, folder = _named(request, given)
-    check_destination(request.out, task, folder)
+    destination(request.out, task, folder)
     with claimed(request.out, task):
         yield prepare(request, progress, given, tell)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from adaptertune_deploy.cli.parts.typed import is_typed
 from adaptertune_deploy.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
     from adaptertune_deploy.train.request.recipe import ADAPTER, FULL, HEAD, Recipe, method_fields, rank_fields
 
     fields = {field.name for field in dataclasses.fields(Recipe)}
-    typed = {name: value for name, value in context.params.items() if name in fields and _is_typed(context, name)}
+    typed = {name: value for name, value in context.params.items() if name in fields and is_typed(context, name)}
     if "method" in typed:
         if typed["method"] in (HEAD, FULL) and "rank" in typed:
             both = f"--method {typed['method']} and --rank {typed['rank']}"
@@ -45,8 +46,3 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
             reason = f"{config} is of full fine-tuning, whose settings suit nothing else"
             raise UsageError(f"--method: {reason}; leave one out")
     return Recipe(**{**defaults, **read, **typed})
-
-
-def _is_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"

@@ -24,20 +24,33 @@ def check_destination(out: Path, task: str, dataset: Path | None = None) -> tupl
         What a person should read: leftovers that were removed, an adapter that will be replaced.
 
     Raises:
-        UsageError: `out` is a file or can't be written, or lies in the dataset; `out`/<task> is no adapter folder.
+        UsageError: see check_place; `out`/<task> is no adapter folder.
+    """
+    check_place(out, dataset)
+    folder = out / task
+    if _is_taken(folder):
+        raise UsageError(f"{folder} exists and is no adapter folder; move it away, or choose another --task or --out")
+    return (*files.sweep(folder), *_replaced(folder))
+
+
+def check_place(out: Path, dataset: Path | None = None) -> None:
+    """Refuse a folder that can't be written, whatever is to lie in it.
+
+    Args:
+        out: the folder, which may be absent.
+        dataset: the folder of images that will be read, where it is one.
+
+    Raises:
+        UsageError: `out` is a file or can't be written, or lies in the dataset.
     """
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file, expected a folder for adapter folders")
-    folder = out / task
+        raise UsageError(f"--out {out}: is a file, expected a folder")
     if dataset is not None and dataset.resolve() in (out.resolve(), *out.resolve().parents):
         raise UsageError(
             f"--out {out}: lies in the dataset's folder {dataset}, where the next run would take it for a class; "
             "choose another --out"
         )
-    if _is_taken(folder):
-        raise UsageError(f"{folder} exists and is no adapter folder; move it away, or choose another --task or --out")
     files.check_writable(out, "--out", ROOM)
-    return (*files.sweep(folder), *_replaced(folder))
 
 
 def _is_taken(folder: Path) -> bool:

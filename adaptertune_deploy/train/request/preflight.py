@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from adaptertune_deploy.core.errors import BackboneError
 from adaptertune_deploy.data.datasets import check_dataset
 from adaptertune_deploy.train.logs.log import check_log
@@ -11,11 +14,18 @@ from adaptertune_deploy.train.request.usual_backbone import choose_backbone
 from adaptertune_deploy.train.resume.claim import check_unclaimed
 from adaptertune_deploy.train.resume.stopped import check_resume
 
+# out, task and the dataset's folder, where it has one -> what to say of the place; may raise UsageError
+CheckPlace = Callable[[Path, str, "Path | None"], "tuple[str, ...]"]
 
-def check_train(request: TrainRequest) -> tuple[str, ...]:
+
+def check_train(request: TrainRequest, destination: CheckPlace = check_destination) -> tuple[str, ...]:
     """Return what a person should read before any work: what is replaced, removed or otherwise than usual.
 
     The recipe has checked itself. train_task makes the same choices again and does not repeat these sentences.
+
+    Args:
+        request: what to train.
+        destination: looks at the place that will be written.
 
     Raises:
         UsageError: an option, a name or a place that won't do.
@@ -26,7 +36,7 @@ def check_train(request: TrainRequest) -> tuple[str, ...]:
     if request.weights is not None and not request.weights.is_file():
         raise BackboneError(f"--weights {request.weights}: no such weights file")
     check_log(request.log, request.log_dir, resume=request.resume)
-    replaced = check_destination(request.out, task, folder)
+    replaced = destination(request.out, task, folder)
     check_unclaimed(request.out, task)
     said = (*replaced, *check_resume(request.out, task, request.resume))
     return (*said, *choose_backbone(request.backbone, request.image_size, request.out, task).sentences)

@@ -20,13 +20,13 @@ from adaptertune_deploy.train.prepare import prepared
 from adaptertune_deploy.train.probe.probe import Probe
 from adaptertune_deploy.train.rank import rule
 from adaptertune_deploy.train.rank.trials import RankTrials
-from adaptertune_deploy.train.request.recipe import GIVEN, method_fields
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.run import Run
 from adaptertune_deploy.train.shared.work import shared
 from adaptertune_deploy.train.sweep import swept
 from adaptertune_deploy.train.sweep.full_row import full_row
 from adaptertune_deploy.train.sweep.nested_rows import nested_rows
+from adaptertune_deploy.train.sweep.preflight import check_results, result_files, swept_recipe
 from adaptertune_deploy.train.sweep.ranks import check_ranks
 from adaptertune_deploy.train.sweep.row import make_row
 from adaptertune_deploy.train.sweep.swept import FORMAT_VERSION, Sweep, SweptRank
@@ -62,10 +62,8 @@ def sweep_ranks(
         TrainingError: the loss is not finite or a proof failed; nothing is written.
     """
     chosen = check_ranks(ranks)
-    recipe = replace(request.recipe, rank=chosen[-1], search=GIVEN, nested=False)
-    if full:
-        replace(recipe, **method_fields(swept.FULL))  # refuses what it can't train with, before any work
-    with prepared(replace(request, recipe=recipe), progress, dataset, tell) as run:
+    recipe = swept_recipe(request.recipe, chosen, nested, full)
+    with prepared(replace(request, recipe=recipe), progress, dataset, tell, check_results) as run:
         for note in run.notes:
             tell(note)
         with shared(run, request, group) as run, run.keeping():
@@ -91,9 +89,9 @@ def write_sweep(out: Path, sweep: Sweep) -> None:
         [SweptPoint(one.rank, one.bytes, one.test_top1, one.loss, one.error if one.above else 0.0) for one in rows]
         for rows in (sweep.of(swept.ADAPTER), sweep.of(swept.NESTED), sweep.of(swept.FULL))
     )
-    title = f"{sweep.task}: {swept.words(sweep)}; {len(sweep.seeds)} seeds on {sweep.test_images:,} test images"
-    files.write_bytes(out / f"{sweep.task}.png", draw_sweep(points, sweep.enough, title, nested, full))
-    swept.write(out / f"{sweep.task}.json", sweep)
+    measured, picture = result_files(out, sweep.task)
+    files.write_bytes(picture, draw_sweep(points, sweep.enough, swept.title(sweep), nested, full))
+    swept.write(measured, sweep)
 
 
 def _measures(run: Run, frozen: Frozen, probe: Probe, trials: RankTrials) -> list[Measure]:

@@ -98,6 +98,12 @@ def facts(sweep: Sweep) -> dict[str, Any]:
     return {**dataclasses.asdict(sweep), "ranks": ranks, "words": words(sweep)}
 
 
+def title(sweep: Sweep) -> str:
+    """Return what stands above the picture."""
+    seeds = "1 seed" if len(sweep.seeds) == 1 else f"{len(sweep.seeds)} seeds"
+    return f"{sweep.task}: {words(sweep)}; {seeds} on {sweep.test_images:,} test images"
+
+
 def words(sweep: Sweep) -> str:
     """Say which rank is enough, by the images that were held out of training and not by the test images."""
     if sweep.enough is None:

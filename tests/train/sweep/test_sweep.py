@@ -88,9 +88,17 @@ def test_a_sweep_holds_what_single_trainings_come_to(pictures: Path, tmp_path: P
 
 def test_what_full_fine_tuning_refuses_ends_a_sweep_before_any_work(pictures: Path, tmp_path: Path) -> None:
     request = dataclasses.replace(ask(pictures, tmp_path), recipe=dataclasses.replace(RECIPE, views=2))
-    with pytest.raises(UsageError, match="--views 2: keeps what no step changes"):
+    with pytest.raises(UsageError, match="--full: --views 2: keeps what no step changes"):
         sweep_ranks(request, [1], lambda *_: pytest.fail("it began"), full=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_folder_beside_the_results_is_left_alone(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "trees" / "notes.txt").write_text("mine")
+    sweep_ranks(dataclasses.replace(ask(pictures, tmp_path), recipe=dataclasses.replace(RECIPE, seeds=1)), [1])
+    assert (tmp_path / "trees" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "trees.json").is_file()
 
 
 def test_a_sweep_that_was_stopped_goes_on(pictures: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adaptertune_deploy.core.errors import FormatError
-from adaptertune_deploy.train.sweep.swept import facts, read, words, write
+from adaptertune_deploy.train.sweep.swept import facts, read, title, words, write
 from tests.train.sweep.sweeps import make_sweep
 
 
@@ -37,6 +37,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_enough_is_said(changes: dict[str, object], said: str) -> None:
     assert words(make_sweep(**changes)) == said
+
+
+def test_one_seed_is_no_plural() -> None:
+    assert title(make_sweep()).endswith("; 2 seeds on 100 test images")
+    assert title(make_sweep(seeds=(0,))).endswith("; 1 seed on 100 test images")
 
 
 def test_sizes_and_means_stand_in_the_json() -> None:
