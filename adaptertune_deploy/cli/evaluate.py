@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adaptertune_deploy.train.evaluation.reevaluate import Evaluation
 
 SPLITS = ("train", "test")
-SHIP = "Candidate to measure: adapter or head; auto takes the one that ships."
+SHIP = "Candidate to measure: adapter, full or head; auto takes the one that ships."
 
 
 def evaluate(

@@ -40,7 +40,10 @@ LOG = "Log every step: csv, tensorboard, or both, comma-separated; lies in repor
 LOG_DIR = "Folder of the logs, in place of the report's."
 DROPOUT = "Share of an adapter's channels that a training step leaves out."
 DROP_PATH = "Share of the images that pass by an adapter in a training step; by a block with --method full, there 0.1."
-AUGMENT = "auto, or fine, small, shapes (cropped, mirrored), signs (cropped), digits (moved), plain (as served)."
+AUGMENT = (
+    "auto, or fine, small, shapes (cropped, mirrored), signs, digits-in-scene (cropped), digits (moved), plain (as "
+    "served)."
+)
 VIEWS = "Fixed augmentations of each image, fast with --placement last:K; 0 augments anew in every epoch."
 RESUME = "Go on with the training of this task that was stopped: the same weights as without a stop."
 CHECKPOINTS = "Time between two states kept on disk, for --resume; 0 keeps none."

@@ -29,8 +29,9 @@ from adaptertune_deploy.train.logs.log import usual_folder
 from adaptertune_deploy.train.logs.table import open_logs
 from adaptertune_deploy.train.probe.class_weights import are_unequal
 from adaptertune_deploy.train.request.destination import check_destination
+from adaptertune_deploy.train.request.placement import place
 from adaptertune_deploy.train.request.preflight import CheckPlace
-from adaptertune_deploy.train.request.recipe import FULL, Recipe, place
+from adaptertune_deploy.train.request.recipe import FULL, Recipe
 from adaptertune_deploy.train.request.request import TrainRequest
 from adaptertune_deploy.train.request.usual_backbone import Choice, choose_backbone, other_weights
 from adaptertune_deploy.train.resume.checkpoint import Checkpoints, kept_setting

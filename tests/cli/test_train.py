@@ -71,7 +71,10 @@ MISTAKES = [
     (["--dataset", "digits", "--log", "csb"], "--log csb: no log 'csb', only csv, tensorboard."),
     (["--dataset", "digits", "--log-dir", "runs"], "--log-dir runs: says where, but no --log says what"),
     (["--dataset", "digits", "--ship", "heads"], "--ship heads: expected auto, adapter, head or full"),
-    (["--dataset", "digits", "--ship", "adapter", "--rank", "0"], "--ship adapter: --rank 0 trains no adapter"),
+    (
+        ["--dataset", "digits", "--ship", "adapter", "--rank", "0"],
+        "--ship adapter: --rank 0, as --method head, trains no adapter",
+    ),
     (["--dataset", "digits", "--method", "ful"], "--method ful: expected adapter, head or full. Did you mean 'full'?"),
     (
         ["--dataset", "digits", "--method", "full", "--rank", "8"],
@@ -82,6 +85,11 @@ MISTAKES = [
         "--views 3: keeps what no step changes, and --method",
     ),
     (["--dataset", "digits", "--method", "full", "--dropout", "0.1"], "--dropout 0.1: of adapters, and --method full"),
+    (
+        ["--dataset", "digits", "--method", "full", "--placement", "last:2"],
+        "--placement last:2: of adapters, and --me",
+    ),
+    (["--dataset", "digits", "--method", "full", "--alpha", "3"], "--alpha 3.0: of adapters, and --method full trains"),
     (["--dataset", "digits", "--ship", "full"], "--ship full: nothing is fine-tuned; add --method full"),
     (["--dataset", "digits", "--class-weights", "equal"], "--class-weights equal: expected balanced or none"),
     (["--dataset", "digits", "--folds", "-1"], "--folds -1: expected"),

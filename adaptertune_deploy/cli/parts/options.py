@@ -99,7 +99,7 @@ Ship = Annotated[
         "--ship",
         "NAME",
         ADAPTER,
-        "auto for what training chose, else adapter or head (the tuned probe alone).",
+        "auto for what training chose, else adapter, full or head (the tuned probe alone).",
         complete=completion.candidates,
     ),
 ]

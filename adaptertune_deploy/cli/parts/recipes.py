@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,10 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
 
     fields = {field.name for field in dataclasses.fields(Recipe)}
     typed = {name: value for name, value in context.params.items() if name in fields and is_typed(context, name)}
-    if "method" in typed:
-        if typed["method"] in (HEAD, FULL) and "rank" in typed:
-            both = f"--method {typed['method']} and --rank {typed['rank']}"
-            raise UsageError(f"{both}: only adapters have a rank; leave one of them out")
-        typed = method_fields(typed["method"]) | typed | {"method": FULL if typed["method"] == FULL else ADAPTER}
+    method = typed.get("method")
+    if method is not None:
+        _check_method(typed)
+        typed = method_fields(method) | typed | {"method": FULL if method == FULL else ADAPTER}
     if "rank" in typed and isinstance(typed["rank"], str):
         typed |= rank_fields(typed["rank"])
     read: dict[str, Any] = {}
@@ -42,7 +42,22 @@ def recipe_of(context: typer.Context, config: Path | None, **defaults: Any) -> R
         from adaptertune_deploy.train.request import recipe_file
 
         read = recipe_file.read(config)
-        if typed.get("method") == ADAPTER and read.get("method") == FULL:
+        if method in (ADAPTER, HEAD) and read.get("method") == FULL:
             reason = f"{config} is of full fine-tuning, whose settings suit nothing else"
             raise UsageError(f"--method: {reason}; leave one out")
+        if method == ADAPTER and read.get("rank") == 0:  # the file is of a head alone
+            read = {name: value for name, value in read.items() if name not in rank_fields("0")}
     return Recipe(**{**defaults, **read, **typed})
+
+
+def _check_method(typed: Mapping[str, Any]) -> None:
+    """Refuse options that the --method beside them has no use for."""
+    from adaptertune_deploy.train.request.recipe import FULL, HEAD, OF_ADAPTERS
+
+    method = typed["method"]
+    if method in (HEAD, FULL) and "rank" in typed:
+        both = f"--method {method} and --rank {typed['rank']}"
+        raise UsageError(f"{both}: only adapters have a rank; leave one of them out")
+    idle = [f"--{name} {typed[name]}" for name in OF_ADAPTERS if name in typed] if method == FULL else []
+    if idle:
+        raise UsageError(f"{', '.join(idle)}: of adapters, and --method full trains none; leave one out")

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import numbers
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from adaptertune_deploy.core.spec import FLOAT32_MAX, MAX_COUNT
 from adaptertune_deploy.data.names.presets import AUTO as AUTO_AUGMENT
 from adaptertune_deploy.data.names.presets import PRESETS
 from adaptertune_deploy.train.device.names import check_device_name
+from adaptertune_deploy.train.request.placement import check_placement
 
 GIVEN, AUTO, AUTO_FAST = "given", "auto", "auto:fast"
 SEARCHES = (GIVEN, AUTO, AUTO_FAST)
@@ -23,11 +25,14 @@ METHODS = (ADAPTER, HEAD, FULL)
 # Full fine-tuning as Vision Transformers are fine-tuned (arXiv 2111.06377, table 9; timm's recipes): rates that fall
 # with the distance from the head, and stochastic depth.
 FULL_RECIPE = {"lr": 5e-4, "head_lr_scale": 4.0, "weight_decay": 0.05, "drop_path": 0.1}
+# Settings of adapters that nothing else looks at.
+OF_ADAPTERS = ("placement", "alpha")
 NESTED = "nested"
 NESTED_RANK = 32
 FEWEST_NESTED = 2
 SHIPS = ("auto", ADAPTER, HEAD, FULL)
 CLASS_WEIGHTS = ("balanced", "none")
+AUGMENTS = (AUTO_AUGMENT, *PRESETS)
 LARGEST_SEED = 1 << 32
 MOST_FOLDS = 20
 MOST_SEEDS = 100
@@ -122,10 +127,15 @@ class Recipe:
                 ("rank", self.rank, 0 <= self.rank <= MAX_COUNT, f"a whole number from 0 (head only) to {MAX_COUNT}"),
                 ("alpha", self.alpha, 0 < self.alpha <= FLOAT32_MAX, "a positive number that float32 can hold"),
                 ("rank", self.search, self.search in SEARCHES, "a whole number, auto or auto:fast"),
-                ("ship", self.ship, self.ship in SHIPS, "auto, adapter, head or full"),
+                ("ship", self.ship, self.ship in SHIPS, _one_of(SHIPS, self.ship)),
                 ("method", self.method, self.method in (ADAPTER, FULL), "adapter, head or full"),
                 ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "a share above 0, to 1"),
-                ("class_weights", self.class_weights, self.class_weights in CLASS_WEIGHTS, "balanced or none"),
+                (
+                    "class_weights",
+                    self.class_weights,
+                    self.class_weights in CLASS_WEIGHTS,
+                    _one_of(CLASS_WEIGHTS, self.class_weights),
+                ),
                 ("folds", self.folds, 0 <= self.folds <= MOST_FOLDS, f"0 (automatic) to {MOST_FOLDS}"),
                 ("seeds", self.seeds, 1 <= self.seeds <= MOST_SEEDS, f"a whole number from 1 to {MOST_SEEDS}"),
                 ("epochs", self.epochs, self.epochs >= 0, "0 (automatic) or more"),
@@ -143,7 +153,7 @@ class Recipe:
                 ("warmup", self.warmup, 0 <= self.warmup < 1, "a share from 0 to below 1"),
                 ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
                 ("served_view", self.served_view, 0 <= self.served_view <= 1, "a share from 0 to 1"),
-                ("augment", self.augment, self.augment in (AUTO_AUGMENT, *PRESETS), f"auto, {', '.join(PRESETS)}"),
+                ("augment", self.augment, self.augment in AUGMENTS, _one_of(AUGMENTS, self.augment)),
                 ("views", self.views, 0 <= self.views <= MOST_VIEWS, f"0 (anew in every epoch) to {MOST_VIEWS}"),
                 ("dropout", self.dropout, 0 <= self.dropout < 1, "a share from 0 to below 1"),
                 ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a share from 0 to below 1"),
@@ -152,6 +162,15 @@ class Recipe:
             )
             if not correct
         ]
+        wrong += self._contradictions()
+        if wrong:
+            raise UsageError("; ".join(wrong))
+        check_placement(self.placement)
+        check_device_name(self.device, self.precision)
+
+    def _contradictions(self) -> list[str]:
+        """Return what is said of settings that exclude each other."""
+        wrong = []
         if self.nested and (self.search != GIVEN or self.rank < FEWEST_NESTED):
             wrong.append(f"--rank nested:{self.rank}: expected a full width from {FEWEST_NESTED}, and no search")
         if self.method == FULL and (self.rank or self.search != GIVEN):
@@ -163,7 +182,8 @@ class Recipe:
         if self.method == FULL and self.dropout:
             wrong.append(f"--dropout {self.dropout}: of adapters, and --method full trains none; leave one out")
         if self.rank == 0 and self.ship == ADAPTER:
-            wrong.append("--ship adapter: --rank 0 trains no adapter; leave one of them out")
+            why = "--method full trains" if self.method == FULL else "--rank 0, as --method head, trains"
+            wrong.append(f"--ship adapter: {why} no adapter; leave one of them out")
         if self.ship == FULL and self.method != FULL:
             wrong.append("--ship full: nothing is fine-tuned; add --method full, or leave it out")
         if not wrong and self.seed + self.seeds > LARGEST_SEED:
@@ -171,10 +191,7 @@ class Recipe:
                 f"--seed {self.seed}: --seeds {self.seeds} also takes the {self.seeds - 1} after it, expected at most "
                 f"{LARGEST_SEED - self.seeds}"
             )
-        if wrong:
-            raise UsageError("; ".join(wrong))
-        _parse_placement(self.placement, "1 to the backbone's depth")
-        check_device_name(self.device, self.precision)
+        return wrong
 
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
@@ -182,6 +199,12 @@ class Recipe:
             kind, words = TYPES[str(field.type)]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise UsageError(f"--{field.name.replace('_', '-')} {value!r}: expected {words}")
+
+
+def _one_of(known: Sequence[str], value: str) -> str:
+    """Return what was expected in place of a value that is none of the known ones, with the nearest of them."""
+    near = did_you_mean(value, known)
+    return f"{', '.join(known[:-1])} or {known[-1]}{near and '.'}{near}"
 
 
 def rank_fields(text: str) -> dict[str, Any]:
@@ -221,45 +244,6 @@ def method_fields(method: str) -> dict[str, Any]:
 def nested_widths(rank: int) -> tuple[int, ...]:
     """Return the widths that nested adapters of a rank are trained at: the powers of two below it, then itself."""
     return (*(1 << octave for octave in range(rank.bit_length()) if 1 << octave < rank), rank)
-
-
-def place(placement: str, depth: int) -> tuple[int, ...]:
-    """Return the indices of the blocks that get an adapter, ascending.
-
-    Args:
-        placement: "all", "last:K" (the last K blocks), "every:K" (blocks 0, K, 2K, ...) or a list from 0, "3,7,11".
-        depth: number of blocks of the backbone.
-
-    Raises:
-        UsageError: another form, a K that does not fit the depth, or a block that the backbone lacks.
-    """
-    kind, numbers = _parse_placement(placement, f"1 to {depth}")
-    if kind == "list":
-        if numbers[-1] >= depth:
-            raise UsageError(f"--placement {placement}: no block {numbers[-1]}, expected blocks from 0 to {depth - 1}")
-        return numbers
-    (step,) = numbers
-    if step > depth:
-        raise UsageError(_expected(placement, f"1 to {depth}"))
-    return tuple(range(depth - step, depth)) if kind == "last" else tuple(range(0, depth, step))
-
-
-def _parse_placement(placement: str, limits: str) -> tuple[str, tuple[int, ...]]:
-    if placement == "all":
-        return "every", (1,)
-    if match := re.fullmatch(r"(last|every):([1-9][0-9]{0,4})", placement):
-        return match[1], (int(match[2]),)
-    if not re.fullmatch(r"(0|[1-9][0-9]{0,4})(,(0|[1-9][0-9]{0,4}))*", placement):
-        raise UsageError(_expected(placement, limits))
-    numbers = tuple(map(int, placement.split(",")))
-    if list(numbers) != sorted(set(numbers)):
-        raise UsageError(f"--placement {placement}: expected blocks in ascending order, none twice")
-    return "list", numbers
-
-
-def _expected(placement: str, limits: str) -> str:
-    known = f"expected all, last:K or every:K with K from {limits}, or blocks counted from 0, as 3,7,11"
-    return f"--placement {placement}: {known}"
 
 
 def count_steps(recipe: Recipe, images: int, of: int = 0) -> int:

@@ -9,18 +9,17 @@ The keys are the fields of recipe.Recipe, with - or _ between words. What a file
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adaptertune_deploy.core.errors import FormatError, UsageError, did_you_mean
 from adaptertune_deploy.core.storage import records
-from adaptertune_deploy.train.request.recipe import GIVEN, Recipe, method_fields, rank_fields
+from adaptertune_deploy.train.request.recipe import FULL, GIVEN, HEAD, Recipe, method_fields, rank_fields
 
 NAME = "recipe.yaml"
 # Where a training runs is no part of how it learns.
 LEFT_OUT = ("search", "device", "workers")
-HEAD = "# What this task's training was asked for; the same again: atd train --dataset ... --config FILE\n"
+COMMENT = "# What this task's training was asked for; the same again: atd train --dataset ... --config FILE\n"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -32,26 +31,28 @@ def read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: {getattr(error, 'strerror', None) or 'no text in UTF-8'}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"--config {path}: not readable as YAML ({' '.join(str(error).split()):.200})") from None
     if not isinstance(found, dict):
-        raise UsageError(f"--config {path}: holds {type(found).__name__}, expected names and values, as 'lr: 0.003'")
+        what = "nothing" if found is None else "a list" if isinstance(found, list) else "one value"
+        raise UsageError(f"--config {path}: holds {what}, expected names and values, as 'lr: 0.003'")
     known = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
     given: dict[str, Any] = {}
     for key, value in found.items():
-        name = str(key).replace("-", "_")
+        name = _name(key)
         if name not in known or name == "search":
             names = [known_name for known_name in known if known_name != "search"]
             raise UsageError(f"--config {path}: unknown key '{key}'.{did_you_mean(name, names)}")
         given[name] = _number(value) if known[name] == "float" else value
-    if isinstance(given.get("method"), str):
-        given = _asked(method_fields, given.pop("method"), path) | given
-    if isinstance(given.get("rank"), str):
-        given |= _asked(rank_fields, given["rank"], path)
+    written = [_name(key.value) for key, _ in node.value]  # the mapping itself keeps the last of a repeated key
+    if repeated := next((name for place, name in enumerate(written) if name in written[:place]), None):
+        raise UsageError(f"--config {path}: '{repeated}' stands there more than once; leave one of them out")
     try:
+        given = _decided(given)
         records.parse(given, Recipe, f"--config {path}")
     except FormatError as error:
         raise UsageError(str(error)) from None
@@ -60,11 +61,31 @@ def read(path: Path) -> dict[str, Any]:
     return given
 
 
-def _asked(fields: Callable[[str], dict[str, Any]], word: str, path: Path) -> dict[str, Any]:
-    try:
-        return fields(word)
-    except UsageError as error:
-        raise UsageError(f"--config {path}: {error}") from None
+def _decided(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's values with the fields that the words of its method and its rank stand for.
+
+    Raises:
+        UsageError: no such word, or values that exclude each other.
+    """
+    method, rank, nested = (given.get(name) for name in ("method", "rank", "nested"))
+    if isinstance(method, str):
+        given = method_fields(method) | {name: value for name, value in given.items() if name != "method"}
+        for name in ("rank", "nested"):
+            if method in (HEAD, FULL) and given[name] not in (0, "0"):
+                said = f"method: {method} and {name}: {str(given[name]).lower()}"
+                raise UsageError(f"{said}: only adapters have a rank; leave one of them out")
+    if isinstance(rank, str):
+        fields = rank_fields(rank)
+        if isinstance(nested, bool) and nested != fields["nested"] and (fields["nested"] or fields["search"] != GIVEN):
+            said = f"nested: {str(nested).lower()} and rank: {rank}"
+            raise UsageError(f"{said} contradict each other; leave one of them out")
+        given = fields | given | {"rank": fields["rank"]}
+    return given
+
+
+def _name(key: object) -> str:
+    """Return the field of Recipe that a key of a file means."""
+    return str(key).replace("-", "_")
 
 
 def dump(recipe: Recipe) -> bytes:
@@ -75,7 +96,7 @@ def dump(recipe: Recipe) -> bytes:
     if recipe.search != GIVEN:
         fields["rank"] = recipe.search
     text: str = yaml.safe_dump(fields, sort_keys=False)
-    return (HEAD + text).encode()
+    return (COMMENT + text).encode()
 
 
 def _number(value: object) -> object:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from adaptertune_deploy.cli.parts.recipes import recipe_of
 from adaptertune_deploy.core.errors import UsageError
 from adaptertune_deploy.train.request.recipe import AUTO, Recipe, method_fields
+from adaptertune_deploy.train.request.recipe_file import dump
 
 
 def asked(*words: str, **defaults: object) -> Recipe:
@@ -63,6 +64,12 @@ def test_a_method_is_the_settings_that_others_overrule(config: str, tmp_path: Pa
     assert asked("--config", str(tmp_path / "full.yaml"), "--method", "full") == Recipe(**method_fields("full"))
     with pytest.raises(UsageError, match=r"full\.yaml is of full fine-tuning, whose settings suit nothing else"):
         asked("--config", str(tmp_path / "full.yaml"), "--method", "adapter")
+    for text in ("method: head\nclip: 2.0\n", dump(Recipe(rank=0, clip=2.0)).decode()):
+        (tmp_path / "head.yaml").write_text(text)
+        assert asked("--config", str(tmp_path / "head.yaml")) == Recipe(rank=0, clip=2.0)
+        assert asked("--config", str(tmp_path / "head.yaml"), "--method", "adapter") == Recipe(clip=2.0)
+        assert asked("--config", str(tmp_path / "head.yaml"), "--method", "adapter", "--rank", "2").rank == 2
+    assert asked("--config", config, "--method", "adapter").rank == 4
     with pytest.raises(
         UsageError, match="--method head and --rank 4: only adapters have a rank; leave one of them out"
     ):

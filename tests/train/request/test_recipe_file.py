@@ -30,6 +30,9 @@ def write(folder: Path, text: str) -> Path:
         ("rank: auto\n", {"rank": 8, "search": AUTO, "nested": False}),
         ("rank: nested:16\n", {"rank": 16, "search": GIVEN, "nested": True}),
         ("method: head\n", {"method": "adapter", "rank": 0, "search": GIVEN, "nested": False}),
+        ("method: head\nrank: 0\n", {"method": "adapter", "rank": 0, "search": GIVEN, "nested": False}),
+        ("nested: true\nrank: '16'\n", {"rank": 16, "search": GIVEN, "nested": True}),
+        ("nested: true\nrank: nested\n", {"rank": 32, "search": GIVEN, "nested": True}),
         ("method: full\nlr: 0.001\n", {**method_fields("full"), "lr": 0.001}),
         ("rank: 4\nship: head\n", {"rank": 4, "ship": "head"}),
         ("clip: .inf\n", None),
@@ -53,8 +56,17 @@ def test_a_file_gives_what_it_names(text: str, given: dict[str, Any] | None, tmp
         ("lr: fast", "lr: found 'fast', expected a number"),
         ("rank: 4.5", r"rank: found 4\.5, expected a whole number"),
         ("lr: 7", r"--lr 7\.0: expected a number between 0 and 1"),
-        ("- lr", "holds list, expected names and values"),
-        ("", "holds NoneType, expected names and values"),
+        ("- lr", "holds a list, expected names and values"),
+        ("fast", "holds one value, expected names and values"),
+        ("", "holds nothing, expected names and values"),
+        ("rank: 8\nrank: 8", "'rank' stands there more than once; leave one of them out"),
+        ("head-lr-scale: 1\nhead_lr_scale: 2", "'head_lr_scale' stands there more than once"),
+        ("method: head\nrank: 8", "method: head and rank: 8: only adapters have a rank; leave one of them out"),
+        ("method: full\nrank: auto", "method: full and rank: auto: only adapters have a rank"),
+        ("method: head\nnested: true", "method: head and nested: true: only adapters have a rank"),
+        ("method: heads", r"--method heads: expected adapter, head or full\. Did you mean 'head'"),
+        ("nested: true\nrank: auto", "nested: true and rank: auto contradict each other; leave one of them out"),
+        ("nested: false\nrank: nested:8", "nested: false and rank: nested:8 contradict each other"),
         ("a: [", "not readable as YAML"),
         ("!!python/object/apply:os.system ['true']", "not readable as YAML"),
     ],
@@ -101,6 +113,14 @@ def test_where_it_ran_is_left_out(tmp_path: Path) -> None:
     path.write_bytes(dump(dataclasses.replace(Recipe(), device="cuda:1", workers=3)))
     assert {"device", "workers", "search"}.isdisjoint(read(path))
     assert path.read_text().startswith("# What this task's training was asked for")
+
+
+@pytest.mark.parametrize("method", ["head", "full"])
+def test_a_method_comes_back(method: str, tmp_path: Path) -> None:
+    recipe = Recipe(**method_fields(method))
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(dump(recipe))
+    assert Recipe(**read(path)) == recipe
 
 
 @pytest.mark.parametrize("search", [AUTO, AUTO_FAST])
