@@ -164,11 +164,13 @@ def training(context: typer.Context, found: Sweep, request: TrainRequest) -> str
 
     The number of seeds is not handed on: the sweep has told what a seed matters, and any training keeps the first.
     """
+    from adaptertune_deploy.train.request.unused import NOT_OF_HEADS
     from adaptertune_deploy.train.request.usual_backbone import choose_backbone
 
     if found.enough is None:
         return None
-    given = carried(context, set(inspect.signature(train).parameters) - NOT_HANDED_ON)
+    names = set(inspect.signature(train).parameters) - NOT_HANDED_ON
+    given = carried(context, names if found.enough else names - NOT_OF_HEADS)
     usual = choose_backbone(None, request.image_size, ADAPTERS, found.task).name
     if request.backbone is None and usual != found.backbone:  # what lies in the adapters' folder decides there
         given["--backbone"] = found.backbone

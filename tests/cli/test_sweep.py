@@ -126,6 +126,15 @@ def test_the_next_command_names_what_the_adapters_folder_or_a_file_would_decide(
     assert training(context, replace(found, enough=None), request) is None
 
 
+def test_the_next_command_of_a_head_alone_names_nothing_that_it_passes_over(
+    atd: Atd, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "sweep_ranks", lambda *_, **__: make_sweep(enough=0, backbone="vit_tiny"))
+    words = "--skip-bad --placement last:2 --epochs 3 --precision fp32 --backbone vit_tiny"
+    said = atd("sweep", "--dataset", "digits", *words.split()).out.splitlines()[-1]
+    assert said == "next: atd train --dataset digits --skip-bad --backbone vit_tiny --precision fp32 --rank 0"
+
+
 def test_what_is_replaced_is_said_and_nothing_else(atd: Atd, asked: Asked) -> None:
     words = ("sweep", "--dataset", "digits", "--task", "birds", "--out", "adapters")
     assert "replaced" not in atd(*words).err  # adapters/birds is not touched

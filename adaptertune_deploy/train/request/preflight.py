@@ -10,6 +10,7 @@ from adaptertune_deploy.data.datasets import check_dataset
 from adaptertune_deploy.train.logs.log import check_log
 from adaptertune_deploy.train.request.destination import check_destination
 from adaptertune_deploy.train.request.request import TrainRequest
+from adaptertune_deploy.train.request.unused import unused
 from adaptertune_deploy.train.request.usual_backbone import choose_backbone
 from adaptertune_deploy.train.resume.claim import check_unclaimed
 from adaptertune_deploy.train.resume.stopped import check_resume
@@ -38,5 +39,5 @@ def check_train(request: TrainRequest, destination: CheckPlace = check_destinati
     check_log(request.log, request.log_dir, resume=request.resume)
     replaced = destination(request.out, task, folder)
     check_unclaimed(request.out, task)
-    said = (*replaced, *check_resume(request.out, task, request.resume))
+    said = (*replaced, *check_resume(request.out, task, request.resume), *unused(request))
     return (*said, *choose_backbone(request.backbone, request.image_size, request.out, task).sentences)

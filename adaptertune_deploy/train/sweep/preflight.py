@@ -26,8 +26,8 @@ def check_sweep(request: TrainRequest, ranks: Sequence[int], nested: bool, full:
     Raises:
         DatasetError, BackboneError, UsageError: see check_train, swept_recipe.
     """
-    swept_recipe(request.recipe, check_ranks(ranks), nested, full)
-    return check_train(request, check_results)
+    recipe = swept_recipe(request.recipe, check_ranks(ranks), nested, full)
+    return check_train(replace(request, recipe=recipe), check_results)
 
 
 def swept_recipe(recipe: Recipe, ranks: Sequence[int], nested: bool, full: bool) -> Recipe:

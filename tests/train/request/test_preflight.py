@@ -14,6 +14,7 @@ import pytest
 from adaptertune_deploy.core.errors import AtdError, BackboneError, DatasetError, UsageError
 from adaptertune_deploy.model.names import EMBEDDED_BACKBONE
 from adaptertune_deploy.train.request.preflight import check_train
+from adaptertune_deploy.train.request.recipe import Recipe
 from adaptertune_deploy.train.request.request import TrainRequest
 from tests.builders import make_backbone_spec, make_task, write_adapter, write_bundle
 from tests.data.builders import make_folder
@@ -38,9 +39,10 @@ def test_what_will_happen_is_said_in_order(request_: TrainRequest) -> None:
     for task in ("pets", "digits"):
         write_adapter(Path("adapters") / task, make_task(task), toy)
     Path("adapters/.pets.new.abcd1234").mkdir()
-    removed, replaced, apart = check_train(request_)
+    removed, replaced, idle, apart = check_train(dataclasses.replace(request_, recipe=Recipe(rank=0, views=3)))
     assert removed.startswith("removed adapters/.pets.new.abcd1234")
     assert replaced.startswith("adapters/pets will be replaced (rank 2, ")
+    assert idle == "the head alone is trained (rank 0): --views 3 does nothing"
     assert apart.startswith(f"adapters/digits is on {EMBEDDED_BACKBONE}, and one bundle holds one backbone")
 
 

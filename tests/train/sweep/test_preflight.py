@@ -42,6 +42,8 @@ def test_only_files_of_a_sweep_are_replaced(tmp_path: Path) -> None:
     names = f"{tmp_path / 'digits.json'} and {tmp_path / 'digits.png'}"
     assert note == f"{names} will be replaced; to keep them: --task NAME, or --out FOLDER"
     assert check_sweep(request, (1, 2), nested=True, full=False)[0] == note
+    head = replace(request, recipe=Recipe(rank=0, views=3))  # of a file; the ranks look at the views
+    assert check_sweep(head, (1,), False, False) == check_sweep(request, (1,), False, False)
 
 
 def test_a_place_that_will_not_do_is_refused(tmp_path: Path) -> None:
