@@ -17,6 +17,15 @@ def are_unequal(targets: Targets) -> bool:
     return bool(counts.max() > UNEQUAL * counts.min())
 
 
+def effective_images(weights: Weights) -> float:
+    """Return how many equal images tell as much as these together: Kish's (sum w)^2 / sum w^2 (Survey Sampling, 1965).
+
+    Args:
+        weights: [images] how much each image counts, not all zero.
+    """
+    return float(weights.sum() ** 2 / np.square(weights).sum())
+
+
 def image_weights(targets: Targets, rule: str) -> Weights | None:
     """Return each image's weight [images], 1 on average, by which every class counts the same; None for equal ones.
 

@@ -33,7 +33,8 @@ def test_no_temperature_of_a_fine_grid_does_better() -> None:
 
     def loss(temperature: float) -> float:
         picked = log_softmax(logits.astype(np.float64) / temperature, axis=1)[np.arange(200), targets]
-        return float(np.average(-picked, weights=weights)) + np.log(temperature) ** 2 / 400
+        effective = weights.sum() ** 2 / (weights**2).sum()
+        return float(np.average(-picked, weights=weights)) + np.log(temperature) ** 2 / (2 * effective)
 
     found = fit_temperature(logits, targets, weights)
     assert loss(found) <= min(loss(t) for t in np.geomspace(0.1, 10, 2000)) + 1e-7
@@ -44,3 +45,16 @@ def test_a_few_images_that_are_all_right_ask_for_no_boundless_confidence() -> No
     few, wrong = fit_temperature(right, np.array([0, 1, 2])), fit_temperature(right, np.array([1, 2, 0]))
     assert LOWEST < 0.5 < few <= 1
     assert 1 < wrong < HIGHEST
+
+
+def test_images_that_hardly_count_lend_the_others_no_certainty() -> None:
+    logits, targets = make_answers(60, seed=3)
+    few, weights = slice(0, 4), np.where(np.arange(60) < 4, 1.0, 0.0)
+    assert fit_temperature(logits, targets, weights) == pytest.approx(
+        fit_temperature(logits[few], targets[few]), rel=1e-4
+    )
+
+
+def test_images_that_count_alike_are_calibrated_as_without_weights() -> None:
+    logits, targets = make_answers(200, seed=4)
+    assert fit_temperature(logits, targets, np.ones(200)) == fit_temperature(logits, targets)

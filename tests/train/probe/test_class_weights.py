@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from adaptertune_deploy.train.probe.class_weights import are_unequal, image_weights
+from adaptertune_deploy.train.probe.class_weights import are_unequal, effective_images, image_weights
 
 
 def test_every_class_counts_the_same_as_in_scikit_learn() -> None:
@@ -28,3 +28,13 @@ def test_small_differences_change_nothing(counts: tuple[int, int], unequal: bool
 
 def test_none_counts_every_image_alike() -> None:
     assert image_weights(np.repeat([0, 1], [200, 2]).astype(np.int64), "none") is None
+
+
+def test_the_effective_number_is_the_harmonic_one_of_the_classes() -> None:
+    assert effective_images(np.ones(7)) == 7
+    assert effective_images(np.array([0.0, 3.0, 0.0, 3.0])) == 2
+    counts = np.array([60, 10, 3])
+    weights = image_weights(np.repeat([0, 1, 2], counts).astype(np.int64), "balanced")
+    assert weights is not None
+    assert effective_images(weights) == pytest.approx(3**2 / (1 / counts).sum())  # 20 of 73
+    assert effective_images(5 * weights) == pytest.approx(effective_images(weights))
