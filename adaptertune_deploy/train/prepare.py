@@ -52,7 +52,10 @@ def prepared(
     """Yield what `prepare` returns, and let no other training of this task into its --out until the block ends.
 
     Args:
-        request, progress, given, tell: see prepare.
+        request: what to train.
+        progress: told as the work goes on.
+        given: see prepare.
+        tell: see there.
         destination: looks at the place that will be written.
 
     Raises:
