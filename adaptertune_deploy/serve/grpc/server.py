@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from time import monotonic
 
 import grpc
 
@@ -102,10 +103,11 @@ class GrpcServer:
         if self._running is None:
             return
         guard, server, inner = self._running
+        until = monotonic() + seconds
         await guard.refuse()
         if self._calls is not None:
             self._calls.end_streams()
-        await server.stop(seconds)
+        await server.stop(max(0.0, until - monotonic()))
         await guard.close()
         inner.remove()
 

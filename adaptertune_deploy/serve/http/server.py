@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from time import monotonic
 from types import FrameType
@@ -21,11 +21,11 @@ from adaptertune_deploy.serve.http import last_words
 from adaptertune_deploy.serve.http.admin import Admin
 from adaptertune_deploy.serve.http.exchange import UNKNOWN
 from adaptertune_deploy.serve.http.wire.connection import Connection
-from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
+from adaptertune_deploy.serve.http.wire.listener import Arrivals, listen
 from adaptertune_deploy.serve.http.wire.phase import Phase
 from adaptertune_deploy.serve.http.wire.uvicorn_config import uvicorn_config
 from adaptertune_deploy.serve.http.wire.watch import Watch
-from adaptertune_deploy.serve.listening.address import bind, release
+from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.logs.readiness import ReadinessLog
 from adaptertune_deploy.serve.service import Service
 
@@ -63,6 +63,7 @@ class Server(uvicorn.Server):
             "phase",
             lambda: {phase.value: self.watch.count(phase) for phase in Phase},
         )
+        self._arrivals: list[Arrivals] = []
         self._tasks: list[asyncio.Task[None]] = []
         super().__init__(uvicorn_config(app, self.service.settings))
 
@@ -102,10 +103,9 @@ class Server(uvicorn.Server):
             places.append((self._admin.listener, config))
         for listener, _ in places:
             listen(listener)
-        work = [
-            take_connections(listener, self.watch, partial(self._connection, config)) for listener, config in places
-        ]
-        self._tasks = [loop.create_task(part) for part in (*work, self.watch.sweep())]
+        self._arrivals = [Arrivals(place, self.watch, partial(self._connection, config)) for place, config in places]
+        work = (*(arrivals.take() for arrivals in self._arrivals), self.watch.sweep())
+        self._tasks = [loop.create_task(part) for part in work]
         for companion in self._companions if self.started else ():
             await companion.start()
 
@@ -128,16 +128,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, then end as uvicorn does; what takes too long is ended until then too."""
-        *taking, _ = self._tasks
-        for task in taking:
-            task.cancel()
-        if taking:
-            await asyncio.wait(taking)
-        for listener in [*(sockets or []), *([self._admin.listener] if self._admin else [])]:
-            release(listener)
         self.watch.draining = True
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
+        *taking, _ = self._tasks
+        for arrivals in self._arrivals:
+            arrivals.end()
+        await asyncio.gather(*taking, return_exceptions=True)
+        self._close_idle(self.watch.fresh())
         seconds = self.service.settings.drain_timeout
         ending = [asyncio.ensure_future(companion.stop(seconds + MARGIN_S)) for companion in self._companions]
         await self._until_answered(monotonic() + seconds)
@@ -146,9 +142,16 @@ class Server(uvicorn.Server):
             self.service.abandon()
             await self._until_answered(monotonic() + MARGIN_S)
         await asyncio.gather(*ending)
+        self._close_idle()
         self.watch.abort_all()
         await super().shutdown(sockets)
         self._tasks[-1].cancel()
+
+    def _close_idle(self, spared: Collection[object] = ()) -> None:
+        """Close each connection once it owes no answer, but some that are waited for."""
+        for connection in list(self.server_state.connections):
+            if connection not in spared:
+                connection.shutdown()
 
     def _pending(self) -> int:
         """Return how many requests are not answered."""
@@ -156,7 +159,7 @@ class Server(uvicorn.Server):
 
     async def _until_answered(self, until: float) -> None:
         await asyncio.sleep(TICK_S)  # what has come and is not read yet is a request too
-        while (self._pending() or self.watch.unsent()) and monotonic() < until:
+        while (self._pending() or self.watch.unsent() or self.watch.fresh()) and monotonic() < until:
             await asyncio.sleep(TICK_S)
 
     def serve_on(self, listener: socket.socket) -> None:

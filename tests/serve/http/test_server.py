@@ -158,6 +158,38 @@ def test_idle_connections_are_closed_politely_at_the_end() -> None:
         assert (idle.read_all(), fresh.read_all()) == (b"", b"")
 
 
+@pytest.mark.case(
+    "B2", "connections that are established, and not taken yet, when the drain delay is over", "answered, then closed"
+)
+def test_who_is_connected_when_the_server_ends_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those too whose request comes a moment later; who sends nothing is closed without a reset."""
+    wires: list[Wire] = []
+    shut = server.Server.shutdown
+
+    async def shutdown(running: server.Server, sockets: list[socket.socket] | None = None) -> None:
+        assert sockets is not None
+        wires.extend(Wire(sockets[0].getsockname()[1]) for _ in range(12))  # the event loop takes none meanwhile
+        for wire in wires[:4]:
+            wire.send(LIVE)
+        wires[4].send(LIVE[:10])
+        asyncio.get_running_loop().call_later(0.05, send_late)
+        await shut(running, sockets)
+
+    def send_late() -> None:
+        wires[4].send(LIVE[10:])
+        for wire in wires[5:8]:
+            wire.send(LIVE)
+
+    monkeypatch.setattr(server.Server, "shutdown", shutdown)
+    with serving(make_app(make_shared())):
+        pass
+    answers = [wire.read_all() for wire in wires]
+    assert [statuses(answer) for answer in answers] == [[200]] * 8 + [[]] * 4
+    assert all(b"connection: close" in answer for answer in answers[:8])
+    for wire in wires:
+        wire.socket.close()
+
+
 @pytest.mark.case("B2", "an upload that stalls while the server ends", "408 after `--body-grace`, and the server ends")
 def test_a_stalled_upload_holds_the_end_up_no_longer_than_its_grace() -> None:
     with ExitStack() as stack:

@@ -70,12 +70,14 @@ class Connection(asyncio.Protocol):
     Attributes:
         client: its address; empty where it has none.
         stage: how far it is.
+        opened: when it was, a time.monotonic() value.
         since: a time.monotonic() value: when it was opened, last heard of, or began to end.
     """
 
     def __init__(self, host: Host) -> None:
         """Begin; `host` holds the limits and is told what becomes of it."""
-        self.client, self.stage, self.since = "", Stage.OPENED, monotonic()
+        self.client, self.stage, self.opened = "", Stage.OPENED, monotonic()
+        self.since = self.opened
         self._host, self._streams = host, Streams()
         self._rules = Rules(host.settings, self._streams, host.calls, self.since)
         self._answers = Frames(self._on_answer)
@@ -92,6 +94,11 @@ class Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether it has no call open."""
         return not self._streams
+
+    @property
+    def asked(self) -> bool:
+        """Whether it ever had one."""
+        return self._streams.last > 0
 
     @property
     def flushed(self) -> bool:

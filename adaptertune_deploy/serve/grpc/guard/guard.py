@@ -11,10 +11,9 @@ from time import monotonic
 from adaptertune_deploy.serve.grpc.guard.connection import LINGER_S, Connection, Stage
 from adaptertune_deploy.serve.grpc.guard.inner import Inner
 from adaptertune_deploy.serve.grpc.guard.rules import Violation
-from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
-from adaptertune_deploy.serve.http.wire.watch import SWEEPS
+from adaptertune_deploy.serve.http.wire.listener import Arrivals, listen
+from adaptertune_deploy.serve.http.wire.watch import FRESH_S, SWEEPS
 from adaptertune_deploy.serve.listening import descriptors
-from adaptertune_deploy.serve.listening.address import release
 from adaptertune_deploy.serve.settings import Settings
 
 TICK_S = 0.02
@@ -45,7 +44,7 @@ class Guard:
         self._inner, self._count = inner, count
         self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener: socket.socket | None = None
+        self._arrivals: Arrivals | None = None
         self._working: list[asyncio.Task[None]] = []
 
     def __len__(self) -> int:
@@ -54,18 +53,18 @@ class Guard:
     def start(self, listener: socket.socket) -> None:
         """Let clients connect to a bound socket."""
         listen(listener)
-        self._listener = listener
+        self._arrivals = Arrivals(listener, self, lambda: Connection(self))
         loop = asyncio.get_running_loop()
-        taking = take_connections(listener, self, lambda: Connection(self))
-        self._working = [loop.create_task(taking), loop.create_task(self._sweep())]
+        self._working = [loop.create_task(self._arrivals.take()), loop.create_task(self._sweep())]
 
     async def refuse(self) -> None:
-        """Take no more connections; those that there are go on."""
-        taking = self._working[0]
-        taking.cancel()
-        await asyncio.wait([taking])
-        if self._listener is not None:
-            release(self._listener)
+        """Take no more connections; those that there are go on, and first calls are waited for, if not for long."""
+        if self._arrivals is not None:
+            self._arrivals.end()
+            await asyncio.wait(self._working[:1])
+        began = monotonic()  # the library takes no call once it ends
+        while monotonic() < began + FRESH_S and self._expects_since(began - FRESH_S):
+            await asyncio.sleep(TICK_S)
 
     async def close(self) -> None:
         """Hand out what the library left behind, and end every connection."""
@@ -76,6 +75,11 @@ class Guard:
             connection.abort()
         for task in (*self._working, *self._tasks):
             task.cancel()
+
+    def _expects_since(self, then: float) -> bool:
+        """Return whether a connection that was opened since a time.monotonic() value had no call yet."""
+        found = (each for each in self._connections if each.stage is not Stage.ENDING)
+        return any(each.opened > then and not each.asked for each in found)
 
     def make_room(self) -> bool:
         """End the connection that is missed least; False when all have a call open."""

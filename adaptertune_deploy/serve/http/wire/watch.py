@@ -19,6 +19,9 @@ from adaptertune_deploy.serve.settings import Settings
 # The order in which connections make room: those that owe the server nothing but a request come first.
 GIVING_WAY = (Phase.ENDING, Phase.OPENED, Phase.IDLE, Phase.HEAD, Phase.BODY)
 UNASKED = (Phase.OPENED, Phase.IDLE)
+# From whom a request is on its way: when the server ends, who began just now is waited for so long.
+ASKING = (Phase.OPENED, Phase.HEAD)
+FRESH_S = 0.5
 # Where less than one of so many connections is left, answers ask their clients to let go.
 SCARCE = 8
 LINGER_S = 2.0
@@ -114,6 +117,11 @@ class Watch:
         with connection, contextlib.suppress(OSError):
             connection.setblocking(False)
             connection.send(FULL)
+
+    def fresh(self) -> set[Watched]:
+        """Return the connections that were opened, or whose request began, just now: the rest is on its way."""
+        since = monotonic() - FRESH_S
+        return {connection for phase in ASKING for connection in self._phases[phase] if connection.since > since}
 
     def unsent(self) -> bool:
         """Return whether a client has not taken all of an answer yet."""

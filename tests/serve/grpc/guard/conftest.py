@@ -66,11 +66,11 @@ async def guarded(settings: Settings | None = None) -> AsyncIterator[Guarded]:
     try:
         yield found
     finally:
-        await guard.refuse()
         library.close()
         for writer in found.writers:
             if not writer.transport.is_closing():
                 writer.transport.abort()
+        await guard.refuse()
         await guard.close()
         inner.remove()
 

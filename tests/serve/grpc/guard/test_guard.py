@@ -3,16 +3,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 from pathlib import Path
 
 import pytest
 
-from adaptertune_deploy.serve.grpc.guard.frames import NO_ERROR, NO_SETTINGS, farewell
+from adaptertune_deploy.serve.grpc.guard import guard as guard_module
+from adaptertune_deploy.serve.grpc.guard.frames import ACKNOWLEDGED, NO_ERROR, NO_SETTINGS, farewell
 from adaptertune_deploy.serve.grpc.guard.guard import capacity
 from adaptertune_deploy.serve.listening.descriptors import RESERVED
 from adaptertune_deploy.serve.settings import Settings
 from benchmarks.clients.http2 import END_HEADERS, HEADERS, PREFACE, frame
-from tests.serve.grpc.guard.conftest import guarded, play, until
+from tests.serve.fakes import WAIT_S
+from tests.serve.grpc.guard.conftest import GREETING, guarded, play, until
 
 HEAD = frame(HEADERS, END_HEADERS, 1, b"head")
 ROOM = farewell(0, NO_ERROR, "the connection idled, and others waited for its place")
@@ -75,6 +78,30 @@ def test_who_is_late_with_the_greeting_is_let_go_of() -> None:
             for reader, _ in clients:
                 assert await reader.read() == b""
             assert found.reasons == ["greeting"] * 4
+
+    play(body())
+
+
+@pytest.mark.case("B2", "gRPC: connections that are established, and not taken yet, when the server ends", "taken")
+def test_who_is_connected_when_it_ends_is_still_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_module, "FRESH_S", float(WAIT_S))
+
+    async def body() -> None:
+        async with guarded() as found:
+            clients = [socket.create_connection(("127.0.0.1", found.port), WAIT_S) for _ in range(3)]
+            refusing = asyncio.ensure_future(found.guard.refuse())
+            for number, client in enumerate(clients, 1):
+                await until(lambda: len(found.guard) == 3)
+                client.sendall(GREETING + HEAD)
+                library = await found.joined.get()
+                library[1].write(NO_SETTINGS)
+                assert await library[0].readexactly(len(GREETING + ACKNOWLEDGED)) == GREETING + ACKNOWLEDGED
+                assert not refusing.done()
+                assert await library[0].readexactly(len(HEAD)) == HEAD
+                assert number == len(found.writers)
+            await refusing
+            for client in clients:
+                client.close()
 
     play(body())
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adaptertune_deploy.core.errors import UsageError
-from adaptertune_deploy.serve.http.wire.listener import listen, take_connections
+from adaptertune_deploy.serve.http.wire.listener import Arrivals, listen
 from adaptertune_deploy.serve.http.wire.watch import Watch
 from adaptertune_deploy.serve.listening.address import bind
 from adaptertune_deploy.serve.settings import Settings
@@ -85,15 +85,15 @@ def test_running_out_of_descriptors_is_met_with_patience(
     made: list[str] = []
     slept: list[float] = []
 
-    async def play() -> None:
-        loop = asyncio.get_running_loop()
-        accept, sleep = loop.sock_accept, asyncio.sleep
-        ended = asyncio.Event()
-
-        async def failing(listener: socket.socket) -> tuple[socket.socket, Any]:
+    class Failing(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
             if failures:
                 raise OSError(failures.pop(0), "Too many open files")
-            return await accept(listener)
+            return super().accept()
+
+    async def play() -> None:
+        loop, sleep = asyncio.get_running_loop(), asyncio.sleep
+        ended = asyncio.Event()
 
         async def noted(seconds: float) -> None:
             if asyncio.get_running_loop() is not loop:  # a server that is ending in another thread
@@ -108,20 +108,69 @@ def test_running_out_of_descriptors_is_met_with_patience(
                 transport.close()
                 ended.set()
 
-        monkeypatch.setattr(loop, "sock_accept", failing)
         monkeypatch.setattr(asyncio, "sleep", noted)
-        watch = Watch(Settings())
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Failing() as listener:
+            listener.bind(("127.0.0.1", 0))
             listen(listener)
-            task = loop.create_task(take_connections(listener, watch, Taken))
+            arrivals = Arrivals(listener, Watch(Settings()), Taken)
+            task = loop.create_task(arrivals.take())
             with socket.create_connection(listener.getsockname(), WAIT_S):
                 await asyncio.wait_for(ended.wait(), WAIT_S)
-            task.cancel()
+            arrivals.end()
+            await asyncio.wait_for(task, WAIT_S)
 
     asyncio.run(play())
     assert made == ["taken"]
     assert len(slept) == 3
     assert caplog.text.count("connections can't be taken") == 1
+
+
+def test_what_waits_at_the_end_is_taken_before_the_socket_is_closed() -> None:
+    """More than one turn of the event loop takes, by way of a reader that is being awaited or not."""
+    made: list[asyncio.BaseTransport] = []
+
+    class Taken(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(transport)
+
+    async def play(turns: int) -> None:
+        made.clear()
+        with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+            listen(listener)
+            where = listener.getsockname()
+            arrivals = Arrivals(listener, Watch(Settings()), Taken)
+            task = asyncio.ensure_future(arrivals.take())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            clients = [stack.enter_context(socket.create_connection(where, WAIT_S)) for _ in range(20)]
+            arrivals.end()
+            await asyncio.wait_for(task, WAIT_S)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(where, WAIT_S)
+            assert len(made) == 20
+            for transport in made:
+                assert isinstance(transport, asyncio.WriteTransport)
+                transport.write(b"x")
+            await asyncio.sleep(0)
+            assert {client.recv(1) for client in clients} == {b"x"}
+
+    for turns in range(4):
+        asyncio.run(play(turns))
+
+
+def test_at_the_end_too_there_is_no_more_room_than_there_is() -> None:
+    async def play() -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listen(listener)
+            watch = Watch(Settings())
+            watch.capacity = 0
+            arrivals = Arrivals(listener, watch, asyncio.Protocol)
+            with socket.create_connection(listener.getsockname(), WAIT_S) as client:
+                arrivals.end()
+                await asyncio.wait_for(arrivals.take(), WAIT_S)
+                return client.recv(65_536)
+
+    assert statuses(asyncio.run(play())) == [503]
 
 
 FEW = """
