@@ -12,6 +12,7 @@ from typing import TypeVar
 from adaptertune_deploy.core.adapter.folder import SHIPS
 from adaptertune_deploy.core.adapter.nested import rank_of
 from adaptertune_deploy.core.errors import AtdError, RequestError
+from adaptertune_deploy.serve.protocol.models import task_of
 from adaptertune_deploy.serve.service import Service
 from adaptertune_deploy.serve.tasks.index import READY
 
@@ -82,11 +83,14 @@ async def unload(service: Service, name: str, parameters: Collection[str]) -> No
     """Let new requests have no task of this name; what is not served counts as unloaded.
 
     Raises:
-        RequestError: 400, an unknown parameter; else see tasks.loader.Loader.
+        RequestError: 400, an unknown parameter, or the name of a task's other model; else see tasks.loader.Loader.
     """
     unknown = set(parameters).difference(UNLOADING)
     if unknown:
         raise RequestError(f"failed to unload '{name:.80}', unknown parameter '{min(unknown):.60}'")
+    task = task_of(name)
+    if task != name and service.tasks.current.get(task) is not None:
+        raise RequestError(f"{name:.80} is the task '{task:.80}' with tensors in; unload '{task:.80}'")
     await service.loader.unload(name)
 
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.errors import AtdError, RequestError
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.tasks.versions import Numbering, counted
 
 STATES = READY, LOADING, UNLOADING, UNAVAILABLE = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
 UNLOADED = "unloaded"
+NO_SUCH_TASK = 404  # the status of a load of what the bundle does not hold
 INTERNAL = "internal error; the server's log says more"
 logger = logging.getLogger(__name__)
 
@@ -58,12 +59,15 @@ class Index:
         return version
 
     @contextmanager
-    def loading(self, name: str, again: bool = False) -> Iterator[None]:
+    def loading(self, name: str, again: bool = False, sent: bool = False) -> Iterator[None]:
         """Show a task as loading for the length of a `with` block, and then what came of it.
+
+        A name that neither the bundle nor anything served has known leaves nothing: clients choose names.
 
         Args:
             name: the task's.
             again: whether nobody asked for it: the log then keeps quiet of a reason that is the same as before.
+            sent: whether a client sent it, so that it is in no bundle.
         """
         said = self._failed.pop(name, None)
         self._loading.add(name)
@@ -71,21 +75,21 @@ class Index:
             yield
             self._unloaded.discard(name)
         except Exception as error:
-            self.failed(name, error, said if again else None)
+            absent = isinstance(error, RequestError) and error.status == NO_SUCH_TASK
+            known = name in self._latest or (said is not None and not absent)
+            if known or not (sent or isinstance(error, RequestError)):
+                self.failed(name, error, said if again else None)
+            else:
+                _log_failed(name, error)
             raise
         finally:
             self._loading.discard(name)
 
     def failed(self, name: str, error: Exception, said: str | None = None) -> None:
         """Note why a task can't be loaded, and log it unless that was said before."""
-        known = isinstance(error, AtdError)
-        self._failed[name] = str(error) if known else INTERNAL
-        if self._failed[name] == said:
-            return
-        if known:
-            logger.warning("task '%s' was not loaded: %s", name, error)
-        else:
-            logger.error("task '%s' was not loaded", name, exc_info=error)
+        self._failed[name] = str(error) if isinstance(error, AtdError) else INTERNAL
+        if self._failed[name] != said:
+            _log_failed(name, error)
 
     def lacks(self, name: str) -> bool:
         """Return whether what was tried last with a name was a load that failed."""
@@ -117,3 +121,10 @@ class Index:
 
     def _next(self, name: str) -> int:
         return self._latest.get(name, ("", 0))[1] + 1
+
+
+def _log_failed(name: str, error: Exception) -> None:
+    if isinstance(error, AtdError):
+        logger.warning("task '%.80s' was not loaded: %s", name, error)
+    else:
+        logger.error("task '%.80s' was not loaded", name, exc_info=error)

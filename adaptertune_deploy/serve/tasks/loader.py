@@ -47,6 +47,9 @@ class Loaded:
     bring: Callable[[], int]
 
 
+Prepare = Callable[[ServedTask | None], Loaded | None]
+
+
 class Loader:
     """Changes the tasks of one server; belongs to its event loop.
 
@@ -140,22 +143,21 @@ class Loader:
             RequestError: 400, the files are not such a task, or this server runs merged graphs; 503, see load.
             AtdError: see load.
         """
-        await self.change(name, lambda served: self._put(name, sent, ship, served))
+        await self.change(name, lambda served: self._put(name, sent, ship, served), sent=True)
 
-    async def change(
-        self, name: str, prepare: Callable[[ServedTask | None], Loaded | None], again: bool = False
-    ) -> None:
+    async def change(self, name: str, prepare: Prepare, again: bool = False, sent: bool = False) -> None:
         """Serve what a function puts into the session.
 
         Args:
             name: the task's.
             prepare: called on the thread of this, with what is served; returns None where that is to stay.
             again: see tasks.index.Index.loading.
+            sent: see there.
 
         Raises:
             AtdError: see load; what `prepare` raises.
         """
-        await self._take_turn(self._change(name, prepare, again))
+        await self._take_turn(self._change(name, prepare, again, sent))
 
     async def unload(self, name: str) -> None:
         """Let new requests have no task of this name; those that were admitted are answered by it.
@@ -184,10 +186,10 @@ class Loader:
         change.add_done_callback(self._changes.discard)
         await asyncio.shield(change)
 
-    async def _change(self, name: str, prepare: Callable[[ServedTask | None], Loaded | None], again: bool) -> None:
+    async def _change(self, name: str, prepare: Prepare, again: bool, sent: bool) -> None:
         async with self._turn:
             served = self._tasks.current.get(name)
-            with self._index.loading(name, again):
+            with self._index.loading(name, again, sent):
                 async with self.slots.room():
                     loaded = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, served)
                     if loaded is not None:
@@ -195,11 +197,14 @@ class Loader:
                         task = ServedTask(loaded.key, loaded.spec, version, loaded.digest, loaded.bring)
                         self.slots.settle(task)
                         self._tasks.publish(task)
+                        _log_change(task, "is served")
 
     async def _unload(self, name: str) -> None:
         async with self._turn:
-            self._tasks.withdraw(name)
+            withdrawn = self._tasks.withdraw(name)
             self._index.unloaded(name)
+            if withdrawn is not None:
+                _log_change(withdrawn, "is withdrawn")
 
     def _read(self, name: str, served: ServedTask | None) -> Loaded | None:
         """Load a task out of the bundle, unless it is what is served."""
@@ -284,3 +289,8 @@ class Loader:
             self._session.unload(key)
         except Exception:
             logger.exception("a task could not be let go of")
+
+
+def _log_change(task: ServedTask, what: str) -> None:
+    facts = {"task": task.name, "version": str(task.version)}
+    logger.info("task '%s' version %s %s", task.name, task.version, what, extra={"facts": facts})

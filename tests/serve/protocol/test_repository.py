@@ -50,6 +50,23 @@ def test_a_load_that_fails_carries_its_reason(monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.status == 500
 
 
+def test_a_task_is_not_unloaded_by_the_name_of_its_other_model() -> None:
+    service = Service(make_shared(), Settings())
+    with pytest.raises(RequestError) as caught:
+        asyncio.run(repository.unload(service, "pets__tensor", ()))
+    assert str(caught.value) == "pets__tensor is the task 'pets' with tensors in; unload 'pets'"
+    assert caught.value.status == 400
+    assert service.tasks.current.get("pets") is not None
+
+
+@pytest.mark.parametrize("name", ["pets", "never__tensor"])
+def test_what_is_not_served_counts_as_unloaded(name: str) -> None:
+    service = Service(make_shared(), Settings())
+    asyncio.run(repository.unload(service, name, ()))
+    asyncio.run(repository.unload(service, name, ()))
+    assert service.tasks.current.get(name) is None
+
+
 def test_the_index_leaves_out_what_it_is_asked_to() -> None:
     service = Service(make_shared(), Settings())
     service.loader._index.failed("trees", FormatError("damaged"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptertune_deploy.core.errors import FormatError
+from adaptertune_deploy.core.errors import FormatError, RequestError
 from adaptertune_deploy.serve.tasks.index import Index, IndexEntry
 from adaptertune_deploy.serve.tasks.live_tasks import LiveTasks
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
@@ -49,6 +49,38 @@ def test_what_failed_says_why_until_it_is_tried_again(caplog: pytest.LogCaptureF
     assert index.states() == {"READY": 1, "LOADING": 0, "UNLOADING": 0, "UNAVAILABLE": 2}
     with index.loading("pets"), index.loading("flowers"):
         pass
+    assert index.entries() == [IndexEntry("pets", 1, "READY")]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "sent", "listed"),
+    [
+        ("junk", RequestError("no such task", 404), False, False),
+        ("pets", RequestError("no such task", 404), False, True),
+        ("junk", RequestError("no bundle"), False, False),
+        ("junk", RequestError("the files are of task 'trees'"), True, False),
+        ("junk", FormatError("damaged"), True, False),
+        ("junk", FormatError("damaged"), False, True),
+        ("pets", RequestError("the files are of task 'trees'"), True, True),
+        ("pets", FormatError("damaged"), True, True),
+    ],
+)
+def test_a_name_that_nobody_knows_leaves_nothing(
+    name: str, error: Exception, sent: bool, listed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = Index(make_live())
+    with pytest.raises(type(error)), index.loading(name, sent=sent):
+        raise error
+    assert [entry.name for entry in index.entries() if entry.state == "UNAVAILABLE"] == [name] * listed
+    assert index.lacks(name) == listed
+    assert caplog.messages == [f"task '{name}' was not loaded: {error}"]
+
+
+def test_what_failed_and_left_the_bundle_leaves_nothing() -> None:
+    index = Index(make_live())
+    for error in (FormatError("damaged"), RequestError("no such task", 404)):
+        with pytest.raises(type(error)), index.loading("flowers"):
+            raise error
     assert index.entries() == [IndexEntry("pets", 1, "READY")]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -285,8 +286,32 @@ def test_what_the_bundle_lacks_is_404_with_the_nearest_name(folder: Path) -> Non
         with pytest.raises(RequestError, match="failed to load 'pet', the bundle holds no such task") as caught:
             await service.loader.load("pet")
         assert caught.value.status == 404
+        with pytest.raises(RequestError, match="no file of an adapter folder"):
+            await service.loader.put("pet", {"x": b""}, None)
+        assert {entry.state for entry in service.loader.index()} == {"READY"}
 
     play(service, body)
+
+
+def test_versions_that_come_and_go_are_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not those of the start, which has a line of its own."""
+    caplog.set_level(logging.INFO)
+    service = open_service(folder)
+
+    async def body() -> None:
+        await service.loader.load("pets")  # is served already
+        put(folder, another("pets"))
+        await service.loader.load("pets")
+        await service.loader.unload("pets")
+        await service.loader.unload("pets")
+        await service.loader.load("pets")
+
+    play(service, body)
+    found = [record for record in caplog.records if hasattr(record, "facts")]
+    served, withdrawn = "task 'pets' version 2 is served", "task 'pets' version 2 is withdrawn"
+    assert [record.getMessage() for record in found] == [served, withdrawn, served]
+    assert {record.levelname for record in found} == {"INFO"}
+    assert [record.facts for record in found] == [{"task": "pets", "version": "2"}] * 3
 
 
 def test_what_a_lenient_start_left_out_is_told_to_everybody_and_may_be_loaded_later(
