@@ -15,6 +15,7 @@ from adaptertune_deploy.core.precision import Precision
 
 Settings = TypeVar("Settings")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
+MOST_THREADS = 1024  # engines start as many as they are told, until the machine has none left for anything else
 GPU = re.compile(r"cuda(?::(0|[1-9][0-9]{0,2}))?")
 
 
@@ -25,7 +26,7 @@ class EngineOptions:
     engine: a key of engines.table.ENGINES.
     device: "cpu", "cuda" (the first NVIDIA GPU), "cuda:N", or "auto" for the best one that works here.
     precision: what the graph's matrix products are computed in; its name is taken too.
-    threads: CPU threads of one run; 0 lets the engine choose.
+    threads: CPU threads of one run, at most MOST_THREADS; 0 lets the engine choose.
     settings: name -> value as it was typed, of this engine alone; its class of settings says which there are.
     at_once: runs at the same time that may pay. Where threads belong to a session, a second one is opened for runs
         beside others, which share the threads out; other engines don't heed it.
@@ -40,8 +41,8 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", Precision.of(self.precision))  # the class is frozen
-        if self.threads < 0:
-            raise UsageError(f"--threads {self.threads}: expected a whole number from 0")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"--threads {self.threads}: expected 0 to {MOST_THREADS}")
 
 
 USUAL = EngineOptions()

@@ -56,9 +56,11 @@ def test_a_precision_may_be_given_by_its_name() -> None:
         EngineOptions(precision="int4")  # type: ignore[arg-type]
 
 
-def test_a_negative_number_of_threads_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^--threads -1: expected a whole number from 0$"):
-        EngineOptions(threads=-1)
+@pytest.mark.parametrize("threads", [-1, 1025, 100_000])
+def test_a_number_of_threads_that_no_run_has_is_refused(threads: int) -> None:
+    with pytest.raises(UsageError, match=rf"^--threads {threads}: expected 0 to 1024$"):
+        EngineOptions(threads=threads)
+    assert [EngineOptions(threads=most).threads for most in (0, 1024)] == [0, 1024]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ from adaptertune_deploy.engines.table import ENGINES, EngineEntry
 TOLERANCE, COARSE = 1e-4, 0.1
 PROVIDER, TENSORRT = "provider", "tensorrt"  # a setting of ONNX Runtime, and a value of it
 INSTALL = "pip install 'adaptertune-deploy[cpu]' (with an NVIDIA GPU: [gpu] instead)"
+# The project is on no index: only where it is installed does pip find its extras by its name.
+AFRESH = "in a fresh environment, in a clone of the project: pip install '.[cpu]' (with an NVIDIA GPU: '.[gpu]')"
+OTHER = "install another version of the engine, and tell its makers"
+NO_THREADS = ("Resource temporarily unavailable", "can't start new thread", "pthread_create")
+THREADS = "end other work, or raise the limit on threads and processes: ulimit -u, a container's --pids-limit"
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,13 @@ def _finding(machine: Machine, trial: Trial, answer: dict[str, Any]) -> Finding:
             trial.words,
             f"a small graph {answer['died']}",
             "an answer",
-            f"make a fresh environment and install the engine again: {INSTALL}",
+            _fix(answer["died"], AFRESH),
         )
     if "refused" in answer:
         found, _, fix = answer["refused"].partition("; ")
-        return Finding(_refused(machine, trial), trial.words, found, "a small graph that runs", fix or INSTALL)
+        return Finding(
+            _refused(machine, trial), trial.words, found, "a small graph that runs", fix or _fix(found, OTHER)
+        )
     wrong = answer["error"]
     by = f"{answer['version']}, {answer['provider']} on {answer['device']}"
     if not wrong <= (TOLERANCE if trial.precision == Precision.FP32 else COARSE):
@@ -87,9 +94,14 @@ def _finding(machine: Machine, trial: Trial, answer: dict[str, Any]) -> Finding:
             trial.words,
             f"{by}: a small graph's answers are wrong by {wrong:.1e}",
             f"at most {TOLERANCE:.0e}",
-            "install another version of the engine, and tell its makers",
+            OTHER,
         )
     return Finding(OK, trial.words, f"{by}: a small graph ran, right to {wrong:.0e}")
+
+
+def _fix(found: str, otherwise: str) -> str:
+    """Return what to do about words of a library or of Python that say nothing of it."""
+    return THREADS if any(words in found for words in NO_THREADS) else otherwise
 
 
 def _refused(machine: Machine, trial: Trial) -> str:

@@ -84,8 +84,8 @@ def check_build(provider: str) -> None:
         extras = "gpu,tensorrt" if provider == TENSORRT else "gpu"
         raise EngineError(
             f"this onnxruntime {ort.__version__} has no {ort_providers.LABELS[provider]} provider; in a fresh "
-            f"environment: pip install 'adaptertune-deploy[{extras}]' (onnxruntime and onnxruntime-gpu exclude each "
-            "other)"
+            f"environment, in a clone of the project: pip install '.[{extras}]' (onnxruntime and onnxruntime-gpu "
+            "exclude each other)"
         )
 
 
@@ -96,8 +96,8 @@ def _check_provider(session: Any, provider: str) -> None:
         extras, other = ("gpu,tensorrt", "TensorRT") if provider == TENSORRT else ("gpu", "cuDNN")
         raise EngineError(
             f"ONNX Runtime was asked for {provider} and loaded only {', '.join(found)}; check the GPU driver and that "
-            f"CUDA and {other} match: pip install --force-reinstall 'adaptertune-deploy[{extras}]', or choose "
-            "--device cpu"
+            f"CUDA and {other} match: in a clone of the project pip install --force-reinstall '.[{extras}]', or "
+            "choose --device cpu"
         )
 
 

@@ -21,6 +21,7 @@ MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 MAX_NAME = 255
 MAX_FIELDS = 16
 MAX_FIELD = 4096  # bytes of one
+A_FILE = "an image needs a filename (curl -F a=@cat.jpg)"
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ class _Collector:
         if len(self.fields) == MAX_FIELDS:
             raise RequestError(f"the form holds more than {MAX_FIELDS} fields; send images, and options once")
         if len(self._data) > MAX_FIELD:
-            raise RequestError(f"field '{name[:60]}' of the form has more than {MAX_FIELD:,} bytes")
+            raise RequestError(f"field '{name[:60]}' of the form has more than {MAX_FIELD:,} bytes; {A_FILE}")
         try:
             self.fields.append((name, self._data.decode()))
         except UnicodeDecodeError:
-            raise RequestError(f"field '{name[:60]}' of the form is not valid UTF-8") from None
+            raise RequestError(f"field '{name[:60]}' of the form is not valid UTF-8; {A_FILE}") from None
 
     def _on_end(self) -> None:
         self.complete = True
@@ -117,7 +118,12 @@ class _Collector:
 
 def is_multipart(content_type: str) -> bool:
     """Tell whether a Content-Type header announces a multipart form."""
-    return content_type.split(";")[0].strip().lower() == "multipart/form-data"
+    return media_type(content_type) == "multipart/form-data"
+
+
+def media_type(content_type: str) -> str:
+    """Return what a Content-Type header names, without parameters, in lower case."""
+    return content_type.split(";")[0].strip().lower()
 
 
 def parse(body: bytes, content_type: str, limit: int) -> Form:

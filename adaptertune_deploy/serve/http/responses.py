@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from email.utils import formatdate
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -38,8 +39,9 @@ def raw_error(message: str, status: int) -> bytes:
     """Return a whole HTTP/1.1 answer {"error": message} that closes its connection, for what no handler sees."""
     body = encode({"error": message})
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+    date = f"Date: {formatdate(usegmt=True)}\r\n"
     later = f"Retry-After: {RETRY_AFTER_S}\r\n" if status == 503 else ""
-    return f"{head}{later}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    return f"{head}{date}{later}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 async def on_request_error(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adaptertune_deploy.core.errors import RequestError, did_you_mean
+from adaptertune_deploy.core.errors import ImageError, RequestError, did_you_mean
 from adaptertune_deploy.serve.answering import Served
 from adaptertune_deploy.serve.answers import Answer, answer
 from adaptertune_deploy.serve.http import multipart
@@ -27,9 +27,14 @@ from adaptertune_deploy.serve.tasks.generation import Generation
 from adaptertune_deploy.serve.tasks.served_task import ServedTask
 from adaptertune_deploy.serve.timing.deadline import Deadline
 
+JSON, URLENCODED = "application/json", "application/x-www-form-urlencoded"
+ELSEWHERE = "JSON is answered at /v2/models/TASK/infer; here send the image's bytes (curl --data-binary @cat.jpg)"
+STRIPPED = b"\r\n\0"  # what curl -d leaves out of a file, and every image has
+CHANGED = "curl -d changes the bytes; use --data-binary"
 PARAMETERS = ("tasks", "top_k")
 DEFAULT_TOP_K = 5
 DIGITS = 6
+UNKNOWN_FORMAT = 415
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,10 @@ async def predict(request: Request) -> Response:
 
     async def work(parsed: tuple[Question, Sequence[Upload]], arrived: float, deadline: Deadline) -> dict[str, object]:
         found, uploads = parsed
-        served = await service.answer([upload.data for upload in uploads], found.tasks, arrived, deadline)
+        try:
+            served = await service.answer([upload.data for upload in uploads], found.tasks, arrived, deadline)
+        except ImageError as error:
+            raise _advised(error, multipart.media_type(content_type), uploads[0].data) from None
         with service.making(found.tasks, served):
             return _document(found, uploads, served)
 
@@ -64,6 +72,16 @@ async def predict(request: Request) -> Response:
     certain = not is_form or "tasks" in dict(asked)
     effort = len if is_form else _nothing
     return json_answer(await take_in(request, question.tasks, parse, work, certain, effort))
+
+
+def _advised(error: ImageError, kind: str, body: bytes) -> ImageError:
+    """Return an error about a body, with what its client should do where its media type tells what that did."""
+    found = str(error).partition("; ")[0]
+    if kind == JSON and error.status == UNKNOWN_FORMAT:
+        return ImageError(f"{found}; {ELSEWHERE}", error.status)
+    if kind == URLENCODED and not any(byte in body for byte in STRIPPED):
+        return ImageError(f"{found}; {CHANGED}", error.status)
+    return error
 
 
 def _nothing(body: bytes) -> int:

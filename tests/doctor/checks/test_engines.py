@@ -13,7 +13,8 @@ from tests.doctor.fake_machine import PROBES, FakeMachine, answers, found, serve
 RIGHT = {"version": "1.32.0", "provider": "CPUExecutionProvider", "device": "cpu", "error": 3e-7}
 ON_CUDA = {"version": "1.31.1", "provider": "CUDAExecutionProvider", "device": "cuda:0", "error": 2e-6}
 CPU = "onnxruntime on cpu"
-NO_CUDA = "this onnxruntime 1.32.0 has no CUDA provider; in a fresh environment: pip install 'adaptertune-deploy[gpu]'"
+AFRESH = "in a fresh environment, in a clone of the project: pip install '.[gpu]'"
+NO_CUDA = f"this onnxruntime 1.32.0 has no CUDA provider; {AFRESH}"
 
 
 def on_cpu(**facts: object) -> dict[str, Ran]:
@@ -46,6 +47,21 @@ def test_an_engine_that_crashes_is_one_finding() -> None:
     command = f"/venv/bin/python -m {PROBES}.engine onnxruntime cpu fp32"
     finding = found(check, FakeMachine(programs={command: Ran(-4, "")}))[CPU]
     assert (finding.status, finding.found) == ("problem", "a small graph crashed with SIGILL")
+    assert finding.fix == engines.AFRESH
+
+
+def test_an_engine_that_finds_no_threads_is_not_to_be_installed() -> None:
+    command = f"/venv/bin/python -m {PROBES}.engine onnxruntime cpu fp32"
+    died = Ran(1, "", "RuntimeError: can't start new thread")
+    refusals = "a small graph: ONNX Runtime refuses this graph: pthread_create failed: Resource temporarily unavailable"
+    for programs in ({command: died}, on_cpu(refused=refusals)):
+        finding = found(check, FakeMachine(programs=programs))[CPU]
+        assert (finding.status, finding.fix) == ("problem", engines.THREADS)
+
+
+def test_an_engine_that_refuses_the_graph_is_not_to_be_installed_again() -> None:
+    finding = found(check, FakeMachine(programs=on_cpu(refused="a small graph: no kernel")))[CPU]
+    assert (finding.found, finding.fix) == ("a small graph: no kernel", engines.OTHER)
 
 
 def test_an_engine_that_refuses_says_what_to_do() -> None:
@@ -77,7 +93,7 @@ def test_a_gpu_without_its_provider(packages: dict[str, str], status: str) -> No
     machine = FakeMachine(files=server(), packages=packages, programs=on_cpu(**RIGHT) | on_cuda(refused=NO_CUDA))
     finding = found(check, machine)["onnxruntime on cuda"]
     assert finding.status == status
-    assert finding.fix == "in a fresh environment: pip install 'adaptertune-deploy[gpu]'"
+    assert finding.fix == AFRESH
 
 
 def test_what_an_engine_derives_by_itself_is_tried_too() -> None:

@@ -76,8 +76,12 @@ def test_too_many_files_are_refused() -> None:
         (b'--xyz\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\ncut', BOUNDARY, "ends before"),
         (b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n', BOUNDARY, "holds no file"),
         (b"--xyz\r\nX-Other: 1\r\n\r\n1\r\n--xyz--\r\n", BOUNDARY, "neither a file name nor a field's name"),
-        (field(b"\xff"), BOUNDARY, "field 'a' of the form is not valid UTF-8"),
-        (field(b"x" * (MAX_FIELD + 1)), BOUNDARY, "field 'a' of the form has more than 4,096 bytes"),
+        (field(b"\xff"), BOUNDARY, "field 'a' of the form is not valid UTF-8; an image needs a filename"),
+        (
+            field(b"x" * (MAX_FIELD + 1)),
+            BOUNDARY,
+            "field 'a' of the form has more than 4,096 bytes; an image needs a filename",
+        ),
         (field(b"x", MAX_FIELDS + 1), BOUNDARY, "more than 16 fields"),
     ],
 )

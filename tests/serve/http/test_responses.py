@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from email.utils import parsedate_to_datetime
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from adaptertune_deploy.core.errors import EngineError, ImageError, RequestError
-from adaptertune_deploy.serve.http.responses import HANDLERS, encode, error_answer, json_answer
+from adaptertune_deploy.serve.http.responses import HANDLERS, encode, error_answer, json_answer, raw_error
 
 REQUEST = Request({"type": "http", "method": "GET", "headers": []})
 
@@ -53,3 +54,16 @@ def test_every_error_becomes_one_json_line(error: Exception, status: int, text: 
 def test_a_client_that_is_gone_gets_an_empty_answer() -> None:
     response = asyncio.run(HANDLERS[ClientDisconnect](REQUEST, ClientDisconnect()))
     assert (response.status_code, response.body) == (499, b"")
+
+
+@pytest.mark.parametrize(("status", "retries"), [(400, False), (408, False), (503, True), (505, False)])
+def test_what_the_connection_answers_is_a_whole_answer_with_its_date(status: int, retries: bool) -> None:
+    head, _, body = raw_error("no", status).partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert first.startswith(f"HTTP/1.1 {status} ")
+    assert json.loads(body) == {"error": "no"}
+    assert parsedate_to_datetime(headers["Date"]).tzname() == "UTC"
+    assert headers["Date"].endswith(" GMT")
+    assert (headers["Content-Length"], headers["Connection"]) == (str(len(body)), "close")
+    assert ("Retry-After" in headers) == retries

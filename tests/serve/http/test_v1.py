@@ -15,6 +15,9 @@ from tests.builders import encode, make_image
 from tests.serve.conftest import Launcher, Running
 from tests.serve.fakes import WAIT_S, asked, make_shared
 
+UNKNOWN = "the data is not a JPEG, PNG, WebP, BMP or GIF image"
+ELSEWHERE = "JSON is answered at /v2/models/TASK/infer; here send the image's bytes (curl --data-binary @cat.jpg)"
+
 
 def expect_labels(answers: dict[str, list[dict[str, object]]], image: bytes, tasks: list[str], top_k: int) -> None:
     """Compare a served image with the offline answer."""
@@ -99,6 +102,32 @@ def test_what_is_no_image_is_refused_and_harms_nobody(server: Running, png: byte
     assert list(response.json()) == ["error"]
     assert server.client.get("/v2/health/live").status_code == 200
     assert server.client.post("/v1/predict", content=png).json()["images"] == before
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "message"),
+    [
+        ("application/json; charset=utf-8", b'{"images":["aaaa"]}', f"{UNKNOWN}; {ELSEWHERE}"),
+        ("application/json", encode(make_image())[:200], "the image is truncated or damaged; send it again in full"),
+        (
+            "application/x-www-form-urlencoded",
+            encode(make_image(), "JPEG").translate(None, b"\r\n\0"),
+            "the image's header is damaged; curl -d changes the bytes; use --data-binary",
+        ),
+        (
+            "application/x-www-form-urlencoded",  # which curl --data-binary sends too
+            encode(make_image())[:200],
+            "the image is truncated or damaged; send it again in full",
+        ),
+        ("image/png", b"no image", UNKNOWN),
+    ],
+)
+def test_who_sends_something_else_is_told_what_to_send(
+    server: Running, content_type: str, body: bytes, message: str
+) -> None:
+    answer = server.client.post("/v1/predict?tasks=pets", content=body, headers={"Content-Type": content_type})
+    assert answer.json()["error"] == message
+    assert answer.status_code == (415 if message.startswith(UNKNOWN) else 400)
 
 
 @pytest.mark.case("D12", "one cut image among several files", "400 that names its place")

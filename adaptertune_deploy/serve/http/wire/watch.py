@@ -26,7 +26,7 @@ FRESH_S = 0.5
 SCARCE = 8
 LINGER_S = 2.0
 SWEEPS = 4  # within the shortest time limit
-FULL = raw_error("every connection is taken; try again later", 503)
+FULL = "every connection is taken; try again later"
 
 
 class Watched(Protocol):
@@ -116,7 +116,7 @@ class Watch:
         self.refused(503)
         with connection, contextlib.suppress(OSError):
             connection.setblocking(False)
-            connection.send(FULL)
+            connection.send(raw_error(FULL, 503))
 
     def fresh(self) -> set[Watched]:
         """Return the connections that were opened, or whose request began, just now: the rest is on its way."""
