@@ -54,7 +54,7 @@ def add(
     atd add adapters/flowers --merge        also its graph of its own
     atd add adapters/flowers --ship head    the tuned probe, whatever training chose
     atd add adapters/flowers --rank 4       nested adapters, cut
-    atd add adapters/flowers --server http://127.0.0.1:8001
+    atd add adapters/flowers --server http://127.0.0.1:8002
     """
     from adaptertune_deploy.cli.parts import tasks
     from adaptertune_deploy.core.adapter.cutting import at_rank, cost_of

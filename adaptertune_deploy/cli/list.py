@@ -22,7 +22,7 @@ def list_tasks(
     \b
     atd list
     atd list --bundle device/bundle --json
-    atd list --server http://127.0.0.1:8001
+    atd list --server http://127.0.0.1:8002
     """
     import dataclasses
 

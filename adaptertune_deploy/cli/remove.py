@@ -27,7 +27,7 @@ def remove(
 
     \b
     atd remove flowers
-    atd remove flowers --server http://127.0.0.1:8001    the token is read from $ATD_ADMIN_TOKEN
+    atd remove flowers --server http://127.0.0.1:8002    the token is read from $ATD_ADMIN_TOKEN
     """
     running = servers.remote(ctx, server)
     if running is not None:

@@ -102,7 +102,7 @@ def serve(
     atd serve --adapters pets,flowers
     curl --data-binary @cat.jpg 'localhost:8000/v1/predict?tasks=pets'
     atd serve --watch                       what atd add changes in bundle/ is served at once
-    atd serve --admin 127.0.0.1:8001        tasks come and go by: atd add, atd remove --server
+    atd serve --admin 127.0.0.1:8002        tasks come and go by: atd add, atd remove --server
     atd serve --ray --replicas 4 --watch    on as many cores or machines as Ray has
     """
     from adaptertune_deploy.cli.parts import tasks

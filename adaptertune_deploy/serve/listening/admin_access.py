@@ -44,7 +44,7 @@ def check_address(where: str, token: str | None, option: str = "--admin") -> Adm
     host, _, port = where.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal():
-        raise UsageError(f"{option} {where}: expected HOST:PORT, such as 127.0.0.1:8001, or the path of a Unix socket")
+        raise UsageError(f"{option} {where}: expected HOST:PORT, such as 127.0.0.1:8002, or the path of a Unix socket")
     if token is None and not is_loopback(host):
         raise UsageError(
             f"{option} {where}: others than this machine reach this address; set {TOKEN}, or listen on 127.0.0.1"

@@ -23,7 +23,7 @@ def test_an_address_is_taken_where_it_is_safe(where: str, token: str | None, add
 @pytest.mark.parametrize(
     ("where", "token", "text"),
     [
-        ("8001", None, "--admin-grpc 8001: expected HOST:PORT, such as 127.0.0.1:8001, or the path of a Unix socket"),
+        ("8001", None, "--admin-grpc 8001: expected HOST:PORT, such as 127.0.0.1:8002, or the path of a Unix socket"),
         ("10.0.0.7:1", None, "--admin-grpc 10.0.0.7:1: others than this machine reach this address; set ATD_ADMIN_"),
         ("/run/admin.sock", "ä", "ATD_ADMIN_TOKEN: expected printable ASCII characters"),
         ("127.0.0.1:1", " ", "ATD_ADMIN_TOKEN: expected printable ASCII characters"),
