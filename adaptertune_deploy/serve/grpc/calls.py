@@ -7,6 +7,7 @@ only what is larger than a message may be, and what is compressed, is gRPC's to 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from google.protobuf.message import DecodeError
 from adaptertune_deploy.core.errors import RequestError
 from adaptertune_deploy.serve.grpc import bounds
 from adaptertune_deploy.serve.grpc.exchange import Exchange
-from adaptertune_deploy.serve.grpc.places import Place, Places
+from adaptertune_deploy.serve.grpc.places import LEFT, Place, Places
 from adaptertune_deploy.serve.grpc.status import log_if_internal, status_of
 from adaptertune_deploy.serve.listening.admin_access import NEEDED, lets_in
 from adaptertune_deploy.serve.service import Service
@@ -78,6 +79,20 @@ class Stream:
     check: Callable[[bytes], None]
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What answers one method that takes one request and goes on answering it.
+
+    request: the class of its message.
+    answers: yields messages until an event is set.
+    check: refuses bytes that had better not be parsed; see grpc.bounds.
+    """
+
+    request: Any
+    answers: Callable[[Service, Any, asyncio.Event], AsyncIterator[Any]]
+    check: Callable[[bytes], None] = bounds.check_short
+
+
 class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
     """Takes every call of one listener; belongs to the event loop.
 
@@ -88,6 +103,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         service: answers.
         methods: by their paths.
         streams: by their paths.
+        watches: by their paths.
         token: which each call must have; None for none.
     """
 
@@ -96,6 +112,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         service: Service,
         methods: Mapping[str, Method],
         streams: Mapping[str, Stream] | None = None,
+        watches: Mapping[str, Watch] | None = None,
         token: str | None = None,
     ) -> None:
         self.pending = 0
@@ -104,14 +121,18 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         most = max(1, settings.bytes_limit // settings.body_limit)
         self._large, self._short = (Places(count, settings.body_grace) for count in (most, min(most, SHORT_PLACES)))
         self._streaming = Places(most, settings.body_grace)
+        self._watches, self._ended = dict(watches or {}), asyncio.Event()
+        # Each holds a call and a connection that nobody else gets.
+        self._watching = Places(max(1, settings.max_connections // 2), math.inf)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """Return what answers a call; see grpc.GenericRpcHandler."""
         path: str = details.method
-        if path in self._streams:
+        answers = self._stream if path in self._streams else self._watch if path in self._watches else None
+        if answers is not None:
 
             async def streamed(_: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
-                async for data in self._stream(path, context):
+                async for data in answers(path, context):
                     yield data
 
             return grpc.stream_stream_rpc_method_handler(streamed)
@@ -124,6 +145,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
     def end_streams(self) -> None:
         """Have every stream end when what its client has sent is answered, since the server ends."""
         self._streaming.close()
+        self._ended.set()
 
     async def _once(self, path: str, context: grpc.aio.ServicerContext) -> bytes:
         method = self._methods.get(path)
@@ -168,6 +190,24 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
                 exchange.code = status[0]
         await context.abort(*status)
 
+    async def _watch(self, path: str, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        watch, exchange = self._watches[path], Exchange(context, path, known=True)
+        with self._ending(exchange):
+            try:
+                self._let_in(context)
+                deadline = self._deadline(context, exchange.arrived)
+                data = await deadline.within(_read_one(self._short, context), "the request was read")
+                request = await self._parsed(watch, data)
+                async with self._watching.take(patient=False):
+                    async for answer in watch.answers(self._service, request, self._ended):
+                        exchange.size += answer.ByteSize()
+                        yield answer.SerializeToString()
+                raise RequestError(LEFT, 503)
+            except RequestError as error:
+                status = status_of(error)
+                exchange.code = status[0]
+        await context.abort(*status)
+
     async def _messages(self, place: Place, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
         """Yield messages until the client ends the stream, or sends none for as long as a connection may idle."""
         while True:
@@ -201,7 +241,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no
         finally:
             self.pending -= 1
 
-    async def _parsed(self, method: Method | Stream, data: bytes) -> Any:
+    async def _parsed(self, method: Method | Stream | Watch, data: bytes) -> Any:
         return await self._service.parsing.call(len(data), decode, method.request, data, method.check)
 
     def _let_in(self, context: grpc.aio.ServicerContext) -> None:

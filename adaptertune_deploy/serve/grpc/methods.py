@@ -8,16 +8,16 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from adaptertune_deploy.core.errors import RequestError
-from adaptertune_deploy.serve.grpc import inference, repository
+from adaptertune_deploy.serve.grpc import health, inference, repository, shared_memory
 from adaptertune_deploy.serve.grpc.bounds import check_fields, check_short
-from adaptertune_deploy.serve.grpc.calls import Call, Calls, Method
+from adaptertune_deploy.serve.grpc.calls import Call, Calls, Method, Watch
 from adaptertune_deploy.serve.grpc.messages import message
 from adaptertune_deploy.serve.protocol import describe, fixed_settings, lookup
 from adaptertune_deploy.serve.protocol.fixed_settings import TRACING, check_unchanged
 from adaptertune_deploy.serve.protocol.repository import EXTENSION
 from adaptertune_deploy.serve.service import Service
 
-SERVICE = "inference.GRPCInferenceService"
+SERVICE = health.SERVICE
 HEALTH = "grpc.health.v1.Health"
 
 
@@ -95,14 +95,6 @@ def trace_setting(service: Service, request: Any) -> Any:
     return _filled("TraceSettingResponse", {"settings": {name: {"value": value} for name, value in fixed.items()}})
 
 
-def health_check(service: Service, request: Any) -> Any:
-    """Answer grpc.health.v1.Health/Check."""
-    if request.service not in ("", SERVICE):
-        raise RequestError(f"unknown service '{request.service[:80]}', only {SERVICE}", 404)
-    response = message("HealthCheckResponse", "grpc.health.v1")
-    return response(status=response.NOT_SERVING if service.not_ready else response.SERVING)
-
-
 METHODS: Mapping[str, Callable[[Service, Any], Any]] = {
     "ServerLive": server_live,
     "ServerReady": server_ready,
@@ -113,7 +105,9 @@ METHODS: Mapping[str, Callable[[Service, Any], Any]] = {
     "ModelStatistics": model_statistics,
     "LogSettings": log_settings,
     "TraceSetting": trace_setting,
+    **shared_memory.ANSWERS,
 }
+WATCHES = {f"/{HEALTH}/Watch": Watch(health.REQUEST, health.watch)}
 ADMIN_METHODS = {**{name: METHODS[name] for name in ("ServerLive", "ServerReady")}, "ServerMetadata": admin_metadata}
 
 
@@ -125,18 +119,20 @@ def public_calls(service: Service) -> Calls:
         **_changing(refused),
         f"/{SERVICE}/ModelInfer": inference.method(service.settings),
     }
-    return Calls(service, methods, {f"/{SERVICE}/ModelStreamInfer": inference.stream(service.settings)})
+    streams = {f"/{SERVICE}/ModelStreamInfer": inference.stream(service.settings)}
+    return Calls(service, methods, streams, WATCHES)
 
 
 def admin_calls(service: Service, token: str | None) -> Calls:
     """Return what answers those who change the server's tasks; see serve.http.admin."""
-    return Calls(service, {**_described(ADMIN_METHODS), **_changing(repository.ANSWERS)}, token=token)
+    methods = {**_described(ADMIN_METHODS), **_changing(repository.ANSWERS)}
+    return Calls(service, methods, watches=WATCHES, token=token)
 
 
 def _described(answers: Mapping[str, Callable[[Service, Any], Any]]) -> dict[str, Method]:
     """Return methods that need no more than their request, and gRPC's own health checking."""
     found = {f"/{SERVICE}/{name}": _at_once(message(f"{name}Request"), answer) for name, answer in answers.items()}
-    return {**found, f"/{HEALTH}/Check": _at_once(message("HealthCheckRequest", "grpc.health.v1"), health_check)}
+    return {**found, f"/{HEALTH}/Check": _at_once(health.REQUEST, health.check)}
 
 
 def _changing(answers: Mapping[str, Callable[[Service, Call], Awaitable[Any]]]) -> dict[str, Method]:

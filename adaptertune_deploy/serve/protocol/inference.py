@@ -16,6 +16,7 @@ from adaptertune_deploy.core.storage.tensors import Array
 from adaptertune_deploy.serve.batching.fair_queue import DEFAULT_PRIORITY, PRIORITIES
 from adaptertune_deploy.serve.protocol import bytes_tensor, fields, float_tensor
 from adaptertune_deploy.serve.protocol.models import BYTES, FP32, Model
+from adaptertune_deploy.serve.protocol.shared_memory import NOT_OFFERED
 
 NUMBERS = (
     "BOOL",
@@ -78,7 +79,7 @@ def check(
     entry = _only_input(document["inputs"], model)
     count = _batch(entry, model, largest)
     if "shared_memory_region" in fields.parameters(entry, f"input '{model.input}'"):
-        raise RequestError(f"input '{model.input}' names a shared memory region, which this server does not offer")
+        raise RequestError(f"input '{model.input}' {NOT_OFFERED}")
     images = images_of(entry, count)
     default = fields.optional(parameters, "binary_data_output", bool, False)
     binary, classification = _parse_outputs(document, model, default)
@@ -144,7 +145,7 @@ def _parse_outputs(document: dict[str, Any], model: Model, default: bool) -> tup
             raise RequestError(f"output '{name}' already exists in request")
         parameters = fields.parameters(entry, f"output '{name}'")
         if "shared_memory_region" in parameters:
-            raise RequestError(f"output '{name}' names a shared memory region, which this server does not offer")
+            raise RequestError(f"output '{name}' {NOT_OFFERED}")
         binary = fields.optional(parameters, "binary_data", bool, default)
         classification = fields.natural(parameters, "classification", 0, 2**31 - 1)
     return binary, classification

@@ -106,7 +106,7 @@ def test_health_is_checked_as_kubernetes_does(launch: Launcher) -> None:
 
 
 def test_what_is_not_offered_is_unimplemented(server: Called) -> None:
-    for name in ("SystemSharedMemoryStatus", "CudaSharedMemoryRegister", "Nonsense"):
+    for name in ("CudaSharedMemoryNonsense", "Nonsense"):
         with pytest.raises(grpc.RpcError) as caught:
             server.channel.unary_unary(f"/{SERVICE}/{name}")(b"")
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

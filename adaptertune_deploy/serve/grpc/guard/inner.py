@@ -75,7 +75,10 @@ class Inner:
 
 
 def client_of(peer: str) -> str:
-    """Return the client in what gRPC calls a peer, or a hyphen: unix:/tmp/atd-x/7-10.0.0.7."""
+    """Return the client in what gRPC calls a peer, unix:/tmp/atd-x/7-10.0.0.7.
+
+    A hyphen for any other, and for "": so the library calls the peer of a call that has ended already.
+    """
     kind, _, path = peer.partition(":")
     number, _, client = unquote(path).rpartition("/")[2].partition("-")
     return client if kind == "unix" and number.isdigit() and client else "-"

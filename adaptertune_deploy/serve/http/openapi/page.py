@@ -16,7 +16,8 @@ from adaptertune_deploy.serve.http.openapi import description
 from adaptertune_deploy.serve.http.responses import encode
 
 # Routes of the page for people and of this description itself.
-UNDESCRIBED = ("/", "/docs", "/openapi.json", "/page/", "/samples/", "/v2/repository/")
+NOT_OFFERED = ("/v2/repository/", "/v2/systemsharedmemory/", "/v2/cudasharedmemory/")
+UNDESCRIBED = ("/", "/docs", "/openapi.json", "/page/", "/samples/", *NOT_OFFERED)
 HEAD = """<!doctype html>
 <html lang="en">
 <head>

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from adaptertune_deploy.serve.http.intake import take_in
 from adaptertune_deploy.serve.http.responses import error_answer, json_answer
-from adaptertune_deploy.serve.http.v2 import infer_answer, infer_request, server_settings
+from adaptertune_deploy.serve.http.v2 import infer_answer, infer_request, server_settings, shared_memory
 from adaptertune_deploy.serve.protocol import describe, lookup
 from adaptertune_deploy.serve.protocol.inference import InferRequest
 from adaptertune_deploy.serve.protocol.models import Model, all_models
@@ -119,7 +119,7 @@ def routes() -> list[Route]:
     ]
     for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         found += [Route(base + path, endpoint, methods=[method]) for path, endpoint, method in per_model]
-    return found + server_settings.routes()
+    return found + server_settings.routes() + shared_memory.routes()
 
 
 def _service(request: Request) -> Service:

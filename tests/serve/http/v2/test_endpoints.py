@@ -56,13 +56,11 @@ def test_health_and_metadata(server: Running) -> None:
     assert names == ["pets", "flowers", "digits"]
 
 
-@pytest.mark.case("C12", "routes for shared memory and logging", "404")
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
         ("GET", "/v2/", 404, "Not Found"),
         ("GET", "/v2/nonsense", 404, "Not Found"),
-        ("GET", "/v2/systemsharedmemory/status", 404, "Not Found"),
         ("GET", "/v2/models/nope", 404, UNKNOWN),
         ("GET", "/v2/models/nope__tensor", 404, "Request for unknown model: 'nope__tensor' is not found"),
         (
