@@ -96,7 +96,8 @@ def add(
     console.print_note("a running server serves it at once with --watch, else after a restart or SIGHUP")
     from adaptertune_deploy.cli.terminal import next as following
 
-    console.print_next(*following.serving(bundle, held, following.sample_image(adapter)))
+    precisions, image = {graph.precision for graph in manifest.graphs}, following.sample_image(adapter)
+    console.print_next(*following.serving(bundle, held, image, precisions, engine))
 
 
 def _send(running: servers.Remote, adapter: Path, ship: str | None, merge: bool, as_json: bool) -> None:

@@ -127,12 +127,13 @@ def export(
         console.print_line(cost)
     for line in told:
         console.print_line(f"wrote {place}/{line}")
-    show_next(out, manifest, [source.folder for source in plan.sources])
+    show_next(out, manifest, [source.folder for source in plan.sources], engine)
 
 
-def show_next(out: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
+def show_next(out: Path, manifest: Manifest, folders: Sequence[Path], engine: str) -> None:
     """Print the commands that serve the tasks and that ask about one of the held-back images."""
     from adaptertune_deploy.cli.terminal import next as following
 
     image = next((image for image in map(following.sample_image, folders) if image is not None), None)
-    console.print_next(*following.serving(out, [record.task.name for record in manifest.tasks], image))
+    names, precisions = [record.task.name for record in manifest.tasks], {graph.precision for graph in manifest.graphs}
+    console.print_next(*following.serving(out, names, image, precisions, engine))

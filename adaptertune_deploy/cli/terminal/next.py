@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from adaptertune_deploy.cli.terminal.text import UNSAFE
@@ -11,8 +11,9 @@ from adaptertune_deploy.core.adapter import folder as artefact
 from adaptertune_deploy.core.bundle import folder as bundle
 from adaptertune_deploy.core.bundle.manifest import SHARED
 from adaptertune_deploy.core.errors import AtdError
+from adaptertune_deploy.core.precision import Precision
 
-ADAPTERS, BUNDLE = Path("adapters"), Path("bundle")
+ADAPTERS, BUNDLE, ENGINE = Path("adapters"), Path("bundle"), "onnxruntime"  # what commands take anyway
 
 
 def command(*words: object, options: Mapping[str, object] | None = None) -> str:
@@ -132,15 +133,25 @@ def _backbone(folder: Path) -> object:
         return None
 
 
-def serving(place: Path, tasks: Sequence[str], image: Path | None) -> tuple[str, ...]:
+def serving(
+    place: Path, tasks: Sequence[str], image: Path | None, precisions: Collection[Precision] = (), engine: str = ENGINE
+) -> tuple[str, ...]:
     """Return the commands that serve tasks of a bundle and that ask for one image.
 
     Args:
         place: the bundle.
         tasks: names, never none.
         image: a file to ask about; None leaves the second command out.
+        precisions: of the bundle's graphs; one of them is named where the usual one is not among them.
+        engine: that was asked for.
     """
-    options = {"--adapters": ",".join(tasks), "--bundle": unless(place, BUNDLE)}
+    usual = not precisions or Precision.FP32 in precisions
+    options = {
+        "--adapters": ",".join(tasks),
+        "--bundle": unless(place, BUNDLE),
+        "--engine": None if engine == ENGINE else engine,
+        "--precision": None if usual else min(precisions, key=list(Precision).index),
+    }
     serve = command("atd", "serve", options=options)
     return (serve,) if image is None else (serve, command("atd", "predict", image, options=options))
 

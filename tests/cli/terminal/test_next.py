@@ -13,6 +13,7 @@ import pytest
 from adaptertune_deploy.cli.terminal import next as following
 from adaptertune_deploy.core.adapter import folder as artefact
 from adaptertune_deploy.core.adapter import samples
+from adaptertune_deploy.core.precision import Precision
 from tests.builders import make_backbone_spec, make_task, write_adapter
 
 PLACES = ["plain", "o ü 1", "mein Ordner ä/日本/bündel", "it's $HOME `x`", "a\x1b[2J\nb", "gro\u202eß", "*"]
@@ -42,6 +43,17 @@ def test_serving_names_the_bundle_only_when_it_lies_elsewhere() -> None:
         "atd serve --adapters a --bundle by",
         "atd predict x.png --adapters a --bundle by",
     )
+
+
+def test_serving_names_the_precision_and_the_engine_that_are_not_the_usual_ones() -> None:
+    def options(*arguments: object) -> str:
+        (command,) = following.serving(Path("bundle"), ["a"], None, *arguments)  # type: ignore[arg-type]
+        return command.removeprefix("atd serve --adapters a").strip()
+
+    assert options({Precision.INT8, Precision.FP32}) == ""
+    assert options({Precision.INT8_QDQ, Precision.INT8}) == "--precision int8"
+    assert options({Precision.BF16}, "openvino") == "--engine openvino --precision bf16"
+    assert options((), "onnxruntime") == ""
 
 
 def test_after_training_into_an_empty_place(folder: Path) -> None:
