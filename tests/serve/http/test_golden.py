@@ -62,7 +62,6 @@ SAYS = {
     "binary-too-short": "expecting 8 additional bytes for model 'ident'",
     "binary-trailing-bytes": "unexpected additional input data for model 'ident': 2 bytes",
     "binary-size-negative": "'binary_data_size' must lie between 0 and",
-    "shared-memory-status": "Not Found",
 }
 REPOSITORY_SAYS = {
     "index-get": "Method Not Allowed",
@@ -73,7 +72,7 @@ REPOSITORY_SAYS = {
     ),
 }
 # case -> status, where the recording's own line leaves it open
-OPEN = {"infer-bytes-json": 200, "live-head": 200, "root": 200, "logging-get": 200, "shared-memory-status": 404}
+OPEN = {"infer-bytes-json": 200, "live-head": 200, "root": 200, "logging-get": 200}
 # Answered with 200, and another document than Triton's: health says so in JSON, the page is ours, base64 is decoded.
 OWN = {
     "live": b'{"live":true}',
