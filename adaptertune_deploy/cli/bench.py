@@ -54,9 +54,10 @@ def bench(
     from adaptertune_deploy.core.bundle.folder import read_manifest
     from adaptertune_deploy.core.precision import Precision
     from adaptertune_deploy.core.storage.files import check_writable
+    from adaptertune_deploy.engines.options import check_threads
 
     options.check_form(form)
-    options.check_at_least("--threads", threads, 0)
+    check_threads(threads)
     measuring.check_time(time)
     precisions = tuple(Precision) if precision is None else engines.precisions_named(precision)
     batches, counts = measuring.numbers("--batch", batch), measuring.numbers("--tasks", tasks)

@@ -61,6 +61,7 @@ def tune(
     from adaptertune_deploy.core.precision import Precision
     from adaptertune_deploy.core.storage.cache import cache_folder
     from adaptertune_deploy.core.storage.files import check_writable
+    from adaptertune_deploy.engines.options import check_threads
 
     options.check_form(form)
     measuring.check_time(time)
@@ -68,6 +69,8 @@ def tune(
     allowed = engines.precisions_named(allow, "--allow") if allow is not None else ()
     batches = measuring.numbers("--batch", batch)
     counts = measuring.numbers("--threads", threads, 0) if threads is not None else None
+    for count in counts or ():
+        check_threads(count)
     with tasks.reading(bundle):
         manifest = read_manifest(bundle)
         measuring.forms(bundle, manifest, form)

@@ -41,8 +41,13 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", Precision.of(self.precision))  # the class is frozen
-        if not 0 <= self.threads <= MOST_THREADS:
-            raise UsageError(f"--threads {self.threads}: expected 0 to {MOST_THREADS}")
+        check_threads(self.threads)
+
+
+def check_threads(threads: int) -> None:
+    """Raise UsageError for a number of threads that no run has; 0 lets the engine choose."""
+    if not 0 <= threads <= MOST_THREADS:
+        raise UsageError(f"--threads {threads}: expected 0 to {MOST_THREADS}")
 
 
 USUAL = EngineOptions()

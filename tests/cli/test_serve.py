@@ -189,7 +189,7 @@ def test_batches_that_the_engine_does_not_take_are_made_smaller_and_that_is_said
         (["--grpc-port", "70000"], 2, "choose another with --host or --grpc-port"),
         (["--device", "tpu"], 2, "device 'tpu'"),
         (["--form", "both"], 2, "form"),
-        (["--threads", "-1"], 2, "--threads -1: expected a whole number from 0"),
+        (["--threads", "-1"], 2, "--threads -1: expected 0 to 1024"),
         (["--max-batch", "0"], 2, "--max-batch"),
         (["--queue-limit", "0"], 2, "--queue-limit"),
         (["--drain-delay", "-1"], 2, "--drain-delay"),

@@ -127,6 +127,7 @@ def test_answers_of_another_training_end_it(atd: Atd, folder: Path) -> None:
         (["--batch", "1,x"], 2, "--batch 1,x: expected whole numbers from 1"),
         (["--batch", "2,2"], 2, "--batch 2,2: names a number twice; name each once"),
         (["--threads", "-1"], 2, "--threads -1: expected whole numbers from 0"),
+        (["--threads", "1,100000"], 2, "--threads 100000: expected 0 to 1024"),
         (["--latency", "0"], 2, "--latency 0: expected milliseconds above 0"),
         (["--time", "0"], 2, "--time 0: expected seconds above 0"),
         (["--form", "both"], 2, "--form: no form 'both'"),

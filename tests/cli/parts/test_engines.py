@@ -25,7 +25,7 @@ def test_what_was_typed_is_what_is_asked() -> None:
         (("onnxruntime", "cuda", ["provider=cpu"]), UsageError, "-E provider=cpu: does not run on --device cuda"),
         (("onnxruntime", "auto", ["provider"]), UsageError, "-E provider: expected NAME=VALUE"),
         (("onnxruntime", "auto", [], "pf32"), UsageError, "--precision: no precision 'pf32', only fp32, fp16, "),
-        (("onnxruntime", "auto", [], "fp32", -1), UsageError, "--threads -1: expected a whole number from 0"),
+        (("onnxruntime", "auto", [], "fp32", -1), UsageError, "--threads -1: expected 0 to 1024"),
     ],
 )
 def test_a_wrong_option_is_called_by_its_name(
