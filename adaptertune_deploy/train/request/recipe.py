@@ -188,8 +188,8 @@ class Recipe:
             wrong.append("--ship full: nothing is fine-tuned; add --method full, or leave it out")
         if not wrong and self.seed + self.seeds > LARGEST_SEED:
             wrong.append(
-                f"--seed {self.seed}: --seeds {self.seeds} also takes the {self.seeds - 1} after it, expected at most "
-                f"{LARGEST_SEED - self.seeds}"
+                f"--seed {self.seed}: --seeds {self.seeds} ends with {self.seed + self.seeds - 1}, expected at most "
+                f"{LARGEST_SEED - 1}; give a smaller --seed"
             )
         return wrong
 
