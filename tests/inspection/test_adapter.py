@@ -41,7 +41,8 @@ def test_facts_are_those_of_the_config(folder: Path) -> None:
     found = inspect(folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     said = json.loads(json.dumps(found.facts))
-    said["recipe"] = {name: said["recipe"][name] for name in config["recipe"]}  # fields that came later have defaults
+    for part in ("recipe", "dataset"):  # fields that came later have defaults
+        said[part] = {name: said[part][name] for name in config[part]}
     assert {name: said[name] for name in config} == config
     summary: dict[str, Any] = dict(found.summary)
     assert summary["adapters"] == "rank 2, alpha 0.5, after blocks 1, 2 of 3"
