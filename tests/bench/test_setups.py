@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from adaptertune_deploy.core.bundle.folder import read_manifest
 from adaptertune_deploy.core.bundle.manifest import Manifest, graph_file
 from adaptertune_deploy.core.precision import Precision
 from adaptertune_deploy.engines.options import EngineOptions
-from adaptertune_deploy.engines.table import ENGINES
+from adaptertune_deploy.engines.table import ENGINES, lacks
 from tests.bench.golden import GOLDEN
 
 
@@ -43,11 +44,14 @@ def test_an_engine_is_given_what_it_runs_and_what_it_makes(manifest: Manifest, m
     }
     every = with_graphs(manifest, Precision.FP16, Precision.BF16, Precision.INT8, Precision.INT8_QDQ)
     assert {name for engine, name in found(every, "shared", "onnxruntime")} == {"fp32", "fp16", "int8", "int8-qdq"}
-    with monkeypatch.context() as patch:
-        for has in (True, False):
-            patch.setattr("adaptertune_deploy.engines.openvino.engine.multiplies", lambda precision, has=has: has)
-            half = {"fp16"} if has else set()
-            assert {name for _, name in found(every, "shared", "openvino")} == {"fp32", "bf16", "int8-qdq", *half}
+    for reason, half in ((None, {"fp16"}), ("OpenVINO runs no fp16 graphs on this CPU", set[str]())):
+        monkeypatch.setattr(module, "lacks", lacking(reason))
+        assert {name for _, name in found(every, "shared", "openvino")} == {"fp32", "bf16", "int8-qdq", *half}
+
+
+def lacking(reason: str | None) -> Callable[[EngineOptions, Precision], str | None]:
+    """Return the table's `lacks` of a CPU that has products in float16, or none for this reason."""
+    return lambda options, graph: reason if graph is Precision.FP16 else lacks(options, graph)
 
 
 def test_a_merged_precision_counts_where_every_task_has_it(manifest: Manifest) -> None:

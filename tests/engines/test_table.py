@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from adaptertune_deploy.core.precision import Precision
@@ -45,8 +48,9 @@ def test_what_an_engine_does_not_run(name: str, device: str, precision: Precisio
 
 @pytest.mark.parametrize("has", [True, False])
 def test_where_it_depends_on_the_cpu_the_engine_is_asked(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = pytest.importorskip("adaptertune_deploy.engines.openvino.engine")
-    monkeypatch.setattr(engine, "multiplies", lambda precision: has and precision is FP16)
+    module = SimpleNamespace(multiplies=lambda precision: has and precision is FP16)
+    monkeypatch.setitem(sys.modules, table.ENGINES["openvino"].module, module)
+    monkeypatch.setattr(table, "is_installed", lambda engine: True)
     reason = "OpenVINO runs no fp16 graphs on this CPU, which has no such products"
     assert lacks(EngineOptions("openvino"), FP16) == (None if has else reason)
 

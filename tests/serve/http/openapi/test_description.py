@@ -7,11 +7,10 @@ import pytest
 from adaptertune_deploy.serve.http.openapi import description
 from adaptertune_deploy.serve.settings import Settings
 from tests.serve.conftest import Launcher, Running
-from tests.serve.http.test_routes import ROUTES
+from tests.serve.http.test_routes import REFUSED, ROUTES
 from tests.serve.http.v2.test_endpoints import json_request
 
 jsonschema: Any = pytest.importorskip("jsonschema", reason="openapi-spec-validator is not installed")
-REFUSED = ("/repository/", "sharedmemory/")
 DESCRIBED = [
     path for path in ROUTES if path.startswith(("/v", "/metrics")) and not any(part in path for part in REFUSED)
 ]

@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 from adaptertune_deploy.serve.http import static
 from adaptertune_deploy.serve.http.openapi import page as described
 from tests.serve.conftest import Running
-from tests.serve.http.openapi.test_description import REFUSED
-from tests.serve.http.test_routes import ROUTES
+from tests.serve.http.test_routes import REFUSED, ROUTES
 
 
 class Opened(HTMLParser):
