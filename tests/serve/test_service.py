@@ -45,7 +45,7 @@ def test_images_times_tasks_become_rows_and_are_counted() -> None:
         assert timing.total_s >= timing.preprocess_s + timing.queue_s + timing.infer_s > 0
         assert (served.batch.size, served.batch.images) == (4, 2)
 
-    pets = play(body)
+    pets = play(body, Settings(max_batch=4))  # the one that a start finds depends on how fast this machine is
     assert (pets.success.count, pets.rows, pets.executions, pets.pending) == (1, 2, 1, 0)
 
 
